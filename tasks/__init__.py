@@ -1,0 +1,1 @@
+"""Floor 0: the suites, their documents and the mini models."""

@@ -1,0 +1,101 @@
+"""Documents: disjoint splits, a stable choice, and clear refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from exme.tasks.documents import load_documents
+from exme.tasks.errors import UserError
+from exme.tasks.suite import load_suite, suite_names
+
+GSM8K = load_suite("gsm8k")
+
+
+def write_data(folder: Path, rows: int = 12, **replaced: str) -> Path:
+    for split in ("train", "test"):
+        path = folder / "gsm8k" / f"{split}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps({"question": f"{split} {i}?", "answer": f"#### {i}"}) for i in range(rows)]
+        path.write_text(replaced.get(split, "\n".join(lines) + "\n"), encoding="utf-8")
+    return folder
+
+
+def test_no_document_stands_in_two_splits() -> None:
+    documents = load_documents(GSM8K, "mini", search=None, report=None, seed=0)
+    groups = [documents.fewshot, documents.search, documents.report]
+    questions = [d.row["question"].lower().split() for group in groups for d in group]
+    assert len({" ".join(q) for q in questions}) == len(questions)
+    assert {d.id for d in documents.search}.isdisjoint(d.id for d in documents.fewshot)
+
+
+def test_the_choice_is_the_same_everywhere() -> None:
+    # Written down on 2026-11-23: the choice may never change for a given seed.
+    documents = load_documents(GSM8K, "mini", search=5, report=3, seed=0)
+    assert [d.id for d in documents.search] == EXPECTED_SEARCH
+    assert [d.id for d in documents.report] == EXPECTED_REPORT
+
+
+EXPECTED_SEARCH = ["train/504", "train/101", "train/189", "train/279", "train/309"]
+EXPECTED_REPORT = ["test/101", "test/189", "test/279"]
+
+
+def test_a_smaller_choice_is_the_head_of_a_larger_one() -> None:
+    small = load_documents(GSM8K, "mini", search=20, report=20, seed=1)
+    large = load_documents(GSM8K, "mini", search=100, report=100, seed=1)
+    assert small.search == large.search[:20]
+    assert small.report == large.report[:20]
+    assert load_documents(GSM8K, "mini", search=20, report=20, seed=2).search != small.search
+
+
+def test_real_data_comes_from_a_folder(shared: Path) -> None:
+    documents = load_documents(GSM8K, str(shared / "data"), search=None, report=None, seed=0)
+    assert (len(documents.fewshot), len(documents.search), len(documents.report)) == (5, 7468, 1319)
+
+
+def test_a_missing_file_is_named_with_its_columns(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gsm8k/train\.jsonl: no such file.*question, answer"):
+        load_documents(GSM8K, str(tmp_path), search=1, report=1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ('{"question": "a?"}\n', r"train\.jsonl:1: column 'answer' is missing \(found: question\)"),
+        ("[1, 2]\n", r"train\.jsonl:1: expected a JSON object, found list"),
+        ('{"question": \n', r"train\.jsonl:1: not a JSON object in UTF-8"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, broken: str, message: str) -> None:
+    write_data(tmp_path, train=broken)
+    with pytest.raises(UserError, match=message):
+        load_documents(GSM8K, str(tmp_path), search=1, report=1, seed=0)
+
+
+def test_too_few_documents_are_refused_with_their_number(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    with pytest.raises(UserError, match=r"search documents: 8 asked for, 7 there"):
+        load_documents(GSM8K, str(tmp_path), search=8, report=1, seed=0)
+    write_data(tmp_path, rows=4)
+    with pytest.raises(UserError, match=r"has 4 documents, but 5 are needed"):
+        load_documents(GSM8K, str(tmp_path), search=1, report=1, seed=0)
+
+
+def test_the_hub_out_of_reach_gives_one_clear_line() -> None:
+    with pytest.raises(UserError, match=r"cannot load split 'train'.*EXME_DATA") as refusal:
+        load_documents(GSM8K, "hub", search=1, report=1, seed=0)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_unknown_suite_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"no suite 'gsm8' .*did you mean 'gsm8k'\?"):
+        load_suite("gsm8")
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_every_suite_file_explains_its_version(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.suite == name
+    assert suite.version in suite.changes
