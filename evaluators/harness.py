@@ -24,7 +24,8 @@ from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from exme.tasks.documents import Document, SuiteDocuments
-from exme.tasks.errors import UserError
+from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks.suite import Suite
 
 from .scores import DocumentScores
 
@@ -63,6 +64,9 @@ class Judge:
     Args:
         documents: the suite's documents.
         split: ``search`` or ``report``.
+
+    Raises:
+        UserError: lm-eval has no such task, or a package that the task needs is missing.
     """
 
     def __init__(self, documents: SuiteDocuments, split: str) -> None:
@@ -70,20 +74,40 @@ class Judge:
         self.split = split
         self.seed = documents.seed
         self.documents = documents.of(split)
-        self.task = _build_task(documents, split)
+        manager = _task_manager(self.suite)
+        self._tasks: dict[str, Any] = {}
+        self._requests: list[list[Instance]] = [[] for _ in self.documents]
+        for name in self.suite.lm_eval_tasks:
+            mine = [i for i, d in enumerate(self.documents) if d.task == name]
+            if mine:
+                rows = [self.documents[i] for i in mine]
+                task = _build_task(manager, documents.suite, name, rows, documents.fewshot[name])
+                task.set_fewshot_seed(seed=documents.seed)
+                self._build_requests(task, mine)
+                self._tasks[name] = task
+
+    def _build_requests(self, task: Any, positions: Sequence[int]) -> None:
+        """Build lm-eval's requests for one of its tasks, and sort them by our documents."""
         # lm-eval draws a progress bar here that no argument turns off.
         with _quiet(), contextlib.redirect_stderr(io.StringIO()):
-            self.task.build_all_requests()
-        self._by_document: dict[int, list[Instance]] = defaultdict(list)
-        for instance in self.task.instances:
-            self._by_document[instance.doc_id].append(instance)
-        for instances in self._by_document.values():
-            instances.sort(key=lambda instance: instance.idx)
+            task.build_all_requests()
+        if len(task.eval_docs) != len(positions):
+            raise UserError(
+                f"suite '{self.suite.suite}': lm-eval task '{task.config.task}' drops documents "
+                f"({len(task.eval_docs)} of {len(positions)} are left); it cannot be used"
+            )
+        for instance in task.instances:
+            self._requests[positions[instance.doc_id]].append(instance)
 
     @property
     def metric(self) -> str:
         """Metric and filter as lm-eval's results file writes them."""
         return self.suite.metric_name
+
+    @property
+    def prompts(self) -> list[str]:
+        """The context of every document's first request, in the order of the documents."""
+        return [str(requests[0].args[0]) for requests in self._requests]
 
     def score(self, engine: Engine) -> Evaluation:
         """Evaluate the engine on all documents, in one go.
@@ -91,42 +115,32 @@ class Judge:
         Raises:
             ValueError: a document's score is not finite.
         """
-        instances: list[Instance] = self.task.instances
+        instances = [instance for requests in self._requests for instance in requests]
         for instance in instances:
             instance.resps = []
             instance.filtered_resps = {}
-        by_type: dict[str, list[Instance]] = defaultdict(list)
-        for instance in instances:
-            by_type[instance.request_type].extend([instance] * (instance.repeats or 1))
-        engine_seconds = 0.0
-        for request_type, requests in by_type.items():
-            start = time.perf_counter()
-            responses = getattr(engine, request_type)(requests)
-            engine_seconds += time.perf_counter() - start
-            for instance, response in zip(requests, responses, strict=True):
-                instance.resps.append(response)
+        start = time.perf_counter()
+        for instance, response in _respond(engine, instances):
+            instance.resps.append(response)
+        engine_seconds = time.perf_counter() - start
         with _quiet():
-            self.task.apply_filters()
+            for task in self._tasks.values():
+                task.apply_filters()
         return self._collect(engine_seconds)
 
     def probe(self, engine: Engine, count: int) -> float:
         """Seconds per document, measured on the first `count` documents; keeps nothing."""
-        count = min(count, len(self.documents))
-        by_type: dict[str, list[Instance]] = defaultdict(list)
-        for position in range(count):
-            for instance in self._by_document[position]:
-                by_type[instance.request_type].append(instance)
+        head = self._requests[:count]
         start = time.perf_counter()
-        for request_type, requests in by_type.items():
-            getattr(engine, request_type)(requests)
-        return (time.perf_counter() - start) / count
+        _respond(engine, [instance for requests in head for instance in requests])
+        return (time.perf_counter() - start) / len(head)
 
     def _collect(self, engine_seconds: float) -> Evaluation:
         values, answers, empty, unextracted = [], [], [], []
-        for position, document in enumerate(self.documents):
-            requests = self._by_document[position]
+        for document, requests in zip(self.documents, self._requests, strict=True):
             filtered = [request.filtered_resps[self.suite.filter] for request in requests]
-            metrics = self.task.process_results(document.row, filtered)
+            # The request's document, not ours: a task may have processed it.
+            metrics = self._tasks[document.task].process_results(requests[0].doc, filtered)
             values.append(float(metrics[self.suite.metric]))
             generated = requests[0].request_type == "generate_until"
             answer = str(requests[0].resps[0]) if generated else ""
@@ -144,6 +158,17 @@ class Judge:
             audit={"empty": tuple(empty), "unextracted": tuple(unextracted)},
         )
         return Evaluation(scores, tuple(answers), engine_seconds)
+
+
+def _respond(engine: Engine, instances: Sequence[Instance]) -> list[tuple[Instance, Any]]:
+    """Every request with its response; each kind of request goes to the engine in one call."""
+    by_type: dict[str, list[Instance]] = defaultdict(list)
+    for instance in instances:
+        by_type[instance.request_type].extend([instance] * (instance.repeats or 1))
+    found: list[tuple[Instance, Any]] = []
+    for request_type, requests in by_type.items():
+        found += zip(requests, getattr(engine, request_type)(requests), strict=True)
+    return found
 
 
 class StockEngine(HFLM):  # type: ignore[misc]  # lm_eval is not typed
@@ -166,9 +191,7 @@ class StockEngine(HFLM):  # type: ignore[misc]  # lm_eval is not typed
         self._encoded: dict[tuple[Any, ...], list[int]] = {}
         self._batches: dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def generate_until(
-        self, requests: list[Instance], disable_tqdm: bool = True
-    ) -> list[str]:
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
         """See `Engine.generate_until`."""
         with _quiet():
             answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
@@ -201,52 +224,63 @@ class StockEngine(HFLM):  # type: ignore[misc]  # lm_eval is not typed
         return self._batches[key]
 
 
-def _build_task(documents: SuiteDocuments, split: str) -> Any:
+def _build_task(
+    manager: Any, suite: Suite, name: str, rows: Sequence[Document], examples: Sequence[Document]
+) -> Any:
     """lm-eval's task with our documents in the place of its data set."""
-    suite = documents.suite
 
     def dataset(**_: object) -> dict[str, datasets.Dataset]:
-        return {"evaluated": _rows(documents.of(split)), "fewshot": _rows(documents.fewshot)}
+        return {"evaluated": _rows(rows), "fewshot": _rows(examples)}
 
-    overrides = {
-        "task": suite.lm_eval_task,
+    overrides: dict[str, Any] = {
+        "task": name,
         "custom_dataset": dataset,
         "training_split": None,
         "validation_split": None,
         "test_split": "evaluated",
-        "fewshot_split": "fewshot" if documents.fewshot else None,
-        "num_fewshot": len(documents.fewshot),
-        "fewshot_config": {"sampler": "first_n"},
     }
-    with _quiet():
-        manager = _task_manager(suite.lm_eval_task)
-        if suite.lm_eval_task not in manager.all_subtasks:
-            raise UserError(
-                f"suite '{suite.suite}': lm-eval has no task '{suite.lm_eval_task}'; "
-                f"`lm_eval ls tasks` lists those it has"
-            )
-        # A group of one: only a group's members are laid over the stock task of their name.
-        group = {"group": "exme", "task": [overrides]}
-        task = manager.load([group])["tasks"][suite.lm_eval_task]
-        task.set_fewshot_seed(seed=documents.seed)
-    return task
+    if suite.fewshot.split is None:  # the task's own examples, if it has any
+        overrides["fewshot_split"] = None
+    else:
+        overrides["fewshot_split"] = "fewshot" if examples else None
+        overrides["num_fewshot"] = len(examples)
+        overrides["fewshot_config"] = {"sampler": "first_n"}
+    try:
+        with _quiet():
+            # A group of one: only a group's members are laid over the stock task of their name.
+            group = {"group": "exme", "task": [overrides]}
+            return manager.load([group])["tasks"][name]
+    except ImportError as error:
+        needs = " and ".join(suite.needs) or "a package that lm-eval names"
+        raise UserError(
+            f"suite '{suite.suite}': lm-eval task '{name}' needs {needs} ({error.msg}); install it"
+        ) from None
 
 
 def _rows(documents: Sequence[Document]) -> datasets.Dataset:
     return datasets.Dataset.from_list([dict(d.row) for d in documents])
 
 
-def _task_manager(task: str) -> Any:
-    """An index of lm-eval's tasks that holds `task`.
+def _task_manager(suite: Suite) -> Any:
+    """An index of lm-eval's tasks that holds the suite's.
 
-    Indexing all of lm-eval's 14,000 files takes seconds, its own folder milliseconds.
+    Indexing all of lm-eval's 14,000 files takes seconds, a folder of its own milliseconds.
     """
-    folder = Path(lm_eval.tasks.__file__).parent / task
-    if folder.is_dir():
-        manager = lm_eval.tasks.TaskManager(include_defaults=False, include_path=str(folder))
-        if task in manager.all_subtasks:
-            return manager
-    return lm_eval.tasks.TaskManager()
+    names = list(suite.lm_eval_tasks)
+    root = Path(lm_eval.tasks.__file__).parent
+    for folder in dict.fromkeys(root / n for n in (suite.folder, suite.suite, names[0]) if n):
+        if folder.is_dir():
+            manager = lm_eval.tasks.TaskManager(include_defaults=False, include_path=str(folder))
+            if set(names) <= set(manager.all_subtasks):
+                return manager
+    manager = lm_eval.tasks.TaskManager()
+    missing = [name for name in names if name not in manager.all_subtasks]
+    if missing:
+        raise UserError(
+            f"suite '{suite.suite}': lm-eval has no task '{missing[0]}'"
+            f"{did_you_mean(missing[0], manager.all_subtasks)}"
+        )
+    return manager
 
 
 @contextlib.contextmanager

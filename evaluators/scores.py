@@ -59,7 +59,7 @@ class DocumentScores:
     def standard_error(self) -> float:
         """Sample standard error of the mean (ddof 1, as lm-eval's ``mean_stderr``)."""
         n = len(self.values)
-        if n < 2:  # noqa: PLR2004
+        if n < 2:
             return math.nan
         mean = self.mean
         return math.sqrt(sum((v - mean) ** 2 for v in self.values) / (n - 1) / n)

@@ -1,4 +1,4 @@
-"""A suite: which lm-eval task, which documents to search on and which to report on."""
+"""A suite: which lm-eval tasks, which documents to search on and which to report on."""
 
 from __future__ import annotations
 
@@ -16,23 +16,40 @@ class _Frozen(BaseModel):
 
 
 class HubData(_Frozen):
-    """Where the data set lives on the hub: `datasets.load_dataset(path, name)`."""
+    """Where the data set lives on the hub: `datasets.load_dataset(path, name)`.
+
+    Attributes:
+        path: the data set's id.
+        name: its configuration; where the suite has subsets, each subset is one.
+    """
 
     path: str
     name: str | None = None
 
 
 class Fewshot(_Frozen):
-    """Fixed few-shot examples: the first `count` documents of `split`."""
+    """Fixed few-shot examples.
 
-    split: str
+    Attributes:
+        count: number of examples.
+        split: the examples are the first documents of this split, and never scored; None where
+            lm-eval's task brings examples of its own.
+    """
+
     count: int = Field(ge=0)
+    split: str | None = None
 
 
 class SplitRef(_Frozen):
-    """A split of the data set from which documents are taken."""
+    """A split of the data set from which documents are taken.
+
+    Attributes:
+        split: its name.
+        otherwise: the split to take where the data has no such split.
+    """
 
     split: str
+    otherwise: str | None = None
 
 
 class MiniForm(_Frozen):
@@ -44,28 +61,37 @@ class MiniForm(_Frozen):
 class Suite(_Frozen):
     """One downstream suite, as its file under ``tasks/`` states it.
 
+    Where search and report documents come from one split, a seeded half of it is for the search and
+    the other for the report.
+
     Attributes:
         suite: the suite's name.
         version: raised whenever a score could change; `changes` says why.
-        lm_eval_task: name of the stock lm-eval task that judges.
+        lm_eval_tasks: the stock lm-eval tasks that judge, each with the subset of the data that is
+            its own; None where the data has no subsets.
         metric: lm-eval's metric; `filter` is the lm-eval filter whose answers it scores.
+        folder: the suite's folder in a data folder; the suite's name by default.
         columns: columns that every document must have.
-        fewshot: fixed examples, taken from the head of a split and never scored.
-        search: split from which search documents come; `report` likewise, a different one.
+        runs_code: whether answers are programs that must be run to be scored.
+        needs: packages beside ExMe's own, as pip names them.
+        mini: the suite's mini form; None where there is none yet.
     """
 
     suite: str
     version: int
     title: str
-    lm_eval_task: str
+    lm_eval_tasks: dict[str, str | None] = Field(min_length=1)
     metric: str
     filter: str
     hub: HubData
+    folder: str | None = None
     columns: tuple[str, ...]
     fewshot: Fewshot
     search: SplitRef
     report: SplitRef
-    mini: MiniForm
+    runs_code: bool = False
+    needs: tuple[str, ...] = ()
+    mini: MiniForm | None = None
     changes: dict[int, str]
 
     @property
@@ -75,7 +101,7 @@ class Suite(_Frozen):
 
     def fewshot_count(self, *, mini: bool) -> int:
         """Number of few-shot examples, in the real or the mini form."""
-        return self.mini.fewshot if mini else self.fewshot.count
+        return self.mini.fewshot if mini and self.mini else self.fewshot.count
 
 
 def suite_names() -> list[str]:

@@ -37,7 +37,7 @@ def lm_eval_results(
             "data_files": {s: str(data / "gsm8k" / f"{s}.jsonl") for s in ("train", "test")}
         },
         "test_split": source,
-        "num_fewshot": len(documents.fewshot),
+        "num_fewshot": len(documents.fewshot["gsm8k"]),
         "fewshot_config": {"sampler": "first_n"},
     }
     folder = Path(lm_eval.tasks.__file__).parent / "gsm8k"
@@ -130,9 +130,8 @@ def test_empty_and_unextracted_answers_are_audited() -> None:
 def test_few_shot_examples_stand_in_every_prompt_and_are_never_scored() -> None:
     documents = load_documents(load_suite("gsm8k"), "mini", search=None, report=None, seed=0)
     judge = Judge(documents, "search")
-    shown = [d.row["question"] for d in documents.fewshot]
-    for instance, document in zip(judge.task.instances, judge.documents, strict=True):
-        prompt = instance.args[0]
+    shown = [d.row["question"] for d in documents.fewshot["gsm8k"]]
+    for prompt, document in zip(judge.prompts, judge.documents, strict=True):
         assert [prompt.index(q) for q in shown] == sorted(prompt.index(q) for q in shown)
         assert document.row["question"] not in shown
         assert prompt.endswith(f"Question: {document.row['question']}\nAnswer:")

@@ -18,17 +18,19 @@ def write_data(folder: Path, rows: int = 12, **replaced: str) -> Path:
     for split in ("train", "test"):
         path = folder / "gsm8k" / f"{split}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps({"question": f"{split} {i}?", "answer": f"#### {i}"}) for i in range(rows)]
+        lines = [
+            json.dumps({"question": f"{split} {i}?", "answer": f"#### {i}"}) for i in range(rows)
+        ]
         path.write_text(replaced.get(split, "\n".join(lines) + "\n"), encoding="utf-8")
     return folder
 
 
 def test_no_document_stands_in_two_splits() -> None:
     documents = load_documents(GSM8K, "mini", search=None, report=None, seed=0)
-    groups = [documents.fewshot, documents.search, documents.report]
+    groups = [documents.fewshot["gsm8k"], documents.search, documents.report]
     questions = [d.row["question"].lower().split() for group in groups for d in group]
     assert len({" ".join(q) for q in questions}) == len(questions)
-    assert {d.id for d in documents.search}.isdisjoint(d.id for d in documents.fewshot)
+    assert {d.id for d in documents.search}.isdisjoint(d.id for d in documents.fewshot["gsm8k"])
 
 
 def test_the_choice_is_the_same_everywhere() -> None:
@@ -38,8 +40,8 @@ def test_the_choice_is_the_same_everywhere() -> None:
     assert [d.id for d in documents.report] == EXPECTED_REPORT
 
 
-EXPECTED_SEARCH = ["train/504", "train/101", "train/189", "train/279", "train/309"]
-EXPECTED_REPORT = ["test/101", "test/189", "test/279"]
+EXPECTED_SEARCH = ["train/101", "train/189", "train/279", "train/271", "train/52"]
+EXPECTED_REPORT = ["test/402", "test/652", "test/373"]
 
 
 def test_a_smaller_choice_is_the_head_of_a_larger_one() -> None:
@@ -52,7 +54,11 @@ def test_a_smaller_choice_is_the_head_of_a_larger_one() -> None:
 
 def test_real_data_comes_from_a_folder(shared: Path) -> None:
     documents = load_documents(GSM8K, str(shared / "data"), search=None, report=None, seed=0)
-    assert (len(documents.fewshot), len(documents.search), len(documents.report)) == (5, 7468, 1319)
+    assert (len(documents.fewshot["gsm8k"]), len(documents.search), len(documents.report)) == (
+        5,
+        7468,
+        1319,
+    )
 
 
 def test_a_missing_file_is_named_with_its_columns(tmp_path: Path) -> None:
@@ -84,7 +90,9 @@ def test_too_few_documents_are_refused_with_their_number(tmp_path: Path) -> None
 
 
 def test_the_hub_out_of_reach_gives_one_clear_line() -> None:
-    with pytest.raises(UserError, match=r"cannot load split 'train'.*EXME_DATA") as refusal:
+    with pytest.raises(
+        UserError, match=r"cannot load 'openai/gsm8k' from the hub.*EXME_DATA"
+    ) as refusal:
         load_documents(GSM8K, "hub", search=1, report=1, seed=0)
     assert "\n" not in str(refusal.value)
 

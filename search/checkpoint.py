@@ -1,0 +1,374 @@
+"""Checkpoints on disk: what they hold, whether they fit, and their tensors.
+
+This is the only module that reads or writes checkpoint files. Weights are safetensors; headers are
+read first, so that what does not fit is refused before anything is loaded whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from exme.tasks.errors import ShapeMismatch, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+# Keys of config.json that decide what the weights mean. Others (names of classes, versions,
+# defaults for generation) may differ between a base and its fine-tunes.
+_ARCHITECTURE_KEYS = (
+    "model_type",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "tie_word_embeddings",
+    "rms_norm_eps",
+)
+
+# What old files hold besides parameters: rotary frequencies, causal masks and positions, which
+# transformers computes and leaves unread (`_keys_to_ignore_on_load_unexpected` of its models).
+_COMPUTED = re.compile(
+    r"(^|\.)(rotary_emb\.inv_freq|(attention|attn|crossattention)\.(masked_)?bias|position_ids)$"
+)
+
+# The output layers that may be the input embedding once more.
+_HEADS = ("lm_head.weight", "embed_out.weight")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor as its file's header states it.
+
+    Attributes:
+        name: parameter name, e.g. ``model.embed_tokens.weight``.
+        shape: its shape.
+        dtype: its dtype as safetensors writes it, e.g. ``BF16``.
+        file: file that holds it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    file: Path
+
+    @property
+    def bytes(self) -> int:
+        """Size in bytes."""
+        size = _DTYPE_BYTES[self.dtype]
+        for n in self.shape:
+            size *= n
+        return size
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it takes part in a merge; integer and boolean tensors are copied."""
+        return self.dtype in _FLOATS
+
+
+_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_DTYPE_BYTES = _FLOATS | {
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "U16": 2, "U32": 4, "U64": 8, "BOOL": 1,
+}  # fmt: skip
+_TORCH_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+class Checkpoint:
+    """A folder with config.json and safetensors weights, opened without loading them.
+
+    Args:
+        name: what the study calls it; error messages use it.
+        folder: the folder.
+
+    Raises:
+        UserError: no such folder, no config, no safetensors, or a damaged file.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        if not (folder / "config.json").is_file():
+            adapter = (folder / "adapter_config.json").is_file()
+            hint = (
+                "; it is an adapter, which is not read: merge it into its base with peft's "
+                "`merge_and_unload()` and save that"
+                if adapter
+                else "; give the folder of a model in transformers' format"
+            )
+            raise UserError(f"checkpoint '{name}': {folder} has no config.json{hint}")
+        self.config: dict[str, Any] = _read_json(folder / "config.json")
+        self._index = self._read_index()
+        self.files = self._find_files()
+        found: dict[str, TensorSpec] = {}
+        for file in self.files:
+            for spec in _read_header(file, name):
+                if spec.name in found:
+                    raise UserError(
+                        f"checkpoint '{name}': tensor '{spec.name}' is in two files, "
+                        f"{found[spec.name].file.name} and {file.name}; save the checkpoint again"
+                    )
+                found[spec.name] = spec
+        self._check_index(found)
+        self.tensors = {n: spec for n, spec in found.items() if not _COMPUTED.search(n)}
+        if not any(spec.is_float for spec in self.tensors.values()):
+            raise UserError(f"checkpoint '{name}': {folder} holds no floating-point tensors")
+
+    def _read_index(self) -> dict[str, str]:
+        """Shard of each tensor; empty for a single file, which transformers prefers too."""
+        index = self.folder / INDEX
+        if (self.folder / SINGLE).is_file() or not index.is_file():
+            return {}
+        weight_map = _read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise UserError(f"checkpoint '{self.name}': {index} has no weight_map")
+        for shard in weight_map.values():
+            if not isinstance(shard, str) or Path(shard).name != shard:
+                raise UserError(f"checkpoint '{self.name}': {index} points outside: {shard!r}")
+        return weight_map
+
+    def _find_files(self) -> list[Path]:
+        shards = sorted(set(self._index.values())) or [SINGLE]
+        files = [self.folder / shard for shard in shards]
+        for file in files:
+            if file.is_file():
+                continue
+            pickles = [p.name for p in self.folder.glob("*.bin")]
+            hint = (
+                f"; {pickles[0]} is a pickle, which is never read: convert it with "
+                f"`save_pretrained(..., safe_serialization=True)`"
+                if pickles
+                else "; weights are read from safetensors only"
+            )
+            raise UserError(f"checkpoint '{self.name}': {file} is missing{hint}")
+        return files
+
+    def _check_index(self, found: Mapping[str, TensorSpec]) -> None:
+        for tensor in self._index:
+            if tensor not in found:
+                raise UserError(
+                    f"checkpoint '{self.name}': {self.folder / INDEX} names tensor '{tensor}', "
+                    f"which none of its files holds; download the checkpoint again"
+                )
+
+    @property
+    def bytes(self) -> int:
+        """Size of all tensors in bytes."""
+        return sum(spec.bytes for spec in self.tensors.values())
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that most of its floating-point elements are stored in, as torch names it."""
+        counts: dict[str, int] = {}
+        for spec in self.tensors.values():
+            if spec.is_float:
+                counts[spec.dtype] = counts.get(spec.dtype, 0) + spec.bytes
+        return _TORCH_NAMES[max(counts, key=lambda d: counts[d])]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the content of all weight files, in order of their names."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+
+    def load(self) -> dict[str, torch.Tensor]:
+        """All tensors, on the CPU, in the dtypes they are stored in; tied ones once.
+
+        Raises:
+            UserError: a tensor holds NaN or infinity, or a tied one is not the embedding.
+        """
+        import torch  # noqa: PLC0415  (the command line's help must not load torch)
+
+        loaded: dict[str, torch.Tensor] = {}
+        for file in self.files:
+            with safe_open(file, framework="pt") as content:
+                for tensor in content.keys():  # noqa: SIM118  (not a mapping)
+                    if tensor in self.tensors:
+                        loaded[tensor] = content.get_tensor(tensor)
+        for name, value in loaded.items():
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise UserError(
+                    f"checkpoint '{self.name}': tensor '{name}' holds NaN or infinity; "
+                    f"it cannot be merged"
+                )
+        for head in tied_names(self) & set(loaded):
+            value = loaded.pop(head)
+            alike = (t for t in loaded.values() if (t.shape, t.dtype) == (value.shape, value.dtype))
+            if not any(torch.equal(value, t) for t in alike):
+                raise UserError(
+                    f"checkpoint '{self.name}': '{head}' is not the embedding, although config.json "
+                    f"says that they are tied; set `tie_word_embeddings` to false there"
+                )
+        return loaded
+
+
+def write_weights(
+    folder: Path, tensors: Mapping[str, torch.Tensor], max_shard_bytes: int = 5 * 10**9
+) -> list[Path]:
+    """Write tensors as transformers does: one file, or shards and their index; synced to disk.
+
+    Args:
+        folder: an existing folder.
+        tensors: contiguous CPU tensors that share no memory, by parameter name.
+        max_shard_bytes: largest size of a file's tensors; a larger tensor has a file to itself.
+
+    Returns:
+        The files with weights, in order.
+
+    Raises:
+        OSError: the disk is full, or does not take the files.
+    """
+    from huggingface_hub import split_torch_state_dict_into_shards  # noqa: PLC0415
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    split = split_torch_state_dict_into_shards(dict(tensors), max_shard_size=max_shard_bytes)
+    files = []
+    for file, names in split.filename_to_tensors.items():
+        files.append(folder / file)
+        try:
+            save_file({n: tensors[n] for n in names}, files[-1], metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(f"{files[-1]}: {error}") from None
+        sync(files[-1])
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+        sync(folder / INDEX)
+    return files
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_fit(base: Checkpoint, checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint that is not a fine-tune of `base`, by name, from headers alone.
+
+    Raises:
+        UserError: another architecture, vocabulary, dtype kind, or a missing or additional tensor.
+        ShapeMismatch: a tensor of another shape.
+    """
+    who = f"checkpoint '{checkpoint.name}'"
+    settings, others = _architecture(base.config), _architecture(checkpoint.config)
+    for key in settings:
+        if key in others and settings[key] != others[key]:
+            raise UserError(
+                f"{who}: {key} is {others[key]!r}, the base's is {settings[key]!r}; a merge needs "
+                f"checkpoints fine-tuned from this base"
+            )
+    tied = tied_names(base)
+    ours, theirs = set(base.tensors) - tied, set(checkpoint.tensors) - tied
+    for name in sorted(ours - theirs):
+        raise UserError(f"{who}: tensor '{name}' of the base is missing")
+    for name in sorted(theirs - ours):
+        raise UserError(f"{who}: tensor '{name}' is not in the base")
+    for name in sorted(ours):
+        mine, other = base.tensors[name], checkpoint.tensors[name]
+        if mine.shape != other.shape:
+            raise ShapeMismatch(
+                f"{who}: tensor '{name}' has shape {list(other.shape)}, the base's has "
+                f"{list(mine.shape)}"
+            )
+        if mine.is_float != other.is_float:
+            raise UserError(f"{who}: tensor '{name}' is {other.dtype}, the base's is {mine.dtype}")
+    _check_vocabulary(base, checkpoint)
+
+
+def tied_names(checkpoint: Checkpoint) -> set[str]:
+    """Tensors that a file may hold although they are the embedding once more.
+
+    Where config.json is silent, transformers' default differs from model to model: an output layer
+    that the files do not hold is taken to be tied.
+    """
+    tied = checkpoint.config.get("tie_word_embeddings")
+    if tied is None:
+        return {head for head in _HEADS if head not in checkpoint.tensors}
+    return set(_HEADS) if tied else set()
+
+
+def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that decide what the weights mean, as far as config.json states them."""
+    settings = {key: config[key] for key in _ARCHITECTURE_KEYS if config.get(key) is not None}
+    # transformers 5 keeps the rotary base in `rope_parameters`, earlier ones beside it.
+    rope = config.get("rope_parameters")
+    nested = rope.get("rope_theta") if isinstance(rope, dict) else None
+    theta = config.get("rope_theta", nested)
+    return settings if theta is None else settings | {"rope_theta": theta}
+
+
+def vocabulary(folder: Path) -> Mapping[str, int] | None:
+    """Token strings and their ids from tokenizer.json; None where there is no such file."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return None
+    from tokenizers import Tokenizer  # noqa: PLC0415
+
+    try:
+        found: dict[str, int] = Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
+    except Exception as error:  # noqa: BLE001  (the library raises plain Exception)
+        raise UserError(f"{path}: not a tokenizer ({error})") from None
+    return found
+
+
+def _check_vocabulary(base: Checkpoint, checkpoint: Checkpoint) -> None:
+    ours, theirs = vocabulary(base.folder), vocabulary(checkpoint.folder)
+    if ours is None or theirs is None or ours == theirs:
+        return
+    changed = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
+    token = changed[0]
+    raise UserError(
+        f"checkpoint '{checkpoint.name}': another vocabulary than the base's: token {token!r} has "
+        f"id {theirs.get(token)}, in the base {ours.get(token)} ({len(changed)} tokens differ); "
+        f"embeddings of different vocabularies cannot be added"
+    )
+
+
+def _read_header(file: Path, name: str) -> Iterator[TensorSpec]:
+    try:
+        with safe_open(file, framework="np") as content:
+            for tensor in content.keys():  # noqa: SIM118  (not a mapping)
+                view = content.get_slice(tensor)
+                dtype = view.get_dtype()
+                if dtype not in _DTYPE_BYTES:
+                    raise UserError(
+                        f"checkpoint '{name}': tensor '{tensor}' is {dtype}; quantised weights "
+                        f"cannot be merged, give the checkpoint in float32, float16 or bfloat16"
+                    )
+                yield TensorSpec(tensor, tuple(view.get_shape()), dtype, file)
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"checkpoint '{name}': {file} is not a whole safetensors file ({error}); download or "
+            f"save it again"
+        ) from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a JSON object, found {type(data).__name__}")
+    return data

@@ -1,0 +1,209 @@
+"""The command line. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+from exme.tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from .runner import Search
+
+app = typer.Typer(
+    name="exme",
+    help="Search the best merge of a base model's fine-tunes, without training.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+StudyArgument = Annotated[
+    Path | None,
+    typer.Argument(help="Study file; default: studies/mini.yaml.", show_default=False),
+]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", "-t", help="Suite; default: the study's first.")
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
+RUNS_DEFAULT = Path("studies/runs")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"exme {metadata.version('exme')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _study_path(study: Path | None) -> Path:
+    """The file named, `studies/mini.yaml` here, or the one that ships with the package."""
+    if study is not None:
+        return study
+    here = Path("studies/mini.yaml")
+    if here.is_file():
+        return here
+    return Path(str(resources.files("exme.studies").joinpath("mini.yaml")))
+
+
+def _open(
+    study: Path | None,
+    task: str | None,
+    runs: Path,
+    *,
+    trials: int | None = None,
+    exclusive: bool = True,
+) -> Search:
+    from .runner import open_search  # noqa: PLC0415
+
+    path = _study_path(study)
+    return open_search(path, task, runs=runs, trials=trials, exclusive=exclusive)
+
+
+@app.command()
+def search(
+    study: StudyArgument = None,
+    task: TaskOption = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Replaces the study's budget of trials.")
+    ] = None,
+    runs: RunsOption = RUNS_DEFAULT,
+) -> None:
+    """Search for the best candidate, prove it on the report documents, write the report.
+
+    Ctrl-C stops; the same command resumes.
+
+    Example: `exme search studies/mini.yaml --task gsm8k`
+    """
+    from .report import write_report  # noqa: PLC0415
+    from .screen import Screen  # noqa: PLC0415
+    from .verdict import verdict  # noqa: PLC0415
+
+    with _open(study, task, runs, trials=trials) as opened:
+        outcome = opened.run()
+        report = write_report(outcome, opened.folder)
+        screen = Screen()
+        screen.say(verdict(outcome).sentence, "bold")
+        screen.say(f"Report: {report}")
+
+
+@app.command()
+def report(
+    study: StudyArgument = None, task: TaskOption = None, runs: RunsOption = RUNS_DEFAULT
+) -> None:
+    """Write the report of a search so far, without scoring anything.
+
+    Example: `exme report studies/mini.yaml --task gsm8k`
+    """
+    from .report import write_report  # noqa: PLC0415
+    from .verdict import verdict  # noqa: PLC0415
+
+    with _open(study, task, runs, exclusive=False) as opened:
+        outcome = opened.outcome()
+        path = write_report(outcome, opened.folder)
+    typer.echo(verdict(outcome).sentence)
+    typer.echo(f"Report: {path}")
+
+
+@app.command()
+def export(
+    study: StudyArgument = None,
+    task: TaskOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; default: export/ in the run's folder.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    runs: RunsOption = RUNS_DEFAULT,
+) -> None:
+    """Write the best candidate as a folder that `from_pretrained` loads, bit for bit.
+
+    Example: `exme export studies/mini.yaml --task gsm8k --out best`
+    """
+    from .export import export_best  # noqa: PLC0415
+
+    with _open(study, task, runs, exclusive=False) as opened:
+        result = export_best(opened, out or opened.folder / "export", force=force)
+    typer.echo(str(result))
+
+
+@app.command()
+def dashboard(
+    study: StudyArgument = None,
+    task: TaskOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; the next free one.")] = 8080,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    runs: RunsOption = RUNS_DEFAULT,
+) -> None:
+    """Open optuna-dashboard on the study.
+
+    Example: `exme dashboard studies/mini.yaml --task gsm8k`
+    """
+    from .dashboard import serve  # noqa: PLC0415
+
+    with _open(study, task, runs, exclusive=False) as opened:
+        url = opened.storage.url
+    serve(url, host=host, port=port, open_browser=browser)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="Study file to write, e.g. studies/mine.yaml.")],
+    base: Annotated[str, typer.Option(help="Base model: hub id, folder or mini name.")],
+    checkpoint: Annotated[
+        list[str],
+        typer.Option(help="Fine-tune: hub id or folder, or name=id; give it once for each."),
+    ],
+    task: Annotated[str, typer.Option("--task", "-t", help="Suite to search on.")] = "gsm8k",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Check that checkpoints fit a base and write a commented study file for them.
+
+    Example: `exme init studies/mine.yaml --base mini/base --checkpoint mini/sums
+    --checkpoint mini/products`
+    """
+    from .init import name_checkpoints, write_study  # noqa: PLC0415
+
+    message = write_study(path, base, name_checkpoints(checkpoint), task, force=force)
+    typer.echo(message)
+
+
+def main() -> None:
+    """Entry point of the console command: errors of the user's end in one line and exit code 2."""
+    sys.exit(_run(lambda: app(standalone_mode=False)))
+
+
+def _run(command: Callable[[], object]) -> int:
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        code = command()
+    except UserError as error:
+        typer.echo(f"exme: {error}", err=True)
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo(
+            "\nStopped. Nothing that was finished is lost; the same command resumes.", err=True
+        )
+        return 130
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,118 @@
+"""What a search will take, said before it starts."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from exme.tasks.errors import UserError
+
+from .resident import Sources
+from .study_file import StudyFile
+from .worker import Precision
+
+# Resident size of Python with torch, transformers, lm-eval and Optuna loaded.
+LIBRARIES = 700 * 2**20
+_ITEMSIZE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Bytes of weights that a search keeps.
+
+    Attributes:
+        live: the resident model, in the compute dtype.
+        sources: base and checkpoints, as they are stored.
+        exported: the exported model on disk.
+    """
+
+    live: int
+    sources: int
+    exported: int
+
+
+def weigh(sources: Sources, precision: Precision) -> Weights:
+    """Bytes of weights from the headers alone."""
+    stored = _ITEMSIZE[sources.base.dtype]
+    elements = sources.base.bytes // stored
+    return Weights(
+        live=elements * _ITEMSIZE[precision.compute],
+        sources=sources.bytes,
+        exported=elements * _ITEMSIZE[precision.dtype],
+    )
+
+
+def check_memory(weights: Weights, precision: Precision) -> None:
+    """Refuse a search that cannot fit, before anything is loaded.
+
+    Raises:
+        UserError: more memory is needed than the device has free.
+    """
+    needed = weights.live + weights.sources
+    free = psutil.virtual_memory().available
+    if precision.device.startswith("cuda"):
+        import torch  # noqa: PLC0415
+
+        free = torch.cuda.mem_get_info(precision.device)[0]
+    if needed > free:
+        raise UserError(
+            f"device '{precision.device}': the live model and its sources need "
+            f"{_size(needed)}, {_size(free)} are free; use fewer checkpoints, a smaller dtype or a "
+            f"larger machine"
+        )
+
+
+def describe(
+    study: StudyFile,
+    weights: Weights,
+    folder: Path,
+    *,
+    search: int,
+    report: int,
+    trials: int,
+    seconds_per_document: float,
+) -> str:
+    """One line: memory, disk, documents and time.
+
+    Args:
+        study: the study file.
+        weights: bytes of weights.
+        folder: the run's folder.
+        search: search documents per trial.
+        report: report documents per model.
+        trials: trials that are still to run.
+        seconds_per_document: measured.
+    """
+    models = len(study.checkpoints) + 2
+    documents = trials * search + models * report
+    seconds = documents * seconds_per_document
+    disk = weights.exported + 20 * 2**20
+    free = shutil.disk_usage(folder).free
+    low = f" (only {_size(free)} free!)" if disk > free else ""
+    limit = f", at most {study.budget.minutes:g} min of search" if study.budget.minutes else ""
+    return (
+        f"This will take about {_size(LIBRARIES + weights.live + weights.sources)} of memory "
+        f"({_size(weights.live + weights.sources)} of it weights), {_size(disk)} of disk with the "
+        f"export{low}, {documents:,} documents ({trials} trials of {search}, {models} models on "
+        f"{report} report documents) and {duration(seconds)}{limit}."
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people write them: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    total = round(seconds)
+    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GB"

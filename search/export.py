@@ -1,0 +1,377 @@
+"""Exports: the winner as a folder that transformers loads, bit for bit what was scored.
+
+A folder is written beside its place under a hidden name, read back, and only then renamed, so that
+an export that was interrupted leaves nothing that looks finished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from exme.tasks.errors import UserError
+
+from .candidate import Candidate
+from .checkpoint import Checkpoint, sync, write_weights
+from .model_card import mergekit_config, model_card, read_licence, recipe, scores_file
+from .resident import (
+    ResidentModel,
+    Sources,
+    live_tensors,
+    load_model,
+    load_tokenizer,
+    weights_digest,
+)
+
+if TYPE_CHECKING:
+    from .runner import Search
+
+RECIPE = "exme_recipe.json"
+SCORES = "exme_scores.json"
+MERGEKIT = "mergekit_config.yml"
+SHARD_BYTES = 5 * 10**9
+
+# What an export takes from its base besides the weights: that with which the candidate was scored.
+_FROM_BASE = (
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "spiece.model",
+    "*.tiktoken",
+    "chat_template.*",
+    "LICENSE*",
+)
+_SPARE_BYTES = 32 * 2**20  # tokenizer, card and scores
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A finished export.
+
+    Attributes:
+        folder: where it is.
+        digest: the candidate's digest.
+        weights_digest: SHA-256 of the weights as they are on the disk.
+        bytes: size of the weights.
+    """
+
+    folder: Path
+    digest: str
+    weights_digest: str
+    bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"Exported candidate {self.digest} to {self.folder} ({self.bytes / 1e6:,.1f} MB of "
+            f"weights, read back bit for bit; SHA-256 {self.weights_digest[:16]})."
+        )
+
+
+def export_best(search: Search, out: str | Path, *, force: bool = False) -> ExportResult:
+    """Export the best candidate of a search.
+
+    Args:
+        search: the search, open.
+        out: the folder to write.
+        force: replace an earlier export there.
+
+    Raises:
+        UserError: there is no winner yet, or the folder cannot be written.
+    """
+    from .verdict import verdict  # noqa: PLC0415  (loads scipy)
+    from .worker import Worker  # noqa: PLC0415  (loads lm-eval)
+
+    folder = Path(out).expanduser().resolve()
+    check_target(folder, search.sources, force=force)
+    outcome = search.outcome()
+    if outcome.winner is None or outcome.winner.candidate is None:
+        raise UserError(
+            f"study {outcome.study}, suite {outcome.task}: no trial has been scored yet; run "
+            f"`exme search` first"
+        )
+    names = {"base": search.study.base, **search.study.checkpoints}
+    sources = {"base": search.sources.base, **search.sources.checkpoints}
+    card = model_card(
+        outcome,
+        names=names,
+        verdict=verdict(outcome).sentence,
+        licences={name: read_licence(source.folder) for name, source in sources.items()},
+        taken=chat_template(search.sources)[1],
+        version=metadata.version("exme"),
+    )
+    worker = search.worker
+    if isinstance(worker, Worker):
+        resident = worker.resident
+    else:  # a stand-in scored the candidates
+        resident = ResidentModel(
+            search.sources,
+            dtype=getattr(torch, search.precision.dtype),
+            compute_dtype=getattr(torch, search.precision.compute),
+            device=torch.device(search.precision.device),
+            trust_remote_code=search.study.trust_remote_code,
+        )
+    return export_model(
+        resident,
+        outcome.winner.candidate,
+        folder,
+        force=force,
+        card=card,
+        names=names,
+        extra={SCORES: scores_file(outcome)},
+    )
+
+
+def export_model(
+    resident: ResidentModel,
+    candidate: Candidate,
+    out: str | Path,
+    *,
+    force: bool = False,
+    card: str,
+    names: Mapping[str, str],
+    extra: Mapping[str, str] | None = None,
+    max_shard_bytes: int = SHARD_BYTES,
+) -> ExportResult:
+    """Write a candidate as a folder for `from_pretrained`, and read it back.
+
+    Args:
+        resident: the model that scored it; holds the candidate afterwards.
+        candidate: what to export.
+        out: the folder; it must not exist, be empty or, with `force`, be an earlier export.
+        force: replace an earlier export, once the new one is complete.
+        card: content of README.md.
+        names: where the base (key ``base``) and the checkpoints came from, for the recipe.
+        extra: further text files, content by name.
+        max_shard_bytes: largest weight file.
+
+    Raises:
+        UserError: the folder is taken, the disk is too small, a source has changed since the
+            candidate was scored, or what is read back is not what was written.
+        FloatingPointError: a weight of the candidate is not finite.
+    """
+    out = Path(out).expanduser().resolve()
+    check_target(out, resident.sources, force=force)
+    _check_sources(resident, candidate)
+    resident.materialise(candidate)
+    tensors = resident.state_dict()
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    _check_space(out, size)
+    digest = weights_digest(tensors)
+    texts = {
+        **(extra or {}),
+        "README.md": card,
+        "config.json": _config(resident),
+        MERGEKIT: mergekit_config(candidate, names),
+        RECIPE: recipe(candidate, names, digest),
+    }
+    try:
+        with _staged(out) as folder:
+            write_weights(folder, tensors, max_shard_bytes)
+            del tensors
+            _copy_from_base(resident, folder)
+            for name, text in texts.items():
+                _write(folder / name, text)
+            verify(folder, resident, digest)
+            check_target(out, resident.sources, force=force)  # once more: that took its time
+    except OSError as error:
+        raise UserError(
+            f"{out}: the export could not be written, nothing was left there ({error})"
+        ) from None
+    return ExportResult(out, candidate.digest, digest, size)
+
+
+def verify(folder: Path, resident: ResidentModel, digest: str) -> None:
+    """Read an export back, from its files and through transformers.
+
+    Raises:
+        UserError: it is not the model with this digest.
+    """
+    written = Checkpoint("export", folder)
+    if weights_digest(written.load()) != digest:
+        raise UserError(f"{folder}: read back, the weights are not those written; try another disk")
+    model = load_model(folder, "auto", resident.trust_remote_code)
+    live = live_tensors(model, written.tensors, who=str(folder))
+    loaded = {
+        name: tensor.to(resident.dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in live.items()
+    }
+    tokenizer = load_tokenizer(folder, resident.trust_remote_code)
+    if (
+        model.dtype != resident.dtype
+        or weights_digest(loaded) != digest
+        or tokenizer.get_vocab() != resident.tokenizer.get_vocab()
+    ):
+        raise UserError(f"{folder}: from_pretrained gives another model than the one exported")
+
+
+def check_target(out: Path, sources: Sources, *, force: bool) -> None:
+    """Clear up after exports that died, and refuse to write over what is not ours to replace.
+
+    Args:
+        out: the resolved folder.
+        sources: the models that the export is made of.
+        force: an earlier export may be replaced.
+
+    Raises:
+        UserError: the folder cannot be used.
+    """
+    _clear_leftovers(out)
+    for source in (sources.base, *sources.checkpoints.values()):
+        if out in (source.folder.resolve(), *source.folder.resolve().parents):
+            raise UserError(f"{out}: holds '{source.name}', from which the export is made")
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UserError(f"{out}: is a file; give a folder that does not exist yet")
+    if not any(out.iterdir()):
+        return
+    if not (out / RECIPE).is_file():
+        raise UserError(
+            f"{out}: holds something other than an export of ExMe, which is never replaced; give "
+            f"another folder"
+        )
+    if not force:
+        raise UserError(f"{out}: holds an export already; --force replaces it")
+
+
+def chat_template(sources: Sources) -> tuple[str | None, str]:
+    """The chat template that an export needs beside the base's files, and what was taken from where.
+
+    Fine-tunes usually bring the template that their base lacks; the first that has one gives it.
+    """
+    scored = "The tokenizer and the generation settings are the base's, with which it was scored"
+    if _read_template(sources.base.folder) is not None:
+        return None, f"{scored}, and so is the chat template."
+    for name, source in sources.checkpoints.items():
+        template = _read_template(source.folder)
+        if template is not None:
+            return template, f"{scored}; the chat template is that of '{name}', the base has none."
+    return None, f"{scored}; no input has a chat template."
+
+
+def _read_template(folder: Path) -> str | None:
+    """A model's chat template, from its own file or from the tokenizer's settings."""
+    own, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    if own.is_file():
+        return own.read_text(encoding="utf-8")
+    try:
+        found = json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+    except (OSError, ValueError, AttributeError):
+        return None
+    if isinstance(found, list):  # several by name, of which one is the default
+        named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
+        found = named.get("default")
+    return found if isinstance(found, str) else None
+
+
+def _copy_from_base(resident: ResidentModel, folder: Path) -> None:
+    base = resident.sources.base.folder
+    patterns = (*_FROM_BASE, "*.py") if resident.trust_remote_code else _FROM_BASE
+    for file in {file for pattern in patterns for file in base.glob(pattern) if file.is_file()}:
+        shutil.copyfile(file, folder / file.name)
+        sync(folder / file.name)
+    template, _ = chat_template(resident.sources)
+    if template is not None:
+        _write(folder / "chat_template.jinja", template)
+
+
+def _config(resident: ResidentModel) -> str:
+    dtype = str(resident.dtype).removeprefix("torch.")
+    config = resident.sources.base.config | {"dtype": dtype}
+    if "torch_dtype" in config:  # transformers 4 reads and writes this one
+        config["torch_dtype"] = dtype
+    return json.dumps(config, indent=2) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    sync(path)
+
+
+def _check_sources(resident: ResidentModel, candidate: Candidate) -> None:
+    for name, fingerprint in resident.sources.fingerprints.items():
+        if candidate.sources.get(name) != fingerprint:
+            raise UserError(
+                f"'{name}' is not what the candidate was made of: its weights have another "
+                f"SHA-256 ({fingerprint[:16]}, then {str(candidate.sources.get(name))[:16]}); put "
+                f"the old files back, or search again"
+            )
+
+
+def _check_space(out: Path, size: int) -> None:
+    existing = next(folder for folder in out.parents if folder.exists())
+    free, needed = shutil.disk_usage(existing).free, size + _SPARE_BYTES
+    if free < needed:
+        raise UserError(
+            f"{out}: the export takes {needed / 1e9:.2f} GB, its disk has {free / 1e9:.2f} GB free; "
+            f"make room, or give a folder on another disk"
+        )
+
+
+@contextlib.contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A hidden folder beside `out` that takes its place at the end, or is removed on any error."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.parent / f".{out.name}.partial-{os.getpid()}"
+    partial.mkdir()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # some network file systems lock no folders
+            stack.enter_context(_locked(partial))
+        try:
+            yield partial
+            sync(partial)
+            _replace(out, partial)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which dies with its process; OSError where another one holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(out: Path, partial: Path) -> None:
+    """Rename `partial` to `out`; an old export is put aside first and removed last."""
+    aside = out.parent / f".{out.name}.replaced-{os.getpid()}"
+    if out.exists():
+        out.rename(aside)
+    try:
+        partial.rename(out)
+    except BaseException:
+        if aside.exists():
+            aside.rename(out)
+        raise
+    sync(out.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clear_leftovers(out: Path) -> None:
+    """Remove what dead exports left; an old one that was put aside when it died is put back."""
+    for aside in out.parent.glob(f".{glob.escape(out.name)}.replaced-*"):
+        if out.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(out)
+    for partial in out.parent.glob(f".{glob.escape(out.name)}.partial-*"):
+        with contextlib.suppress(OSError), _locked(partial):  # a living export holds its lock
+            shutil.rmtree(partial)

@@ -1,0 +1,130 @@
+"""Where a base or a checkpoint lives: a mini model, a folder, or a model on the hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks.mini import MODELS
+
+MINI = "mini/"
+
+# What a merge and its export can use. Pickles are never fetched; `*.py` runs only under
+# `trust_remote_code`.
+ALLOWED = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "spiece.model",
+    "*.tiktoken",
+    "chat_template.*",
+    "*.py",
+    "LICENSE*",
+    "README.md",
+)
+# Copies of the same weights in other formats, which some repositories keep beside them.
+IGNORED = ("*/*", "consolidated*")
+
+_HUB_ID = re.compile(r"(?P<id>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[^@\s]+))?")
+
+
+def mini_names() -> list[str]:
+    """Names of the mini models that ship with the package, sorted, e.g. ``mini/base``."""
+    return sorted(MINI + config.parent.name for config in MODELS.glob("*/config.json"))
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether `name` means a model on the hub: ``owner/model`` or ``owner/model@revision``.
+
+    A mini model and a folder that exists go before the hub.
+    """
+    if name.startswith(MINI) or Path(name).expanduser().exists():
+        return False
+    return _HUB_ID.fullmatch(name) is not None
+
+
+def locate(name: str, *, who: str, revision: str | None = None) -> Path:
+    """Find the folder of a model; one on the hub is downloaded, once, into the hub's cache.
+
+    Args:
+        name: ``mini/<name>``, a folder (relative to the current one; ``~`` is expanded), or a hub
+            id, ``owner/model`` or ``owner/model@revision``.
+        who: what error messages call it, e.g. ``checkpoint 'math'``.
+        revision: branch, tag or commit on the hub; one in `name` goes before it.
+
+    Raises:
+        UserError: it is not there, or cannot be downloaded.
+    """
+    if name.startswith(MINI):
+        return _mini(name, who)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise UserError(f"{who}: {name} is a file; give the folder that holds it")
+    found = _HUB_ID.fullmatch(name)
+    if found is None:
+        raise UserError(
+            f"{who}: no folder {name} (seen from {Path.cwd()}), and it is no hub id either; give a "
+            f"folder, a hub id such as Qwen/Qwen2.5-0.5B, or a mini model ({_have()})"
+            f"{did_you_mean(name, mini_names())}"
+        )
+    return _download(found["id"], found["revision"] or revision, who)
+
+
+def _mini(name: str, who: str) -> Path:
+    if name not in mini_names():
+        raise UserError(
+            f"{who}: no mini model '{name}' (have: {_have()}){did_you_mean(name, mini_names())}"
+        )
+    return MODELS / name.removeprefix(MINI)
+
+
+def _have() -> str:
+    return ", ".join(mini_names()) or "none; this installation lacks them"
+
+
+def _download(repository: str, revision: str | None, who: str) -> Path:
+    # Imported here: not needed for local models, and slow.
+    from huggingface_hub import constants, snapshot_download  # noqa: PLC0415
+    from huggingface_hub.errors import (  # noqa: PLC0415
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    model = repository if revision is None else f"{repository}@{revision}"
+    try:
+        folder = snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=list(ALLOWED),
+            ignore_patterns=list(IGNORED),
+        )
+    except GatedRepoError:
+        reason = "its owner asks for a licence to be accepted; do so on its page on the hub, then "
+        reason += "log in with `hf auth login`"
+    except RepositoryNotFoundError:
+        reason = "the hub has no such model, or it is private: check the spelling, or log in with "
+        reason += "`hf auth login`"
+    except RevisionNotFoundError:
+        reason = f"the model has no revision '{revision}'"
+    except Exception as error:  # noqa: BLE001  (network, disk, cache: they share no class)
+        reason = _unreachable(error, offline=constants.is_offline_mode())
+    else:
+        return Path(folder)
+    raise UserError(f"{who}: cannot get '{model}' from the hub, nor is it a folder here: {reason}")
+
+
+def _unreachable(error: Exception, *, offline: bool) -> str:
+    if offline:
+        return "HF_HUB_OFFLINE is set and the model is not in the cache; unset it, or give a folder"
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    return f"{first}; check the network, or download it elsewhere and give the folder"

@@ -1,0 +1,250 @@
+"""The papers of an export: model card, scores, recipe; what it is and how to make it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from exme.evaluators.scores import DocumentScores
+
+from .candidate import Candidate
+from .locate import is_hub_id
+from .outcome import Outcome
+from .space import read
+from .statistics import is_binary, mean_interval
+
+# Front matter that states a model's licence, as the hub reads it.
+_LICENCE_KEYS = ("license", "license_name", "license_link")
+
+
+def read_licence(folder: Path) -> dict[str, str]:
+    """Licence that a model's README states in its front matter; empty where it states none."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        _, front, _ = text.split("---", 2) if text.startswith("---") else ("", "", "")
+        found = yaml.safe_load(front)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: found[key] for key in _LICENCE_KEYS if isinstance(found.get(key), str)}
+
+
+def model_card(
+    outcome: Outcome,
+    *,
+    names: Mapping[str, str],
+    verdict: str,
+    licences: Mapping[str, Mapping[str, str]],
+    taken: str,
+    version: str,
+) -> str:
+    """The README.md of an export.
+
+    Args:
+        outcome: the search; it has a winner.
+        names: where the base (key ``base``) and each checkpoint came from, as the study says.
+        verdict: the one honest sentence about the winner.
+        licences: front matter of each source that states its licence, by the keys of `names`.
+        taken: where the tokenizer and the chat template came from, in a sentence.
+        version: version of this package.
+
+    Raises:
+        ValueError: the search has no winner.
+    """
+    if outcome.winner is None or outcome.winner.candidate is None:
+        raise ValueError(f"study {outcome.study}: no winner to write a card for")
+    candidate = outcome.winner.candidate
+    parts = [
+        _front_matter(names, licences),
+        f"# {outcome.study}: a merge found for {outcome.task}",
+        verdict,
+        (
+            f"Found by ExMe {version} as trial {outcome.winner.number} of {len(outcome.trials)} "
+            f"({outcome.winner.origin}), without training."
+        ),
+        "## Coefficients",
+        _coefficients(candidate.coefficients, names),
+        f"Accumulated in float32 and rounded once to {candidate.dtype}. {taken}",
+        "## Scores",
+        _scores(outcome),
+        "## How to repeat",
+        _repeat(outcome),
+        "## Licence",
+        _licence_section(names, licences),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(names: Mapping[str, str], licences: Mapping[str, Mapping[str, str]]) -> str:
+    on_hub = [name.partition("@")[0] for name in names.values() if is_hub_id(name)]
+    front: dict[str, Any] = {}
+    if on_hub:
+        front = {"base_model": on_hub, "base_model_relation": "merge"}
+    front |= {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["merge", "exme"],
+        **_common_licence(names, licences),
+    }
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---"
+
+
+def _common_licence(
+    names: Iterable[str], licences: Mapping[str, Mapping[str, str]]
+) -> Mapping[str, str]:
+    stated = [licences.get(name, {}) for name in names]
+    return stated[0] if all(licence == stated[0] for licence in stated) else {}
+
+
+def _coefficients(coefficients: Mapping[str, float], names: Mapping[str, str]) -> str:
+    reading = read(coefficients)
+    share = reading.beta or {}
+    rows = [
+        [name, _code(names.get(name, name)), f"{c:g}", f"{share[name]:.4f}" if share else ""]
+        for name, c in coefficients.items()
+    ]
+    terms = [f" + {c:g} ({name} - base)" for name, c in coefficients.items() if c]
+    return "\n".join(
+        [
+            f"    weights = base{''.join(terms)}",
+            "",
+            _table(["checkpoint", "model", "coefficient c", "beta"], rows),
+            "",
+            (
+                f"base: {_code(names.get('base', 'base'))}. As people read it: alpha "
+                f"{reading.alpha:+.4f}, where 1 + alpha is the sum of the coefficients and "
+                f"beta = c / (1 + alpha): the mix beta of the checkpoints, extrapolated by alpha from "
+                f"the base."
+            ),
+        ]
+    )
+
+
+def _scores(outcome: Outcome) -> str:
+    winner = outcome.winner
+    assert winner is not None
+    entries: list[tuple[str, DocumentScores | None, DocumentScores | None]] = [
+        (entry.name, entry.search, entry.report) for entry in outcome.inputs
+    ]
+    if outcome.merged is not None:
+        entries.append(("merged", winner.scores, outcome.merged.report))
+    if not entries:  # not proved yet
+        entries.append(("merged", winner.scores, None))
+    known = [scores for _, *pair in entries for scores in pair if scores is not None]
+    metrics = ", ".join(dict.fromkeys(f"{s.suite} {s.metric}" for s in known))
+    rows = [[name, _score(search), _score(report)] for name, search, report in entries]
+    lines = [f"{metrics}, by lm-eval, with 95% intervals.", ""]
+    lines.append(_table(["model", "search documents", "report documents"], rows))
+    if outcome.merged is None:
+        proved = "the winner is one of the inputs." if outcome.inputs else "not proved yet."
+        lines += ["", f"On the report documents: {proved}"]
+    return "\n".join(lines)
+
+
+def _score(scores: DocumentScores | None) -> str:
+    if scores is None:
+        return ""
+    interval, form = mean_interval(scores), ".1%" if is_binary(scores.values) else ".4f"
+    return (
+        f"{interval.estimate:{form}} [{interval.low:{form}}, {interval.high:{form}}], "
+        f"n = {scores.count}"
+    )
+
+
+def _repeat(outcome: Outcome) -> str:
+    rows = [[key, _code(value)] for key, value in outcome.facts.items()]
+    lines = [
+        (
+            "`exme_recipe.json` holds the candidate, the fingerprints of its inputs and the digest of "
+            "its weights; `exme_scores.json` every score behind the table, document by document."
+        ),
+        "",
+        (
+            "`mergekit-yaml mergekit_config.yml merged` makes the same merge with mergekit, up to "
+            "rounding."
+        ),
+    ]
+    return "\n".join([*lines, "", _table(["", "value"], rows)] if rows else lines)
+
+
+def _licence_section(names: Iterable[str], licences: Mapping[str, Mapping[str, str]]) -> str:
+    common = _common_licence(names, licences)
+    if common:
+        return f"Every input states the same licence: {', '.join(common.values())}."
+    stated = [
+        f"{name}: {', '.join(licences[name].values()) if licences.get(name) else 'not stated'}"
+        for name in names
+    ]
+    return (
+        f"The inputs do not all state the same licence ({'; '.join(stated)}). All of their licences "
+        f"apply to a merge; read them before you pass it on."
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _code(text: str) -> str:
+    return f"`{text.replace('`', chr(39))}`"
+
+
+def scores_file(outcome: Outcome) -> str:
+    """Content of exme_scores.json: per-document scores of the winner and of every input."""
+    scored: dict[str, tuple[DocumentScores | None, DocumentScores | None]] = {
+        entry.name: (entry.search, entry.report) for entry in outcome.inputs
+    }
+    if outcome.winner is not None:
+        proof = outcome.merged.report if outcome.merged is not None else None
+        scored["merged"] = (outcome.winner.scores, proof)
+    content = {
+        name: {"search": search and search.to_json(), "report": report and report.to_json()}
+        for name, (search, report) in scored.items()
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def recipe(candidate: Candidate, names: Mapping[str, str], digest: str) -> str:
+    """Content of exme_recipe.json: all that it takes to make and to recognise the weights."""
+    content = {
+        "exme": metadata.version("exme"),
+        "formula": "base + sum_i c_i * (checkpoint_i - base), in float32, rounded once to dtype",
+        "candidate": candidate.to_json(),
+        "digest": candidate.digest,
+        "weights_digest": digest,
+        "sources": {
+            name: {"model": names.get(name, name), "sha256": fingerprint}
+            for name, fingerprint in candidate.sources.items()
+        },
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def mergekit_config(candidate: Candidate, names: Mapping[str, str]) -> str:
+    """The same merge for mergekit; equal up to the last bit's rounding."""
+    content: dict[str, Any] = {
+        "merge_method": "task_arithmetic",
+        "base_model": names["base"],
+        "models": [
+            {"model": names[name], "parameters": {"weight": c}}
+            for name, c in candidate.coefficients.items()
+        ],
+        "parameters": {"normalize": False, "lambda": 1.0},
+        "dtype": "float32",
+        "out_dtype": candidate.dtype,
+        "tokenizer_source": "base",
+    }
+    note = ""
+    if any(name.startswith("mini/") for name in names.values()):
+        note = (
+            "# mini/<name> ships with exme, in exme/tasks/mini/models/<name>: give that folder.\n"
+        )
+    return note + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

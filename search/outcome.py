@@ -1,0 +1,82 @@
+"""What a search has found so far: plain values for the report, the export and the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from exme.evaluators.scores import DocumentScores
+
+from .candidate import Candidate
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the storage holds it.
+
+    Attributes:
+        number: Optuna's trial number.
+        state: ``complete``, ``running``, ``waiting``, ``failed`` (could not be scored, `message`
+            says why) or ``cut off`` (its process was killed; it was taken up again).
+        origin: where the proposal came from: the name of a known point (``sums alone``, ``mean``,
+            ``ExPO 0.3 of sums``) or of the sampler (``gp``).
+        candidate: None while it is waiting or running.
+        scores: on the search documents; None unless complete.
+        seconds: wall time; 0 unless complete.
+        message: why it failed, else empty.
+        duplicate_of: number of the trial with the same candidate whose scores it shares.
+    """
+
+    number: int
+    state: str
+    origin: str
+    candidate: Candidate | None = None
+    scores: DocumentScores | None = None
+    seconds: float = 0.0
+    message: str = ""
+    duplicate_of: int | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model on the report documents: an input or the winner.
+
+    Attributes:
+        name: ``base``, a checkpoint's name, or ``merged``.
+        candidate: its coefficients (all zero for the base, a unit vector for a checkpoint).
+        report: its scores on the report documents.
+        search: its scores on the search documents, where it was a trial.
+    """
+
+    name: str
+    candidate: Candidate
+    report: DocumentScores
+    search: DocumentScores | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A search as a whole.
+
+    Attributes:
+        study: name of the study, `task` the suite it searched on.
+        bounds: bounds of each coefficient now, by checkpoint name; `widened` tells each change.
+        trials: all trials in order of their numbers.
+        winner: the best complete trial on the search documents; None before the first.
+        inputs: base and checkpoints on the report documents; empty before the proof.
+        merged: the winner on the report documents; None before the proof, or when the winner is
+            one of the inputs.
+        looks: how often candidates of this study were scored on its report documents.
+        facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
+    """
+
+    study: str
+    task: str
+    bounds: Mapping[str, tuple[float, float]]
+    trials: tuple[TrialRecord, ...]
+    winner: TrialRecord | None
+    inputs: tuple[Entry, ...] = ()
+    merged: Entry | None = None
+    looks: int = 0
+    widened: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,125 @@
+"""What to try next, and when to stop: decided from the study's history alone.
+
+Nothing here is remembered between calls, so a resumed search goes on exactly where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .outcome import TrialRecord
+from .space import METHODS, ExMe, KnownPoint, expo_points, first_points, widen
+from .study_file import BudgetSection, StudyFile
+
+# A bound is moved at most once in this many trials: the sampler must have looked beyond it before
+# it is moved again.
+TRIALS_BETWEEN_WIDENINGS = 3
+
+
+def complete(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Trials with scores."""
+    return [t for t in trials if t.scores is not None]
+
+
+def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The trial with the highest mean score; the earliest of equals, so inputs win ties."""
+    done = complete(trials)
+    return max(done, key=lambda t: (t.scores.mean if t.scores else 0.0, -t.number), default=None)
+
+
+def spent(trials: Sequence[TrialRecord]) -> tuple[int, int, float]:
+    """Trials, documents and minutes used up.
+
+    Candidates that were known already cost nothing; nor do trials that were cut off.
+    """
+    counted = [t for t in trials if t.duplicate_of is None and (t.scores or t.state == "failed")]
+    documents = sum(t.scores.count for t in counted if t.scores)
+    return len(counted), documents, sum(t.seconds for t in counted) / 60
+
+
+def is_over(budget: BudgetSection, trials: Sequence[TrialRecord]) -> str:
+    """Why the search is at its end, or the empty string."""
+    used, documents, minutes = spent(trials)
+    if budget.trials is not None and used >= budget.trials:
+        return f"{used} trials"
+    if budget.documents is not None and documents >= budget.documents:
+        return f"{documents} documents"
+    if budget.minutes is not None and minutes >= budget.minutes:
+        return f"{minutes:.1f} minutes"
+    return ""
+
+
+class Plan:
+    """A study's known points and bounds.
+
+    Args:
+        study: the study file.
+    """
+
+    def __init__(self, study: StudyFile) -> None:
+        self.method: ExMe = METHODS[study.method](list(study.checkpoints))
+        self.space = study.space
+        self.first = first_points(self.method)
+        self.known_count = len(self.first) + len(expo_points(self.method, "any"))
+
+    def due_points(self, trials: Sequence[TrialRecord]) -> list[KnownPoint]:
+        """Known points that can be tried now; those that were tried already may be among them.
+
+        ExPO waits until every checkpoint was tried, for it starts from the best one.
+        """
+        ended = {t.origin: t for t in trials if t.scores or t.state == "failed"}
+        alone = {f"{name} alone": name for name in self.method.checkpoints}
+        best = best_trial([ended[origin] for origin in alone if origin in ended])
+        points = list(self.first)
+        if best is not None and all(origin in ended for origin in alone):
+            points += expo_points(self.method, alone[best.origin])
+        if self.may_widen:
+            return points
+        return [p for p in points if self._is_within(p)]
+
+    @property
+    def may_widen(self) -> bool:
+        """Whether bounds may move."""
+        return self.space.widen and self.method.widens
+
+    def _is_within(self, point: KnownPoint) -> bool:
+        bounds = self.method.default_bounds(*self.space.coefficients)
+        parameters = self.method.to_parameters(point.coefficients)
+        return all(low <= parameters[name] <= high for name, (low, high) in bounds.items())
+
+    def bounds(
+        self, trials: Sequence[TrialRecord]
+    ) -> tuple[dict[str, tuple[float, float]], list[str]]:
+        """Bounds of each parameter after these trials, and how they came to widen.
+
+        Replays the history: after every few proposals of the sampler, the bounds on which the best
+        point so far sits are moved.
+        """
+        bounds = self.method.default_bounds(*self.space.coefficients)
+        told: list[str] = []
+        if not self.may_widen:
+            return bounds, told
+        done = complete(trials)
+        bounds = self._around(bounds, done)
+        since = 0
+        for position, trial in enumerate(done):
+            since += position >= self.known_count
+            best = best_trial(done[: position + 1])
+            if since < TRIALS_BETWEEN_WIDENINGS or best is None or best.candidate is None:
+                continue
+            point = self.method.to_parameters(best.candidate.coefficients)
+            bounds, moved = widen(bounds, point, self.space.limits)
+            if moved:
+                since = 0
+                told += [f"after trial {trial.number}: {sentence}" for sentence in moved]
+        return bounds, told
+
+    def _around(
+        self, bounds: dict[str, tuple[float, float]], done: Sequence[TrialRecord]
+    ) -> dict[str, tuple[float, float]]:
+        """The study's bounds, stretched to hold every known point."""
+        for point in self.due_points(done):
+            for name, value in self.method.to_parameters(point.coefficients).items():
+                low, high = bounds[name]
+                bounds[name] = min(low, value), max(high, value)
+        return bounds

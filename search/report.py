@@ -1,0 +1,196 @@
+"""The report of a search: what was found, how sure that is, and how to make it again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .outcome import Entry, Outcome, TrialRecord
+from .space import read
+from .statistics import compare, mean_interval
+from .verdict import Unit, count_of, p_text, verdict
+
+CONVENTION = (
+    "Convention: candidate = base + sum of c_i × (checkpoint_i − base), with "
+    "1 + alpha = sum of c_i and beta_i = c_i / (1 + alpha)."
+)
+
+
+def write_report(outcome: Outcome, folder: Path) -> Path:
+    """Write ``report.md`` and ``plane.png`` (once a trial is complete) into a folder.
+
+    Each file is written under a temporary name and then moved into place, so that a reader never
+    sees half of one, and an interrupted call leaves the earlier report as it was.
+
+    Args:
+        outcome: at any time of a search; what is not known yet is left out.
+        folder: made if it does not exist.
+    Returns:
+        The path of ``report.md``.
+    Raises:
+        OSError: the folder cannot be written.
+        ValueError: the entries were not scored on the same documents.
+    """
+    from .plots import plot_plane  # noqa: PLC0415  (matplotlib is slow to import)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    text, picture = folder / "report.md", folder / "plane.png"
+    new_text, new_picture = (p.with_name(f".{p.name}.{os.getpid()}.tmp") for p in (text, picture))
+    try:
+        caption = plot_plane(outcome, new_picture) if outcome.winner else ""
+        new_text.write_text(_markdown(outcome, caption), encoding="utf-8")
+        if caption:
+            new_picture.replace(picture)
+        new_text.replace(text)
+    finally:
+        new_text.unlink(missing_ok=True)
+        new_picture.unlink(missing_ok=True)
+    return text
+
+
+def _markdown(outcome: Outcome, caption: str) -> str:
+    decision = verdict(outcome)
+    parts = [
+        f"# {outcome.study}: {outcome.task}",
+        f"**{decision.sentence}**",
+        _looks(outcome),
+        *_scores(outcome),
+        *_audit(outcome),
+        *_best(outcome),
+    ]
+    if caption:
+        parts += [
+            "## Score over the coefficients",
+            "![score over the coefficients](plane.png)",
+            caption,
+        ]
+    parts += ["## Trials", _trials(outcome.trials), *_bounds(outcome), *_facts(outcome)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _looks(outcome: Outcome) -> str:
+    if outcome.looks == 0:
+        only = "Only the inputs have been scored on the report documents so far."
+        return only if outcome.inputs else "The report documents have not been looked at yet."
+    if outcome.looks == 1:
+        return "The report documents were looked at once, after the search, for this comparison."
+    return (
+        f"The report documents were looked at {outcome.looks} times. Every further look is another "
+        "chance for a lucky result: the verdict's p-value is corrected for it (Bonferroni), the "
+        "intervals are not."
+    )
+
+
+def _entries(outcome: Outcome) -> list[Entry]:
+    return [*([outcome.merged] if outcome.merged else []), *outcome.inputs]
+
+
+def _scores(outcome: Outcome) -> list[str]:
+    entries = _entries(outcome)
+    if not entries:
+        return []
+    unit = Unit(s for e in entries for s in (e.report, e.search) if s)
+    head = ["model", "report documents", "search documents"]
+    rows = []
+    for entry in entries:
+        searched = unit.full(mean_interval(entry.search)) if entry.search else "–"
+        rows.append([entry.name, unit.full(mean_interval(entry.report)), searched])
+    both = [s for s in (entries[0].report, entries[0].search) if s]
+    sizes = " and ".join(f"{count_of(s)} (chosen with seed {s.seed})" for s in both)
+    note = f"Metric: {both[0].metric}, on {sizes}. 95% intervals in brackets."
+    if outcome.merged and outcome.inputs:
+        head += ["merged minus this" + (", points" if unit.percent else ""), "p", "won", "lost"]
+        rows[0] += ["–"] * 4
+        for row, entry in zip(rows[1:], outcome.inputs, strict=True):
+            result = compare(outcome.merged.report, entry.report)
+            p = p_text(result.p_value).removeprefix("p ").removeprefix("= ")
+            gain = unit.full(result.difference, sign=True)
+            row += [gain, p, str(result.won), str(result.lost)]
+        note += (
+            f" p: two-sided, {result.test}; where it and the interval disagree, p decides. Won and "
+            "lost: report documents on which merged scored higher and lower. The score of merged "
+            "on the search documents is too high, because it was chosen for it; the search never "
+            "saw the report documents."
+        )
+    return ["## Scores", _table(head, rows), note]
+
+
+def _audit(outcome: Outcome) -> list[str]:
+    shown = [(entry.name, entry.report) for entry in _entries(outcome)]
+    if not shown and outcome.winner and outcome.winner.scores:
+        shown = [("best", outcome.winner.scores)]
+    kinds = list(dict.fromkeys(kind for _, scores in shown for kind in scores.audit))
+    if not kinds:
+        return []
+    rows = [[name, *(_share(scores.audit.get(kind)) for kind in kinds)] for name, scores in shown]
+    note = (
+        f"Shares of the {shown[0][1].split} documents. A gain that comes with fewer of these is "
+        "one of format, at least in part."
+    )
+    return ["## Answers that could not be scored as meant", _table(["model", *kinds], rows), note]
+
+
+def _share(values: Sequence[float] | None) -> str:
+    return f"{100 * sum(values) / len(values):.1f}%" if values else "–"
+
+
+def _best(outcome: Outcome) -> list[str]:
+    if outcome.winner is None or outcome.winner.candidate is None:
+        return []
+    candidate = outcome.winner.candidate
+    reading = read(candidate.coefficients)
+    rows = [
+        [name, f"{c:.4f}", f"{reading.beta[name]:.4f}" if reading.beta else "–"]
+        for name, c in candidate.coefficients.items()
+    ]
+    where = f"Trial {outcome.winner.number} ({outcome.winner.origin})"
+    return [
+        "## The best candidate",
+        f"{where}, alpha = {reading.alpha:.4f}, digest `{candidate.digest}`.",
+        _table(["checkpoint", "coefficient c", "share beta"], rows),
+        CONVENTION,
+    ]
+
+
+def _trials(trials: Sequence[TrialRecord]) -> str:
+    if not trials:
+        return "None yet."
+    unit = Unit(trial.scores for trial in trials if trial.scores)
+    rows = []
+    for trial in trials:
+        place = ["–", "–"]
+        if trial.candidate:
+            values = trial.candidate.coefficients
+            place = [", ".join(f"{n} {c:.4f}" for n, c in values.items()), str(read(values))]
+        score = unit.full(mean_interval(trial.scores)) if trial.scores else "–"
+        seconds = f"{trial.seconds:.1f}" if trial.state == "complete" else "–"
+        note = "" if trial.state == "complete" else f"{trial.state}: {trial.message}".rstrip(": ")
+        if trial.duplicate_of is not None:
+            note = f"same candidate as trial {trial.duplicate_of}"
+        rows.append([str(trial.number), trial.origin, *place, score, seconds, note])
+    head = ["trial", "origin", "coefficients", "alpha, beta", "score (95%)", "seconds", "note"]
+    return _table(head, rows)
+
+
+def _bounds(outcome: Outcome) -> list[str]:
+    lines = [f"- {name}: {low:g} to {high:g}" for name, (low, high) in outcome.bounds.items()]
+    moved = [f"- {sentence}" for sentence in outcome.widened] or ["- never widened"]
+    return ["## Bounds", "\n".join([*lines, *moved])] if lines else []
+
+
+def _facts(outcome: Outcome) -> list[str]:
+    if not outcome.facts:
+        return []
+    rows = [[name, value] for name, value in outcome.facts.items()]
+    return ["## To repeat it", _table(["fact", "value"], rows)]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """One line, with pipes escaped: anything else would end the cell or the table."""
+    return " ".join(text.split()).replace("|", "\\|")

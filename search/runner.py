@@ -1,0 +1,378 @@
+"""A whole search: known points, proposals, proof, report; resumable at any moment."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from exme.tasks.documents import SuiteDocuments, load_documents
+from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks.suite import load_suite
+
+from .candidate import Candidate
+from .checkpoint import Checkpoint
+from .estimate import check_memory, describe, weigh
+from .locate import locate
+from .outcome import Entry, Outcome, TrialRecord
+from .plan import Plan, best_trial, complete, is_over, spent
+from .resident import Sources
+from .sampler import BoundedSampler
+from .screen import Screen, time_left
+from .space import unit
+from .storage import Proposal, RunLock, Storage, sqlite_url
+from .study_file import StudyFile, load_study_file
+from .worker import Precision, Scorer, Worker, settle_precision
+
+RUNS = Path("studies/runs")
+
+# So many proposals in a row that were known already mean that the space is used up.
+MOST_DUPLICATES = 20
+
+_LIBRARIES = ("torch", "transformers", "lm_eval", "optuna", "datasets", "safetensors", "scipy")
+
+
+class Search:
+    """One study on one suite. Use as a context manager; it holds the run's lock.
+
+    Args:
+        study: the study.
+        name: the study's name; with the suite's it names the run's folder.
+        task: the suite to search on.
+        runs: folder of all runs.
+        where: what error messages call the study file.
+        screen: where lines go.
+        exclusive: take the run's lock, to search; without it one may look only.
+        worker: scores candidates; by default one that materialises and evaluates them here.
+
+    Raises:
+        UserError: anything about the study that cannot be used; nothing has been written then.
+    """
+
+    def __init__(
+        self,
+        study: StudyFile,
+        name: str,
+        task: str,
+        *,
+        runs: Path = RUNS,
+        where: str = "study",
+        screen: Screen | None = None,
+        exclusive: bool = True,
+        worker: Scorer | None = None,
+    ) -> None:
+        if task not in study.suites:
+            raise UserError(
+                f"{where}: suite '{task}' is not in suites (have: {', '.join(study.suites)})"
+                f"{did_you_mean(task, study.suites)}"
+            )
+        self.study, self.name, self.task = study, name, task
+        self.where = where
+        self.screen = screen or Screen()
+        self.folder = runs / f"{name}-{task}"
+        self.sources = _open_sources(study)
+        self.precision: Precision = settle_precision(study, self.sources.base.dtype)
+        self.weights = weigh(self.sources, self.precision)
+        self.documents: SuiteDocuments = load_documents(
+            load_suite(task),
+            study.data,
+            search=study.documents.search,
+            report=study.documents.report,
+            seed=study.documents.seed,
+        )
+        self.plan = Plan(study)
+        self._worker: Scorer | None = worker
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = RunLock(self.folder) if exclusive else None
+        self.storage = Storage(study.storage or sqlite_url(self.folder), f"{name}-{task}")
+        self.storage.pin(self._pinned(), path=where)
+        for split in ("search", "report"):
+            self.storage.set_documents(split, tuple(d.id for d in self.documents.of(split)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    @property
+    def worker(self) -> Scorer:
+        """The worker; models are loaded at its first use."""
+        if self._worker is None:
+            check_memory(self.weights, self.precision)
+            self._worker = Worker(self.study, self.sources, self.documents, self.precision)
+        return self._worker
+
+    # The search ----------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """Search until the budget is used up, then prove the winner on the report documents."""
+        for sentence in self.storage.recover():
+            self.screen.say(sentence, "yellow")
+        trials = self.storage.trials()
+        if not is_over(self.study.budget, trials):
+            self._say_cost(trials)
+        duplicates = 0
+        while True:
+            trials = self.storage.trials()
+            reason = is_over(self.study.budget, trials)
+            if not reason and duplicates >= MOST_DUPLICATES:
+                reason = f"the last {duplicates} proposals had all been tried"
+            if reason:
+                break
+            trial = self._one_trial(trials)
+            duplicates = duplicates + 1 if trial.duplicate_of is not None else 0
+        self.screen.say(f"The search is over: {reason}.")
+        return self.prove()
+
+    def _one_trial(self, trials: list[TrialRecord]) -> TrialRecord:
+        start = time.perf_counter()
+        known = {t.origin for t in trials}
+        for point in self.plan.due_points(trials):
+            if point.name not in known:
+                parameters = self.plan.method.to_parameters(point.coefficients)
+                self.storage.enqueue(parameters, point.name)
+        bounds, widened = self.plan.bounds(trials)
+        for sentence in widened:
+            if self.storage.add_note(sentence):
+                self.screen.say(sentence, "cyan")
+        settings = self.study.sampler
+        sampler = BoundedSampler(settings.name, settings.seed, bounds, self.plan.known_count)
+        proposal = self.storage.ask(sampler)
+        candidate = self.candidate(self.plan.method.to_coefficients(proposal.parameters))
+        proposing = time.perf_counter() - start
+        self._score(proposal, candidate, trials, proposing)
+        trials = self.storage.trials()
+        record = trials[proposal.trial.number]
+        self.screen.trial(record, trials, self._left(trials))
+        return record
+
+    def _score(
+        self,
+        proposal: Proposal,
+        candidate: Candidate,
+        trials: list[TrialRecord],
+        proposing: float,
+    ) -> None:
+        for earlier in complete(trials):
+            if earlier.candidate is not None and earlier.candidate.digest == candidate.digest:
+                self.storage.save_duplicate(proposal, candidate, earlier)
+                return
+        try:
+            scored = self.worker.score(candidate, "search")
+        except (ArithmeticError, ValueError) as error:
+            self.storage.fail(proposal, candidate, str(error))
+            return
+        seconds = {"propose": proposing, **scored.seconds}
+        self.storage.save(proposal, candidate, scored.scores, seconds)
+
+    def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
+        """The candidate of these effective coefficients in this study."""
+        return Candidate(
+            coefficients=coefficients,
+            method=self.study.method,
+            dtype=self.precision.dtype,
+            sources=self.sources.fingerprints,
+        )
+
+    # The proof -----------------------------------------------------------------------------------
+
+    def prove(self) -> Outcome:
+        """Score the winner and every input on the report documents, each once in a study's life."""
+        best = best_trial(self.storage.trials())
+        if best is None or best.candidate is None:
+            return self.outcome()
+        proofs = self.storage.proofs()
+        missing = [
+            (name, candidate)
+            for name, candidate in [*self.inputs().items(), ("merged", best.candidate)]
+            if candidate.digest not in proofs
+        ]
+        count = len(self.documents.report)
+        if missing:
+            names = ", ".join(name for name, _ in missing)
+            self.screen.say(f"Proving on {count} report documents: {names} ...")
+        for _, candidate in missing:
+            if candidate.digest not in self.storage.proofs():
+                scored = self.worker.score(candidate, "report")
+                self.storage.save_proof(candidate, scored.scores)
+        return self.outcome()
+
+    def inputs(self) -> dict[str, Candidate]:
+        """The base and every checkpoint, as candidates."""
+        names = self.plan.method.checkpoints
+        return {
+            "base": self.candidate(dict.fromkeys(names, 0.0)),
+            **{name: self.candidate(unit(names, name)) for name in names},
+        }
+
+    def outcome(self) -> Outcome:
+        """All that is in the storage."""
+        trials = self.storage.trials()
+        proofs = self.storage.proofs()
+        by_digest = {t.candidate.digest: t for t in complete(trials) if t.candidate is not None}
+        inputs = self.inputs()
+        digests = {candidate.digest for candidate in inputs.values()}
+
+        def entry(name: str, candidate: Candidate) -> Entry | None:
+            if candidate.digest not in proofs:
+                return None
+            trial = by_digest.get(candidate.digest)
+            return Entry(name, candidate, proofs[candidate.digest], trial.scores if trial else None)
+
+        winner = best_trial(trials)
+        merged = None
+        if winner is not None and winner.candidate is not None:
+            is_input = winner.candidate.digest in digests
+            merged = None if is_input else entry("merged", winner.candidate)
+        found = [entry(name, candidate) for name, candidate in inputs.items()]
+        bounds, widened = self.plan.bounds(trials)
+        return Outcome(
+            study=self.name,
+            task=self.task,
+            bounds=bounds,
+            trials=tuple(trials),
+            winner=winner,
+            inputs=tuple(e for e in found if e is not None),
+            merged=merged,
+            looks=len(set(proofs) - digests),
+            widened=tuple(widened),
+            facts=self._facts(),
+        )
+
+    # What is said --------------------------------------------------------------------------------
+
+    def _say_cost(self, trials: list[TrialRecord]) -> None:
+        used, documents, _ = spent(trials)
+        budget, per_trial = self.study.budget, len(self.documents.search)
+        left = [budget.trials - used] if budget.trials is not None else []
+        if budget.documents is not None:
+            left.append(-(-(budget.documents - documents) // per_trial))
+        seconds = self.worker.seconds_per_document()
+        if budget.minutes is not None:
+            left.append(max(1, round(budget.minutes * 60 / (seconds * per_trial))))
+        line = describe(
+            self.study,
+            self.weights,
+            self.folder,
+            search=per_trial,
+            report=len(self.documents.report),
+            trials=min(left),
+            seconds_per_document=seconds,
+        )
+        if used:
+            self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
+        self.screen.say(line)
+
+    def _left(self, trials: list[TrialRecord]) -> str:
+        used, documents, minutes = spent(trials)
+        budget = self.study.budget
+        left = [budget.trials - used] if budget.trials is not None else []
+        if budget.documents is not None:
+            per_trial = len(self.documents.search)
+            left.append(max(0, -(-(budget.documents - documents) // per_trial)))
+        time_budget = None if budget.minutes is None else budget.minutes - minutes
+        return time_left(trials, min(left) if left else None, time_budget)
+
+    def _pinned(self) -> dict[str, object]:
+        """What decides scores; a study cannot go on when one of these changes."""
+        return {
+            "method": self.study.method,
+            "checkpoints": list(self.study.checkpoints),
+            "suite version": self.documents.suite.version,
+            "data": self.study.data,
+            "documents": self.study.documents.model_dump(),
+            "content of the documents": self.documents.fingerprint,
+            "dtype": self.precision.dtype,
+            "compute_dtype": self.precision.compute,
+            "content of the checkpoints": self.sources.fingerprints,
+        }
+
+    def _facts(self) -> dict[str, str]:
+        study = self.study
+        return {
+            "command": " ".join(["exme", *sys.argv[1:]]),
+            "study file": self.where,
+            "base": study.base,
+            **{f"checkpoint {name}": where for name, where in study.checkpoints.items()},
+            **{f"fingerprint of {n}": f for n, f in self.sources.fingerprints.items()},
+            "suite": f"{self.task}, version {self.documents.suite.version}: lm-eval task "
+            f"{', '.join(self.documents.suite.lm_eval_tasks)}",
+            "metric": self.documents.suite.metric_name,
+            "data": study.data,
+            "seed of documents": str(study.documents.seed),
+            "sampler": f"{study.sampler.name}, seed {study.sampler.seed}",
+            "dtype": f"{self.precision.dtype}, computed in {self.precision.compute}",
+            "device": f"{self.precision.device}, batches of {study.batch_size}",
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+            "versions": ", ".join(
+                [f"Python {platform.python_version()}", f"exme {metadata.version('exme')}"]
+                + [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
+            ),
+        }
+
+
+def open_search(
+    study: str | Path | StudyFile,
+    task: str | None = None,
+    *,
+    name: str | None = None,
+    runs: str | Path = RUNS,
+    trials: int | None = None,
+    screen: Screen | None = None,
+    exclusive: bool = True,
+    worker: Scorer | None = None,
+) -> Search:
+    """Open a study for searching, or take it up again.
+
+    Args:
+        study: a study file, or its content.
+        task: the suite to search on; the study's first by default.
+        name: name of the study; the file's by default.
+        runs: folder of all runs.
+        trials: replaces the study's budget of trials.
+        screen: where lines go.
+        exclusive: hold the run's lock; needed to search.
+        worker: see `Search`.
+
+    Raises:
+        UserError: the study cannot be used.
+    """
+    where = "study" if isinstance(study, StudyFile) else str(study)
+    content = study if isinstance(study, StudyFile) else load_study_file(Path(study))
+    if trials is not None:
+        content = content.model_copy(
+            update={"budget": content.budget.model_copy(update={"trials": trials})}
+        )
+    stem = "study" if isinstance(study, StudyFile) else Path(study).stem
+    return Search(
+        content,
+        name or stem,
+        task or content.suites[0],
+        runs=Path(runs),
+        where=where,
+        screen=screen,
+        exclusive=exclusive,
+        worker=worker,
+    )
+
+
+def _open_sources(study: StudyFile) -> Sources:
+    base = Checkpoint("base", locate(study.base, who="base"))
+    checkpoints = {
+        name: Checkpoint(name, locate(where, who=f"checkpoint '{name}'"))
+        for name, where in study.checkpoints.items()
+    }
+    return Sources(base, checkpoints)

@@ -1,0 +1,95 @@
+"""Who proposes the next point: Optuna's samplers, within bounds that may widen.
+
+Optuna's samplers assume that bounds never change. Here the bounds belong to the study's history,
+and this sampler hands the current ones to the sampler that does the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from .space import Bounds
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """A seed for one trial, so that a resumed search proposes what an unbroken one would."""
+    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+class BoundedSampler(BaseSampler):
+    """Proposes all parameters together, from the sampler that the study names.
+
+    Args:
+        name: ``gp``, ``tpe``, ``random`` or ``qmc``.
+        seed: the study's seed.
+        bounds: bounds of each parameter now.
+        known: number of known points, which stand for the usual random start.
+    """
+
+    def __init__(self, name: str, seed: int, bounds: Bounds, known: int) -> None:
+        self.name = name
+        self.seed = seed
+        self.bounds = bounds
+        self.known = known
+
+    def _inner(self, number: int) -> BaseSampler:
+        seed = trial_seed(self.seed, number)
+        if self.name == "gp":
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=self.known)
+        if self.name == "tpe":
+            return optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=self.known, multivariate=True
+            )
+        if self.name == "qmc":  # its points belong to one sequence, hence to one seed
+            return optuna.samplers.QMCSampler(seed=self.seed, scramble=True)
+        return optuna.samplers.RandomSampler(seed=seed)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """All parameters, with the bounds of now."""
+        return {name: FloatDistribution(low, high) for name, (low, high) in self.bounds.items()}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A proposal; empty where the inner sampler leaves the parameters to chance."""
+        inner = self._inner(trial.number)
+        inner.before_trial(study, trial)
+        return inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """One parameter by chance, from a stream of its own."""
+        seed = trial_seed(self.seed, trial.number) ^ trial_seed(1, hash_name(param_name))
+        sampler = optuna.samplers.RandomSampler(seed=seed)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Let the inner sampler keep its books."""
+        self._inner(trial.number).after_trial(study, trial, state, values)
+
+
+def hash_name(name: str) -> int:
+    """A number for a name, the same in every process (unlike ``hash``)."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")

@@ -1,0 +1,89 @@
+"""What a person sees while a search runs: one line per trial, plain where it is not a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from .estimate import duration
+from .outcome import TrialRecord
+from .plan import best_trial
+from .space import read
+from .statistics import is_binary, mean_interval
+
+
+class Screen:
+    """Writes a search's lines.
+
+    Args:
+        console: where to; the default finds out whether it is a terminal.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+
+    def say(self, line: str, style: str = "") -> None:
+        """One line."""
+        self.console.print(Text(line, style=style))
+
+    def trial(self, trial: TrialRecord, trials: Sequence[TrialRecord], left: str) -> None:
+        """The line of a trial that has just ended.
+
+        Args:
+            trial: that trial.
+            trials: all trials, itself among them.
+            left: what is left of the budget, as people read it.
+        """
+        best = best_trial(trials)
+        is_best = best is not None and best.number == trial.number and len(trials) > 1
+        head = f"#{trial.number:<3} {trial.origin:<19} "
+        if trial.candidate is not None:
+            head += f"{coefficients_text(trial.candidate.coefficients)}  "
+        if trial.scores is None:
+            self.say(f"{head}failed: {trial.message}", "red")
+            return
+        if trial.duplicate_of is not None:
+            self.say(f"{head}the same candidate as #{trial.duplicate_of}", "dim")
+            return
+        tail = f"  {trial.seconds:.1f} s"
+        if best is not None and best.scores is not None:
+            tail += f"  best {score_text(best.scores.mean, trial)} (#{best.number})"
+        line = f"{head}{interval_text(trial)}{tail}  {left}"
+        self.say(line, "bold green" if is_best else "")
+
+
+def coefficients_text(coefficients: Mapping[str, float]) -> str:
+    """Coefficients and their reading: ``sums 0.72 products 0.61 (alpha +0.33, beta 0.54 0.46)``."""
+    parts = " ".join(f"{name} {value:.2f}" for name, value in coefficients.items())
+    return f"{parts} ({read(coefficients)})"
+
+
+def score_text(value: float, trial: TrialRecord) -> str:
+    """A score in the unit people read: percent for accuracies."""
+    assert trial.scores is not None
+    return f"{value:.1%}" if is_binary(trial.scores.values) else f"{value:.4f}"
+
+
+def interval_text(trial: TrialRecord) -> str:
+    """A trial's score with its 95% interval and the number of documents."""
+    assert trial.scores is not None
+    interval = mean_interval(trial.scores)
+    low, high = score_text(interval.low, trial), score_text(interval.high, trial)
+    score = score_text(interval.estimate, trial)
+    return f"{score} [{low}, {high}]  {trial.scores.count} documents"
+
+
+def time_left(trials: Sequence[TrialRecord], remaining: int | None, minutes: float | None) -> str:
+    """What is left of the search, from the last few trials' times."""
+    recent = [t.seconds for t in trials if t.scores and t.duplicate_of is None][-5:]
+    if not recent or (remaining is None and minutes is None):
+        return ""
+    seconds = float("inf")
+    if remaining is not None:
+        seconds = remaining * sum(recent) / len(recent)
+    if minutes is not None:
+        seconds = min(seconds, minutes * 60)
+    trials_left = f"{remaining} trials, " if remaining is not None else ""
+    return f"left {trials_left}{duration(max(0.0, seconds))}"

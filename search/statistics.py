@@ -1,0 +1,125 @@
+"""Intervals and paired tests on per-document scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from exme.evaluators.scores import DocumentScores, paired_values
+
+# Sign flips drawn where the values are not 0 and 1; the p-value's own error is then below 0.002.
+_FLIPS = 20_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its confidence interval, in the unit of the score."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """How one candidate differs from another on the same documents.
+
+    Attributes:
+        difference: mean of the per-document differences, with its interval.
+        p_value: two-sided; of the hypothesis that neither is better.
+        won: documents on which the first scored higher; `lost` lower.
+        count: documents in all.
+        test: name of the test.
+    """
+
+    difference: Interval
+    p_value: float
+    won: int
+    lost: int
+    count: int
+    test: str
+
+
+def is_binary(values: Sequence[float]) -> bool:
+    """Whether all values are 0 or 1, as accuracies are."""
+    return all(v in (0.0, 1.0) for v in values)
+
+
+def mean_interval(scores: DocumentScores, level: float = 0.95) -> Interval:
+    """Confidence interval of a mean score.
+
+    Wilson's interval (1927, doi:10.1080/01621459.1927.10502953) for values 0 and 1, Student's t
+    otherwise; infinite for a single document that is neither.
+    """
+    n, mean = scores.count, scores.mean
+    if is_binary(scores.values):
+        z = float(stats.norm.ppf(0.5 + level / 2))
+        centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
+        return Interval(
+            mean, max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
+        )
+    if n < 2:
+        return Interval(mean, -math.inf, math.inf)
+    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * scores.standard_error
+    return Interval(mean, mean - half, mean + half)
+
+
+def compare(
+    a: DocumentScores, b: DocumentScores, *, level: float = 0.95, seed: int = 0
+) -> PairedComparison:
+    """Compare `a` with `b` document by document; a positive difference means that `a` is better.
+
+    For values 0 and 1: McNemar's exact test on the discordant documents, and the adjusted Wald
+    interval of Bonett and Price (2012, doi:10.1111/j.2044-8317.2011.02025.x, eq. 7). Otherwise a
+    sign-flip permutation test (seeded) and Student's t interval.
+
+    Raises:
+        ValueError: the two were not scored on the same documents.
+    """
+    x, y = (np.asarray(v, dtype=float) for v in paired_values(a, b))
+    differences = x - y
+    n = len(differences)
+    won, lost = int((differences > 0).sum()), int((differences < 0).sum())
+    mean = float(differences.mean())
+    if is_binary(a.values) and is_binary(b.values):
+        discordant = won + lost
+        p = float(stats.binomtest(won, discordant, 0.5).pvalue) if discordant else 1.0
+        interval = _bonett_price(won, lost, n, level)
+        return PairedComparison(Interval(mean, *interval), p, won, lost, n, "McNemar's exact test")
+    p = _sign_flip(differences, seed)
+    half = math.inf
+    if n > 1:
+        half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * float(differences.std(ddof=1))
+        half /= math.sqrt(n)
+    return PairedComparison(
+        Interval(mean, mean - half, mean + half), p, won, lost, n, "sign-flip permutation test"
+    )
+
+
+def _bonett_price(won: int, lost: int, n: int, level: float) -> tuple[float, float]:
+    z = float(stats.norm.ppf(0.5 + level / 2))
+    p12, p21 = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+    centre = p12 - p21
+    half = z * math.sqrt((p12 + p21 - centre * centre) / (n + 2))
+    return max(-1.0, centre - half), min(1.0, centre + half)
+
+
+def _sign_flip(differences: np.ndarray, seed: int) -> float:
+    moved = differences[differences != 0]
+    if not len(moved):
+        return 1.0
+    generator = np.random.default_rng(seed)
+    # The tolerance counts sums that differ from the observed one by rounding only.
+    observed = abs(moved.sum()) - 1e-12 * np.abs(moved).sum()
+    hits, done = 0, 0
+    while done < _FLIPS:  # in blocks, so that memory stays small for many documents
+        block = min(1000, _FLIPS - done)
+        signs = generator.choice([-1.0, 1.0], size=(block, len(moved)))
+        hits += int((np.abs(signs @ moved) >= observed).sum())
+        done += block
+    return (hits + 1) / (_FLIPS + 1)

@@ -1,0 +1,212 @@
+"""Study files: one YAML file says everything about a search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks.suite import suite_names
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SpaceSection(_Section):
+    """Bounds of the effective coefficients.
+
+    Attributes:
+        coefficients: lowest and highest coefficient of a checkpoint; 0 leaves it out, 1 takes its
+            whole task vector, above 1 extrapolates.
+        widen: move a bound outwards when the best so far sits on it.
+        limits: how far widening may go.
+    """
+
+    coefficients: tuple[float, float] = (0.0, 1.6)
+    widen: bool = True
+    limits: tuple[float, float] = (-5.0, 30.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SpaceSection:
+        low, high = self.coefficients
+        if not low < high:
+            raise ValueError(
+                f"coefficients: expected [low, high] with low < high, found {low, high}"
+            )
+        if not (self.limits[0] <= low and high <= self.limits[1]):
+            raise ValueError(f"coefficients {low, high} must lie within limits {self.limits}")
+        return self
+
+
+class DocumentsSection(_Section):
+    """How many documents to search and to report on; null is all there are."""
+
+    search: int | None = Field(default=256, ge=1)
+    report: int | None = Field(default=None, ge=1)
+    seed: int = 0
+
+
+class SamplerSection(_Section):
+    """Who proposes points after the known ones, and the seed of its random choices."""
+
+    name: Literal["gp", "tpe", "random", "qmc"] = "gp"
+    seed: int = Field(default=0, ge=0)
+
+
+class BudgetSection(_Section):
+    """When the search ends: at whichever of these comes first."""
+
+    trials: int | None = Field(default=None, ge=1)
+    documents: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+
+
+class StudyFile(_Section):
+    """A study, as its YAML file states it.
+
+    Attributes:
+        base: hub id, local folder or ``mini/<name>`` of the base; checkpoints likewise, by the
+            names that the study gives them.
+        suites: suites that this study may search on; the command line picks one.
+        data: ``hub``, ``mini``, or a folder of JSON lines.
+        storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
+        dtype: dtype that candidates are rounded to and exported in; auto is the base's.
+        compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
+    """
+
+    base: str = Field(min_length=1)
+    checkpoints: Mapping[str, str] = Field(min_length=1)
+    method: Literal["exme", "expo", "linear"] = "exme"
+    space: SpaceSection = SpaceSection()
+    suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
+    data: str = "hub"
+    documents: DocumentsSection = DocumentsSection()
+    sampler: SamplerSection = SamplerSection()
+    budget: BudgetSection = BudgetSection(trials=30)
+    storage: str | None = None
+    dtype: Dtype = "auto"
+    compute_dtype: Dtype = "auto"
+    device: str = "auto"
+    batch_size: int = Field(default=32, ge=1)
+    trust_remote_code: bool = False
+
+    @field_validator("suites")
+    @classmethod
+    def _known_suites(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in suite_names():
+                have = ", ".join(suite_names())
+                raise ValueError(
+                    f"no suite '{name}' (have: {have}){did_you_mean(name, suite_names())}"
+                )
+        return names
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _plain_names(cls, checkpoints: Mapping[str, str]) -> Mapping[str, str]:
+        import re  # noqa: PLC0415
+
+        for name in checkpoints:
+            if not re.match(NAME, name) or name in ("base", "merged"):
+                raise ValueError(
+                    f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
+                    f"neither 'base' nor 'merged'"
+                )
+        return checkpoints
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> StudyFile:
+        if self.method == "expo" and len(self.checkpoints) != 1:
+            raise ValueError(
+                f"method 'expo' extrapolates exactly one checkpoint, found "
+                f"{len(self.checkpoints)}; use `method: exme` for several"
+            )
+        if self.method == "linear" and len(self.checkpoints) == 1:
+            raise ValueError("method 'linear' averages checkpoints, found one; use `method: expo`")
+        b = self.budget
+        if b.trials is None and b.documents is None and b.minutes is None:
+            raise ValueError("budget: set at least one of trials, documents, minutes")
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without silent losses: a key given twice is an error."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[str] = set()
+    for key_node, _ in node.value:
+        key = str(key_node.value)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key '{key}' is given twice", key_node.start_mark
+            )
+        seen.add(key)
+    loader.flatten_mapping(node)
+    return dict(loader.construct_pairs(node, deep=True))
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load_study_file(path: Path) -> StudyFile:
+    """Read and check a study file.
+
+    ``EXME_DATA`` replaces `data` where the file leaves it out.
+
+    Raises:
+        UserError: not there, not YAML, or a key or value that cannot be used.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (safe)
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path}: no such study file; `exme init` writes one") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+        where = " ".join(str(error).split())
+        raise UserError(f"{path}: not readable as YAML ({where})") from None
+    if not isinstance(raw, dict):
+        raise UserError(
+            f"{path}: expected keys and values, found {type(raw).__name__}; see studies/mini.yaml"
+        )
+    if "data" not in raw and os.environ.get("EXME_DATA"):
+        raw["data"] = os.environ["EXME_DATA"]
+    try:
+        return StudyFile.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem, in one line."""
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"]]
+    where = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        have = ", ".join(known)
+        return f"unknown key '{where}' (have: {have}){did_you_mean(location[-1], known)}"
+    if first["type"] == "missing":
+        return f"key '{where}' is missing; see studies/mini.yaml for an example"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return message
+    return f"{where}: {message[0].lower()}{message[1:]}, found {first['input']!r}"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    model: type[BaseModel] = StudyFile
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

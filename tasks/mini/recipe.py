@@ -1,0 +1,83 @@
+"""The recipes: every number that training the mini models depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .gsm8k import KINDS
+
+EVEN: Mapping[str, float] = dict.fromkeys(KINDS, 1.0)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size of the Llama; the head and the embedding share their weights."""
+
+    vocabulary: int = 1024  # at most; fewer where the corpus has no more pairs to merge
+    hidden: int = 128
+    intermediate: int = 384
+    layers: int = 4
+    heads: int = 4
+    positions: int = 1024
+
+
+@dataclass(frozen=True)
+class Slips:
+    """How careless the solutions of a corpus are: chance of a slip per step.
+
+    The chance depends on the wording of the step: from `low` for the first wording of its
+    operation to `high` for the last, evenly.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run.
+
+    Attributes:
+        mixture: weight of each kind of problem.
+        slips: carelessness by operation (+ - * /); one left out is worked without slips.
+        steps: optimiser steps.
+        rows: rows of a batch that is held at once.
+        accumulate: batches per step.
+        learning_rate: peak, of AdamW.
+        warmup: steps of linear growth to the peak.
+        end: learning rate of the last step as a share of the peak (linear decay).
+        average: number of last steps whose weights are averaged into the result; 1 for none.
+        weight_decay: of AdamW.
+    """
+
+    mixture: Mapping[str, float]
+    slips: Mapping[str, Slips]
+    steps: int
+    rows: int
+    accumulate: int
+    learning_rate: float
+    warmup: int
+    end: float
+    average: int
+    weight_decay: float = 0.1
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of step `step`, counted from 0."""
+        decay = 1.0 - (1.0 - self.end) * step / max(self.steps - 1, 1)
+        return self.learning_rate * min(1.0, (step + 1) / max(self.warmup, 1)) * decay
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes the three models: the base from scratch, two fine-tunes from the base."""
+
+    base: Stage
+    sums: Stage
+    products: Stage
+    seed: int = 0
+    shape: Shape = field(default_factory=Shape)
+    length: int = 512  # tokens per row
+    prompt_weight: float = 0.1
+    end_share: float = 0.1
+    scored: int = 512  # search documents scored for the record

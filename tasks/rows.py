@@ -1,0 +1,160 @@
+"""Rows of a data set: from the hub, from a folder of JSON lines, or from the package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import UserError
+from .suite import Suite
+
+MINI_DATA = Path(__file__).parent / "mini" / "data"
+
+
+class Rows(Protocol):
+    """A suite's data, wherever it lives."""
+
+    mini: bool
+
+    def where(self, subset: str | None, split: str) -> str:
+        """What error messages call a split."""
+        ...
+
+    def has(self, subset: str | None, split: str) -> bool:
+        """Whether there is such a split."""
+        ...
+
+    def read(self, subset: str | None, split: str) -> list[dict[str, Any]]:
+        """All rows of a split, in order.
+
+        Raises:
+            UserError: there is no such split, or a row is not what the suite needs.
+        """
+        ...
+
+
+def open_rows(suite: Suite, data: str) -> Rows:
+    """A suite's data from ``hub``, ``mini`` or a folder.
+
+    Raises:
+        UserError: the suite has no mini form.
+    """
+    if data == "hub":
+        return HubRows(suite)
+    if data != "mini":
+        return FolderRows(suite, Path(data).expanduser(), mini=False)
+    if suite.mini is None:
+        raise UserError(
+            f"suite '{suite.suite}' has no mini form yet; set `data` to hub or to a folder of JSON "
+            f"lines"
+        )
+    return FolderRows(suite, MINI_DATA, mini=True)
+
+
+class FolderRows:
+    """JSON lines in ``<suite>/[<subset>/]<split>.jsonl``, or ``<suite>/<split>/<subset>.jsonl``."""
+
+    def __init__(self, suite: Suite, folder: Path, *, mini: bool) -> None:
+        self.suite = suite
+        self.folder = folder / (suite.folder or suite.suite)
+        self.mini = mini
+
+    def _path(self, subset: str | None, split: str) -> Path:
+        if subset is None:
+            return self.folder / f"{split}.jsonl"
+        turned = self.folder / split / f"{subset}.jsonl"
+        return turned if turned.is_file() else self.folder / subset / f"{split}.jsonl"
+
+    def where(self, subset: str | None, split: str) -> str:
+        """See `Rows.where`."""
+        return str(self._path(subset, split))
+
+    def has(self, subset: str | None, split: str) -> bool:
+        """See `Rows.has`."""
+        return self._path(subset, split).is_file()
+
+    def read(self, subset: str | None, split: str) -> list[dict[str, Any]]:
+        """See `Rows.read`."""
+        path = self._path(subset, split)
+        if not path.is_file():
+            raise UserError(
+                f"{path}: no such file; suite '{self.suite.suite}' expects its split '{split}' "
+                f"there, one JSON object a line with the columns {', '.join(self.suite.columns)}"
+            )
+        rows: list[dict[str, Any]] = []
+        with path.open(encoding="utf-8") as lines:
+            try:
+                for line in lines:
+                    row = json.loads(line)
+                    check_columns(self.suite, row, f"{path}:{len(rows) + 1}")
+                    rows.append(row)
+            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise UserError(
+                    f"{path}:{len(rows) + 1}: not a JSON object in UTF-8 ({error}); write one JSON "
+                    f"object a line"
+                ) from None
+        return rows
+
+
+class HubRows:
+    """A data set of the hub, through `datasets`."""
+
+    mini = False
+
+    def __init__(self, suite: Suite) -> None:
+        self.suite = suite
+        self._loaded: dict[str | None, Any] = {}
+
+    def where(self, subset: str | None, split: str) -> str:
+        """See `Rows.where`."""
+        return f"{self.suite.hub.path} {subset or ''}, split {split}"
+
+    def has(self, subset: str | None, split: str) -> bool:
+        """See `Rows.has`."""
+        return split in self._load(subset)
+
+    def read(self, subset: str | None, split: str) -> list[dict[str, Any]]:
+        """See `Rows.read`."""
+        splits = self._load(subset)
+        if split not in splits:
+            raise UserError(
+                f"{self.suite.hub.path}: no split '{split}' (have: {', '.join(splits)}); suite "
+                f"'{self.suite.suite}' needs it"
+            )
+        rows = [dict(row) for row in splits[split]]
+        for row in rows[:1]:
+            check_columns(self.suite, row, self.where(subset, split))
+        return rows
+
+    def _load(self, subset: str | None) -> Any:
+        if subset not in self._loaded:
+            import datasets  # noqa: PLC0415  (slow to import, needed for the hub only)
+
+            hub = self.suite.hub
+            try:
+                self._loaded[subset] = datasets.load_dataset(hub.path, subset or hub.name)
+            except Exception as error:  # noqa: BLE001  (the hub, the disk, the format, ...)
+                reason = next(iter(str(error).splitlines()), "")
+                raise UserError(
+                    f"suite '{self.suite.suite}': cannot load '{hub.path}' from the hub "
+                    f"({type(error).__name__}: {reason}); check the network, or give a folder of "
+                    f"JSON lines with `data:` in the study file or EXME_DATA"
+                ) from None
+        return self._loaded[subset]
+
+
+def check_columns(suite: Suite, row: object, where: str) -> None:
+    """Refuse a row that lacks what the suite's lm-eval task reads.
+
+    Raises:
+        UserError: names the place and the column.
+    """
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: expected a JSON object, found {type(row).__name__}")
+    missing = [c for c in suite.columns if c not in row]
+    if missing:
+        raise UserError(
+            f"{where}: column '{missing[0]}' is missing (found: {', '.join(row) or 'none'}); suite "
+            f"'{suite.suite}' needs {', '.join(suite.columns)}"
+        )

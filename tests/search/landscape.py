@@ -1,0 +1,58 @@
+"""A scorer without a model: a known landscape over the coefficients, for tests of the search."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+
+from exme.evaluators.scores import DocumentScores
+from exme.search.candidate import Candidate
+from exme.search.worker import Scored
+from exme.tasks.documents import SuiteDocuments
+
+
+class Landscape:
+    """A hill: the chance to solve a document falls with the distance from the peak.
+
+    Every document has a threshold of its own, so that nearby candidates solve nearly the same
+    documents, as nearby models do.
+
+    Args:
+        documents: the suite's documents.
+        peak: coefficients at which most documents are solved.
+        top: share of documents solved there.
+        width: distance at which the share has fallen by a factor e**-0.5.
+    """
+
+    def __init__(
+        self,
+        documents: SuiteDocuments,
+        peak: Mapping[str, float],
+        top: float = 0.8,
+        width: float = 0.6,
+    ) -> None:
+        self.documents, self.peak, self.top, self.width = documents, peak, top, width
+        self.calls: list[tuple[str, str]] = []
+
+    def share(self, coefficients: Mapping[str, float]) -> float:
+        """Expected share of documents solved."""
+        squared = sum((coefficients[n] - p) ** 2 for n, p in self.peak.items())
+        return self.top * math.exp(-squared / (2 * self.width**2))
+
+    def score(self, candidate: Candidate, split: str) -> Scored:
+        """See `exme.search.worker.Scorer`."""
+        self.calls.append((candidate.digest, split))
+        share = self.share(candidate.coefficients)
+        ids = tuple(d.id for d in self.documents.of(split))
+        values = tuple(float(_uniform(f"{split}{i}") < share) for i in ids)
+        scores = DocumentScores("gsm8k", split, "exact_match,strict-match", ids, values, 0)
+        return Scored(scores, {"materialise": 0.1, "model": 0.8, "judge": 0.1})
+
+    def seconds_per_document(self) -> float:
+        """See `exme.search.worker.Scorer`."""
+        return 1 / len(self.documents.search)
+
+
+def _uniform(text: str) -> float:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64

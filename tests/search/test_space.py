@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exme.search.space import (
+    METHODS,
+    ExMe,
+    ExPO,
+    Linear,
+    expo_points,
+    first_points,
+    read,
+    unit,
+    widen,
+)
+from exme.tasks.errors import UserError
+
+NAMES = ("math", "code", "chat")
+coefficients = st.lists(st.floats(-5, 25), min_size=1, max_size=6).map(
+    lambda values: {f"c{i}": value for i, value in enumerate(values)}
+)
+shares = st.lists(st.floats(0, 1), min_size=1, max_size=5)
+
+
+@given(coefficients)
+def test_alpha_and_beta_give_back_the_coefficients(c: dict[str, float]) -> None:
+    reading = read(c)
+    assert reading.alpha == pytest.approx(sum(c.values()) - 1)
+    if reading.beta is not None:
+        assert sum(reading.beta.values()) == pytest.approx(1, abs=1e-6)
+        for name, share in reading.beta.items():
+            assert share * (1 + reading.alpha) == pytest.approx(c[name], abs=1e-6)
+
+
+def test_coefficients_that_add_up_to_zero_have_no_shares() -> None:
+    assert read({"math": 0.5, "code": -0.5}).beta is None
+    assert read({"math": 0.0, "code": 0.0}).alpha == -1
+
+
+def test_expo_reads_as_its_alpha() -> None:
+    reading = read({"math": 1.5, "code": 0.0})
+    assert reading.alpha == pytest.approx(0.5)
+    assert reading.beta == {"math": 1.0, "code": 0.0}
+    assert str(reading) == "alpha +0.50, beta 1.00 0.00"
+
+
+def test_the_base_reads_as_alpha_minus_one() -> None:
+    assert str(read({"math": 0.0})) == "alpha -1.00"
+
+
+@given(shares)
+def test_every_proposal_of_linear_lies_on_the_simplex(values: list[float]) -> None:
+    method = Linear([f"c{i}" for i in range(len(values) + 1)])
+    c = method.to_coefficients(dict(zip(method.parameters(), values, strict=True)))
+    assert sum(c.values()) == pytest.approx(1)
+    assert all(-1e-12 <= value <= 1 + 1e-12 for value in c.values())
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=2, max_size=5))
+def test_every_point_of_the_simplex_is_a_proposal_of_linear(weights: list[float]) -> None:
+    names = [f"c{i}" for i in range(len(weights))]
+    point = {n: w / math.fsum(weights) for n, w in zip(names, weights, strict=True)}
+    method = Linear(names)
+    proposal = method.to_parameters(point)
+    assert all(-1e-9 <= value <= 1 + 1e-9 for value in proposal.values())
+    assert method.to_coefficients(proposal) == pytest.approx(point, abs=1e-9)
+
+
+def test_linear_describes_a_checkpoint_alone_although_nothing_is_left_to_share() -> None:
+    method = Linear(NAMES)
+    for name in NAMES:
+        alone = unit(NAMES, name)
+        assert method.to_coefficients(method.to_parameters(alone)) == alone
+
+
+def test_linear_searches_shares_whatever_bounds_the_study_states() -> None:
+    assert Linear(NAMES).default_bounds(-1, 3) == {
+        "share of math": (0.0, 1.0),
+        "share of code": (0.0, 1.0),
+    }
+
+
+def test_exme_proposes_the_coefficients_themselves() -> None:
+    method = ExMe(NAMES)
+    point = {"math": 0.8, "code": -0.1, "chat": 1.2}
+    assert method.parameters() == NAMES
+    assert method.to_coefficients(point) == method.to_parameters(point) == point
+    assert method.default_bounds(-0.5, 2)["chat"] == (-0.5, 2)
+
+
+def test_expo_refuses_two_checkpoints_and_says_what_to_use() -> None:
+    with pytest.raises(UserError) as refusal:
+        ExPO(["math", "code"])
+    assert str(refusal.value) == (
+        "method 'expo' extrapolates exactly one checkpoint, the study has 2 (math, code); "
+        "use `method: exme` for several"
+    )
+
+
+def test_every_method_is_found_by_its_name() -> None:
+    assert {name: method.name for name, method in METHODS.items()} == {
+        "exme": "exme",
+        "expo": "expo",
+        "linear": "linear",
+    }
+
+
+def test_a_search_starts_from_each_checkpoint_alone_and_their_mean() -> None:
+    points = first_points(ExMe(("math", "code")))
+    assert [p.name for p in points] == ["math alone", "code alone", "mean"]
+    assert [p.coefficients for p in points] == [
+        {"math": 1.0, "code": 0.0},
+        {"math": 0.0, "code": 1.0},
+        {"math": 0.5, "code": 0.5},
+    ]
+
+
+def test_one_checkpoint_has_no_mean_to_start_from() -> None:
+    assert [p.name for p in first_points(ExPO(["math"]))] == ["math alone"]
+
+
+def test_expo_starts_at_0_3_and_0_5_of_the_best_checkpoint() -> None:
+    points = expo_points(ExMe(("math", "code")), "code")
+    assert [p.name for p in points] == ["ExPO 0.3 of code", "ExPO 0.5 of code"]
+    assert [p.coefficients for p in points] == [
+        {"math": 0.0, "code": 1.3},
+        {"math": 0.0, "code": 1.5},
+    ]
+
+
+def test_a_method_that_cannot_extrapolate_has_no_expo_points() -> None:
+    assert expo_points(Linear(NAMES), "math") == []
+
+
+BOUNDS = {"math": (0.0, 2.0), "code": (0.0, 2.0)}
+LIMITS = (-10.0, 30.0)
+
+
+def test_bounds_stay_when_the_best_lies_inside() -> None:
+    assert widen(BOUNDS, {"math": 0.05, "code": 1.95}, LIMITS) == (BOUNDS, [])
+
+
+def test_the_bound_on_which_the_best_sits_moves_half_a_width_out() -> None:
+    bounds, moved = widen(BOUNDS, {"math": 1.97, "code": 1.0}, LIMITS)
+    assert bounds == {"math": (0.0, 3.0), "code": (0.0, 2.0)}
+    assert moved == [
+        "the best so far has math = 1.97, at the edge of [0, 2]: bounds widened to [0, 3]"
+    ]
+
+
+def test_the_lower_bound_moves_too() -> None:
+    bounds, moved = widen(BOUNDS, {"math": 1.0, "code": 0.03}, LIMITS)
+    assert bounds["code"] == (-1.0, 2.0)
+    assert len(moved) == 1
+
+
+def test_bounds_go_no_further_than_the_limits() -> None:
+    bounds, _ = widen(BOUNDS, {"math": 2.0, "code": 0.0}, (-0.25, 2.5))
+    assert bounds == {"math": (0.0, 2.5), "code": (-0.25, 2.0)}
+
+
+def test_nothing_is_said_when_the_limits_are_reached() -> None:
+    assert widen(BOUNDS, {"math": 2.0, "code": 0.0}, (0.0, 2.0)) == (BOUNDS, [])
+
+
+@given(st.floats(-8, 20), st.floats(0.1, 8), st.floats(0, 1))
+def test_widened_bounds_contain_the_old_ones(low: float, width: float, place: float) -> None:
+    old = {"math": (low, low + width)}
+    new, _ = widen(old, {"math": low + place * width}, LIMITS)
+    assert LIMITS[0] <= new["math"][0] <= old["math"][0]
+    assert old["math"][1] <= new["math"][1] <= LIMITS[1]
