@@ -9,7 +9,6 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from exme.tasks.errors import UserError
@@ -24,6 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+# Typer carries a click of its own and names only some of its exceptions.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 StudyArgument = Annotated[
     Path | None,
@@ -198,10 +200,10 @@ def _run(command: Callable[[], object]) -> int:
     except UserError as error:
         typer.echo(f"exme: {error}", err=True)
         return 2
-    except click.ClickException as error:
-        error.show()
+    except _UsageError as error:
+        error.show()  # type: ignore[attr-defined]  # see _UsageError
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo(
             "\nStopped. Nothing that was finished is lost; the same command resumes.", err=True
         )

@@ -35,7 +35,7 @@ def write_study(folder: Path, **changed: object) -> Path:
         "budget": {"trials": 7},
     } | changed
     path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path
 
 
