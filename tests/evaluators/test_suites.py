@@ -20,7 +20,7 @@ from exme.tasks.suite import load_suite
 COUNT = 40
 
 
-class Parrot(LM):
+class Parrot(LM):  # type: ignore[misc]  # lm_eval is not typed
     """Answers from the prompt alone, now and then with one of the given right answers."""
 
     def __init__(self, right: dict[str, str] | None = None) -> None:
@@ -59,7 +59,7 @@ def right_answers(documents: SuiteDocuments) -> dict[str, str]:
         "bbh": lambda r: (r["input"], f"So the answer is {r['target']}."),
         "ifeval": lambda r: (r["prompt"], "plain words without that sign"),
     }.get(documents.suite.suite)
-    return dict(make(row) for row in rows) if make else {}
+    return dict(make(row) for row in rows) if make else {}  # type: ignore[no-untyped-call]
 
 
 def lm_eval_scores(
