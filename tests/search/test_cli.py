@@ -61,7 +61,7 @@ def test_help_loads_nothing_heavy() -> None:
     [
         (["search", "absent.yaml"], "absent.yaml: no such study file; `exme init` writes one"),
         (["search", "small.yaml", "--task", "gsm8"], "did you mean 'gsm8k'?"),
-        (["search", "small.yaml", "--trials", "0"], "0 is not in the range"),
+        (["search", "small.yaml", "--trials", "0"], "greater than or equal to 1"),
         (["serach"], "No such command 'serach'"),
         (["export", "small.yaml"], "no trial has been scored yet"),
         (["search", "small.yaml", "--color"], "No such option"),
