@@ -20,7 +20,7 @@ from .space import Bounds
 
 
 def trial_seed(seed: int, number: int) -> int:
-    """A seed for one trial, so that a resumed search proposes what an unbroken one would."""
+    """A seed for one trial: what it proposes depends on the history, not on the process."""
     digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
