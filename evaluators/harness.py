@@ -27,6 +27,7 @@ from exme.tasks.documents import Document, SuiteDocuments
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import Suite
 
+from .sandbox.code_eval import CodeEval
 from .scores import DocumentScores
 
 
@@ -97,6 +98,10 @@ class Judge:
                 f"({len(task.eval_docs)} of {len(positions)} are left); it cannot be used"
             )
         for instance in task.instances:
+            if self.suite.max_gen_toks is not None and instance.request_type == "generate_until":
+                context, settings = instance.args
+                limit = {"max_gen_toks": self.suite.max_gen_toks}
+                instance.arguments = (context, {**settings, **limit})
             self._requests[positions[instance.doc_id]].append(instance)
 
     @property
@@ -246,7 +251,7 @@ def _build_task(
         overrides["num_fewshot"] = len(examples)
         overrides["fewshot_config"] = {"sampler": "first_n"}
     try:
-        with _quiet():
+        with _quiet(), _code_in_sandbox(suite):
             # A group of one: only a group's members are laid over the stock task of their name.
             group = {"group": "exme", "task": [overrides]}
             return manager.load([group])["tasks"][name]
@@ -255,6 +260,25 @@ def _build_task(
         raise UserError(
             f"suite '{suite.suite}': lm-eval task '{name}' needs {needs} ({error.msg}); install it"
         ) from None
+
+
+@contextlib.contextmanager
+def _code_in_sandbox(suite: Suite) -> Iterator[None]:
+    """Give lm-eval tasks that run generated code our sandbox, where they ask for `code_eval`.
+
+    They fetch it from the hub as they are loaded, and keep it.
+    """
+    if not suite.runs_code:
+        yield
+        return
+    import evaluate  # noqa: PLC0415  (slow to import, needed for generated code only)
+
+    stock = evaluate.load
+    evaluate.load = lambda name, **_: CodeEval() if name == "code_eval" else stock(name)
+    try:
+        yield
+    finally:
+        evaluate.load = stock
 
 
 def _rows(documents: Sequence[Document]) -> datasets.Dataset:

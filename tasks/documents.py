@@ -41,6 +41,7 @@ class SuiteDocuments:
     """The documents that a study uses of one suite; no document stands in two of the three.
 
     Attributes:
+        suite: the suite, in its mini form where the data are mini.
         fewshot: the fixed examples of each lm-eval task, in prompt order; empty where the task
             brings its own.
         search: documents on which candidates are compared, in the common order.
@@ -85,6 +86,8 @@ def load_documents(
     Raises:
         UserError: a file or a column is missing, or there are too few documents.
     """
+    if data == "mini":
+        suite = suite.mini_form()
     rows = open_rows(suite, data)
     fewshot: dict[str, tuple[Document, ...]] = {}
     search_pool: list[Document] = []
@@ -108,7 +111,7 @@ def load_documents(
 
 def _examples(suite: Suite, rows: Rows, task: str, subset: str | None) -> tuple[Document, ...]:
     split = suite.fewshot.split
-    count = suite.fewshot_count(mini=rows.mini)
+    count = suite.fewshot.count
     if split is None or count == 0:
         return ()
     documents = _documents(rows, task, subset, split)[:count]

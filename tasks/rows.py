@@ -15,8 +15,6 @@ MINI_DATA = Path(__file__).parent / "mini" / "data"
 class Rows(Protocol):
     """A suite's data, wherever it lives."""
 
-    mini: bool
-
     def where(self, subset: str | None, split: str) -> str:
         """What error messages call a split."""
         ...
@@ -35,30 +33,18 @@ class Rows(Protocol):
 
 
 def open_rows(suite: Suite, data: str) -> Rows:
-    """A suite's data from ``hub``, ``mini`` or a folder.
-
-    Raises:
-        UserError: the suite has no mini form.
-    """
+    """A suite's data from ``hub``, ``mini`` or a folder."""
     if data == "hub":
         return HubRows(suite)
-    if data != "mini":
-        return FolderRows(suite, Path(data).expanduser(), mini=False)
-    if suite.mini is None:
-        raise UserError(
-            f"suite '{suite.suite}' has no mini form yet; set `data` to hub or to a folder of JSON "
-            f"lines"
-        )
-    return FolderRows(suite, MINI_DATA, mini=True)
+    return FolderRows(suite, MINI_DATA if data == "mini" else Path(data).expanduser())
 
 
 class FolderRows:
     """JSON lines in ``<suite>/[<subset>/]<split>.jsonl``, or ``<suite>/<split>/<subset>.jsonl``."""
 
-    def __init__(self, suite: Suite, folder: Path, *, mini: bool) -> None:
+    def __init__(self, suite: Suite, folder: Path) -> None:
         self.suite = suite
         self.folder = folder / (suite.folder or suite.suite)
-        self.mini = mini
 
     def _path(self, subset: str | None, split: str) -> Path:
         if subset is None:
@@ -99,8 +85,6 @@ class FolderRows:
 
 class HubRows:
     """A data set of the hub, through `datasets`."""
-
-    mini = False
 
     def __init__(self, suite: Suite) -> None:
         self.suite = suite

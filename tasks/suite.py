@@ -53,9 +53,17 @@ class SplitRef(_Frozen):
 
 
 class MiniForm(_Frozen):
-    """What differs in the suite's mini form."""
+    """What differs in the suite's mini form; what is left out is as in the real one.
 
-    fewshot: int = Field(ge=0)
+    Attributes:
+        lm_eval_tasks: the part of the suite's lm-eval tasks that has mini data.
+        fewshot: its few-shot examples.
+        max_gen_toks: see `Suite`; the mini models have room for little more.
+    """
+
+    lm_eval_tasks: dict[str, str | None] | None = Field(default=None, min_length=1)
+    fewshot: Fewshot | None = None
+    max_gen_toks: int | None = Field(default=None, ge=1)
 
 
 class Suite(_Frozen):
@@ -72,6 +80,7 @@ class Suite(_Frozen):
         metric: lm-eval's metric; `filter` is the lm-eval filter whose answers it scores.
         folder: the suite's folder in a data folder; the suite's name by default.
         columns: columns that every document must have.
+        max_gen_toks: most tokens of an answer; None leaves it to the lm-eval task.
         runs_code: whether answers are programs that must be run to be scored.
         needs: packages beside ExMe's own, as pip names them.
         mini: the suite's mini form; None where there is none yet.
@@ -89,6 +98,7 @@ class Suite(_Frozen):
     fewshot: Fewshot
     search: SplitRef
     report: SplitRef
+    max_gen_toks: int | None = Field(default=None, ge=1)
     runs_code: bool = False
     needs: tuple[str, ...] = ()
     mini: MiniForm | None = None
@@ -99,9 +109,23 @@ class Suite(_Frozen):
         """Metric and filter as lm-eval's results file writes them: ``exact_match,strict-match``."""
         return f"{self.metric},{self.filter}"
 
-    def fewshot_count(self, *, mini: bool) -> int:
-        """Number of few-shot examples, in the real or the mini form."""
-        return self.mini.fewshot if mini and self.mini else self.fewshot.count
+    def mini_form(self) -> Suite:
+        """The suite as it is used on its mini data.
+
+        Raises:
+            UserError: it has none.
+        """
+        if self.mini is None:
+            raise UserError(
+                f"suite '{self.suite}' has no mini form; set `data` to hub or to a folder of JSON "
+                f"lines"
+            )
+        changed = {
+            name: getattr(self.mini, name)
+            for name in MiniForm.model_fields
+            if getattr(self.mini, name) is not None
+        }
+        return self.model_copy(update=changed)
 
 
 def suite_names() -> list[str]:
