@@ -46,6 +46,11 @@ class DocumentScores:
             raise ValueError(f"score of document {bad[0]} is not finite ({len(bad)} in all)")
 
     @property
+    def parts(self) -> tuple[DocumentScores, ...]:
+        """These scores by suite: themselves. See `Scorecard`."""
+        return (self,)
+
+    @property
     def count(self) -> int:
         """Number of documents."""
         return len(self.values)
@@ -80,6 +85,90 @@ class DocumentScores:
             seed=int(data["seed"]),
             audit={k: tuple(float(v) for v in vs) for k, vs in data.get("audit", {}).items()},
         )
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """The scores of one candidate on several suites; its mean is the mean over the suites.
+
+    Suites weigh the same, however many documents each has.
+
+    Attributes:
+        parts: scores on each suite, in the study's order; two or more, of one split.
+    """
+
+    parts: tuple[DocumentScores, ...]
+
+    def __post_init__(self) -> None:
+        names = [part.suite for part in self.parts]
+        if len(names) < 2 or len(set(names)) != len(names):
+            raise ValueError(f"a scorecard needs several suites, each once; found {names}")
+        if len({part.split for part in self.parts}) != 1:
+            raise ValueError("a scorecard holds one split")
+
+    @property
+    def suite(self) -> str:
+        """Names of the suites, joined by ``+``."""
+        return "+".join(part.suite for part in self.parts)
+
+    @property
+    def split(self) -> str:
+        """``search`` or ``report``."""
+        return self.parts[0].split
+
+    @property
+    def metric(self) -> str:
+        """``mean of gsm8k exact_match,strict-match; ...``."""
+        return "mean of " + "; ".join(f"{part.suite} {part.metric}" for part in self.parts)
+
+    @property
+    def seed(self) -> int:
+        """Seed with which the documents were chosen."""
+        return self.parts[0].seed
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """Identifiers of all documents, with their suites' names in front."""
+        return tuple(f"{part.suite}/{d}" for part in self.parts for d in part.documents)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """All values, in the order of `documents`."""
+        return tuple(v for part in self.parts for v in part.values)
+
+    @property
+    def audit(self) -> Mapping[str, tuple[float, ...]]:
+        """Further outcomes by name, for those that every suite has."""
+        names = [n for n in self.parts[0].audit if all(n in part.audit for part in self.parts)]
+        return {n: tuple(v for part in self.parts for v in part.audit[n]) for n in names}
+
+    @property
+    def count(self) -> int:
+        """Number of documents."""
+        return sum(part.count for part in self.parts)
+
+    @property
+    def mean(self) -> float:
+        """Mean over the suites of their means."""
+        return sum(part.mean for part in self.parts) / len(self.parts)
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean: the suites' documents are independent samples."""
+        squares = sum(part.standard_error**2 for part in self.parts)
+        return math.sqrt(squares) / len(self.parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {"parts": [part.to_json() for part in self.parts]}
+
+
+Scores = DocumentScores | Scorecard
+
+
+def join(parts: Sequence[DocumentScores]) -> Scores:
+    """The scores of one candidate on one or several suites."""
+    return parts[0] if len(parts) == 1 else Scorecard(tuple(parts))
 
 
 def paired_values(a: DocumentScores, b: DocumentScores) -> tuple[Sequence[float], Sequence[float]]:

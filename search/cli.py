@@ -32,7 +32,8 @@ StudyArgument = Annotated[
     typer.Argument(help="Study file; default: studies/mini.yaml.", show_default=False),
 ]
 TaskOption = Annotated[
-    str | None, typer.Option("--task", "-t", help="Suite; default: the study's first.")
+    str | None,
+    typer.Option("--task", "-t", help="Suite; several: a,b; or all. Default: the study's first."),
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
 RUNS_DEFAULT = Path("studies/runs")
@@ -141,6 +142,64 @@ def export(
     with _open(study, task, runs, exclusive=False) as opened:
         result = export_best(opened, out or opened.folder / "export", force=force)
     typer.echo(str(result))
+
+
+@app.command()
+def suites(
+    study: Annotated[
+        Path | None, typer.Argument(help="Study file; default: the suites that ship with exme.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="hub, mini, or a folder of JSON lines. Default: the study's, or mini."),
+    ] = None,
+) -> None:
+    """List the suites: documents, splits, metric, and what each needs.
+
+    Example: `exme suites --data mini`
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from exme.tasks.suite import load_suite, suite_names  # noqa: PLC0415
+
+    from .study_file import load_study_file  # noqa: PLC0415
+    from .suites import suites_table  # noqa: PLC0415
+
+    names, where = suite_names(), "mini"
+    if study is not None:
+        content = load_study_file(study)
+        names, where = list(content.suites), content.data
+    Console().print(suites_table([load_suite(name) for name in names], data or where))
+
+
+@app.command()
+def verify(
+    study: StudyArgument = None,
+    task: TaskOption = None,
+    model: Annotated[
+        str, typer.Option(help="base, a checkpoint's name, or best (of the search so far).")
+    ] = "base",
+    documents: Annotated[
+        int | None, typer.Option(min=1, help="Replaces the study's number of search documents.")
+    ] = None,
+    runs: RunsOption = RUNS_DEFAULT,
+) -> None:
+    """Score a model with ExMe and with lm-eval alone, document by document.
+
+    Ends with exit code 1 when a score differs.
+
+    Example: `exme verify studies/mini.yaml --task gsm8k --documents 40`
+    """
+    from .verify import table, verify_study  # noqa: PLC0415
+
+    found = verify_study(_study_path(study), task, model, documents, runs)
+    typer.echo(table(found))
+    for parity in found:
+        if not parity.equal:
+            shown = ", ".join(parity.differing[:5])
+            typer.echo(f"{parity.suite}: differs on {len(parity.differing)} documents: {shown}")
+    if not all(parity.equal for parity in found):
+        raise typer.Exit(1)
 
 
 @app.command()

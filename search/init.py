@@ -171,6 +171,7 @@ def _study(base: str, checkpoints: Mapping[str, str], task: str) -> str:
         method="exme" if len(checkpoints) > 1 else "expo",
         task=task,
         data="mini" if mini else "hub",
+        runs_code="false",
     )
 
 
@@ -198,8 +199,16 @@ space:
   widen: true              # move a bound outwards when the best so far sits on it ...
   limits: [-5, 30]         # ... but never beyond these
 
-suites: [{task}] # benchmarks that this study may search on
+suites: [{task}] # what this study may search on: names (`exme suites`) or suite files of your own
 data: {data}      # hub; mini: the small sets shipped with exme; or a folder with <suite>/<split>.jsonl
+objective: metric # each suite's own, or target_nll: likelihood of reference answers, a smooth proxy
+run_generated_code: {runs_code} # humaneval and mbpp need true: the sandbox runs what the model writes
+max_gen_toks: null # most tokens of an answer; null leaves it to the suites
+
+chat: # for models that were trained on a chat template; the names are lm-eval's
+  apply_chat_template: false
+  system_instruction: null
+  fewshot_as_multiturn: true # few-shot examples as turns, where a template is applied
 
 documents:
   search: 256  # candidates are compared on so many documents; null: all there are

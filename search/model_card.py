@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from exme.evaluators.scores import DocumentScores
+from exme.evaluators.scores import Scores
 
 from .candidate import Candidate
 from .locate import is_hub_id
@@ -129,7 +129,7 @@ def _coefficients(coefficients: Mapping[str, float], names: Mapping[str, str]) -
 def _scores(outcome: Outcome) -> str:
     winner = outcome.winner
     assert winner is not None
-    entries: list[tuple[str, DocumentScores | None, DocumentScores | None]] = [
+    entries: list[tuple[str, Scores | None, Scores | None]] = [
         (entry.name, entry.search, entry.report) for entry in outcome.inputs
     ]
     if outcome.merged is not None:
@@ -147,7 +147,7 @@ def _scores(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _score(scores: DocumentScores | None) -> str:
+def _score(scores: Scores | None) -> str:
     if scores is None:
         return ""
     interval, form = mean_interval(scores), ".1%" if is_binary(scores.values) else ".4f"
@@ -199,7 +199,7 @@ def _code(text: str) -> str:
 
 def scores_file(outcome: Outcome) -> str:
     """Content of exme_scores.json: per-document scores of the winner and of every input."""
-    scored: dict[str, tuple[DocumentScores | None, DocumentScores | None]] = {
+    scored: dict[str, tuple[Scores | None, Scores | None]] = {
         entry.name: (entry.search, entry.report) for entry in outcome.inputs
     }
     if outcome.winner is not None:

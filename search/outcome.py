@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exme.evaluators.scores import DocumentScores
+from exme.evaluators.scores import Scores
 
 from .candidate import Candidate
 
@@ -31,7 +31,7 @@ class TrialRecord:
     state: str
     origin: str
     candidate: Candidate | None = None
-    scores: DocumentScores | None = None
+    scores: Scores | None = None
     seconds: float = 0.0
     message: str = ""
     duplicate_of: int | None = None
@@ -46,12 +46,14 @@ class Entry:
         candidate: its coefficients (all zero for the base, a unit vector for a checkpoint).
         report: its scores on the report documents.
         search: its scores on the search documents, where it was a trial.
+        proxy: minus target_nll on the report documents, where the study searches by that.
     """
 
     name: str
     candidate: Candidate
-    report: DocumentScores
-    search: DocumentScores | None = None
+    report: Scores
+    search: Scores | None = None
+    proxy: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Outcome:
     """A search as a whole.
 
     Attributes:
-        study: name of the study, `task` the suite it searched on.
+        study: name of the study, `task` the suite or suites it searched on.
         bounds: bounds of each coefficient now, by checkpoint name; `widened` tells each change.
         trials: all trials in order of their numbers.
         winner: the best complete trial on the search documents; None before the first.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .outcome import Entry, Outcome, TrialRecord
 from .space import read
-from .statistics import compare, mean_interval
+from .statistics import Interval, compare, holm, mean_interval
 from .verdict import Unit, count_of, p_text, verdict
 
 CONVENTION = (
@@ -56,6 +56,7 @@ def _markdown(outcome: Outcome, caption: str) -> str:
         f"**{decision.sentence}**",
         _looks(outcome),
         *_scores(outcome),
+        *_by_suite(outcome),
         *_audit(outcome),
         *_best(outcome),
     ]
@@ -90,15 +91,29 @@ def _scores(outcome: Outcome) -> list[str]:
     entries = _entries(outcome)
     if not entries:
         return []
-    unit = Unit(s for e in entries for s in (e.report, e.search) if s)
+    unit = Unit(e.report for e in entries)
+    search_unit = Unit(e.search for e in entries if e.search)
     head = ["model", "report documents", "search documents"]
     rows = []
     for entry in entries:
-        searched = unit.full(mean_interval(entry.search)) if entry.search else "–"
+        searched = search_unit.full(mean_interval(entry.search)) if entry.search else "–"
         rows.append([entry.name, unit.full(mean_interval(entry.report)), searched])
     both = [s for s in (entries[0].report, entries[0].search) if s]
     sizes = " and ".join(f"{count_of(s)} (chosen with seed {s.seed})" for s in both)
-    note = f"Metric: {both[0].metric}, on {sizes}. 95% intervals in brackets."
+    metrics = "; on search documents ".join(dict.fromkeys(s.metric for s in both))
+    note = f"Metric: {metrics}, on {sizes}. 95% intervals in brackets."
+    proxies = [e.proxy for e in entries]
+    if all(proxies):
+        head.append("target_nll on report documents")
+        proxy_unit = Unit(p for p in proxies if p)
+        for row, proxy in zip(rows, proxies, strict=True):
+            assert proxy is not None
+            row.append(proxy_unit.full(_negated(mean_interval(proxy))))
+        note += (
+            " The search went by target_nll, the negative log-likelihood of the reference answers "
+            "in nats per byte (lower is better; its search scores are shown with the sign turned)."
+            " It is a proxy: the verdict goes by the metric."
+        )
     if outcome.merged and outcome.inputs:
         head += ["merged minus this" + (", points" if unit.percent else ""), "p", "won", "lost"]
         rows[0] += ["–"] * 4
@@ -114,6 +129,38 @@ def _scores(outcome: Outcome) -> list[str]:
             "saw the report documents."
         )
     return ["## Scores", _table(head, rows), note]
+
+
+def _negated(interval: Interval) -> Interval:
+    return Interval(-interval.estimate, -interval.high, -interval.low)
+
+
+def _by_suite(outcome: Outcome) -> list[str]:
+    """Each suite's scores, and merged's gain on it over the best input of that suite."""
+    entries = _entries(outcome)
+    if not entries or len(entries[0].report.parts) < 2:
+        return []
+    merged = outcome.merged
+    rows, p_values = [], []
+    for position, part in enumerate(entries[0].report.parts):
+        unit = Unit(entry.report.parts[position] for entry in entries)
+        cells = [unit.full(mean_interval(entry.report.parts[position])) for entry in entries]
+        row = [part.suite, part.metric, *cells]
+        if merged is not None and outcome.inputs:
+            best = max(outcome.inputs, key=lambda e: e.report.parts[position].mean)
+            result = compare(merged.report.parts[position], best.report.parts[position])
+            p_values.append(result.p_value)
+            row += [f"{unit.full(result.difference, sign=True)} over {best.name}"]
+        rows.append(row)
+    head = ["suite", "metric", *(entry.name for entry in entries)]
+    note = "The mean above weighs every suite the same."
+    if p_values:
+        head += ["merged minus the best input there", "p (Holm)"]
+        corrected = holm(p_values)
+        for row, p in zip(rows, corrected, strict=True):
+            row.append(p_text(p).removeprefix("p ").removeprefix("= "))
+        note += " p is corrected for the number of suites (Holm 1979), the intervals are not."
+    return ["## By suite", _table(head, rows), note]
 
 
 def _audit(outcome: Outcome) -> list[str]:

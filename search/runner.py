@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import sys
 import time
 from collections.abc import Mapping
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from exme.evaluators.sandbox import require_run_generated_code
 from exme.tasks.documents import SuiteDocuments, load_documents
 from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.suite import load_suite
+from exme.tasks.suite import Suite, load_suite
 
 from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .estimate import check_memory, describe, weigh
+from .facts import facts
 from .locate import locate
+from .objective import reference
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import Plan, best_trial, complete, is_over, spent
 from .resident import Sources
@@ -35,16 +35,14 @@ RUNS = Path("studies/runs")
 # So many proposals in a row that were known already mean that the space is used up.
 MOST_DUPLICATES = 20
 
-_LIBRARIES = ("torch", "transformers", "lm_eval", "optuna", "datasets", "safetensors", "scipy")
-
 
 class Search:
-    """One study on one suite. Use as a context manager; it holds the run's lock.
+    """One study on one or several suites. Use as a context manager; it holds the run's lock.
 
     Args:
         study: the study.
-        name: the study's name; with the suite's it names the run's folder.
-        task: the suite to search on.
+        name: the study's name; with the suites' it names the run's folder.
+        task: the suite to search on; several, parted by commas; or ``all`` of the study's.
         runs: folder of all runs.
         where: what error messages call the study file.
         screen: where lines go.
@@ -67,33 +65,25 @@ class Search:
         exclusive: bool = True,
         worker: Scorer | None = None,
     ) -> None:
-        if task not in study.suites:
-            raise UserError(
-                f"{where}: suite '{task}' is not in suites (have: {', '.join(study.suites)})"
-                f"{did_you_mean(task, study.suites)}"
-            )
-        self.study, self.name, self.task = study, name, task
+        suites = _pick_suites(study, task, where)
+        self.study, self.name, self.task = study, name, task.replace(",", "+")
         self.where = where
         self.screen = screen or Screen()
-        self.folder = runs / f"{name}-{task}"
+        self.folder = runs / f"{name}-{self.task}"
         self.sources = _open_sources(study)
         self.precision: Precision = settle_precision(study, self.sources.base.dtype)
         self.weights = weigh(self.sources, self.precision)
-        self.documents: SuiteDocuments = load_documents(
-            load_suite(task),
-            study.data,
-            search=study.documents.search,
-            report=study.documents.report,
-            seed=study.documents.seed,
-        )
+        self.documents = [_load_documents(study, suite) for suite in suites]
         self.plan = Plan(study)
         self._worker: Scorer | None = worker
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = RunLock(self.folder) if exclusive else None
-        self.storage = Storage(study.storage or sqlite_url(self.folder), f"{name}-{task}")
+        self.storage = Storage(study.storage or sqlite_url(self.folder), self.folder.name)
         self.storage.pin(self._pinned(), path=where)
-        for split in ("search", "report"):
-            self.storage.set_documents(split, tuple(d.id for d in self.documents.of(split)))
+        for documents in self.documents:
+            for split in ("search", "report"):
+                ids = tuple(d.id for d in documents.of(split))
+                self.storage.set_documents(documents.suite.suite, split, ids)
 
     def __enter__(self) -> Self:
         return self
@@ -111,9 +101,17 @@ class Search:
     def worker(self) -> Scorer:
         """The worker; models are loaded at its first use."""
         if self._worker is None:
-            check_memory(self.weights, self.precision)
-            self._worker = Worker(self.study, self.sources, self.documents, self.precision)
+            self._worker = self.local_worker()
         return self._worker
+
+    def local_worker(self) -> Worker:
+        """A worker of this process.
+
+        Raises:
+            UserError: the models do not fit into memory, or cannot be loaded.
+        """
+        check_memory(self.weights, self.precision)
+        return Worker(self.study, self.sources, self.documents, self.precision)
 
     # The search ----------------------------------------------------------------------------------
 
@@ -156,7 +154,8 @@ class Search:
         self._score(proposal, candidate, trials, proposing)
         trials = self.storage.trials()
         record = trials[proposal.trial.number]
-        self.screen.trial(record, trials, self._left(trials))
+        inputs = [f"{name} alone" for name in self.plan.method.checkpoints]
+        self.screen.trial(record, trials, self._left(trials), reference(trials, inputs))
         return record
 
     def _score(
@@ -200,14 +199,14 @@ class Search:
             for name, candidate in [*self.inputs().items(), ("merged", best.candidate)]
             if candidate.digest not in proofs
         ]
-        count = len(self.documents.report)
+        count = self._count("report")
         if missing:
             names = ", ".join(name for name, _ in missing)
             self.screen.say(f"Proving on {count} report documents: {names} ...")
         for _, candidate in missing:
             if candidate.digest not in self.storage.proofs():
                 scored = self.worker.score(candidate, "report")
-                self.storage.save_proof(candidate, scored.scores)
+                self.storage.save_proof(candidate, scored.scores, scored.proxy)
         return self.outcome()
 
     def inputs(self) -> dict[str, Candidate]:
@@ -221,7 +220,7 @@ class Search:
     def outcome(self) -> Outcome:
         """All that is in the storage."""
         trials = self.storage.trials()
-        proofs = self.storage.proofs()
+        proofs, proxies = self.storage.proofs(), self.storage.proofs("proxy")
         by_digest = {t.candidate.digest: t for t in complete(trials) if t.candidate is not None}
         inputs = self.inputs()
         digests = {candidate.digest for candidate in inputs.values()}
@@ -230,7 +229,9 @@ class Search:
             if candidate.digest not in proofs:
                 return None
             trial = by_digest.get(candidate.digest)
-            return Entry(name, candidate, proofs[candidate.digest], trial.scores if trial else None)
+            digest = candidate.digest
+            searched = trial.scores if trial else None
+            return Entry(name, candidate, proofs[digest], searched, proxies.get(digest))
 
         winner = best_trial(trials)
         merged = None
@@ -249,14 +250,14 @@ class Search:
             merged=merged,
             looks=len(set(proofs) - digests),
             widened=tuple(widened),
-            facts=self._facts(),
+            facts=facts(self.study, self.where, self.sources, self.documents, self.precision),
         )
 
     # What is said --------------------------------------------------------------------------------
 
     def _say_cost(self, trials: list[TrialRecord]) -> None:
         used, documents, _ = spent(trials)
-        budget, per_trial = self.study.budget, len(self.documents.search)
+        budget, per_trial = self.study.budget, self._count("search")
         left = [budget.trials - used] if budget.trials is not None else []
         if budget.documents is not None:
             left.append(-(-(budget.documents - documents) // per_trial))
@@ -268,20 +269,26 @@ class Search:
             self.weights,
             self.folder,
             search=per_trial,
-            report=len(self.documents.report),
+            report=self._count("report"),
             trials=min(left),
             seconds_per_document=seconds,
         )
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)
+        for found in self.documents:
+            if found.near_duplicates:
+                self.screen.say(_duplicates(found), "yellow")
+
+    def _count(self, split: str) -> int:
+        return sum(len(documents.of(split)) for documents in self.documents)
 
     def _left(self, trials: list[TrialRecord]) -> str:
         used, documents, minutes = spent(trials)
         budget = self.study.budget
         left = [budget.trials - used] if budget.trials is not None else []
         if budget.documents is not None:
-            per_trial = len(self.documents.search)
+            per_trial = self._count("search")
             left.append(max(0, -(-(budget.documents - documents) // per_trial)))
         time_budget = None if budget.minutes is None else budget.minutes - minutes
         return time_left(trials, min(left) if left else None, time_budget)
@@ -291,36 +298,19 @@ class Search:
         return {
             "method": self.study.method,
             "checkpoints": list(self.study.checkpoints),
-            "suite version": self.documents.suite.version,
+            "objective": self.study.objective,
+            "suites": [
+                [d.suite.suite, d.suite.version, d.suite.metric_name, list(d.suite.lm_eval_tasks)]
+                for d in self.documents
+            ],
             "data": self.study.data,
             "documents": self.study.documents.model_dump(),
-            "content of the documents": self.documents.fingerprint,
+            "content of the documents": [d.fingerprint for d in self.documents],
+            "chat": self.study.chat.model_dump(),
+            "max_gen_toks": self.study.max_gen_toks,
             "dtype": self.precision.dtype,
             "compute_dtype": self.precision.compute,
             "content of the checkpoints": self.sources.fingerprints,
-        }
-
-    def _facts(self) -> dict[str, str]:
-        study = self.study
-        return {
-            "command": " ".join(["exme", *sys.argv[1:]]),
-            "study file": self.where,
-            "base": study.base,
-            **{f"checkpoint {name}": where for name, where in study.checkpoints.items()},
-            **{f"fingerprint of {n}": f for n, f in self.sources.fingerprints.items()},
-            "suite": f"{self.task}, version {self.documents.suite.version}: lm-eval task "
-            f"{', '.join(self.documents.suite.lm_eval_tasks)}",
-            "metric": self.documents.suite.metric_name,
-            "data": study.data,
-            "seed of documents": str(study.documents.seed),
-            "sampler": f"{study.sampler.name}, seed {study.sampler.seed}",
-            "dtype": f"{self.precision.dtype}, computed in {self.precision.compute}",
-            "device": f"{self.precision.device}, batches of {study.batch_size}",
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-            "versions": ", ".join(
-                [f"Python {platform.python_version()}", f"exme {metadata.version('exme')}"]
-                + [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
-            ),
         }
 
 
@@ -339,7 +329,8 @@ def open_search(
 
     Args:
         study: a study file, or its content.
-        task: the suite to search on; the study's first by default.
+        task: the suite to search on; several, parted by commas; or ``all`` of the study's. The
+            study's first by default.
         name: name of the study; the file's by default.
         runs: folder of all runs.
         trials: replaces the study's budget of trials.
@@ -360,7 +351,7 @@ def open_search(
     return Search(
         content,
         name or stem,
-        task or content.suites[0],
+        task or load_suite(content.suites[0]).suite,
         runs=Path(runs),
         where=where,
         screen=screen,
@@ -376,3 +367,43 @@ def _open_sources(study: StudyFile) -> Sources:
         for name, where in study.checkpoints.items()
     }
     return Sources(base, checkpoints)
+
+
+def _pick_suites(study: StudyFile, task: str, where: str) -> list[Suite]:
+    """The suites that a task names, in the study's order."""
+    known = {suite.suite: suite for suite in map(load_suite, study.suites)}
+    wanted = list(known) if task == "all" else [name.strip() for name in task.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise UserError(
+                f"{where}: suite '{name}' is not in suites (have: {', '.join(known)})"
+                f"{did_you_mean(name, known)}"
+            )
+    picked = [suite for name, suite in known.items() if name in wanted]
+    for suite in picked:
+        if suite.runs_code:
+            require_run_generated_code(study.run_generated_code, suite.suite, where)
+    return picked
+
+
+def _load_documents(study: StudyFile, suite: Suite) -> SuiteDocuments:
+    found = load_documents(
+        suite,
+        study.data,
+        search=study.documents.search,
+        report=study.documents.report,
+        seed=study.documents.seed,
+    )
+    if study.max_gen_toks is None:
+        return found
+    limited = found.suite.model_copy(update={"max_gen_toks": study.max_gen_toks})
+    return replace(found, suite=limited)
+
+
+def _duplicates(documents: SuiteDocuments) -> str:
+    pairs = documents.near_duplicates
+    first = " and ".join(pairs[0])
+    return (
+        f"Suite '{documents.suite.suite}': {len(pairs)} documents of different parts (few-shot, "
+        f"search, report) read the same, e.g. {first}."
+    )

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from .estimate import duration
+from .objective import gains
 from .outcome import TrialRecord
 from .plan import best_trial
 from .space import read
@@ -28,13 +29,20 @@ class Screen:
         """One line."""
         self.console.print(Text(line, style=style))
 
-    def trial(self, trial: TrialRecord, trials: Sequence[TrialRecord], left: str) -> None:
+    def trial(
+        self,
+        trial: TrialRecord,
+        trials: Sequence[TrialRecord],
+        left: str,
+        best_input: Mapping[str, float] | None = None,
+    ) -> None:
         """The line of a trial that has just ended.
 
         Args:
             trial: that trial.
             trials: all trials, itself among them.
             left: what is left of the budget, as people read it.
+            best_input: see `objective.reference`; gains over it are shown for several suites.
         """
         best = best_trial(trials)
         is_best = best is not None and best.number == trial.number and len(trials) > 1
@@ -50,7 +58,7 @@ class Screen:
         tail = f"  {trial.seconds:.1f} s"
         if best is not None and best.scores is not None:
             tail += f"  best {score_text(best.scores.mean, trial)} (#{best.number})"
-        line = f"{head}{interval_text(trial)}{tail}  {left}"
+        line = f"{head}{interval_text(trial)}{gains_text(trial, best_input or {})}{tail}  {left}"
         self.say(line, "bold green" if is_best else "")
 
 
@@ -73,6 +81,17 @@ def interval_text(trial: TrialRecord) -> str:
     low, high = score_text(interval.low, trial), score_text(interval.high, trial)
     score = score_text(interval.estimate, trial)
     return f"{score} [{low}, {high}]  {trial.scores.count} documents"
+
+
+def gains_text(trial: TrialRecord, best_input: Mapping[str, float]) -> str:
+    """Gains over the best input: ``  gain +2.1 (gsm8k +3.9, mmlu +0.3)``; several suites only."""
+    assert trial.scores is not None
+    found = gains(trial.scores, best_input)
+    if len(found) < 2:
+        return ""
+    scale, form = (100, "+.1f") if is_binary(trial.scores.values) else (1, "+.4f")
+    each = ", ".join(f"{suite} {scale * gain:{form}}" for suite, gain in found.items())
+    return f"  gain {scale * sum(found.values()) / len(found):{form}} ({each})"
 
 
 def time_left(trials: Sequence[TrialRecord], remaining: int | None, minutes: float | None) -> str:

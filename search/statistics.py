@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from exme.evaluators.scores import DocumentScores, paired_values
+from exme.evaluators.scores import DocumentScores, Scores, paired_values
 
 # Sign flips drawn where the values are not 0 and 1; the p-value's own error is then below 0.002.
 _FLIPS = 20_000
@@ -49,15 +49,20 @@ def is_binary(values: Sequence[float]) -> bool:
     return all(v in (0.0, 1.0) for v in values)
 
 
-def mean_interval(scores: DocumentScores, level: float = 0.95) -> Interval:
+def mean_interval(scores: Scores, level: float = 0.95) -> Interval:
     """Confidence interval of a mean score.
 
     Wilson's interval (1927, doi:10.1080/01621459.1927.10502953) for values 0 and 1, Student's t
-    otherwise; infinite for a single document that is neither.
+    otherwise; infinite for a single document that is neither. Over several suites, the normal
+    interval of the mean of their means.
     """
     n, mean = scores.count, scores.mean
+    if len(scores.parts) > 1:
+        half = _normal(level) * scores.standard_error
+        half = math.inf if math.isnan(half) else half
+        return Interval(mean, mean - half, mean + half)
     if is_binary(scores.values):
-        z = float(stats.norm.ppf(0.5 + level / 2))
+        z = _normal(level)
         centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
         return Interval(
@@ -69,10 +74,11 @@ def mean_interval(scores: DocumentScores, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def compare(
-    a: DocumentScores, b: DocumentScores, *, level: float = 0.95, seed: int = 0
-) -> PairedComparison:
+def compare(a: Scores, b: Scores, *, level: float = 0.95, seed: int = 0) -> PairedComparison:
     """Compare `a` with `b` document by document; a positive difference means that `a` is better.
+
+    Over several suites the difference is the mean of the suites' differences, the test a sign-flip
+    permutation of the documents' shares in it, and the interval the normal one.
 
     For values 0 and 1: McNemar's exact test on the discordant documents, and the adjusted Wald
     interval of Bonett and Price (2012, doi:10.1111/j.2044-8317.2011.02025.x, eq. 7). Otherwise a
@@ -81,8 +87,10 @@ def compare(
     Raises:
         ValueError: the two were not scored on the same documents.
     """
-    x, y = (np.asarray(v, dtype=float) for v in paired_values(a, b))
-    differences = x - y
+    if len(a.parts) > 1:
+        return _compare_means(a, b, level, seed)
+    a, b = a.parts[0], b.parts[0]
+    differences = _differences(a, b)
     n = len(differences)
     won, lost = int((differences > 0).sum()), int((differences < 0).sum())
     mean = float(differences.mean())
@@ -101,8 +109,53 @@ def compare(
     )
 
 
+def _differences(a: DocumentScores, b: DocumentScores) -> np.ndarray:
+    x, y = (np.asarray(v, dtype=float) for v in paired_values(a, b))
+    return np.asarray(x - y)
+
+
+def _compare_means(a: Scores, b: Scores, level: float, seed: int) -> PairedComparison:
+    """As `compare`, of means over the same suites."""
+    if [part.suite for part in a.parts] != [part.suite for part in b.parts]:
+        raise ValueError(f"{a.suite} and {b.suite}: not the same suites")
+    by_suite = [_differences(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
+    # A document's share in the mean of means.
+    shares = np.concatenate([d / (len(d) * len(by_suite)) for d in by_suite])
+    mean = float(shares.sum())
+    half = math.inf
+    if all(len(d) > 1 for d in by_suite):
+        variance = sum(float(d.var(ddof=1)) / len(d) for d in by_suite)
+        half = _normal(level) * math.sqrt(variance) / len(by_suite)
+    return PairedComparison(
+        Interval(mean, mean - half, mean + half),
+        _sign_flip(shares, seed),
+        int((shares > 0).sum()),
+        int((shares < 0).sum()),
+        len(shares),
+        "sign-flip permutation test",
+    )
+
+
+def _normal(level: float) -> float:
+    """The normal quantile of a two-sided level."""
+    return float(stats.norm.ppf(0.5 + level / 2))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number, in the same order.
+
+    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        corrected[i] = largest
+    return corrected
+
+
 def _bonett_price(won: int, lost: int, n: int, level: float) -> tuple[float, float]:
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = _normal(level)
     p12, p21 = (won + 1) / (n + 2), (lost + 1) / (n + 2)
     centre = p12 - p21
     half = z * math.sqrt((p12 + p21 - centre * centre) / (n + 2))

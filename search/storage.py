@@ -6,9 +6,8 @@ killed at any moment. Document identifiers are written once per study, values pe
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from exme.evaluators.scores import DocumentScores
+from exme.evaluators.scores import DocumentScores, Scores, join
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
@@ -101,10 +100,11 @@ class Storage:
                 f"compared. Undo the change, or copy the study file to a new name"
             )
 
-    def set_documents(self, split: str, documents: tuple[str, ...]) -> None:
-        """Write the identifiers of a split's documents once."""
-        if self.study.user_attrs.get(f"documents:{split}") != list(documents):
-            self.study.set_user_attr(f"documents:{split}", list(documents))
+    def set_documents(self, suite: str, split: str, documents: tuple[str, ...]) -> None:
+        """Write the identifiers of the documents of a suite's split once."""
+        key = _documents_key(suite, split)
+        if self.study.user_attrs.get(key) != list(documents):
+            self.study.set_user_attr(key, list(documents))
 
     # Trials ------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class Storage:
         self,
         proposal: Proposal,
         candidate: Candidate,
-        scores: DocumentScores,
+        scores: Scores,
         seconds: Mapping[str, float],
     ) -> None:
         """Record a scored candidate; the trial is complete when this returns.
@@ -192,32 +192,31 @@ class Storage:
 
     # Proof -------------------------------------------------------------------------------------
 
-    def save_proof(self, candidate: Candidate, scores: DocumentScores) -> None:
-        """Record a candidate's scores on the report documents."""
-        self.study.set_user_attr(
-            f"report:{candidate.digest}",
-            {"candidate": candidate.to_json(), "scores": _pack(scores)},
-        )
+    def save_proof(self, candidate: Candidate, scores: Scores, proxy: Scores | None = None) -> None:
+        """Record a candidate's scores on the report documents, and those by a proxy objective."""
+        proof = {"candidate": candidate.to_json(), "scores": _pack(scores)}
+        if proxy is not None:
+            proof["proxy"] = _pack(proxy)
+        self.study.set_user_attr(f"report:{candidate.digest}", proof)
 
-    def proofs(self) -> dict[str, DocumentScores]:
-        """Scores on the report documents by candidate digest."""
+    def proofs(self, kind: str = "scores") -> dict[str, Scores]:
+        """Scores on the report documents by candidate digest; `kind` may be ``proxy``."""
         found = {}
         for key, value in self.study.user_attrs.items():
-            if key.startswith("report:"):
-                found[key.removeprefix("report:")] = self._unpack(value["scores"])
+            if key.startswith("report:") and kind in value:
+                found[key.removeprefix("report:")] = self._unpack(value[kind])
         return found
 
     def notes(self) -> list[str]:
         """What the search said on its way, e.g. that bounds were widened."""
-        found: list[str] = json.loads(self.study.user_attrs.get("notes", "[]"))
-        return found
+        return list(self.study.user_attrs.get("notes", []))
 
     def add_note(self, note: str) -> bool:
         """Remember what was said; False when it had been said before."""
         notes = self.notes()
         if note in notes:
             return False
-        self.study.set_user_attr("notes", json.dumps([*notes, note]))
+        self.study.set_user_attr("notes", [*notes, note])
         return True
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
@@ -237,18 +236,32 @@ class Storage:
             duplicate_of=attributes.get("duplicate_of"),
         )
 
-    def _unpack(self, packed: Mapping[str, Any]) -> DocumentScores:
-        documents = self.study.user_attrs[f"documents:{packed['split']}"]
-        return DocumentScores.from_json({**packed, "documents": documents})
+    def _unpack(self, packed: Sequence[Mapping[str, Any]]) -> Scores:
+        attributes = self.study.user_attrs
+        return join(
+            [
+                DocumentScores.from_json(
+                    {**part, "documents": attributes[_documents_key(part["suite"], part["split"])]}
+                )
+                for part in packed
+            ]
+        )
 
 
-def _pack(scores: DocumentScores) -> dict[str, Any]:
-    """Scores without their document identifiers, whole numbers short."""
-    data = scores.to_json()
-    del data["documents"]
-    data["values"] = [_short(v) for v in scores.values]
-    data["audit"] = {k: [_short(v) for v in vs] for k, vs in scores.audit.items()}
-    return data
+def _documents_key(suite: str, split: str) -> str:
+    return f"documents:{suite}:{split}"
+
+
+def _pack(scores: Scores) -> list[dict[str, Any]]:
+    """Scores by suite, without their document identifiers, whole numbers short."""
+    packed = []
+    for part in scores.parts:
+        data = part.to_json()
+        del data["documents"]
+        data["values"] = [_short(v) for v in part.values]
+        data["audit"] = {k: [_short(v) for v in vs] for k, vs in part.audit.items()}
+        packed.append(data)
+    return packed
 
 
 def _short(value: float) -> float:

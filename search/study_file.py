@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.suite import suite_names
+from exme.tasks.suite import load_suite
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -70,14 +70,33 @@ class BudgetSection(_Section):
     minutes: float | None = Field(default=None, gt=0)
 
 
+class ChatSection(_Section):
+    """How prompts are put to a chat model; the names are lm-eval's.
+
+    Attributes:
+        apply_chat_template: render prompts by the base's chat template.
+        system_instruction: system prompt.
+        fewshot_as_multiturn: few-shot examples as turns of the conversation.
+    """
+
+    apply_chat_template: bool = False
+    system_instruction: str | None = None
+    fewshot_as_multiturn: bool = True
+
+
 class StudyFile(_Section):
     """A study, as its YAML file states it.
 
     Attributes:
         base: hub id, local folder or ``mini/<name>`` of the base; checkpoints likewise, by the
             names that the study gives them.
-        suites: suites that this study may search on; the command line picks one.
+        suites: suites that this study may search on, by name, or by the path of a suite file of
+            your own, relative to the study file; the command line picks.
         data: ``hub``, ``mini``, or a folder of JSON lines.
+        objective: what the search maximises: each suite's own `metric`, or `target_nll`, the
+            log-likelihood of reference answers (a proxy; the report has the metric too).
+        run_generated_code: allow suites that run programs which the model writes, in the sandbox.
+        max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
         storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
         compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
@@ -90,6 +109,10 @@ class StudyFile(_Section):
     suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
     data: str = "hub"
     documents: DocumentsSection = DocumentsSection()
+    objective: Literal["metric", "target_nll"] = "metric"
+    run_generated_code: bool = False
+    chat: ChatSection = ChatSection()
+    max_gen_toks: int | None = Field(default=None, ge=1)
     sampler: SamplerSection = SamplerSection()
     budget: BudgetSection = BudgetSection(trials=30)
     storage: str | None = None
@@ -102,12 +125,15 @@ class StudyFile(_Section):
     @field_validator("suites")
     @classmethod
     def _known_suites(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        found: set[str] = set()
         for name in names:
-            if name not in suite_names():
-                have = ", ".join(suite_names())
-                raise ValueError(
-                    f"no suite '{name}' (have: {have}){did_you_mean(name, suite_names())}"
-                )
+            try:
+                suite = load_suite(name).suite
+            except UserError as error:
+                raise ValueError(str(error)) from None
+            if suite in found:
+                raise ValueError(f"suites: '{suite}' is named twice")
+            found.add(suite)
         return names
 
     @field_validator("checkpoints")
@@ -177,6 +203,12 @@ def load_study_file(path: Path) -> StudyFile:
         raise UserError(
             f"{path}: expected keys and values, found {type(raw).__name__}; see studies/mini.yaml"
         )
+    suites = raw.get("suites")
+    if isinstance(suites, list):  # paths are meant from the study file's folder
+        own = (".yaml", ".yml")
+        raw["suites"] = [
+            str(path.parent / Path(s).expanduser()) if str(s).endswith(own) else s for s in suites
+        ]
     if "data" not in raw and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
     try:
@@ -187,7 +219,9 @@ def load_study_file(path: Path) -> StudyFile:
 
 def _explain(error: ValidationError) -> str:
     """The first problem, in one line."""
-    first = error.errors(include_url=False)[0]
+    # A misspelt key first: the key that is missing for it says less.
+    problems = error.errors(include_url=False)
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
     where = ".".join(location)
     if first["type"] == "extra_forbidden":

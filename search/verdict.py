@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from exme.evaluators.scores import DocumentScores
+from exme.evaluators.scores import Scores
 
 from .outcome import Entry, Outcome
 from .statistics import Interval, PairedComparison, compare, is_binary
@@ -87,7 +87,7 @@ class Unit:
         scores: percent is used when all of these are 0 or 1.
     """
 
-    def __init__(self, scores: Iterable[DocumentScores]) -> None:
+    def __init__(self, scores: Iterable[Scores]) -> None:
         self.percent = all(is_binary(s.values) for s in scores)
 
     def _number(self, value: float) -> str:
@@ -140,6 +140,7 @@ def p_text(value: float) -> str:
     return f"p = {value:.4f}" if value < 0.1 else f"p = {value:.2f}"
 
 
-def count_of(scores: DocumentScores) -> str:
+def count_of(scores: Scores) -> str:
     """``1000 report documents``."""
-    return f"{scores.count} {scores.split} document{'s' if scores.count != 1 else ''}"
+    suites = f" of {len(scores.parts)} suites" if len(scores.parts) > 1 else ""
+    return f"{scores.count} {scores.split} document{'s' if scores.count != 1 else ''}{suites}"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
-from exme.evaluators.harness import Engine, Judge, StockEngine
-from exme.evaluators.scores import DocumentScores
+from exme.evaluators.harness import Chat, Engine, Judge, StockEngine
+from exme.evaluators.scores import Scores, join
 from exme.tasks.documents import SuiteDocuments
+from exme.tasks.errors import UserError
 
 from .candidate import Candidate
 from .resident import ResidentModel, Sources, pick_device
@@ -20,10 +21,17 @@ from .study_file import StudyFile
 
 @dataclass(frozen=True)
 class Scored:
-    """A candidate's scores and the wall time by work: ``materialise``, ``model``, ``judge``."""
+    """A candidate's scores, and what they took.
 
-    scores: DocumentScores
+    Attributes:
+        scores: on one or several suites.
+        seconds: wall time by work: ``materialise``, ``model``, ``judge``.
+        proxy: minus target_nll on the report documents, where the study searches by that.
+    """
+
+    scores: Scores
     seconds: Mapping[str, float]
+    proxy: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Worker:
     Args:
         study: the study file.
         sources: base and checkpoints.
-        documents: the suite's documents.
+        documents: the documents of each suite.
         precision: dtypes and device.
     """
 
@@ -86,9 +94,10 @@ class Worker:
         self,
         study: StudyFile,
         sources: Sources,
-        documents: SuiteDocuments,
+        documents: Sequence[SuiteDocuments],
         precision: Precision,
     ) -> None:
+        self.study = study
         self.documents = documents
         self.batch_size = study.batch_size
         self.resident = ResidentModel(
@@ -98,22 +107,49 @@ class Worker:
             device=torch.device(precision.device),
             trust_remote_code=study.trust_remote_code,
         )
-        self.engine: Engine = StockEngine(
-            self.resident.model, self.resident.tokenizer, study.batch_size
-        )
-        self._judges: dict[str, Judge] = {}
+        self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
+        self.engine: Engine = self.stock
+        self._judges: dict[str, list[Judge]] = {}
 
-    def judge(self, split: str) -> Judge:
-        """The judge of ``search`` or ``report``, built at its first use."""
+    def judges(self, split: str) -> list[Judge]:
+        """The judges of ``search`` or ``report``, one a suite, built at their first use.
+
+        Raises:
+            UserError: a suite's answers do not fit into the model's context, or the study asks for
+                a chat template that the base's tokenizer lacks.
+        """
         if split not in self._judges:
-            self._judges[split] = Judge(self.documents, split)
+            chat = self._chat()
+            self._judges[split] = [Judge(documents, split, chat) for documents in self.documents]
+            for judge in self._judges[split]:
+                if judge.longest_answer >= self.stock.max_length:
+                    raise UserError(
+                        f"suite '{judge.suite.suite}': answers of up to {judge.longest_answer} "
+                        f"tokens leave no room for a prompt in a context of "
+                        f"{self.stock.max_length}; set `max_gen_toks` in the study file"
+                    )
         return self._judges[split]
 
+    def _chat(self) -> Chat:
+        wanted = self.study.chat
+        if wanted.apply_chat_template and not self.resident.tokenizer.chat_template:
+            raise UserError(
+                f"chat: apply_chat_template: the tokenizer of base '{self.study.base}' has no chat "
+                f"template; leave it out, or give the base a tokenizer that has one"
+            )
+        apply = self.stock.apply_chat_template if wanted.apply_chat_template else None
+        return Chat(apply, wanted.system_instruction, wanted.fewshot_as_multiturn)
+
     def seconds_per_document(self) -> float:
-        """Measured on one batch of search documents, with the weights that are in the model."""
-        judge = self.judge("search")
-        judge.probe(self.engine, 1)  # first calls set up what later ones find ready
-        return judge.probe(self.engine, self.batch_size)
+        """Measured on one batch of each suite, with the weights that are in the model."""
+        seconds = []
+        for judge in self.judges("search"):
+            by_target = self.study.objective == "target_nll"
+            # First calls set up what later ones find ready.
+            judge.probe(self.engine, 1, targets=by_target)
+            each = judge.probe(self.engine, self.batch_size, targets=by_target)
+            seconds.append(each * len(judge.documents))
+        return sum(seconds) / sum(len(d.search) for d in self.documents)
 
     def score(self, candidate: Candidate, split: str) -> Scored:
         """Materialise and evaluate.
@@ -127,13 +163,21 @@ class Worker:
         if self.resident.device.type == "cuda":
             torch.cuda.synchronize(self.resident.device)
         middle = time.perf_counter()
-        evaluation = self.judge(split).score(self.engine)
+        by_target = self.study.objective == "target_nll"
+        found, proxies = [], []
+        for judge in self.judges(split):
+            if by_target:
+                proxies.append(judge.score_targets(self.engine))
+            if not by_target or split == "report":
+                found.append(judge.score(self.engine))
         end = time.perf_counter()
+        model = sum(e.engine_seconds for e in (*found, *proxies))
         return Scored(
-            evaluation.scores,
+            join([e.scores for e in found or proxies]),
             {
                 "materialise": middle - start,
-                "model": evaluation.engine_seconds,
-                "judge": end - middle - evaluation.engine_seconds,
+                "model": model,
+                "judge": end - middle - model,
             },
+            proxy=join([e.scores for e in proxies]) if found and proxies else None,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,6 +61,27 @@ class SuiteDocuments:
     def of(self, split: str) -> tuple[Document, ...]:
         """The documents of ``search`` or ``report``."""
         return {"search": self.search, "report": self.report}[split]
+
+    @cached_property
+    def near_duplicates(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of documents of different parts (few-shot, search, report) that read the same.
+
+        Texts are compared in lower case, by their letters and digits alone.
+        """
+        columns = self.suite.question or self.suite.columns[:1]
+        examples = [d for task in self.fewshot.values() for d in task]
+        seen: dict[str, str] = {}
+        found: list[tuple[str, str]] = []
+        for part in (examples, self.search, self.report):
+            texts: dict[str, str] = {}
+            for document in part:
+                text = json.dumps([document.row[c] for c in columns], default=str)
+                key = " ".join(re.findall(r"\w+", text.lower()))
+                if key in seen:
+                    found.append((seen[key], document.id))
+                texts.setdefault(key, document.id)
+            seen |= texts
+        return tuple(found)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -87,12 +87,18 @@ class HubRows:
     """A data set of the hub, through `datasets`."""
 
     def __init__(self, suite: Suite) -> None:
+        if suite.hub is None:
+            raise UserError(
+                f"suite '{suite.suite}' is not on the hub; give a folder of JSON lines with "
+                f"`data:` in the study file or EXME_DATA"
+            )
         self.suite = suite
+        self.hub = suite.hub
         self._loaded: dict[str | None, Any] = {}
 
     def where(self, subset: str | None, split: str) -> str:
         """See `Rows.where`."""
-        return f"{self.suite.hub.path} {subset or ''}, split {split}"
+        return f"{self.hub.path} {subset or ''}, split {split}"
 
     def has(self, subset: str | None, split: str) -> bool:
         """See `Rows.has`."""
@@ -103,7 +109,7 @@ class HubRows:
         splits = self._load(subset)
         if split not in splits:
             raise UserError(
-                f"{self.suite.hub.path}: no split '{split}' (have: {', '.join(splits)}); suite "
+                f"{self.hub.path}: no split '{split}' (have: {', '.join(splits)}); suite "
                 f"'{self.suite.suite}' needs it"
             )
         rows = [dict(row) for row in splits[split]]
@@ -115,7 +121,7 @@ class HubRows:
         if subset not in self._loaded:
             import datasets  # noqa: PLC0415  (slow to import, needed for the hub only)
 
-            hub = self.suite.hub
+            hub = self.hub
             try:
                 self._loaded[subset] = datasets.load_dataset(hub.path, subset or hub.name)
             except Exception as error:  # noqa: BLE001  (the hub, the disk, the format, ...)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import UserError, did_you_mean
 
@@ -52,6 +54,13 @@ class SplitRef(_Frozen):
     otherwise: str | None = None
 
 
+class Published(_Frozen):
+    """Documents of the published data set, few-shot examples left out."""
+
+    search: int
+    report: int
+
+
 class MiniForm(_Frozen):
     """What differs in the suite's mini form; what is left out is as in the real one.
 
@@ -77,9 +86,18 @@ class Suite(_Frozen):
         version: raised whenever a score could change; `changes` says why.
         lm_eval_tasks: the stock lm-eval tasks that judge, each with the subset of the data that is
             its own; None where the data has no subsets.
-        metric: lm-eval's metric; `filter` is the lm-eval filter whose answers it scores.
-        folder: the suite's folder in a data folder; the suite's name by default.
+        metric: lm-eval's metric; `filter` is the lm-eval filter whose answers it scores. Higher is
+            better.
         columns: columns that every document must have.
+        fewshot: the few-shot examples.
+        hub: where the data set lives on the hub; None where it lives in folders only.
+        published: how many documents there are in the published data set.
+        folder: the suite's folder in a data folder; the suite's name by default.
+        question: the columns whose text tells documents apart; by default the first of `columns`.
+        reference: template (Jinja, over the document's columns) of the reference answer that
+            `target_nll` measures, with what stands between prompt and answer; None is the lm-eval
+            task's own target.
+        lm_eval_folder: folder with lm-eval task files beside lm-eval's own.
         max_gen_toks: most tokens of an answer; None leaves it to the lm-eval task.
         runs_code: whether answers are programs that must be run to be scored.
         needs: packages beside ExMe's own, as pip names them.
@@ -87,22 +105,33 @@ class Suite(_Frozen):
     """
 
     suite: str
-    version: int
-    title: str
+    version: int = 1
+    title: str = ""
     lm_eval_tasks: dict[str, str | None] = Field(min_length=1)
     metric: str
-    filter: str
-    hub: HubData
-    folder: str | None = None
-    columns: tuple[str, ...]
+    filter: str = "none"
+    columns: tuple[str, ...] = Field(min_length=1)
     fewshot: Fewshot
+    hub: HubData | None = None
+    published: Published | None = None
+    folder: str | None = None
+    question: tuple[str, ...] = ()
+    reference: str | None = None
+    lm_eval_folder: str | None = None
     search: SplitRef
     report: SplitRef
     max_gen_toks: int | None = Field(default=None, ge=1)
     runs_code: bool = False
     needs: tuple[str, ...] = ()
     mini: MiniForm | None = None
-    changes: dict[int, str]
+    changes: dict[int, str] = Field(default_factory=dict)
+
+    @field_validator("suite")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name == "all":
+            raise ValueError(f"suite name '{name}': expected letters, digits, '_', '-', not 'all'")
+        return name
 
     @property
     def metric_name(self) -> str:
@@ -137,9 +166,14 @@ def suite_names() -> list[str]:
 def load_suite(name: str) -> Suite:
     """Read a suite's file.
 
+    Args:
+        name: a suite that ships with the package, or the path of a YAML file.
+
     Raises:
-        UserError: there is no such suite.
+        UserError: there is no such suite, or its file cannot be used.
     """
+    if name.endswith((".yaml", ".yml")):
+        return _read_own(Path(name))
     known = suite_names()
     if name not in known:
         have = ", ".join(known)
@@ -147,3 +181,38 @@ def load_suite(name: str) -> Suite:
     text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     raw: dict[str, Any] = yaml.safe_load(text)
     return Suite.model_validate(raw)
+
+
+def _read_own(path: Path) -> Suite:
+    """A suite of the user's; its name must not be that of one of ours."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not readable as a suite file ({reason})") from None
+    if not isinstance(raw, dict):
+        raise UserError(
+            f"{path}: expected keys and values, found {type(raw).__name__}; docs/suites.md has an "
+            f"example"
+        )
+    try:
+        suite = Suite.model_validate(raw)
+    except ValidationError as error:
+        # A misspelt key first: the key that is missing for it says less.
+        problems = error.errors(include_url=False)
+        first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            hint = did_you_mean(where, Suite.model_fields)
+            have = ", ".join(Suite.model_fields)
+            raise UserError(f"{path}: unknown key '{where}' (have: {have}){hint}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {where}: {message[0].lower()}{message[1:]}") from None
+    if suite.suite in suite_names():
+        raise UserError(f"{path}: '{suite.suite}' is the name of a suite of ExMe's; give another")
+    if suite.lm_eval_folder is not None:
+        folder = (path.parent / Path(suite.lm_eval_folder).expanduser()).resolve()
+        if not folder.is_dir():
+            raise UserError(f"{path}: lm_eval_folder: {folder} is no folder")
+        suite = suite.model_copy(update={"lm_eval_folder": str(folder)})
+    return suite

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from exme.evaluators.scores import DocumentScores
+from exme.evaluators.scores import DocumentScores, join
 from exme.search.candidate import Candidate
 from exme.search.worker import Scored
 from exme.tasks.documents import SuiteDocuments
@@ -19,7 +19,7 @@ class Landscape:
     documents, as nearby models do.
 
     Args:
-        documents: the suite's documents.
+        documents: the documents of each suite; all suites have the same hill.
         peak: coefficients at which most documents are solved.
         top: share of documents solved there.
         width: distance at which the share has fallen by a factor e**-0.5.
@@ -27,7 +27,7 @@ class Landscape:
 
     def __init__(
         self,
-        documents: SuiteDocuments,
+        documents: Sequence[SuiteDocuments],
         peak: Mapping[str, float],
         top: float = 0.8,
         width: float = 0.6,
@@ -44,14 +44,16 @@ class Landscape:
         """See `exme.search.worker.Scorer`."""
         self.calls.append((candidate.digest, split))
         share = self.share(candidate.coefficients)
-        ids = tuple(d.id for d in self.documents.of(split))
-        values = tuple(float(_uniform(f"{split}{i}") < share) for i in ids)
-        scores = DocumentScores("gsm8k", split, "exact_match,strict-match", ids, values, 0)
-        return Scored(scores, {"materialise": 0.1, "model": 0.8, "judge": 0.1})
+        parts = []
+        for documents in self.documents:
+            suite, ids = documents.suite, tuple(d.id for d in documents.of(split))
+            values = tuple(float(_uniform(f"{split}{i}") < share) for i in ids)
+            parts.append(DocumentScores(suite.suite, split, suite.metric_name, ids, values, 0))
+        return Scored(join(parts), {"materialise": 0.1, "model": 0.8, "judge": 0.1})
 
     def seconds_per_document(self) -> float:
         """See `exme.search.worker.Scorer`."""
-        return 1 / len(self.documents.search)
+        return 1 / sum(len(d.search) for d in self.documents)
 
 
 def _uniform(text: str) -> float:

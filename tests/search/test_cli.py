@@ -137,5 +137,5 @@ def test_what_is_exported_scores_exactly_what_the_search_saw(tmp_path: Path) -> 
     assert winner is not None
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "best", dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "best")
-    again = Judge(documents, "search").score(StockEngine(model, tokenizer, 24)).scores
+    again = Judge(documents[0], "search").score(StockEngine(model, tokenizer, 24)).scores
     assert again == winner.scores

@@ -107,3 +107,17 @@ def test_every_suite_file_explains_its_version(name: str) -> None:
     suite = load_suite(name)
     assert suite.suite == name
     assert suite.version in suite.changes
+
+
+def test_documents_that_read_the_same_are_reported(tmp_path: Path) -> None:
+    folder = tmp_path / "gsm8k"
+    folder.mkdir()
+    questions = {
+        "train": [f"How many are {i} and {i}?" for i in range(8)],
+        "test": ["how many  are 7 and 7", "How many are 30 and 1?", "How many are 0 and 0!"],
+    }
+    for split, texts in questions.items():
+        rows = [json.dumps({"question": text, "answer": "#### 1"}) for text in texts]
+        (folder / f"{split}.jsonl").write_text("\n".join(rows))
+    documents = load_documents(load_suite("gsm8k"), str(tmp_path), search=3, report=3, seed=0)
+    assert set(documents.near_duplicates) == {("train/7", "test/0"), ("train/0", "test/2")}

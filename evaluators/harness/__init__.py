@@ -1,0 +1,19 @@
+"""lm-eval behind one door: nothing outside this folder imports it.
+
+`judge` scores engines, `task` builds lm-eval's tasks over documents of our choice, `stock` is lm-eval's own
+model over the resident one, `verify` has lm-eval score the same documents by itself.
+"""
+
+from .judge import Chat, Engine, Evaluation, Judge
+from .stock import StockEngine
+from .verify import LmEvalScores, lm_eval_scores
+
+__all__ = [
+    "Chat",
+    "Engine",
+    "Evaluation",
+    "Judge",
+    "LmEvalScores",
+    "StockEngine",
+    "lm_eval_scores",
+]

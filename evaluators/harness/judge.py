@@ -1,0 +1,251 @@
+"""The judge: lm-eval's own task, prompts, filters and metric on the documents we chose.
+
+A `Judge` builds every context once; scoring a candidate then costs the model's work, lm-eval's filters
+and its metric.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lm_eval.api.instance import Instance
+
+from exme.evaluators.scores import DocumentScores
+from exme.tasks.documents import SuiteDocuments
+from exme.tasks.errors import UserError
+
+from .quiet import quiet
+from .targets import NEGATIVE_TARGET_NLL, target_request
+from .task import build_task, task_manager
+
+
+class Engine(Protocol):
+    """What the judge asks of a model; lm-eval's model interface, reduced to what suites use."""
+
+    def generate_until(self, requests: list[Instance]) -> list[str]:
+        """Greedy continuation of each request's context, cut before its first stop string."""
+        ...
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Log-likelihood (nats) of each request's continuation, and whether it is the greedy one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Chat:
+    """How prompts are put to a chat model; passed through to lm-eval.
+
+    Attributes:
+        apply: renders messages by the tokenizer's chat template; None leaves prompts plain.
+        system: system prompt; without a template it stands before the prompt.
+        multiturn: few-shot examples as turns of the conversation, not as one user message.
+    """
+
+    apply: Callable[..., str] | None = None
+    system: str | None = None
+    multiturn: bool = True
+
+
+PLAIN = Chat()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One candidate's scores and what it answered.
+
+    Attributes:
+        scores: per-document scores.
+        answers: the raw generated text per document, in the order of ``scores.documents``; empty
+            strings for suites that compare log-likelihoods.
+        engine_seconds: wall time that the engine itself took.
+    """
+
+    scores: DocumentScores
+    answers: tuple[str, ...]
+    engine_seconds: float
+
+
+class Judge:
+    """Scores engines on one split of one suite.
+
+    Args:
+        documents: the suite's documents.
+        split: ``search`` or ``report``.
+        chat: how prompts are put.
+
+    Raises:
+        UserError: lm-eval has no such task, or a package that the task needs is missing.
+    """
+
+    def __init__(self, documents: SuiteDocuments, split: str, chat: Chat = PLAIN) -> None:
+        self.suite = documents.suite
+        self.split = split
+        self.seed = documents.seed
+        self.documents = documents.of(split)
+        self.chat = chat
+        self._tasks: dict[str, Any] = {}
+        self._requests: list[list[Instance]] = [[] for _ in self.documents]
+        self._targets: list[Instance] = []
+        manager = task_manager(self.suite)
+        for name in self.suite.lm_eval_tasks:
+            mine = [i for i, d in enumerate(self.documents) if d.task == name]
+            if mine:
+                rows = [self.documents[i] for i in mine]
+                task = build_task(manager, self.suite, name, rows, documents.fewshot[name])
+                task.set_fewshot_seed(seed=documents.seed)
+                self._build_requests(task, mine)
+                self._tasks[name] = task
+
+    def _build_requests(self, task: Any, positions: Sequence[int]) -> None:
+        """Build lm-eval's requests for one of its tasks, and sort them by our documents."""
+        # lm-eval draws a progress bar here that no argument turns off.
+        with quiet(), contextlib.redirect_stderr(io.StringIO()):
+            task.build_all_requests(
+                system_instruction=self.chat.system,
+                apply_chat_template=self.chat.apply is not None,
+                fewshot_as_multiturn=self.chat.apply is not None and self.chat.multiturn,
+                chat_template=self.chat.apply,
+            )
+        if len(task.eval_docs) != len(positions):
+            raise UserError(
+                f"suite '{self.suite.suite}': lm-eval task '{task.config.task}' drops documents "
+                f"({len(task.eval_docs)} of {len(positions)} are left); it cannot be used"
+            )
+        for instance in task.instances:
+            if self.suite.max_gen_toks is not None and instance.request_type == "generate_until":
+                context, settings = instance.args
+                limit = {"max_gen_toks": self.suite.max_gen_toks}
+                instance.arguments = (context, {**settings, **limit})
+            self._requests[positions[instance.doc_id]].append(instance)
+
+    @property
+    def metric(self) -> str:
+        """Metric and filter as lm-eval's results file writes them."""
+        return self.suite.metric_name
+
+    @property
+    def prompts(self) -> list[str]:
+        """The context of every document's first request, in the order of the documents."""
+        return [str(requests[0].args[0]) for requests in self._requests]
+
+    @property
+    def longest_answer(self) -> int:
+        """Most tokens that a request of this suite may generate; 0 where none generates."""
+        kinds = (r for requests in self._requests for r in requests[:1])
+        settings = [r.args[1] for r in kinds if r.request_type == "generate_until"]
+        return max((int(s.get("max_gen_toks", 256)) for s in settings), default=0)
+
+    def score(self, engine: Engine) -> Evaluation:
+        """Evaluate the engine on all documents, in one go, by the suite's metric.
+
+        Raises:
+            ValueError: a document's score is not finite.
+        """
+        instances = [instance for requests in self._requests for instance in requests]
+        for instance in instances:
+            instance.resps = []
+            instance.filtered_resps = {}
+        start = time.perf_counter()
+        for instance, response in _respond(engine, instances):
+            instance.resps.append(response)
+        engine_seconds = time.perf_counter() - start
+        with quiet():
+            for task in self._tasks.values():
+                task.apply_filters()
+        return self._collect(engine_seconds)
+
+    def score_targets(self, engine: Engine) -> Evaluation:
+        """Evaluate the engine by the mean log-likelihood per byte of the reference answers.
+
+        This is minus `target_nll`, so that higher is better, as for every score. Nothing is
+        generated. It is a proxy: see docs/suites.md.
+
+        Raises:
+            UserError: the suite's documents have no reference answers.
+            ValueError: a document's score is not finite.
+        """
+        requests = self._target_requests()
+        start = time.perf_counter()
+        found = engine.loglikelihood(requests)
+        engine_seconds = time.perf_counter() - start
+        sizes = [len(request.args[1].encode()) for request in requests]
+        values = tuple(float(ll) / size for (ll, _), size in zip(found, sizes, strict=True))
+        scores = self._scores(NEGATIVE_TARGET_NLL, values, {})
+        return Evaluation(scores, ("",) * len(values), engine_seconds)
+
+    def _target_requests(self) -> list[Instance]:
+        if not self._targets:
+            self._targets = [
+                target_request(self.suite, self._tasks[d.task], requests, self.chat.apply is None)
+                for d, requests in zip(self.documents, self._requests, strict=True)
+            ]
+        return self._targets
+
+    def probe(self, engine: Engine, count: int, *, targets: bool = False) -> float:
+        """Seconds per document, measured on the first `count` documents; keeps nothing.
+
+        Args:
+            engine: the engine.
+            count: how many documents.
+            targets: time `score_targets`, not `score`.
+        """
+        if targets:
+            head = [[request] for request in self._target_requests()[:count]]
+        else:
+            head = self._requests[:count]
+        start = time.perf_counter()
+        _respond(engine, [instance for requests in head for instance in requests])
+        return (time.perf_counter() - start) / len(head)
+
+    def _collect(self, engine_seconds: float) -> Evaluation:
+        values, answers, empty, unextracted = [], [], [], []
+        for document, requests in zip(self.documents, self._requests, strict=True):
+            filtered = [request.filtered_resps[self.suite.filter] for request in requests]
+            # The request's document, not ours: a task may have processed it.
+            metrics = self._tasks[document.task].process_results(requests[0].doc, filtered)
+            if self.suite.metric not in metrics:
+                have = ", ".join(metrics)
+                raise UserError(
+                    f"suite '{self.suite.suite}': lm-eval task '{document.task}' has no metric "
+                    f"'{self.suite.metric}' (have: {have})"
+                )
+            values.append(float(metrics[self.suite.metric]))
+            generated = requests[0].request_type == "generate_until"
+            answer = str(requests[0].resps[0]) if generated else ""
+            answers.append(answer)
+            empty.append(float(generated and not answer.strip()))
+            # lm-eval's regex filters write this fallback where they find no answer.
+            unextracted.append(float(filtered[0] == "[invalid]"))
+        audit = {"empty": tuple(empty), "unextracted": tuple(unextracted)}
+        scores = self._scores(self.metric, tuple(values), audit)
+        return Evaluation(scores, tuple(answers), engine_seconds)
+
+    def _scores(
+        self, metric: str, values: tuple[float, ...], audit: dict[str, tuple[float, ...]]
+    ) -> DocumentScores:
+        return DocumentScores(
+            suite=self.suite.suite,
+            split=self.split,
+            metric=metric,
+            documents=tuple(d.id for d in self.documents),
+            values=values,
+            seed=self.seed,
+            audit=audit,
+        )
+
+
+def _respond(engine: Engine, instances: Sequence[Instance]) -> list[tuple[Instance, Any]]:
+    """Every request with its response; each kind of request goes to the engine in one call."""
+    by_type: dict[str, list[Instance]] = defaultdict(list)
+    for instance in instances:
+        by_type[instance.request_type].extend([instance] * (instance.repeats or 1))
+    found: list[tuple[Instance, Any]] = []
+    for request_type, requests in by_type.items():
+        found += zip(requests, getattr(engine, request_type)(requests), strict=True)
+    return found

@@ -1,0 +1,60 @@
+"""`exme suites`: what there is to search on, and what each suite needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from exme.tasks.documents import load_documents
+from exme.tasks.errors import UserError
+from exme.tasks.suite import Suite
+
+
+def suites_table(suites: Sequence[Suite], data: str) -> Table:
+    """A table of suites with their documents in `data`: ``mini``, ``hub`` or a folder."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = ["suite", "version", "metric", "shots", f"search ({data})", f"report ({data})"]
+    for name in [*columns, "published search/report", "splits", "needs"]:
+        table.add_column(name, overflow="fold")
+    for suite in suites:
+        searched, reported = _counts(suite, data)
+        form = suite.mini_form() if data == "mini" and suite.mini else suite
+        published = suite.published
+        table.add_row(
+            suite.suite,
+            str(suite.version),
+            suite.metric_name,
+            str(form.fewshot.count),
+            searched,
+            reported,
+            f"{published.search}/{published.report}" if published else "–",
+            _splits(suite),
+            _needs(suite),
+        )
+    return table
+
+
+def _counts(suite: Suite, data: str) -> tuple[str, str]:
+    try:
+        found = load_documents(suite, data, search=None, report=None, seed=0)
+    except UserError:
+        return "–", "–"
+    return str(len(found.search)), str(len(found.report))
+
+
+def _splits(suite: Suite) -> str:
+    searched, reported = suite.search.split, suite.report.split
+    if searched == reported:
+        return f"seeded halves of {searched}"
+    if suite.search.otherwise == reported:
+        return f"{searched} / {reported} (halves of {reported} without {searched})"
+    return f"{searched} / {reported}"
+
+
+def _needs(suite: Suite) -> str:
+    needs = [escape(package) for package in suite.needs]
+    if suite.runs_code:
+        needs.append("run_generated_code: true")
+    return ", ".join(needs) or "nothing more"

@@ -1,0 +1,154 @@
+"""Several suites: the mean of their gains."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from exme.evaluators.scores import DocumentScores, Scorecard, join
+from exme.search.objective import gains, reference
+from exme.search.outcome import TrialRecord
+from exme.search.report import write_report
+from exme.search.runner import Search, open_search
+from exme.search.screen import Screen
+from exme.search.statistics import compare, holm, mean_interval
+from exme.search.study_file import StudyFile
+from exme.search.verdict import verdict
+from exme.tasks.errors import UserError
+
+from .landscape import Landscape
+
+PEAK = {"sums": 0.9, "products": 0.6}
+OWN = Path(__file__).parents[2] / "docs" / "examples" / "own-suite"
+
+
+def scores(suite: str, values: list[float], split: str = "search") -> DocumentScores:
+    ids = tuple(str(i) for i in range(len(values)))
+    return DocumentScores(suite, split, "acc,none", ids, tuple(values), 0)
+
+
+def card(*suites: list[float]) -> Scorecard:
+    found = join([scores(f"suite{i}", values) for i, values in enumerate(suites)])
+    assert isinstance(found, Scorecard)
+    return found
+
+
+def test_every_suite_weighs_the_same_whatever_its_size() -> None:
+    both = card([1.0] * 10, [0.0, 1.0])
+    assert both.mean == 0.75
+    assert both.count == 12
+    assert both.standard_error == pytest.approx(0.25)  # half of the second's 0.5
+
+
+def test_one_suite_is_its_own_card() -> None:
+    one = scores("a", [1.0])
+    assert join([one]) is one
+    assert one.parts == (one,)
+
+
+def test_a_card_has_no_suite_twice() -> None:
+    with pytest.raises(ValueError, match="each once"):
+        join([scores("a", [1.0]), scores("a", [0.0])])
+
+
+def test_gains_are_over_the_best_input_of_each_suite() -> None:
+    trials = [
+        TrialRecord(0, "complete", "sums alone", scores=card([1.0, 0.0], [0.0, 0.0])),
+        TrialRecord(1, "complete", "products alone", scores=card([0.0, 0.0], [1.0, 0.0])),
+    ]
+    inputs = ["sums alone", "products alone"]
+    assert reference(trials[:1], inputs) == {}
+    best = reference(trials, inputs)
+    assert best == {"suite0": 0.5, "suite1": 0.5}
+    assert gains(card([1.0, 1.0], [0.0, 0.0]), best) == {"suite0": 0.5, "suite1": -0.5}
+
+
+def test_the_difference_of_means_is_the_mean_of_differences() -> None:
+    better, worse = card([1.0] * 40, [1.0] * 9 + [0.0]), card([1.0] * 20 + [0.0] * 20, [0.0] * 10)
+    result = compare(better, worse)
+    assert result.difference.estimate == pytest.approx((0.5 + 0.9) / 2)
+    assert result.difference.low > 0.5
+    assert result.p_value < 0.001
+    assert (result.won, result.lost) == (29, 0)
+    assert compare(better, better).p_value == 1.0
+    interval = mean_interval(worse)
+    assert interval.low < worse.mean < interval.high
+
+
+def test_cards_of_other_suites_are_not_compared() -> None:
+    other = join([scores("x", [1.0]), scores("y", [1.0])])
+    with pytest.raises(ValueError, match="not the same suites"):
+        compare(card([1.0], [1.0]), other)
+
+
+def test_holm_corrects_the_smallest_most() -> None:
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+
+
+def study_file(**changed: Any) -> StudyFile:
+    return StudyFile.model_validate(
+        {
+            "base": "mini/base",
+            "checkpoints": {"sums": "mini/sums", "products": "mini/products"},
+            "suites": ["gsm8k", str(OWN / "shop.yaml")],
+            "data": "mini",
+            "documents": {"search": 60, "report": 60},
+            "budget": {"trials": 8},
+            "sampler": {"name": "random"},
+        }
+        | changed
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with data of both suites."""
+    mini = Path(__file__).parents[2] / "tasks" / "mini" / "data" / "gsm8k"
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "gsm8k").symlink_to(mini)
+    (folder / "shop").symlink_to(OWN / "data" / "shop")
+    return folder
+
+
+def open_all(tmp_path: Path, data: Path, task: str) -> tuple[Search, io.StringIO]:
+    text = io.StringIO()
+    screen = Screen(Console(file=text, width=300, soft_wrap=True))
+    study = study_file(data=str(data))
+    search = open_search(study, task, name="test", runs=tmp_path / "runs", screen=screen)
+    search._worker = Landscape(search.documents, PEAK)
+    return search, text
+
+
+@pytest.mark.parametrize("task", ["all", "gsm8k,shop"])
+def test_a_search_on_several_suites_reports_each(tmp_path: Path, data: Path, task: str) -> None:
+    search, text = open_all(tmp_path, data, task)
+    with search:
+        outcome = search.run()
+        report = write_report(outcome, search.folder).read_text()
+        again = search.outcome()
+    assert search.folder.name == f"test-{task.replace(',', '+')}"
+    assert "gain " in text.getvalue() and "(gsm8k " in text.getvalue()
+    assert again == outcome  # what was stored is what was scored
+    assert "120 report documents of 2 suites" in verdict(outcome).sentence
+    for part in ("## By suite", "| gsm8k | exact_match,strict-match |", "| shop |", "p (Holm)"):
+        assert part in report
+
+
+def test_an_unknown_suite_among_several_is_named(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(UserError, match=r"suite 'shp' is not in suites \(have: gsm8k, shop\)"):
+        open_all(tmp_path, data, "gsm8k,shp")
+
+
+def test_a_suite_that_runs_code_is_refused_unless_the_study_allows_it(
+    tmp_path: Path, shared: Path
+) -> None:
+    study = study_file(suites=["humaneval"], data=str(shared / "data"))
+    with pytest.raises(UserError, match="run_generated_code is not true"):
+        open_search(study, runs=tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,56 @@
+"""`exme verify`: it agrees where scores are lm-eval's, and says so where they are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from exme.evaluators.harness import StockEngine
+from exme.search.verify import table, verify_study
+from exme.tasks.errors import UserError
+
+STUDY = {
+    "base": "mini/base",
+    "checkpoints": {"sums": "mini/sums", "products": "mini/products"},
+    "suites": ["gsm8k"],
+    "data": "mini",
+    "documents": {"search": 64, "report": 8},
+    "batch_size": 8,
+}
+
+
+def write(folder: Path, **changed: Any) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(STUDY | changed))
+    return path
+
+
+@pytest.mark.slow
+def test_scores_are_lm_evals(tmp_path: Path) -> None:
+    [parity] = verify_study(write(tmp_path), "gsm8k", "sums", 12, tmp_path / "runs")
+    assert parity.equal
+    assert parity.count == 12
+    assert parity.ours == parity.theirs > 0
+    assert "| gsm8k | exact_match,strict-match | 12 |" in table([parity])
+    assert not (tmp_path / "runs").exists()  # the study's own run is not touched
+
+
+def test_a_differing_score_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(self: StockEngine, requests: list[Any]) -> list[str]:
+        return ["#### -1" for _ in requests]
+
+    monkeypatch.setattr(StockEngine, "generate_until", wrong)
+    [parity] = verify_study(write(tmp_path, max_gen_toks=80), "gsm8k", "sums", 8, tmp_path / "runs")
+    assert not parity.equal
+    assert parity.ours == 0
+    assert len(parity.differing) == round(parity.theirs * 8) > 0
+
+
+def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no model 'sumz'.*did you mean 'sums'"):
+        verify_study(write(tmp_path), None, "sumz", 8, tmp_path / "runs")
+    with pytest.raises(UserError, match="no trial yet"):
+        verify_study(write(tmp_path), None, "best", 8, tmp_path / "runs")
