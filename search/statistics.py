@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from exme.evaluators.scores import DocumentScores, Scores, paired_values
 
@@ -70,7 +70,7 @@ def mean_interval(scores: Scores, level: float = 0.95) -> Interval:
         )
     if n < 2:
         return Interval(mean, -math.inf, math.inf)
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * scores.standard_error
+    half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * scores.standard_error
     return Interval(mean, mean - half, mean + half)
 
 
@@ -96,13 +96,14 @@ def compare(a: Scores, b: Scores, *, level: float = 0.95, seed: int = 0) -> Pair
     mean = float(differences.mean())
     if is_binary(a.values) and is_binary(b.values):
         discordant = won + lost
-        p = float(stats.binomtest(won, discordant, 0.5).pvalue) if discordant else 1.0
+        # Both tails: with chances of 1/2 they are mirror images.
+        p = min(1.0, 2 * float(special.bdtr(min(won, lost), discordant, 0.5)))
         interval = _bonett_price(won, lost, n, level)
         return PairedComparison(Interval(mean, *interval), p, won, lost, n, "McNemar's exact test")
     p = _sign_flip(differences, seed)
     half = math.inf
     if n > 1:
-        half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * float(differences.std(ddof=1))
+        half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * float(differences.std(ddof=1))
         half /= math.sqrt(n)
     return PairedComparison(
         Interval(mean, mean - half, mean + half), p, won, lost, n, "sign-flip permutation test"
@@ -138,7 +139,7 @@ def _compare_means(a: Scores, b: Scores, level: float, seed: int) -> PairedCompa
 
 def _normal(level: float) -> float:
     """The normal quantile of a two-sided level."""
-    return float(stats.norm.ppf(0.5 + level / 2))
+    return float(special.ndtri(0.5 + level / 2))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

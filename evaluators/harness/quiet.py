@@ -6,10 +6,14 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+import datasets
+
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Hold back lm-eval's and transformers' chatter; errors are exceptions and still show."""
+    bars = datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
     loggers = [logging.getLogger(name) for name in ("lm_eval", "transformers", "datasets")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -17,5 +21,7 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
+        if not bars:
+            datasets.enable_progress_bars()
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
