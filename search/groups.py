@@ -6,6 +6,7 @@ read (``sums, layers 0-3``) and what candidates and recipes hold.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -71,7 +72,7 @@ def _by_block(blocks: int, names: Sequence[str]) -> dict[str, str]:
             f"groups.blocks: {blocks} blocks of {len(layers)} layers; give 2 to {len(layers)}"
         )
     cuts = [round(i * len(layers) / blocks) for i in range(blocks + 1)]
-    parts = [layers[low:high] for low, high in zip(cuts, cuts[1:], strict=False)]
+    parts = [layers[low:high] for low, high in itertools.pairwise(cuts)]
     labels = [
         f"layers {part[0]}-{part[-1]}" if len(part) > 1 else f"layer {part[0]}" for part in parts
     ]

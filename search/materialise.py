@@ -143,9 +143,7 @@ class Merger:
         columns = low_rank[0].columns
         step = max(1, _ROWS // columns) * columns
         pieces = [(at, min(at + step, out.numel())) for at in range(0, out.numel(), step)]
-        return all(
-            [self._merge(out, found, terms, facts, merge.elects, *piece) for piece in pieces]
-        )
+        return all(self._merge(out, found, terms, facts, merge.elects, *piece) for piece in pieces)
 
     def _merge(
         self,

@@ -157,9 +157,7 @@ class Held:
         if ahead is not None:
             yield self._ready(*ahead)
 
-    def _copied(
-        self, tensor: str, device: torch.device
-    ) -> tuple[Fetched, torch.cuda.Event | None]:
+    def _copied(self, tensor: str, device: torch.device) -> tuple[Fetched, torch.cuda.Event | None]:
         if device.type != "cuda" or self._kept[tensor].base.device == device:
             return self.fetch(tensor, device), None
         with torch.cuda.device(device), torch.cuda.stream(_copy_stream(device)):
@@ -168,14 +166,14 @@ class Held:
         return found, event
 
     @staticmethod
-    def _ready(
-        tensor: str, found: Fetched, event: torch.cuda.Event | None
-    ) -> tuple[str, Fetched]:
+    def _ready(tensor: str, found: Fetched, event: torch.cuda.Event | None) -> tuple[str, Fetched]:
         if event is not None:
             current = torch.cuda.current_stream(found.base.device)
             event.wait(current)
             for values in (found.base, *found.checkpoints.values()):
-                for part in (values.left, values.right) if isinstance(values, LowRank) else [values]:
+                for part in (
+                    (values.left, values.right) if isinstance(values, LowRank) else [values]
+                ):
                     part.record_stream(current)  # its memory is not given away before it is used
         return tensor, found
 

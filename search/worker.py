@@ -97,6 +97,7 @@ class Worker:
             compute_dtype=getattr(torch, precision.compute),
             device=torch.device(precision.device),
             trust_remote_code=study.trust_remote_code,
+            residence=study.residence,
         )
         self.engine: Engine = StockEngine(
             self.resident.model, self.resident.tokenizer, study.batch_size

@@ -12,6 +12,7 @@ Source: Davari and Belilovsky 2024, arXiv:2312.06795, sec. 3.
 from __future__ import annotations
 
 from .method import (
+    KEEP_ALL,
     Coefficients,
     Facts,
     KnownPoint,
@@ -54,6 +55,6 @@ class Breadcrumbs(Method):
         terms = []
         for name, c in coefficients.items():
             low = facts.magnitude(name, last) if last < 1 else 0.0
-            high = facts.magnitude_below(name, gamma) if gamma > 0 else Mask().high
+            high = facts.magnitude_below(name, gamma) if gamma > 0 else KEEP_ALL.high
             terms.append(Term(name, c, Mask(low=low, high=high)))
         return Merge(tuple(terms))

@@ -14,6 +14,7 @@ Source: Yu et al. 2024, arXiv:2311.03099, eq. 3 and 4.
 from __future__ import annotations
 
 from .method import (
+    KEEP_ALL,
     Coefficients,
     Facts,
     KnownPoint,
@@ -58,7 +59,7 @@ class DareLinear(Method):
         """See `Method.instruct`."""
         density = parameters["density"]
         terms = [
-            Term(name, c, Mask(keep=density, key=facts.key(name)) if density < 1 else Mask())
+            Term(name, c, Mask(keep=density, key=facts.key(name)) if density < 1 else KEEP_ALL)
             for name, c in coefficients.items()
         ]
         return Merge(tuple(terms), elects=cls.elects)

@@ -14,6 +14,7 @@ Source: Deep et al. 2024, arXiv:2406.11617, sec. 3 (MagPrune; its epsilon is 2 e
 from __future__ import annotations
 
 from .method import (
+    KEEP_ALL,
     Coefficients,
     Facts,
     KnownPoint,
@@ -60,10 +61,8 @@ class Della(Method):
         epsilon = max(0.0, min(parameters["epsilon"], density - LEAST, 1 - density))
         terms = []
         for name, c in coefficients.items():
-            mask = Mask()
+            mask = KEEP_ALL
             if density < 1:
-                mask = Mask(
-                    keep=density - epsilon, slope=2 * epsilon / STEPS, key=facts.key(name)
-                )
+                mask = Mask(keep=density - epsilon, slope=2 * epsilon / STEPS, key=facts.key(name))
             terms.append(Term(name, c, mask))
         return Merge(tuple(terms), elects=True)

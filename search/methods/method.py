@@ -36,7 +36,10 @@ class Mask:
     @property
     def keeps_all(self) -> bool:
         """Whether it is no mask at all."""
-        return self == Mask()
+        return self == KEEP_ALL
+
+
+KEEP_ALL = Mask()
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Term:
 
     checkpoint: str
     coefficient: float
-    mask: Mask = Mask()
+    mask: Mask = KEEP_ALL
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from .draws import uniform
-from .method import Mask
+from .method import KEEP_ALL, Mask
 
 # Elements at a time: scratch of a few MB, which stays in the last-level cache.
 CHUNK = 2**18
@@ -31,7 +31,7 @@ class Operand:
 
     values: torch.Tensor
     coefficient: float
-    mask: Mask = Mask()
+    mask: Mask = KEEP_ALL
     ranks: torch.Tensor | None = None
     is_delta: bool = False
 

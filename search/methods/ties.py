@@ -15,6 +15,7 @@ Source: Yadav et al. 2023, arXiv:2306.01708, sec. 3.2.
 from __future__ import annotations
 
 from .method import (
+    KEEP_ALL,
     Coefficients,
     Facts,
     KnownPoint,
@@ -53,7 +54,7 @@ class Ties(Method):
         """See `Method.instruct`."""
         density = parameters["density"]
         terms = [
-            Term(name, c, Mask(low=facts.magnitude(name, density)) if density < 1 else Mask())
+            Term(name, c, Mask(low=facts.magnitude(name, density)) if density < 1 else KEEP_ALL)
             for name, c in coefficients.items()
         ]
         return Merge(tuple(terms), elects=True)
