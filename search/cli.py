@@ -99,7 +99,7 @@ def search(
 
     with _open(study, task, runs, trials=trials) as opened:
         outcome = opened.run()
-        report = write_report(outcome, opened.folder)
+        report = write_report(outcome, opened.folder, opened.examples(outcome))
         screen = Screen()
         screen.say(verdict(outcome).sentence, "bold")
         screen.say(f"Report: {report}")
@@ -118,7 +118,7 @@ def report(
 
     with _open(study, task, runs, exclusive=False) as opened:
         outcome = opened.outcome()
-        path = write_report(outcome, opened.folder)
+        path = write_report(outcome, opened.folder, opened.examples(outcome))
     typer.echo(verdict(outcome).sentence)
     typer.echo(f"Report: {path}")
 

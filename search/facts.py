@@ -45,6 +45,7 @@ def facts(
         **{f"fingerprint of {n}": f for n, f in sources.fingerprints.items()},
         **suites,
         "objective": study.objective,
+        "method": ", ".join(study.methods),
         "data": study.data,
         "seed of documents": str(study.documents.seed),
         "chat": str(chat),

@@ -15,6 +15,7 @@ from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import Suite, load_suite
 
 from .adapter import open_checkpoint
+from .answers import Example, examples, save_answers
 from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .estimate import check_memory, describe, weigh
@@ -214,6 +215,7 @@ class Search:
         for _, candidate in missing:
             if candidate.digest not in self.storage.proofs():
                 scored = self.worker.score(candidate, "report")
+                save_answers(self.folder, candidate.digest, scored.answers)
                 self.storage.save_proof(candidate, scored.scores, scored.proxy)
         return self.outcome()
 
@@ -258,8 +260,13 @@ class Search:
             merged=merged,
             looks=len(set(proofs) - digests),
             widened=tuple(widened),
+            importance=self.storage.importance(),
             facts=facts(self.study, self.where, self.sources, self.documents, self.precision),
         )
+
+    def examples(self, outcome: Outcome) -> list[Example]:
+        """Report documents won and lost against the best input, with both answers."""
+        return examples(outcome, self.documents, self.folder)
 
     # What is said --------------------------------------------------------------------------------
 

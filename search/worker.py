@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -27,11 +27,13 @@ class Scored:
         scores: on one or several suites.
         seconds: wall time by work: ``materialise``, ``model``, ``judge``.
         proxy: minus target_nll on the report documents, where the study searches by that.
+        answers: generated text by suite, in the order of its documents.
     """
 
     scores: Scores
     seconds: Mapping[str, float]
     proxy: Scores | None = None
+    answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -181,4 +183,5 @@ class Worker:
                 "judge": end - middle - model,
             },
             proxy=join([e.scores for e in proxies]) if found and proxies else None,
+            answers={e.scores.suite: e.answers for e in found},
         )
