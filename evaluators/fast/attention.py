@@ -198,9 +198,15 @@ def _own(
             own_keys = keys[:, block.index].transpose(0, 1)
             own_values = values[:, block.index].transpose(0, 1)
         repeats = heads // own_keys.shape[1]
-        bias = block.bias(scale.window, repeats, query.dtype)
+        bias = None
+        # Rows that begin in this pass are plainly causal, which the kernel knows how to skip.
+        causal = (
+            not block.cached and repeats == 1 and scale.window is None and _is_plain(scale, query)
+        )
+        if not causal:
+            bias = block.bias(scale.window, repeats, query.dtype)
         folded = picked.reshape(rows, heads // repeats, repeats * queries, size)
-        out, weight = partial(folded, own_keys, own_values, scale, bias)
+        out, weight = partial(folded, own_keys, own_values, scale, bias, causal=causal)
         outs.append(
             out.reshape(rows, heads, queries, -1)
             .permute(1, 0, 2, 3)
@@ -256,6 +262,7 @@ def partial(
     scale: Scale,
     bias: Tensor | None,
     *,
+    causal: bool = False,
     may_hide_all: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Attention to some of the keys, and the log-sum-exp of their scores.
@@ -265,13 +272,14 @@ def partial(
         key: shape [rows, key heads, keys, size]; value likewise.
         scale: of the layer.
         bias: added to the scores, shape [rows, 1, queries, keys]; minus infinity hides.
+        causal: whether queries see keys up to their own place, in addition; only with the kernel.
         may_hide_all: whether it may hide all keys from a query, as a window does.
 
     Returns:
         Shapes [rows, key heads, queries, size] and [rows, key heads, queries].
     """
-    if query.device.type == "cpu" and scale.softcap is None and not may_hide_all:
-        return _cpu_kernel(query, key, value, scale, bias)
+    if _is_plain(scale, query) and not may_hide_all:
+        return _cpu_kernel(query, key, value, scale, bias, causal)
     rows, heads, queries, _ = query.shape
     if queries > 1 and rows * heads * queries * key.shape[2] > _SCORES_AT_ONCE:
         halves = [
@@ -293,12 +301,17 @@ def partial(
     return out, (top + total.log()).squeeze(-1)
 
 
+def _is_plain(scale: Scale, query: Tensor) -> bool:
+    """Whether torch's own kernel can do it."""
+    return query.device.type == "cpu" and scale.softcap is None
+
+
 def _cpu_kernel(
-    query: Tensor, key: Tensor, value: Tensor, scale: Scale, bias: Tensor | None
+    query: Tensor, key: Tensor, value: Tensor, scale: Scale, bias: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor]:
     """torch's own kernel on the CPU, which also returns the log-sum-exp."""
     out, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, 0.0, False, attn_mask=bias, scale=scale.scaling
+        query, key, value, 0.0, causal, attn_mask=bias, scale=scale.scaling
     )
     return out, weight
 

@@ -45,7 +45,7 @@ class Piece:
 @contextmanager
 def shared_prefix_attention(model: PreTrainedModel) -> Iterator[None]:
     """Let a model's attention layers go through ours, without gradients; puts back what was there."""
-    before = model.config._attn_implementation  # noqa: SLF001  (transformers has no public getter)
+    before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     try:
         with torch.inference_mode():
@@ -185,7 +185,7 @@ def _segments(pieces: Sequence[Piece], firsts: _Ints, ends: _Ints, at: _Ints) ->
     for depth in range(max(len(piece.chain) for piece in pieces)):
         for node, rows in itertools.groupby(
             range(len(pieces)),
-            key=lambda i: pieces[i].chain[depth] if depth < len(pieces[i].chain) else None,  # noqa: B023
+            key=lambda i: pieces[i].chain[depth] if depth < len(pieces[i].chain) else None,
         ):
             members = list(rows)
             if node is None or node.keys is None or node.values is None:
