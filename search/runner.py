@@ -112,7 +112,8 @@ class Search:
         """The worker; models are loaded at its first use."""
         if self._worker is None:
             check_memory(self.weights, self.precision)
-            self._worker = Worker(self.study, self.sources, self.documents, self.precision)
+            drafts = self.folder / "drafts.jsonl"
+            self._worker = Worker(self.study, self.sources, self.documents, self.precision, drafts)
         return self._worker
 
     # The search ----------------------------------------------------------------------------------
@@ -316,6 +317,7 @@ class Search:
             "sampler": f"{study.sampler.name}, seed {study.sampler.seed}",
             "dtype": f"{self.precision.dtype}, computed in {self.precision.compute}",
             "device": f"{self.precision.device}, batches of {study.batch_size}",
+            "engine": getattr(self._worker, "engine_name", study.engine),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
             "versions": ", ".join(
                 [f"Python {platform.python_version()}", f"exme {metadata.version('exme')}"]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 
+from exme.evaluators.fast.engine import FastEngine
+from exme.evaluators.fast.store import DraftStore
 from exme.evaluators.harness import Engine, Judge, StockEngine
 from exme.evaluators.scores import DocumentScores
 from exme.tasks.documents import SuiteDocuments
@@ -80,6 +83,7 @@ class Worker:
         sources: base and checkpoints.
         documents: the suite's documents.
         precision: dtypes and device.
+        drafts: file of earlier candidates' answers, for the fast engine; None keeps none.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Worker:
         sources: Sources,
         documents: SuiteDocuments,
         precision: Precision,
+        drafts: Path | None = None,
     ) -> None:
         self.documents = documents
         self.batch_size = study.batch_size
@@ -98,9 +103,13 @@ class Worker:
             device=torch.device(precision.device),
             trust_remote_code=study.trust_remote_code,
         )
-        self.engine: Engine = StockEngine(
-            self.resident.model, self.resident.tokenizer, study.batch_size
-        )
+        stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
+        self.engine: Engine = stock
+        self.engine_name = "stock"
+        if study.engine == "fast":
+            fast = FastEngine(stock, DraftStore(drafts))
+            self.engine = fast
+            self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
         self._judges: dict[str, Judge] = {}
 
     def judge(self, split: str) -> Judge:
