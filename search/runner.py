@@ -115,7 +115,8 @@ class Search:
             UserError: the models do not fit into memory, or cannot be loaded.
         """
         check_memory(self.weights, self.precision)
-        return Worker(self.study, self.sources, self.documents, self.precision)
+        drafts = self.folder / "drafts.jsonl"
+        return Worker(self.study, self.sources, self.documents, self.precision, drafts)
 
     # The search ----------------------------------------------------------------------------------
 
@@ -261,7 +262,14 @@ class Search:
             looks=len(set(proofs) - digests),
             widened=tuple(widened),
             importance=self.storage.importance(),
-            facts=facts(self.study, self.where, self.sources, self.documents, self.precision),
+            facts=facts(
+                self.study,
+                self.where,
+                self.sources,
+                self.documents,
+                self.precision,
+                getattr(self._worker, "engine_name", self.study.engine),
+            ),
         )
 
     def examples(self, outcome: Outcome) -> list[Example]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import torch
 
+from exme.evaluators.fast.engine import FastEngine
+from exme.evaluators.fast.store import DraftStore
 from exme.evaluators.harness import Chat, Engine, Judge, StockEngine
 from exme.evaluators.scores import Scores, join
 from exme.tasks.documents import SuiteDocuments
@@ -90,6 +93,7 @@ class Worker:
         sources: base and checkpoints.
         documents: the documents of each suite.
         precision: dtypes and device.
+        drafts: file of earlier candidates' answers, for the fast engine; None keeps none.
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Worker:
         sources: Sources,
         documents: Sequence[SuiteDocuments],
         precision: Precision,
+        drafts: Path | None = None,
     ) -> None:
         self.study = study
         self.documents = documents
@@ -112,6 +117,11 @@ class Worker:
         )
         self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
         self.engine: Engine = self.stock
+        self.engine_name = "stock"
+        if study.engine == "fast":
+            fast = FastEngine(self.stock, DraftStore(drafts))
+            self.engine = fast
+            self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
         self._judges: dict[str, list[Judge]] = {}
 
     def judges(self, split: str) -> list[Judge]:
