@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exme.evaluators.harness import StockEngine
+from exme.evaluators.fast.engine import FastEngine
 from exme.search.verify import table, verify_study
 from exme.tasks.errors import UserError
 
@@ -39,10 +39,10 @@ def test_scores_are_lm_evals(tmp_path: Path) -> None:
 
 
 def test_a_differing_score_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(self: StockEngine, requests: list[Any]) -> list[str]:
+    def wrong(self: FastEngine, requests: list[Any]) -> list[str]:
         return ["#### -1" for _ in requests]
 
-    monkeypatch.setattr(StockEngine, "generate_until", wrong)
+    monkeypatch.setattr(FastEngine, "generate_until", wrong)
     [parity] = verify_study(write(tmp_path, max_gen_toks=80), "gsm8k", "sums", 8, tmp_path / "runs")
     assert not parity.equal
     assert parity.ours == 0
