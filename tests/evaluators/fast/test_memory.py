@@ -1,0 +1,99 @@
+"""Out of memory: half as much at a time, the same answers, and it is remembered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from exme.evaluators.fast import decode, likelihood, nodes
+from exme.evaluators.fast.engine import FastEngine
+from exme.evaluators.fast.memory import Budget, is_out_of_memory
+
+from .shapes import Asked, generations, make, prompts, stock
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
+]
+
+
+def fail_above(monkeypatch: pytest.MonkeyPatch, rows: int, error: RuntimeError) -> list[int]:
+    """Let passes over more than so many rows fail; the sizes that were asked for."""
+    asked: list[int] = []
+    for module in (decode, likelihood, nodes):
+        stock_forward = module.forward
+
+        def forward(
+            model: Any, pieces: Any, *args: Any, _real: Any = stock_forward, **kwargs: Any
+        ) -> Any:
+            asked.append(len(pieces))
+            if len(pieces) > rows:
+                raise error
+            return _real(model, pieces, *args, **kwargs)
+
+        monkeypatch.setattr(module, "forward", forward)
+    return asked
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_generation_goes_on_with_half_the_rows(
+    monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    model = make("llama")
+    requests = generations(prompts(), most=12)
+    expected = FastEngine(stock(model, 8)).generate_until(requests)
+    asked = fail_above(monkeypatch, 3, error)
+    fast = FastEngine(stock(model, 8))
+    assert fast.fallback is None
+    assert fast.generate_until(requests) == expected
+    assert max(asked) > 3
+    assert fast.budget.most_rows <= 8
+    # Remembered: the next evaluation asks for no more than what fitted.
+    asked.clear()
+    assert fast.generate_until(requests) == expected
+    assert max(asked) <= fast.budget.most_rows
+
+
+def test_log_likelihoods_go_on_with_half_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("llama")
+    requests: list[Any] = [Asked((c, x)) for c in prompts() for x in (" one", " two of them")]
+    expected = FastEngine(stock(model, 8)).loglikelihood(requests)
+    fail_above(monkeypatch, 3, ERRORS[0])
+    fast = FastEngine(stock(model, 8))
+    before = fast.budget.pass_tokens
+    found = fast.loglikelihood(requests)
+    assert [hit for _, hit in found] == [hit for _, hit in expected]
+    assert [total for total, _ in found] == pytest.approx([t for t, _ in expected], abs=1e-4)
+    assert fast.budget.pass_tokens < before
+
+
+def test_when_not_even_one_row_fits_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("llama")
+    fast = FastEngine(stock(model, 8))
+    fail_above(monkeypatch, 0, ERRORS[0])
+    with pytest.raises(torch.OutOfMemoryError):
+        fast.generate_until(generations(prompts()[:2]))
+    with pytest.raises(torch.OutOfMemoryError):
+        fast.loglikelihood([Asked(("a b c", " d"))])
+
+
+def test_other_errors_are_not_taken_for_want_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("llama")
+    fast = FastEngine(stock(model, 8))
+    fail_above(monkeypatch, 0, RuntimeError("shapes do not fit"))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        fast.generate_until(generations(prompts()[:2]))
+    assert not is_out_of_memory(RuntimeError("shapes do not fit"))
+
+
+def test_rows_follow_from_the_budget_and_one_always_fits() -> None:
+    budget = Budget(cache_bytes=1000, pass_tokens=64, most_rows=16)
+    assert budget.rows(bytes_per_token=1, longest=100) == 10
+    assert budget.rows(bytes_per_token=1, longest=10) == 16
+    assert budget.rows(bytes_per_token=100, longest=100) == 1
+    while budget.halve():
+        pass
+    assert (budget.most_rows, budget.pass_tokens) == (1, 1)
