@@ -120,6 +120,7 @@ def in_memory(gigabytes: float, sources: int, rounds: int, *, wide: bool) -> Non
         for name, merge in merges.items():
             assert merger.write(name, merge, given.kept[name], live[name])
 
+    copy()
     tables, shares, speeds, times, peaks = {}, {}, {}, {}, {}
     for method in OWN:
         tables[method] = seconds(lambda m=method: merger.instructions(candidate(m), given.names))
@@ -129,7 +130,6 @@ def in_memory(gigabytes: float, sources: int, rounds: int, *, wide: bool) -> Non
         peak.start()
         make(method)
         peaks[method] = peak.stop()
-    copy()
     for _ in range(rounds):
         for method in OWN:
             bandwidth = 2 * count * TENSOR * 2 / min(seconds(copy) for _ in range(2))

@@ -55,7 +55,7 @@ def test_facts_are_found_once() -> None:
         assert facts.magnitude("a", 0.5) == 2.0
         assert facts.cosine("a", "b") == facts.cosine("b", "a") == 0.0
         assert facts.cosine("a", "a") == pytest.approx(1.0)
-    assert len(asked) == 5  # a's magnitudes, and the three products
+    assert len(asked) == 5  # a's magnitudes, and two deltas for each of two angles
 
 
 def test_a_delta_of_zeros_has_no_angle() -> None:
