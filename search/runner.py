@@ -114,7 +114,7 @@ class Search:
     def worker(self) -> Scorer:
         """The worker; models are loaded at its first use."""
         if self._worker is None:
-            check_memory(self.weights, self.precision)
+            check_memory(self.weights, self.precision, self.study.residence)
             self._worker = Worker(self.study, self.sources, self.documents, self.precision)
         return self._worker
 

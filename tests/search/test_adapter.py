@@ -79,7 +79,7 @@ def test_an_adapter_by_itself_is_what_peft_merges(base: Path, tmp_path: Path, ca
     for name, tensor in found.items():
         torch.testing.assert_close(tensor, wanted[name], rtol=0, atol=1e-6)
         changed += not torch.equal(tensor, load_weights(base)[name])
-    assert changed >= 4
+    assert changed >= 3
 
 
 def test_weights_that_are_stored_transposed_are_adapted_as_peft_does(tmp_path: Path) -> None:
