@@ -190,11 +190,10 @@ class Adapter:
 
     def tensor(self, name: str) -> torch.Tensor | LowRank | None:
         """A tensor that the adapter holds whole, its delta in factors, or None: it is the base's."""
-        if name in self._saved:
-            return self._reader.tensor(self.files[0], self._saved[name].name)
         parts = self._parts.get(name)
         if parts is None:
-            return None
+            saved = self._saved.get(name)
+            return None if saved is None else self._reader.tensor(self.files[0], saved.name)
         a, b = (self._reader.tensor(self.files[0], parts[part].name) for part in sorted(parts))
         scale = self._scale(name, int(a.shape[0]))
         if self._is_transposed(parts):
@@ -205,8 +204,15 @@ class Adapter:
         """All that the adapter holds, by the base's names.
 
         Raises:
-            UserError: a tensor holds NaN or infinity.
+            UserError: a tensor holds NaN or infinity, or an adapted one was trained by itself, too.
         """
+        for name in self._parts.keys() & self._saved.keys():  # peft saves embeddings it adapts
+            saved = self._reader.tensor(self.files[0], self._saved[name].name)
+            if not saved.equal(self._base.tensor(name).to(saved.dtype)):
+                raise UserError(
+                    f"checkpoint '{self.name}': tensor '{name}' is adapted and saved with other "
+                    f"values than the base's; give the base that the adapter was trained on"
+                )
         found: dict[str, torch.Tensor | LowRank] = {}
         for name in (*self._parts, *self._saved):
             value = self.tensor(name)

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: what they hold, whether they fit, and their tensors.
+"""Checkpoints on disk: what they hold, and their tensors.
 
 This is the only module that reads or writes checkpoint files. Weights are safetensors; headers are
 read first, so that what does not fit is refused before anything is loaded whole.
@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,28 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from exme.tasks.errors import ShapeMismatch, UserError
+from exme.tasks.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-
-# Keys of config.json that decide what the weights mean. Others (names of classes, versions,
-# defaults for generation) may differ between a base and its fine-tunes.
-_ARCHITECTURE_KEYS = (
-    "model_type",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "hidden_act",
-    "tie_word_embeddings",
-    "rms_norm_eps",
-)
 
 # What old files hold besides parameters: rotary frequencies, causal masks and positions, which
 # transformers computes and leaves unread (`_keys_to_ignore_on_load_unexpected` of its models).
@@ -108,8 +93,7 @@ class Checkpoint:
         if not (folder / "config.json").is_file():
             adapter = (folder / "adapter_config.json").is_file()
             hint = (
-                "; it is an adapter, which is not read: merge it into its base with peft's "
-                "`merge_and_unload()` and save that"
+                "; it is an adapter, which is a checkpoint of a base, not a model by itself"
                 if adapter
                 else "; give the folder of a model in transformers' format"
             )
@@ -264,19 +248,42 @@ def write_weights(
         OSError: the disk is full, or does not take the files.
     """
     from huggingface_hub import split_torch_state_dict_into_shards  # noqa: PLC0415
-    from safetensors.torch import save_file  # noqa: PLC0415
 
     split = split_torch_state_dict_into_shards(dict(tensors), max_shard_size=max_shard_bytes)
-    files = []
-    for file, names in split.filename_to_tensors.items():
+    return write_shards(folder, split.filename_to_tensors, tensors.__getitem__)
+
+
+def write_shards(
+    folder: Path, shards: Mapping[str, Sequence[str]], make: Callable[[str], torch.Tensor]
+) -> list[Path]:
+    """Write weight files one after the other, each of which is forgotten before the next is made.
+
+    Args:
+        folder: an existing folder.
+        shards: names of the tensors in each file.
+        make: gives a tensor by its name, contiguous, on the CPU.
+
+    Returns:
+        The files with weights, in order.
+
+    Raises:
+        OSError: the disk is full, or does not take the files.
+    """
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    files, size = [], 0
+    for file, names in shards.items():
         files.append(folder / file)
+        tensors = {name: make(name) for name in names}
+        size += sum(tensor.nbytes for tensor in tensors.values())
         try:
-            save_file({n: tensors[n] for n in names}, files[-1], metadata={"format": "pt"})
+            save_file(tensors, files[-1], metadata={"format": "pt"})
         except SafetensorError as error:
             raise OSError(f"{files[-1]}: {error}") from None
         sync(files[-1])
-    if split.is_sharded:
-        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+    if len(shards) > 1:
+        places = {name: file for file, names in shards.items() for name in names}
+        index = {"metadata": {"total_size": size}, "weight_map": places}
         (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
         sync(folder / INDEX)
     return files
@@ -291,39 +298,6 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def check_fit(base: Checkpoint, checkpoint: Checkpoint) -> None:
-    """Refuse a checkpoint that is not a fine-tune of `base`, by name, from headers alone.
-
-    Raises:
-        UserError: another architecture, vocabulary, dtype kind, or a missing or additional tensor.
-        ShapeMismatch: a tensor of another shape.
-    """
-    who = f"checkpoint '{checkpoint.name}'"
-    settings, others = _architecture(base.config), _architecture(checkpoint.config)
-    for key in settings:
-        if key in others and settings[key] != others[key]:
-            raise UserError(
-                f"{who}: {key} is {others[key]!r}, the base's is {settings[key]!r}; a merge needs "
-                f"checkpoints fine-tuned from this base"
-            )
-    tied = tied_names(base)
-    ours, theirs = set(base.tensors) - tied, set(checkpoint.tensors) - tied
-    for name in sorted(ours - theirs):
-        raise UserError(f"{who}: tensor '{name}' of the base is missing")
-    for name in sorted(theirs - ours):
-        raise UserError(f"{who}: tensor '{name}' is not in the base")
-    for name in sorted(ours):
-        mine, other = base.tensors[name], checkpoint.tensors[name]
-        if mine.shape != other.shape:
-            raise ShapeMismatch(
-                f"{who}: tensor '{name}' has shape {list(other.shape)}, the base's has "
-                f"{list(mine.shape)}"
-            )
-        if mine.is_float != other.is_float:
-            raise UserError(f"{who}: tensor '{name}' is {other.dtype}, the base's is {mine.dtype}")
-    _check_vocabulary(base, checkpoint)
-
-
 def tied_names(checkpoint: Checkpoint) -> set[str]:
     """Tensors that a file may hold although they are the embedding once more.
 
@@ -334,43 +308,6 @@ def tied_names(checkpoint: Checkpoint) -> set[str]:
     if tied is None:
         return {head for head in _HEADS if head not in checkpoint.tensors}
     return set(_HEADS) if tied else set()
-
-
-def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that decide what the weights mean, as far as config.json states them."""
-    settings = {key: config[key] for key in _ARCHITECTURE_KEYS if config.get(key) is not None}
-    # transformers 5 keeps the rotary base in `rope_parameters`, earlier ones beside it.
-    rope = config.get("rope_parameters")
-    nested = rope.get("rope_theta") if isinstance(rope, dict) else None
-    theta = config.get("rope_theta", nested)
-    return settings if theta is None else settings | {"rope_theta": theta}
-
-
-def vocabulary(folder: Path) -> Mapping[str, int] | None:
-    """Token strings and their ids from tokenizer.json; None where there is no such file."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        return None
-    from tokenizers import Tokenizer  # noqa: PLC0415
-
-    try:
-        found: dict[str, int] = Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
-    except Exception as error:  # noqa: BLE001  (the library raises plain Exception)
-        raise UserError(f"{path}: not a tokenizer ({error})") from None
-    return found
-
-
-def _check_vocabulary(base: Checkpoint, checkpoint: Checkpoint) -> None:
-    ours, theirs = vocabulary(base.folder), vocabulary(checkpoint.folder)
-    if ours is None or theirs is None or ours == theirs:
-        return
-    changed = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
-    token = changed[0]
-    raise UserError(
-        f"checkpoint '{checkpoint.name}': another vocabulary than the base's: token {token!r} has "
-        f"id {theirs.get(token)}, in the base {ours.get(token)} ({len(changed)} tokens differ); "
-        f"embeddings of different vocabularies cannot be added"
-    )
 
 
 def read_header(file: Path, name: str) -> Iterator[TensorSpec]:

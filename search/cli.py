@@ -203,6 +203,23 @@ def verify(
 
 
 @app.command()
+def materialise(
+    recipe: Annotated[
+        Path, typer.Argument(help="Recipe (exme_recipe.json, or YAML), or an export's folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+) -> None:
+    """Make a recipe's model again, without its study, in memory bounded by a weight file.
+
+    Example: `exme materialise best/exme_recipe.json --out again`
+    """
+    from .recipe import materialise as make  # noqa: PLC0415
+
+    typer.echo(str(make(recipe, out, force=force)))
+
+
+@app.command()
 def dashboard(
     study: StudyArgument = None,
     task: TaskOption = None,

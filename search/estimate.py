@@ -45,13 +45,19 @@ def weigh(sources: Sources, precision: Precision) -> Weights:
     )
 
 
-def check_memory(weights: Weights, precision: Precision) -> None:
+def check_memory(weights: Weights, precision: Precision, residence: str = "auto") -> None:
     """Refuse a search that cannot fit, before anything is loaded.
+
+    Args:
+        weights: bytes of weights.
+        precision: dtypes and device.
+        residence: where the sources are kept, as the study says; only ``device`` insists that they
+            are beside the live model.
 
     Raises:
         UserError: more memory is needed than the device has free.
     """
-    needed = weights.live + weights.sources
+    needed = weights.live + (weights.sources if residence == "device" else 0)
     free = psutil.virtual_memory().available
     if precision.device.startswith("cuda"):
         import torch  # noqa: PLC0415
@@ -59,9 +65,9 @@ def check_memory(weights: Weights, precision: Precision) -> None:
         free = torch.cuda.mem_get_info(precision.device)[0]
     if needed > free:
         raise UserError(
-            f"device '{precision.device}': the live model and its sources need "
-            f"{_size(needed)}, {_size(free)} are free; use fewer checkpoints, a smaller dtype or a "
-            f"larger machine"
+            f"device '{precision.device}': the live model"
+            f"{' and its sources need' if residence == 'device' else ' needs'} {_size(needed)}, "
+            f"{_size(free)} are free; use a smaller dtype, a larger machine or `residence: auto`"
         )
 
 

@@ -24,7 +24,8 @@ from exme.tasks.errors import UserError
 
 from .candidate import Candidate
 from .checkpoint import Checkpoint, sync, write_weights
-from .model_card import mergekit_config, model_card, read_licence, recipe, scores_file
+from .mergekit import mergekit_config
+from .model_card import model_card, read_licence, recipe, scores_file
 from .resident import (
     ResidentModel,
     Sources,
@@ -166,26 +167,26 @@ def export_model(
     """
     out = Path(out).expanduser().resolve()
     check_target(out, resident.sources, force=force)
-    _check_sources(resident, candidate)
+    check_sources(resident.sources, candidate)
     resident.materialise(candidate)
     tensors = resident.state_dict()
     size = sum(tensor.nbytes for tensor in tensors.values())
-    _check_space(out, size)
+    check_space(out, size)
     digest = weights_digest(tensors)
     texts = {
         **(extra or {}),
         "README.md": card,
-        "config.json": _config(resident),
+        "config.json": config_file(resident.sources, candidate.dtype),
         MERGEKIT: mergekit_config(candidate, names),
         RECIPE: recipe(candidate, names, digest),
     }
     try:
-        with _staged(out) as folder:
+        with staged(out) as folder:
             write_weights(folder, tensors, max_shard_bytes)
             del tensors
-            _copy_from_base(resident, folder)
+            copy_from_base(resident.sources, folder, code=resident.trust_remote_code)
             for name, text in texts.items():
-                _write(folder / name, text)
+                write_text(folder / name, text)
             verify(folder, resident, digest)
             check_target(out, resident.sources, force=force)  # once more: that took its time
     except OSError as error:
@@ -279,32 +280,34 @@ def _read_template(folder: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _copy_from_base(resident: ResidentModel, folder: Path) -> None:
-    base = resident.sources.base.folder
-    patterns = (*_FROM_BASE, "*.py") if resident.trust_remote_code else _FROM_BASE
+def copy_from_base(sources: Sources, folder: Path, *, code: bool) -> None:
+    """Copy what an export needs besides weights; the base's model code only where it is trusted."""
+    base = sources.base.folder
+    patterns = (*_FROM_BASE, "*.py") if code else _FROM_BASE
     for file in {file for pattern in patterns for file in base.glob(pattern) if file.is_file()}:
         shutil.copyfile(file, folder / file.name)
         sync(folder / file.name)
-    template, _ = chat_template(resident.sources)
+    template, _ = chat_template(sources)
     if template is not None:
-        _write(folder / "chat_template.jinja", template)
+        write_text(folder / "chat_template.jinja", template)
 
 
-def _config(resident: ResidentModel) -> str:
-    dtype = str(resident.dtype).removeprefix("torch.")
-    config = resident.sources.base.config | {"dtype": dtype}
+def config_file(sources: Sources, dtype: str) -> str:
+    """Content of config.json: the base's, with the candidate's dtype."""
+    config = sources.base.config | {"dtype": dtype}
     if "torch_dtype" in config:  # transformers 4 reads and writes this one
         config["torch_dtype"] = dtype
     return json.dumps(config, indent=2) + "\n"
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     sync(path)
 
 
-def _check_sources(resident: ResidentModel, candidate: Candidate) -> None:
-    for name, fingerprint in resident.sources.fingerprints.items():
+def check_sources(sources: Sources, candidate: Candidate) -> None:
+    """Refuse sources that are not those the candidate was made of."""
+    for name, fingerprint in sources.fingerprints.items():
         if candidate.sources.get(name) != fingerprint:
             raise UserError(
                 f"'{name}' is not what the candidate was made of: its weights have another "
@@ -313,7 +316,7 @@ def _check_sources(resident: ResidentModel, candidate: Candidate) -> None:
             )
 
 
-def _check_space(out: Path, size: int) -> None:
+def check_space(out: Path, size: int) -> None:
     existing = next(folder for folder in out.parents if folder.exists())
     free, needed = shutil.disk_usage(existing).free, size + _SPARE_BYTES
     if free < needed:
@@ -324,7 +327,7 @@ def _check_space(out: Path, size: int) -> None:
 
 
 @contextlib.contextmanager
-def _staged(out: Path) -> Iterator[Path]:
+def staged(out: Path) -> Iterator[Path]:
     """A hidden folder beside `out` that takes its place at the end, or is removed on any error."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.parent / f".{out.name}.partial-{os.getpid()}"

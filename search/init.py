@@ -13,7 +13,9 @@ import yaml
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
-from .checkpoint import Checkpoint, check_fit
+from .adapter import Adapter, open_checkpoint
+from .checkpoint import Checkpoint
+from .fit import check_fit
 from .locate import MINI, locate
 from .study_file import NAME, load_study_file
 
@@ -124,16 +126,17 @@ def _check_models(base: str, checkpoints: Mapping[str, str]) -> list[str]:
     seen = {origin.folder.resolve(): "base"}
     lines = [_line("base", base, origin)]
     for name, where in checkpoints.items():
-        checkpoint = Checkpoint(name, locate(where, who=f"checkpoint '{name}'"))
+        checkpoint = open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), origin)
         twin = seen.setdefault(checkpoint.folder.resolve(), name)
         if twin != name:
             raise UserError(f"checkpoint '{name}': {where} is the same folder as '{twin}'")
-        check_fit(origin, checkpoint)
+        if isinstance(checkpoint, Checkpoint):
+            check_fit(origin, checkpoint)
         lines.append(f"{_line(name, where, checkpoint)}, fits the base")
     return lines
 
 
-def _line(name: str, where: str, checkpoint: Checkpoint) -> str:
+def _line(name: str, where: str, checkpoint: Checkpoint | Adapter) -> str:
     elements = sum(_count(spec.shape) for spec in checkpoint.tensors.values())
     return f"{name}: {where}, {elements / 1e6:,.1f}M parameters in {checkpoint.dtype}"
 
@@ -192,7 +195,10 @@ checkpoints: # fine-tunes of that base, by the names that reports use
 # exme:   every checkpoint has a coefficient of its own, extrapolation included
 # expo:   one checkpoint, extrapolated from the base
 # linear: a weighted mean of the checkpoints, no extrapolation
+# ties, dare_ties, della, breadcrumbs, slerp, model_stock, ...: see docs/methods.md; several in
+# brackets let the search choose
 method: {method}
+groups: null # coefficients per group of tensors: {{blocks: 4}} or {{kinds: [attention, mlp]}}
 
 space:
   coefficients: [0.0, 1.6] # 0 leaves a checkpoint out, 1 takes it whole, above 1 extrapolates
@@ -229,6 +235,7 @@ storage: null # URL of an Optuna storage; null: an SQLite file in studies/runs/
 dtype: auto         # candidates are rounded to it and exported in it; auto: the base's
 compute_dtype: auto # the model computes in it; auto: float32 on a CPU, dtype on a GPU
 device: auto        # auto, cpu, cuda, cuda:1, ...
+residence: auto     # sources on the device, in the host's memory, or mapped from disk
 batch_size: 32      # rows that the model answers at once
 engine: fast        # lm-eval's answers, sooner; stock: lm-eval's own model
 

@@ -14,6 +14,8 @@ from exme.evaluators.scores import Scores
 
 from .candidate import Candidate
 from .locate import is_hub_id
+from .mergekit import obstacle
+from .methods import METHODS, PLAIN
 from .outcome import Outcome
 from .space import read
 from .statistics import is_binary, mean_interval
@@ -69,7 +71,7 @@ def model_card(
             f"({outcome.winner.origin}), without training."
         ),
         "## Coefficients",
-        _coefficients(candidate.coefficients, names),
+        _coefficients(candidate, names),
         f"Accumulated in float32 and rounded once to {candidate.dtype}. {taken}",
         "## Scores",
         _scores(outcome),
@@ -102,7 +104,8 @@ def _common_licence(
     return stated[0] if all(licence == stated[0] for licence in stated) else {}
 
 
-def _coefficients(coefficients: Mapping[str, float], names: Mapping[str, str]) -> str:
+def _coefficients(candidate: Candidate, names: Mapping[str, str]) -> str:
+    coefficients = candidate.coefficients
     reading = read(coefficients)
     share = reading.beta or {}
     rows = [
@@ -110,9 +113,23 @@ def _coefficients(coefficients: Mapping[str, float], names: Mapping[str, str]) -
         for name, c in coefficients.items()
     ]
     terms = [f" + {c:g} ({name} - base)" for name, c in coefficients.items() if c]
+    formula = f"    weights = base{''.join(terms)}"
+    if candidate.method not in PLAIN:
+        method = METHODS[candidate.method]
+        own = ", ".join(f"{name} {value:g}" for name, value in candidate.parameters.items())
+        formula = f"{method.title} ({method.paper}){': ' + own if own else ''}."
+    if candidate.grouped:
+        formula += "\n\nCoefficients by group of tensors; the table has their means.\n\n"
+        formula += _table(
+            ["group", *coefficients],
+            [
+                [label, *(f"{values[name]:g}" for name in coefficients)]
+                for label, values in candidate.grouped.items()
+            ],
+        )
     return "\n".join(
         [
-            f"    weights = base{''.join(terms)}",
+            formula,
             "",
             _table(["checkpoint", "model", "coefficient c", "beta"], rows),
             "",
@@ -159,6 +176,8 @@ def _score(scores: Scores | None) -> str:
 
 def _repeat(outcome: Outcome) -> str:
     rows = [[key, _code(value)] for key, value in outcome.facts.items()]
+    winner = outcome.winner.candidate if outcome.winner is not None else None
+    reason = obstacle(winner) if winner is not None else ""
     lines = [
         (
             "`exme_recipe.json` holds the candidate, the fingerprints of its inputs and the digest of "
@@ -166,8 +185,10 @@ def _repeat(outcome: Outcome) -> str:
         ),
         "",
         (
-            "`mergekit-yaml mergekit_config.yml merged` makes the same merge with mergekit, up to "
-            "rounding."
+            f"mergekit cannot make it: {reason}; `exme materialise exme_recipe.json --out merged` can."
+            if reason
+            else "`mergekit-yaml mergekit_config.yml merged` makes the same merge with mergekit, up "
+            "to rounding."
         ),
     ]
     return "\n".join([*lines, "", _table(["", "value"], rows)] if rows else lines)
@@ -216,7 +237,7 @@ def recipe(candidate: Candidate, names: Mapping[str, str], digest: str) -> str:
     """Content of exme_recipe.json: all that it takes to make and to recognise the weights."""
     content = {
         "exme": metadata.version("exme"),
-        "formula": "base + sum_i c_i * (checkpoint_i - base), in float32, rounded once to dtype",
+        "formula": _formula(candidate),
         "candidate": candidate.to_json(),
         "digest": candidate.digest,
         "weights_digest": digest,
@@ -228,23 +249,8 @@ def recipe(candidate: Candidate, names: Mapping[str, str], digest: str) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def mergekit_config(candidate: Candidate, names: Mapping[str, str]) -> str:
-    """The same merge for mergekit; equal up to the last bit's rounding."""
-    content: dict[str, Any] = {
-        "merge_method": "task_arithmetic",
-        "base_model": names["base"],
-        "models": [
-            {"model": names[name], "parameters": {"weight": c}}
-            for name, c in candidate.coefficients.items()
-        ],
-        "parameters": {"normalize": False, "lambda": 1.0},
-        "dtype": "float32",
-        "out_dtype": candidate.dtype,
-        "tokenizer_source": "base",
-    }
-    note = ""
-    if any(name.startswith("mini/") for name in names.values()):
-        note = (
-            "# mini/<name> ships with exme, in exme/tasks/mini/models/<name>: give that folder.\n"
-        )
-    return note + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+def _formula(candidate: Candidate) -> str:
+    if candidate.method in PLAIN:
+        return "base + sum_i c_i * (checkpoint_i - base), in float32, rounded once to dtype"
+    method = METHODS[candidate.method]
+    return f"{method.title} ({method.paper}), in float32, rounded once to dtype; docs/methods.md"

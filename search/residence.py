@@ -16,7 +16,8 @@ import torch
 from exme.tasks.errors import UserError
 
 from .adapter import Adapter, LowRank
-from .checkpoint import Checkpoint, check_fit
+from .checkpoint import Checkpoint
+from .fit import check_fit
 
 Values = torch.Tensor | LowRank
 

@@ -129,10 +129,15 @@ def weights_digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of all tensors, in order of their names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # no copy
+        digest_of(digest, name, tensors[name])
     return digest.hexdigest()
+
+
+def digest_of(digest: Any, name: str, tensor: torch.Tensor) -> None:
+    """Take one tensor into a digest of weights."""
+    tensor = tensor.detach().cpu().contiguous()
+    digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+    digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # no copy
 
 
 def pick_device(wanted: str) -> torch.device:

@@ -114,7 +114,7 @@ class Search:
         Raises:
             UserError: the models do not fit into memory, or cannot be loaded.
         """
-        check_memory(self.weights, self.precision)
+        check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
         return Worker(self.study, self.sources, self.documents, self.precision, drafts)
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.text import Text
 
+from .candidate import Candidate
 from .estimate import duration
+from .methods import PLAIN
 from .objective import gains
 from .outcome import TrialRecord
 from .plan import best_trial
@@ -48,7 +50,7 @@ class Screen:
         is_best = best is not None and best.number == trial.number and len(trials) > 1
         head = f"#{trial.number:<3} {trial.origin:<19} "
         if trial.candidate is not None:
-            head += f"{coefficients_text(trial.candidate.coefficients)}  "
+            head += f"{candidate_text(trial.candidate)}  "
         if trial.scores is None:
             self.say(f"{head}failed: {trial.message}", "red")
             return
@@ -60,6 +62,17 @@ class Screen:
             tail += f"  best {score_text(best.scores.mean, trial)} (#{best.number})"
         line = f"{head}{interval_text(trial)}{gains_text(trial, best_input or {})}{tail}  {left}"
         self.say(line, "bold green" if is_best else "")
+
+
+def candidate_text(candidate: Candidate) -> str:
+    """A candidate's coefficients, and the method and its parameters where they are more than a sum."""
+    text = coefficients_text(candidate.coefficients)
+    if candidate.grouped:
+        text += f" (means of {len(candidate.grouped)} groups)"
+    if candidate.method not in PLAIN:
+        own = "".join(f" {name} {value:g}" for name, value in candidate.parameters.items())
+        text += f" {candidate.method}{own}"
+    return text
 
 
 def coefficients_text(coefficients: Mapping[str, float]) -> str:

@@ -12,6 +12,7 @@ from .draws import draw_key
 # Shares are told apart by thousandths: so many magnitudes are kept for every tensor and checkpoint.
 STEPS = 1000
 RANK_STEPS = 255
+_PIECE = 2**15  # elements of an inner product that are widened at a time
 _ROWS = 2**22  # elements whose ranks are found at a time
 
 Delta = Callable[[str], torch.Tensor]
@@ -29,7 +30,7 @@ class TensorFacts:
         self._tensor = tensor
         self._delta = delta
         self._magnitudes: dict[str, np.ndarray[tuple[int, int], np.dtype[np.float32]]] = {}
-        self._products: dict[tuple[str, str], float] = {}
+        self._cosines: dict[tuple[str, str], float] = {}
         self._ranks: dict[str, torch.Tensor] = {}
         self._seed = 0
 
@@ -52,19 +53,17 @@ class TensorFacts:
         return self._magnitudes[checkpoint]
 
     def cosine(self, one: str, other: str) -> float:
-        """See `Facts.cosine`; in float64."""
-        scale = (self._product(one, one) * self._product(other, other)) ** 0.5
-        cosine = self._product(one, other) / scale if scale else 0.0
-        return max(-1.0, min(1.0, cosine))
-
-    def _product(self, one: str, other: str) -> float:
+        """See `Facts.cosine`; in float64, and to six decimals, in which machines agree."""
         pair = (min(one, other), max(one, other))
-        if pair not in self._products:
-            first = self._delta(pair[0]).reshape(-1)
-            second = first if one == other else self._delta(pair[1]).reshape(-1)
-            pieces = zip(first.split(2**20), second.split(2**20), strict=True)
-            self._products[pair] = sum(float(a.double() @ b.double()) for a, b in pieces)
-        return self._products[pair]
+        if pair not in self._cosines:
+            first, second = (self._delta(name).reshape(-1) for name in pair)
+            product, one_squared, other_squared = (
+                _product(*two) for two in ((first, second), (first, first), (second, second))
+            )
+            scale = (one_squared * other_squared) ** 0.5
+            cosine = product / scale if scale else 0.0
+            self._cosines[pair] = round(max(-1.0, min(1.0, cosine)), 6)
+        return self._cosines[pair]
 
     def ranks(self, checkpoint: str) -> torch.Tensor:
         """Rank of every element's magnitude in its row, in 255ths; flat, uint8."""
@@ -75,6 +74,12 @@ class TensorFacts:
     def key(self, checkpoint: str) -> tuple[int, int]:
         """See `Facts.key`."""
         return draw_key(self._seed, self._tensor, checkpoint)
+
+
+def _product(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Inner product in float64, in pieces that stay in the cache."""
+    pieces = zip(one.split(_PIECE), other.split(_PIECE), strict=True)
+    return sum(float(a.double() @ b.double()) for a, b in pieces)
 
 
 def magnitudes(delta: torch.Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

@@ -4,8 +4,8 @@
     t = k cos(theta) / (1 + (k - 1) cos(theta)),  cos(theta) the mean cosine of two task vectors
 
 tensor by tensor, for k checkpoints: c_i = t / k. Here the ratio t multiplies whichever coefficients
-the search proposes (the paper's are 1 / k), and ``stock`` says how much of it: t ** stock, so that 0
-is the plain sum and 1 the paper. A ratio below zero (task vectors that oppose each other) is zero.
+the search proposes (the paper's are 1 / k), and ``stock`` says how much of it: 1 + stock (t - 1), so
+that 0 is the plain sum and 1 the paper. Where the denominator is zero, t is zero, as in mergekit.
 
 Source: Jang et al. 2024, arXiv:2403.19522, eq. 5 and 7.
 """
@@ -52,9 +52,10 @@ class ModelStock(Method):
         if len(names) < 2:
             return super().instruct(coefficients, parameters, facts)
         cosines = [facts.cosine(a, b) for a, b in itertools.combinations(names, 2)]
-        mean = max(sum(cosines) / len(cosines), 0.0)
-        ratio = len(names) * mean / (1 + (len(names) - 1) * mean)
-        factor = ratio ** parameters["stock"]
+        mean = sum(cosines) / len(cosines)
+        denominator = 1 + (len(names) - 1) * mean
+        ratio = len(names) * mean / denominator if abs(denominator) > 1e-6 else 0.0
+        factor = 1 + parameters["stock"] * (ratio - 1)
         if factor == 0:
             return Merge(())
         return Merge(tuple(Term(name, factor * c) for name, c in coefficients.items()))

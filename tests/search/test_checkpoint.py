@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from exme.search.checkpoint import Checkpoint, check_fit, write_weights
+from exme.search.checkpoint import Checkpoint, write_weights
+from exme.search.fit import check_fit
 from exme.tasks.errors import ShapeMismatch, UserError
 
 from .small_models import (
@@ -128,7 +129,7 @@ def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
 
 def test_an_adapter_is_refused_and_told_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"an adapter.*merge_and_unload"):
+    with pytest.raises(UserError, match=r"an adapter, which is a checkpoint of a base"):
         Checkpoint("math", tmp_path)
 
 

@@ -304,7 +304,7 @@ def test_sources_that_changed_since_the_search_are_named(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
 @pytest.mark.parametrize(
-    "step", ["write_weights", "_copy_from_base", "_write", "verify", "sync", "_replace"]
+    "step", ["write_weights", "copy_from_base", "write_text", "verify", "sync", "_replace"]
 )
 def test_an_interruption_leaves_nothing(
     resident: ResidentModel,
@@ -459,8 +459,10 @@ def test_a_disk_that_gives_back_other_bytes_is_noticed(
 def test_a_config_that_loads_other_weights_is_noticed(
     resident: ResidentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = export._config(resident).replace('"dtype": "bfloat16"', '"dtype": "float16"')
-    monkeypatch.setattr(export, "_config", lambda resident: config)
+    config = export.config_file(resident.sources, "bfloat16").replace(
+        '"dtype": "bfloat16"', '"dtype": "float16"'
+    )
+    monkeypatch.setattr(export, "config_file", lambda *given: config)
     with pytest.raises(UserError, match="from_pretrained gives another model"):
         write(resident, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
