@@ -97,7 +97,7 @@ def open_bench(suite: str, count: int, subjects: int | None, data: Path, longest
     for task in judge._tasks.values():
         task.process_results = lambda doc, results, m=judge.suite.metric: {m: 0.0}
     sources = [read_weights(model_path(name)) for name in ("base", "sums", "products")]
-    return Bench(model, AutoTokenizer.from_pretrained(folder), sources, judge)
+    return Bench(model, AutoTokenizer.from_pretrained(folder), sources, judge)  # type: ignore[arg-type]
 
 
 def peak_megabytes(work: Callable[[], object]) -> float:
@@ -209,7 +209,7 @@ def measure(suite: str, options: argparse.Namespace) -> list[str]:
 def _print_profile(bench: Bench, fast: FastEngine, found: Evaluation, seconds: float) -> None:
     profile = fast.profile
     print("\n| work | seconds | passes | tokens |\n|---|---|---|---|")
-    for work, spent in profile.seconds.most_common():
+    for work, spent in profile.seconds.most_common():  # type: ignore[attr-defined]
         print(f"| {work} | {spent:.3f} | {profile.passes[work]} | {profile.tokens[work]} |")
     rest = seconds - sum(profile.seconds.values())
     print(f"| Python and the rest | {rest:.3f} | | |")

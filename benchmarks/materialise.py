@@ -103,7 +103,7 @@ def in_memory(gigabytes: float, sources: int, rounds: int, *, wide: bool) -> Non
     given = Random(count, sources)
     compute = torch.float32 if wide else torch.bfloat16
     live = {name: torch.zeros(SHAPE, dtype=compute) for name in given.names}
-    merger = Merger(given, torch.bfloat16, compiled=True)
+    merger = Merger(given, torch.bfloat16, compiled=True)  # type: ignore[arg-type]
     copied = {name: torch.zeros(SHAPE, dtype=torch.bfloat16) for name in given.names}
 
     def copy() -> None:
@@ -121,7 +121,7 @@ def in_memory(gigabytes: float, sources: int, rounds: int, *, wide: bool) -> Non
             assert merger.write(name, merge, given.kept[name], live[name])
 
     copy()
-    tables, shares, speeds, times, peaks = {}, {}, {}, {}, {}
+    tables, shares, speeds, times, peaks = {}, {}, {}, {}, {}  # type: ignore[var-annotated]
     for method in OWN:
         tables[method] = seconds(lambda m=method: merger.instructions(candidate(m), given.names))
         if method == "della":
@@ -223,7 +223,7 @@ def against_mergekit(environment: Path, gigabytes: float, scratch: Path | None) 
             for where, out in (("disk", folder), ("/dev/shm", memory)):
                 script = [environment.expanduser() / "bin" / "python", "-c", MERGEKIT]
                 command = [*script, folder / "merge.yml", out / f"mergekit-{round_}"]
-                found = subprocess.run(command, check=True, capture_output=True, text=True)
+                found = subprocess.run(command, check=True, capture_output=True, text=True)  # type: ignore[arg-type]
                 rows.setdefault(f"mergekit, written to {where}", []).append(
                     float(found.stdout.split()[-1])
                 )

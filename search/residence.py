@@ -139,7 +139,7 @@ class Held:
         for tensor in mapped.names:
             found = mapped.fetch(tensor, torch.device("cpu"))
             self._kept[tensor] = Fetched(
-                _keep(found.base, device, pinned),
+                _keep_tensor(found.base, device, pinned),
                 {n: _keep(values, device, pinned) for n, values in found.checkpoints.items()},
             )
 
@@ -197,9 +197,13 @@ def _to(values: Values, device: torch.device) -> Values:
 def _keep(values: Values, device: torch.device, pinned: bool) -> Values:
     if isinstance(values, LowRank):
         return values.to(device)
+    return _keep_tensor(values, device, pinned)
+
+
+def _keep_tensor(tensor: torch.Tensor, device: torch.device, pinned: bool) -> torch.Tensor:
     if pinned:
-        return values.pin_memory()
-    return values.clone() if device.type == "cpu" else values.to(device)
+        return tensor.pin_memory()
+    return tensor.clone() if device.type == "cpu" else tensor.to(device)
 
 
 def choose(wanted: str, device: torch.device, sources_bytes: int, live_bytes: int) -> str:

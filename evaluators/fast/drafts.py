@@ -99,7 +99,7 @@ class Drafter:
         draft: list[int] = []
         kinds: list[Kind] = []
         chance = 1.0
-        places = [[thread.run, thread.at, thread.tokens] for thread in self._threads]
+        places = [(thread.run, thread.at, thread.tokens) for thread in self._threads]
         last = self._last
         while len(draft) < most:
             token, kind = self._next(places, last)
@@ -109,7 +109,7 @@ class Drafter:
             kinds.append(kind)
             last = (*last[-2:], token)
             places = [
-                [run + 1, at + 1, tokens]
+                (run + 1, at + 1, tokens)
                 for run, at, tokens in places
                 if at < len(tokens) and tokens[at] == token
             ]
@@ -125,7 +125,9 @@ class Drafter:
                 thread.follow(last, token)
             self._last = (*self._last[-2:], token)
 
-    def _next(self, places: list[list], last: tuple[int, ...]) -> tuple[int | None, Kind]:
+    def _next(
+        self, places: Sequence[tuple[int, int, Sequence[int]]], last: tuple[int, ...]
+    ) -> tuple[int | None, Kind]:
         """The likeliest next token, and the kind of evidence for it."""
         live = [(run, tokens[at]) for run, at, tokens in places if at < len(tokens)]
         token: int | None = None

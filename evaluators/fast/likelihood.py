@@ -123,7 +123,10 @@ def _score_batch(
 ) -> None:
     """One pass over leaves; fills `found`."""
     prepare(model, batch, budget, profile)
-    pieces, rows, targets, owners = [], [], [], []
+    pieces: list[Piece] = []
+    rows: list[int] = []
+    targets: list[int] = []
+    owners: list[tuple[int, int]] = []
     offset = 0
     for leaf in batch:
         wanted = min(_wanted(leaf, requests, members), len(leaf.own))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,14 +12,15 @@ class Profile:
     """Seconds, passes and tokens by the kind of work, since the last `reset`."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self.passes: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
 
     def reset(self) -> None:
         """Begin anew."""
-        for counter in (self.seconds, self.passes, self.tokens):
-            counter.clear()
+        self.seconds.clear()
+        self.passes.clear()
+        self.tokens.clear()
 
     @contextmanager
     def clock(self, work: str, tokens: int = 0) -> Iterator[None]:

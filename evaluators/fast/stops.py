@@ -71,7 +71,7 @@ class StopStrings:
 
     def _look(self, tokens: Sequence[int]) -> tuple[bool, bool]:
         """Whether the text holds a stop string for good, and whether it holds one in doubt."""
-        text = str(self._tokenizer.decode(tokens, skip_special_tokens=True))
+        text = str(self._tokenizer.decode(list(tokens), skip_special_tokens=True))
         found = [(text.find(term), term) for term in self._until if term in text]
         if not found:
             return False, False

@@ -86,7 +86,7 @@ def test_weights_that_are_stored_transposed_are_adapted_as_peft_does(tmp_path: P
     config = GPT2Config(vocab_size=48, n_positions=64, n_embd=16, n_layer=2, n_head=2)
     base = make_model(tmp_path / "base", dtype=torch.float32, config=config)
     settings = {"r": 4, "target_modules": ["c_attn"], "fan_in_fan_out": True}
-    folder = make_adapter(base, tmp_path / "lora", **settings)
+    folder = make_adapter(base, tmp_path / "lora", **settings)  # type: ignore[arg-type]
     found, wanted = made(opened(base, lora=folder), {"lora": 1.0}), load_weights(folder / "merged")
     for name, tensor in found.items():
         torch.testing.assert_close(tensor, wanted[name], rtol=0, atol=1e-6)

@@ -179,7 +179,7 @@ def test_each_group_of_the_model_has_its_own_coefficients(tmp_path: Path) -> Non
     for name, tensor in found.items():
         early = "layers.0" in name or "embed" in name
         whose = resident.sources.checkpoints["math"] if early else resident.sources.base
-        assert torch.equal(tensor, whose.tensor(name)), name
+        assert torch.equal(tensor, whose.tensor(name)), name  # type: ignore[arg-type]
 
 
 def test_only_the_tensors_of_a_changed_group_are_made_again(

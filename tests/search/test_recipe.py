@@ -142,8 +142,8 @@ def test_what_is_no_recipe_is_refused_in_one_line(
     family: dict[str, Path], tmp_path: Path, case: str
 ) -> None:
     change, said = REFUSED[case]
-    path = by_hand(family, tmp_path / "r.yaml", **change)
-    if "candidate" in change:
+    path = by_hand(family, tmp_path / "r.yaml", **change)  # type: ignore[arg-type]
+    if "candidate" in change:  # type: ignore[operator]
         path.write_text("just: text\n")
     with pytest.raises(UserError, match=said) as refusal:
         materialise(path, tmp_path / "out")
@@ -188,7 +188,7 @@ def test_only_one_shard_is_in_memory_at_a_time(
 
     alive: list[weakref.ref[torch.Tensor]] = []
     most = 0
-    shards = stream.write_shards
+    shards = stream.write_shards  # type: ignore[attr-defined]
 
     def watch(folder: Path, plan: Any, make: Any) -> Any:
         def counted(name: str) -> torch.Tensor:
@@ -204,4 +204,4 @@ def test_only_one_shard_is_in_memory_at_a_time(
     monkeypatch.setattr(stream, "write_shards", watch)
     materialise(by_hand(family, tmp_path / "r.yaml"), tmp_path / "out", max_shard_bytes=3000)
     assert 0 < most <= 2 * 3000  # the last shard goes as the next one's first tensor is made
-    assert recipe.RECIPE in {p.name for p in (tmp_path / "out").iterdir()}
+    assert recipe.RECIPE in {p.name for p in (tmp_path / "out").iterdir()}  # type: ignore[attr-defined]

@@ -94,7 +94,7 @@ def test_without_a_word_sources_are_in_memory_while_there_is_room(
     class Free:
         available = 100
 
-    monkeypatch.setattr(residence.psutil, "virtual_memory", Free)
+    monkeypatch.setattr(residence.psutil, "virtual_memory", Free)  # type: ignore[attr-defined]
     cpu = torch.device("cpu")
     assert choose("auto", cpu, 30, 20) == "device"
     assert choose("auto", cpu, 70, 20) == "mapped"

@@ -59,7 +59,7 @@ def test_parts_join_to_the_whole(window: int | None, softcap: float | None, own:
         None,
         sliding_window=window,
         softcap=softcap,
-        **{NEEDED: layout},
+        **{NEEDED: layout},  # type: ignore[arg-type]
     )
     torch.testing.assert_close(found[0].transpose(0, 1), expected, atol=1e-5, rtol=1e-5)
 
@@ -68,6 +68,6 @@ def test_what_it_does_not_do_is_refused() -> None:
     layout = Layout(torch.arange(1), [], [], torch.arange(1))
     one = torch.zeros(1, 1, 1, 8)
     with pytest.raises(NotImplementedError, match="s_aux"):
-        attention(nn.Module(), one, one, one, None, **{NEEDED: layout, "s_aux": one})
+        attention(nn.Module(), one, one, one, None, **{NEEDED: layout, "s_aux": one})  # type: ignore[arg-type]
     with pytest.raises(NotImplementedError, match="mask"):
-        attention(nn.Module(), one, one, one, one, **{NEEDED: layout})
+        attention(nn.Module(), one, one, one, one, **{NEEDED: layout})  # type: ignore[arg-type]

@@ -63,7 +63,7 @@ def test_the_greedy_continuation_is_told_from_others() -> None:
     reference = stock(model, 4)
     contexts = prompts()[:4]
     settings = {"until": [], "max_gen_toks": 3}
-    greedy = reference.generate_until([Asked((c, settings)) for c in contexts])  # type: ignore[list-item]
+    greedy = reference.generate_until([Asked((c, settings)) for c in contexts])
     requests: list[Any] = [
         Asked((c, g)) for c, g in zip(contexts, greedy, strict=True) if g.strip()
     ]

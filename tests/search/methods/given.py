@@ -110,5 +110,5 @@ def expected(
         ]
         mean = sum(cosines) / len(cosines)
         ratio = len(names) * mean / (1 + (len(names) - 1) * mean)
-        return base + (1 + own["stock"] * (ratio - 1)) * sum(c[n] * d for n, d in deltas.items())
+        return base + (1 + own["stock"] * (ratio - 1)) * sum(c[n] * d for n, d in deltas.items())  # type: ignore[no-any-return]
     return base + sum(c[n] * d for n, d in deltas.items())
