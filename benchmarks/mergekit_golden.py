@@ -138,8 +138,8 @@ def make_models(kind: str, folder: Path) -> None:
 
 def run_inside(kind: str, out: Path) -> None:
     """In mergekit's environment: make the models, merge them, write the golden file."""
-    from mergekit.config import MergeConfiguration  # noqa: PLC0415  # type: ignore[import-not-found]
-    from mergekit.merge import MergeOptions, run_merge  # noqa: PLC0415  # type: ignore[import-not-found]
+    from mergekit.config import MergeConfiguration  # noqa: PLC0415
+    from mergekit.merge import MergeOptions, run_merge  # noqa: PLC0415
     from safetensors.torch import load_file, save_file  # noqa: PLC0415
 
     tensors: dict[str, Any] = {}

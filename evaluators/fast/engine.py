@@ -41,7 +41,7 @@ class FastEngine:
 
     Attributes:
         profile: where the time went since its last reset.
-        budget: how much fits; halved when memory runs out.
+        budget: how much fits; halved when memory runs out; absent where there is a fallback.
         fallback: why `reference` answers everything; None where it need not.
     """
 
@@ -57,12 +57,13 @@ class FastEngine:
         self._pairs: dict[tuple[str, str], Scored] = {}
         self._said: set[str] = set()
         self.profile = Profile()
-        self.budget = measure_budget(self._model, reference.batch_size, reference.max_length)
         self.fallback = reference.why_not_plain() or why_not_supported(self._model)
+        if self.fallback:  # what follows counts on the layers that `support` checks for
+            _log.warning("engine: stock, not fast: %s", self.fallback)
+            return
+        self.budget = measure_budget(self._model, reference.batch_size, reference.max_length)
         worth = 0.05 if self._model.device.type == "cuda" else 0.35
         self._decoder = Decoder(self._model, self.budget, self.profile, worth)
-        if self.fallback:
-            _log.warning("engine: stock, not fast: %s", self.fallback)
 
     def generate_until(self, requests: Sequence[Request]) -> list[str]:
         """See `harness.Engine.generate_until`."""

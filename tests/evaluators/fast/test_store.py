@@ -15,8 +15,9 @@ def test_answers_survive_a_restart_the_most_recent_first(tmp_path: Path) -> None
     store = DraftStore(tmp_path / "drafts.jsonl")
     assert store.add("a", [1, 2])
     assert store.add("a", [3])
+    store.save()  # the file has answers in the order in which they were new
+    assert store.answers("a") == [(3,), (1, 2)]
     assert not store.add("a", [1, 2])  # known, and now the most recent
-    store.save()
     assert store.answers("a") == [(1, 2), (3,)]
     again = DraftStore(tmp_path / "drafts.jsonl")
     assert set(again.answers("a")) == {(1, 2), (3,)}
