@@ -127,7 +127,7 @@ help: ## show this list
 	  'PYTHON='      'Python 3.11 or later ($(PYTHON))' \
 	  'UV='          'nothing: pip is used even where uv is installed ($(or $(UV),there is none))' \
 	  'TORCH_INDEX=' "package index to take torch from. Without a GPU, that of PyTorch's CPU builds" \
-	  ''             'makes the download on Linux a tenth; read when the set-up is made' \
+	  ''             'leaves the CUDA libraries out; read when the set-up is made' \
 	  'V='           '1: show what the set-up does'
 
 # The set-up. A step's stamp is the last thing it writes, so a step that was interrupted is done again.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -68,12 +69,14 @@ class TensorSpec:
     file: Path
 
     @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
     def bytes(self) -> int:
         """Size in bytes."""
-        size = _DTYPE_BYTES[self.dtype]
-        for n in self.shape:
-            size *= n
-        return size
+        return self.elements * _DTYPE_BYTES[self.dtype]
 
     @property
     def is_float(self) -> bool:
@@ -111,12 +114,12 @@ class Checkpoint:
                 else "; give the folder of a model in transformers' format"
             )
             raise UserError(f"checkpoint '{name}': {folder} has no config.json{hint}")
-        self.config: dict[str, Any] = _read_json(folder / "config.json")
+        self.config: dict[str, Any] = read_json(folder / "config.json")
         self._index = self._read_index()
         self.files = self._find_files()
         found: dict[str, TensorSpec] = {}
         for file in self.files:
-            for spec in _read_header(file, name):
+            for spec in read_header(file, name):
                 if spec.name in found:
                     raise UserError(
                         f"checkpoint '{name}': tensor '{spec.name}' is in two files, "
@@ -133,7 +136,7 @@ class Checkpoint:
         index = self.folder / INDEX
         if (self.folder / SINGLE).is_file() or not index.is_file():
             return {}
-        weight_map = _read_json(index).get("weight_map")
+        weight_map = read_json(index).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise UserError(f"checkpoint '{self.name}': {index} has no weight_map")
         for shard in weight_map.values():
@@ -188,26 +191,25 @@ class Checkpoint:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return digest.hexdigest()
 
+    def tensor(self, name: str) -> torch.Tensor:
+        """One tensor as it is stored, mapped from its file: memory is taken as it is read."""
+        return self._reader.tensor(self.tensors[name].file, name)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader()
+
     def load(self) -> dict[str, torch.Tensor]:
-        """All tensors, on the CPU, in the dtypes they are stored in; tied ones once.
+        """All tensors, mapped from their files, in the dtypes they are stored in; tied ones once.
 
         Raises:
             UserError: a tensor holds NaN or infinity, or a tied one is not the embedding.
         """
         import torch  # noqa: PLC0415  (the command line's help must not load torch)
 
-        loaded: dict[str, torch.Tensor] = {}
-        for file in self.files:
-            with safe_open(file, framework="pt") as content:
-                for tensor in content.keys():  # noqa: SIM118  (not a mapping)
-                    if tensor in self.tensors:
-                        loaded[tensor] = content.get_tensor(tensor)
+        loaded = {name: self.tensor(name) for name in self.tensors}
         for name, value in loaded.items():
-            if value.is_floating_point() and not torch.isfinite(value).all():
-                raise UserError(
-                    f"checkpoint '{self.name}': tensor '{name}' holds NaN or infinity; "
-                    f"it cannot be merged"
-                )
+            refuse_unbounded(self.name, name, value)
         for head in tied_names(self) & set(loaded):
             value = loaded.pop(head)
             alike = (t for t in loaded.values() if (t.shape, t.dtype) == (value.shape, value.dtype))
@@ -217,6 +219,32 @@ class Checkpoint:
                     f"says that they are tied; set `tie_word_embeddings` to false there"
                 )
         return loaded
+
+
+class Reader:
+    """Tensors of safetensors files, which stay open and mapped."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, Any] = {}
+
+    def tensor(self, file: Path, name: str) -> torch.Tensor:
+        """A tensor on the CPU; its pages are read from the file when they are touched."""
+        if file not in self._open:
+            self._open[file] = safe_open(file, framework="pt")
+        found: torch.Tensor = self._open[file].get_tensor(name)
+        return found
+
+
+def refuse_unbounded(checkpoint: str, name: str, value: torch.Tensor) -> None:
+    """Refuse a tensor with NaN or infinity; a few MB at a time."""
+    if not value.is_floating_point():
+        return
+    for piece in value.reshape(-1).split(2**22):
+        if not piece.isfinite().all():
+            raise UserError(
+                f"checkpoint '{checkpoint}': tensor '{name}' holds NaN or infinity; "
+                f"it cannot be merged"
+            )
 
 
 def write_weights(
@@ -345,7 +373,16 @@ def _check_vocabulary(base: Checkpoint, checkpoint: Checkpoint) -> None:
     )
 
 
-def _read_header(file: Path, name: str) -> Iterator[TensorSpec]:
+def read_header(file: Path, name: str) -> Iterator[TensorSpec]:
+    """The tensors that a safetensors file says it holds.
+
+    Args:
+        file: the file.
+        name: the checkpoint's name, for errors.
+
+    Raises:
+        UserError: the file is damaged, or holds quantised weights.
+    """
     try:
         with safe_open(file, framework="np") as content:
             for tensor in content.keys():  # noqa: SIM118  (not a mapping)
@@ -364,7 +401,8 @@ def _read_header(file: Path, name: str) -> Iterator[TensorSpec]:
         ) from None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; a UserError where there is none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -123,6 +123,7 @@ def export_best(search: Search, out: str | Path, *, force: bool = False) -> Expo
             compute_dtype=getattr(torch, search.precision.compute),
             device=torch.device(search.precision.device),
             trust_remote_code=search.study.trust_remote_code,
+            residence=search.study.residence,
         )
     return export_model(
         resident,

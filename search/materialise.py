@@ -1,6 +1,7 @@
-"""The merge itself: base + sum_i c_i * (theta_i - base), tensor by tensor.
+"""The merge itself: base + sum_i c_i * m_i(theta_i - base), tensor by tensor, from the sources.
 
-Pure functions: tensors in, tensor out.
+A candidate says how every tensor is made (`Merger.instructions`); equal instructions make equal bits,
+so a tensor that holds what an instruction says already need not be made again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,20 @@ from collections.abc import Sequence
 import torch
 
 from exme.tasks.errors import ShapeMismatch
+
+from .adapter import LowRank
+from .candidate import Candidate
+from .groups import Groups
+from .methods import METHODS, plain
+from .methods.compiled import Kernel, kernel
+from .methods.facts import FactBook, TensorFacts
+from .methods.method import Merge, Term
+from .methods.plain import Operand
+from .residence import Fetched, Residence
+
+# From so many elements on, compiling the kernel pays within a few candidates.
+WORTH_COMPILING = 2**26
+_ROWS = 2**22  # elements of a low-rank delta that are computed at a time
 
 
 def combine(
@@ -47,8 +62,132 @@ def combine(
         return base.to(dtype)
     if len(active) == 1 and active[0][0] == 1.0:
         return active[0][1].to(dtype)
-    origin = base.float()
-    total = origin
-    for coefficient, tensor in active:
-        total = torch.add(total, tensor.float() - origin, alpha=coefficient)
-    return total.to(dtype)
+    out = torch.empty(base.shape, dtype=dtype, device=base.device)
+    operands = [Operand(t.reshape(-1), c) for c, t in active]
+    plain.merge(out.view(-1), base.reshape(-1), operands, elects=False, dtype=dtype)
+    return out
+
+
+class Merger:
+    """Makes tensors of candidates.
+
+    Args:
+        residence: where the sources are.
+        dtype: what results are rounded to, once.
+        compiled: use the compiled kernel where it takes a merge.
+    """
+
+    def __init__(self, residence: Residence, dtype: torch.dtype, *, compiled: bool) -> None:
+        self._residence = residence
+        self._dtype = dtype
+        self._kernel: Kernel | None = kernel() if compiled else None
+        self._book = FactBook(self._delta)
+        self._fetched: dict[str, Fetched] = {}
+
+    def _delta(self, tensor: str, checkpoint: str) -> torch.Tensor:
+        if tensor not in self._fetched:  # asked for once more by the next checkpoint
+            self._fetched = {tensor: self._residence.fetch(tensor, torch.device("cpu"))}
+        return self._fetched[tensor].delta(checkpoint)
+
+    def instructions(self, candidate: Candidate, tensors: Sequence[str]) -> dict[str, Merge]:
+        """How each tensor of a candidate is made, by its name.
+
+        Facts that a method needs and nobody has asked for are found out on the way.
+
+        Args:
+            candidate: any.
+            tensors: floating-point tensors.
+        """
+        method = METHODS[candidate.method]
+        groups = Groups(candidate.groups, tensors) if candidate.groups else None
+        found = {}
+        for tensor in tensors:
+            coefficients = candidate.coefficients
+            if groups is not None:
+                coefficients = candidate.grouped[groups.of(tensor)]
+            active = {n: coefficients[n] for n in sorted(coefficients) if coefficients[n] != 0.0}
+            facts = self._book.of(tensor, candidate.seed)
+            if active:
+                found[tensor] = method.instruct(active, candidate.parameters, facts)
+            else:
+                found[tensor] = Merge(())
+        self._fetched = {}
+        return found
+
+    def write(self, tensor: str, merge: Merge, found: Fetched, out: torch.Tensor) -> bool:
+        """Make a tensor.
+
+        Args:
+            tensor: its name.
+            merge: how.
+            found: the tensor of all sources, on the device of `out`.
+            out: what is written, contiguous; in a dtype at least as wide as the merge's.
+
+        Returns:
+            Whether all that was written is finite.
+        """
+        origin = merge.copy_of
+        if origin is not None:
+            source = found.checkpoints.get(origin, found.base) if origin != "base" else found.base
+            if isinstance(source, torch.Tensor):
+                return self._run(out, source, (), (), elects=False, index=0)
+        terms = [t for t in merge.terms if merge.elects or t.checkpoint in found.checkpoints]
+        facts = self._book.of(tensor, 0)
+        low_rank = [
+            values
+            for term in terms
+            if isinstance(values := found.checkpoints.get(term.checkpoint), LowRank)
+        ]
+        if not low_rank:
+            return self._merge(out, found, terms, facts, merge.elects, 0, out.numel())
+        columns = low_rank[0].columns
+        step = max(1, _ROWS // columns) * columns
+        pieces = [(at, min(at + step, out.numel())) for at in range(0, out.numel(), step)]
+        return all(self._merge(out, found, terms, facts, merge.elects, *piece) for piece in pieces)
+
+    def _merge(
+        self,
+        out: torch.Tensor,
+        found: Fetched,
+        terms: Sequence[Term],
+        facts: TensorFacts,
+        elects: bool,
+        start: int,
+        stop: int,
+    ) -> bool:
+        """Elements `start` to `stop` of a tensor; whole rows where a delta is of low rank."""
+        part = slice(start, stop)
+        operands = []
+        for term in terms:
+            values = found.checkpoints.get(term.checkpoint, found.base)
+            is_delta = isinstance(values, LowRank)
+            if isinstance(values, LowRank):
+                rows = start // values.columns, stop // values.columns
+                flat = values.rows(*rows).reshape(-1)
+            else:
+                flat = values.reshape(-1)[part]
+            ranks = None
+            if term.mask.slope:
+                ranks = facts.ranks(term.checkpoint)[part].to(out.device)
+            operands.append(Operand(flat, term.coefficient, term.mask, ranks, is_delta))
+        base, live = found.base.reshape(-1)[part], out.view(-1)[part]
+        return self._run(live, base, operands, terms, elects=elects, index=start)
+
+    def _run(
+        self,
+        out: torch.Tensor,
+        base: torch.Tensor,
+        operands: Sequence[Operand],
+        terms: Sequence[Term],
+        *,
+        elects: bool,
+        index: int,
+    ) -> bool:
+        out, base = out.view(-1), base.reshape(-1)
+        run = plain.merge
+        if self._kernel is not None and self._kernel.takes(out, base, operands, self._dtype):
+            run = self._kernel.merge
+        elif not operands:  # a copy, in whatever dtype
+            out.copy_(base.to(self._dtype))
+            return bool(torch.isfinite(out).all())
+        return run(out, base, operands, elects=elects, dtype=self._dtype, index=index)

@@ -5,10 +5,12 @@ Nothing here is remembered between calls, so a resumed search goes on exactly wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from .groups import Groups
+from .methods.method import KnownPoint, Method
 from .outcome import TrialRecord
-from .space import METHODS, ExMe, KnownPoint, expo_points, first_points, widen
+from .space import Space, Value, expo_points, first_points, widen
 from .study_file import BudgetSection, StudyFile
 
 # A bound is moved at most once in this many trials: the sampler must have looked beyond it before
@@ -50,17 +52,37 @@ def is_over(budget: BudgetSection, trials: Sequence[TrialRecord]) -> str:
 
 
 class Plan:
-    """A study's known points and bounds.
+    """A study's space, known points and bounds.
 
     Args:
         study: the study file.
+        tensors: names of the tensors that are merged; needed where the study has groups.
     """
 
-    def __init__(self, study: StudyFile) -> None:
-        self.method: ExMe = METHODS[study.method](list(study.checkpoints))
+    def __init__(self, study: StudyFile, tensors: Sequence[str] = ()) -> None:
+        spec = study.groups.spec if study.groups is not None else {}
+        self.proposals = Space(
+            study.methods,
+            list(study.checkpoints),
+            groups=Groups(spec, tensors).labels if spec else (),
+            spec=spec,
+            seed=study.sampler.seed,
+        )
+        self.method: Method = self.proposals.first
         self.space = study.space
         self.first = first_points(self.method)
-        self.known_count = len(self.first) + len(expo_points(self.method, "any"))
+        for method in self.proposals.methods.values():
+            self.first += method.starts()
+        self.known_count = len(self.first) + len(self._expo_points("any"))
+
+    def _expo_points(self, best: str) -> list[KnownPoint]:
+        """ExPO of the best checkpoint, where a method can extrapolate."""
+        methods = self.proposals.methods.values()
+        return next((points for m in methods if (points := expo_points(m, best))), [])
+
+    def of_point(self, point: KnownPoint) -> dict[str, Value]:
+        """The proposal that makes a known point."""
+        return self.proposals.of_point(point)
 
     def due_points(self, trials: Sequence[TrialRecord]) -> list[KnownPoint]:
         """Known points that can be tried now; those that were tried already may be among them.
@@ -72,7 +94,7 @@ class Plan:
         best = best_trial([ended[origin] for origin in alone if origin in ended])
         points = list(self.first)
         if best is not None and all(origin in ended for origin in alone):
-            points += expo_points(self.method, alone[best.origin])
+            points += self._expo_points(alone[best.origin])
         if self.may_widen:
             return points
         return [p for p in points if self._is_within(p)]
@@ -83,19 +105,20 @@ class Plan:
         return self.space.widen and self.method.widens
 
     def _is_within(self, point: KnownPoint) -> bool:
-        bounds = self.method.default_bounds(*self.space.coefficients)
-        parameters = self.method.to_parameters(point.coefficients)
-        return all(low <= parameters[name] <= high for name, (low, high) in bounds.items())
+        bounds = self.proposals.bounds(*self.space.coefficients)
+        return all(
+            low <= value <= high for value, (low, high) in _pairs(self.of_point(point), bounds)
+        )
 
     def bounds(
         self, trials: Sequence[TrialRecord]
     ) -> tuple[dict[str, tuple[float, float]], list[str]]:
         """Bounds of each parameter after these trials, and how they came to widen.
 
-        Replays the history: after every few proposals of the sampler, the bounds on which the best
-        point so far sits are moved.
+        Replays the history: after every few proposals of the sampler, the bounds of coefficients on
+        which the best point so far sits are moved. A method's own parameters stay within theirs.
         """
-        bounds = self.method.default_bounds(*self.space.coefficients)
+        bounds = self.proposals.bounds(*self.space.coefficients)
         told: list[str] = []
         if not self.may_widen:
             return bounds, told
@@ -107,8 +130,10 @@ class Plan:
             best = best_trial(done[: position + 1])
             if since < TRIALS_BETWEEN_WIDENINGS or best is None or best.candidate is None:
                 continue
-            point = self.method.to_parameters(best.candidate.coefficients)
-            bounds, moved = widen(bounds, point, self.space.limits)
+            point = self.proposals.of_candidate(best.candidate)
+            numbers = {name: float(point[name]) for name in self.proposals.coefficients}
+            inner, moved = widen({n: bounds[n] for n in numbers}, numbers, self.space.limits)
+            bounds |= inner
             if moved:
                 since = 0
                 told += [f"after trial {trial.number}: {sentence}" for sentence in moved]
@@ -119,7 +144,14 @@ class Plan:
     ) -> dict[str, tuple[float, float]]:
         """The study's bounds, stretched to hold every known point."""
         for point in self.due_points(done):
-            for name, value in self.method.to_parameters(point.coefficients).items():
-                low, high = bounds[name]
+            proposal = self.of_point(point)
+            for name in self.proposals.coefficients:
+                value, (low, high) = float(proposal[name]), bounds[name]
                 bounds[name] = min(low, value), max(high, value)
         return bounds
+
+
+def _pairs(
+    proposal: Mapping[str, Value], bounds: Mapping[str, tuple[float, float]]
+) -> list[tuple[float, tuple[float, float]]]:
+    return [(float(proposal[name]), pair) for name, pair in bounds.items()]

@@ -15,37 +15,12 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
-from .checkpoint import Checkpoint, check_fit, tied_names
-from .materialise import combine
+from .checkpoint import tied_names
+from .materialise import WORTH_COMPILING, Merger
+from .methods.method import Merge
+from .residence import Sources, choose, settle
 
-
-class Sources:
-    """The base and its checkpoints, checked against each other and read once.
-
-    Args:
-        base: the base.
-        checkpoints: the fine-tunes by name, in the study's order.
-
-    Raises:
-        UserError: they do not fit together; nothing has been loaded then.
-    """
-
-    def __init__(self, base: Checkpoint, checkpoints: Mapping[str, Checkpoint]) -> None:
-        for checkpoint in checkpoints.values():
-            check_fit(base, checkpoint)
-        self.base = base
-        self.checkpoints = dict(checkpoints)
-
-    @property
-    def bytes(self) -> int:
-        """Size of all sources in bytes."""
-        return self.base.bytes + sum(c.bytes for c in self.checkpoints.values())
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of the base (key ``base``) and of every checkpoint."""
-        found = {name: c.fingerprint for name, c in self.checkpoints.items()}
-        return {"base": self.base.fingerprint, **found}
+__all__ = ["ResidentModel", "Sources", "live_tensors", "load_model", "pick_device"]
 
 
 class ResidentModel:
@@ -57,6 +32,8 @@ class ResidentModel:
         compute_dtype: dtype in which the model computes; the rounded weights are cast to it.
         device: where the model lives.
         trust_remote_code: run the model code that a checkpoint brings along.
+        residence: where the sources are kept: ``device``, ``host``, ``mapped``, or ``auto``.
+        compiled: use the compiled kernel; by default where the model is large enough to gain by it.
     """
 
     def __init__(
@@ -67,11 +44,16 @@ class ResidentModel:
         compute_dtype: torch.dtype,
         device: torch.device,
         trust_remote_code: bool = False,
+        residence: str = "auto",
+        compiled: bool | None = None,
     ) -> None:
         self.sources = sources
         self.dtype = dtype
         self.device = device
         folder = sources.base.folder
+        elements = sum(spec.elements for spec in sources.base.tensors.values())
+        live_bytes = elements * compute_dtype.itemsize
+        self.residence = choose(residence, device, sources.bytes, live_bytes)
         self.model: PreTrainedModel = load_model(folder, compute_dtype, trust_remote_code)
         self.model.to(device)  # type: ignore[arg-type]  # transformers' annotation is too narrow
         self.model.eval()
@@ -79,26 +61,33 @@ class ResidentModel:
         self.tokenizer = load_tokenizer(folder, trust_remote_code)
         names = set(sources.base.tensors) - tied_names(sources.base)
         self._live = live_tensors(self.model, names, who="base")
-        self._base = _to_device(sources.base.load(), device)
-        self._checkpoints = {
-            n: _to_device(c.load(), device) for n, c in sources.checkpoints.items()
-        }
-        self._check_unmerged()
+        self._settled = settle(self.residence, sources, device)
+        self._merged = [name for name, live in self._live.items() if live.is_floating_point()]
+        self._merger = Merger(
+            self._settled,
+            dtype,
+            compiled=elements >= WORTH_COMPILING if compiled is None else compiled,
+        )
+        self._holds: dict[str, Merge] = {}
+        self._copy_unmerged()
 
-    def _check_unmerged(self) -> None:
-        for name, spec in self.sources.base.tensors.items():
-            if spec.is_float:
-                continue
-            for who, tensors in self._checkpoints.items():
-                if not torch.equal(tensors[name], self._base[name]):
+    @torch.no_grad()
+    def _copy_unmerged(self) -> None:
+        """Integer and boolean tensors: the base's, in which all must agree."""
+        for name in self._live.keys() - set(self._merged):
+            found = self._settled.fetch(name, self._live[name].device)
+            for who, values in found.checkpoints.items():
+                if isinstance(values, torch.Tensor) and not torch.equal(values, found.base):
                     raise UserError(
-                        f"checkpoint '{who}': tensor '{name}' ({spec.dtype}) differs from the "
-                        f"base's; only floating-point tensors can be merged"
+                        f"checkpoint '{who}': tensor '{name}' "
+                        f"({self.sources.base.tensors[name].dtype}) differs from the base's; only "
+                        f"floating-point tensors can be merged"
                     )
+            self._live[name].copy_(found.base)
 
     @torch.no_grad()
     def materialise(self, candidate: Candidate) -> None:
-        """Write a candidate into the live model.
+        """Write a candidate into the live model; tensors that hold it already are left alone.
 
         The checkpoints are added in the order of their names, which is not part of a candidate's
         digest: equal digests mean equal bits.
@@ -110,19 +99,18 @@ class ResidentModel:
         """
         if candidate.dtype != str(self.dtype).removeprefix("torch."):
             raise ValueError(f"candidate in {candidate.dtype}, resident model in {self.dtype}")
-        names = sorted(candidate.coefficients)
-        coefficients = [candidate.coefficients[n] for n in names]
-        for tensor, live in self._live.items():
-            live.copy_(self._tensor(tensor, names, coefficients))
-            if live.is_floating_point() and not torch.isfinite(live).all():
-                raise FloatingPointError(f"tensor '{tensor}' of the candidate is not finite")
+        merges = self._merger.instructions(candidate, self._merged)
+        due = [name for name in self._merged if self._holds.get(name) != merges[name]]
+        places = [(name, self._live[name].device) for name in due]
+        for name, found in self._settled.stream(places):
+            self._holds.pop(name, None)  # until it is whole, it holds nothing
+            if not self._merger.write(name, merges[name], found, self._live[name].data):
+                raise FloatingPointError(f"tensor '{name}' of the candidate is not finite")
+            self._holds[name] = merges[name]
 
-    def _tensor(self, name: str, names: list[str], coefficients: list[float]) -> torch.Tensor:
-        base = self._base[name]
-        if not base.is_floating_point():
-            return base
-        others = [self._checkpoints[n][name] for n in names]
-        return combine(name, base, others, coefficients, self.dtype)
+    def forget(self) -> None:
+        """Make every tensor afresh next time: call it when someone else wrote into the model."""
+        self._holds.clear()
 
     @torch.no_grad()
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -241,7 +229,3 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{folder}: transformers finds no tokenizer there ({reason})") from None
-
-
-def _to_device(tensors: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
-    return {name: tensor.to(device) for name, tensor in tensors.items()}

@@ -14,11 +14,13 @@ from exme.tasks.documents import SuiteDocuments, load_documents
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import Suite, load_suite
 
+from .adapter import open_checkpoint
 from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .estimate import check_memory, describe, weigh
 from .facts import facts
 from .locate import locate
+from .methods import PLAIN
 from .objective import reference
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import Plan, best_trial, complete, is_over, spent
@@ -74,7 +76,8 @@ class Search:
         self.precision: Precision = settle_precision(study, self.sources.base.dtype)
         self.weights = weigh(self.sources, self.precision)
         self.documents = [_load_documents(study, suite) for suite in suites]
-        self.plan = Plan(study)
+        floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
+        self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = RunLock(self.folder) if exclusive else None
@@ -140,16 +143,20 @@ class Search:
         known = {t.origin for t in trials}
         for point in self.plan.due_points(trials):
             if point.name not in known:
-                parameters = self.plan.method.to_parameters(point.coefficients)
-                self.storage.enqueue(parameters, point.name)
+                self.storage.enqueue(self.plan.of_point(point), point.name)
         bounds, widened = self.plan.bounds(trials)
         for sentence in widened:
             if self.storage.add_note(sentence):
                 self.screen.say(sentence, "cyan")
         settings = self.study.sampler
-        sampler = BoundedSampler(settings.name, settings.seed, bounds, self.plan.known_count)
+        space = self.plan.proposals
+        sampler = BoundedSampler(
+            settings.name, settings.seed, bounds, self.plan.known_count, space.choices
+        )
         proposal = self.storage.ask(sampler)
-        candidate = self.candidate(self.plan.method.to_coefficients(proposal.parameters))
+        candidate = space.candidate(
+            proposal.parameters, dtype=self.precision.dtype, sources=self.sources.fingerprints
+        )
         proposing = time.perf_counter() - start
         self._score(proposal, candidate, trials, proposing)
         trials = self.storage.trials()
@@ -178,10 +185,11 @@ class Search:
         self.storage.save(proposal, candidate, scored.scores, seconds)
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
-        """The candidate of these effective coefficients in this study."""
+        """The plain sum with these effective coefficients."""
+        method = self.plan.method.name
         return Candidate(
             coefficients=coefficients,
-            method=self.study.method,
+            method=method if method in PLAIN else "task_arithmetic",
             dtype=self.precision.dtype,
             sources=self.sources.fingerprints,
         )
@@ -276,6 +284,8 @@ class Search:
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)
+        if self.plan.proposals.is_special:
+            self.screen.say(self.plan.proposals.size)
         for found in self.documents:
             if found.near_duplicates:
                 self.screen.say(_duplicates(found), "yellow")
@@ -296,7 +306,10 @@ class Search:
     def _pinned(self) -> dict[str, object]:
         """What decides scores; a study cannot go on when one of these changes."""
         return {
-            "method": self.study.method,
+            "method": self.study.method
+            if len(self.study.methods) == 1
+            else list(self.study.methods),
+            "groups": self.study.groups.spec if self.study.groups is not None else None,
             "checkpoints": list(self.study.checkpoints),
             "objective": self.study.objective,
             "suites": [
@@ -363,7 +376,7 @@ def open_search(
 def _open_sources(study: StudyFile) -> Sources:
     base = Checkpoint("base", locate(study.base, who="base"))
     checkpoints = {
-        name: Checkpoint(name, locate(where, who=f"checkpoint '{name}'"))
+        name: open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), base)
         for name, where in study.checkpoints.items()
     }
     return Sources(base, checkpoints)

@@ -7,11 +7,15 @@ and this sampler hands the current ones to the sampler that does the work.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+)
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -33,13 +37,22 @@ class BoundedSampler(BaseSampler):
         seed: the study's seed.
         bounds: bounds of each parameter now.
         known: number of known points, which stand for the usual random start.
+        choices: parameters that are chosen, not measured, with their choices.
     """
 
-    def __init__(self, name: str, seed: int, bounds: Bounds, known: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        bounds: Bounds,
+        known: int,
+        choices: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
         self.name = name
         self.seed = seed
         self.bounds = bounds
         self.known = known
+        self.choices = choices or {}
 
     def _inner(self, number: int) -> BaseSampler:
         seed = trial_seed(self.seed, number)
@@ -57,7 +70,10 @@ class BoundedSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """All parameters, with the bounds of now."""
-        return {name: FloatDistribution(low, high) for name, (low, high) in self.bounds.items()}
+        return {
+            **{name: FloatDistribution(low, high) for name, (low, high) in self.bounds.items()},
+            **{name: CategoricalDistribution(options) for name, options in self.choices.items()},
+        }
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

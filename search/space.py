@@ -1,7 +1,8 @@
 """The space that a search works in, and how its points are written for people.
 
-A method maps the parameters that the sampler proposes to the effective coefficients c_i of
-``base + sum_i c_i * (theta_i - base)``. Candidates are compared by c. People read alpha and beta
+The sampler proposes coefficients, one per checkpoint and group of tensors, the method's own
+parameters, and the method itself where the study names several. A method maps them to the effective
+coefficients c_i of ``base + sum_i c_i * m_i(theta_i - base)``. Candidates are compared by c. People read alpha and beta
 under this convention: one alpha for all checkpoints,
 
     1 + alpha = sum_i c_i        beta_i = c_i / (1 + alpha)
@@ -17,6 +18,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exme.tasks.errors import UserError
+
+from .candidate import Candidate
+from .groups import Spec, joint
+from .methods import METHODS, PLAIN, ExMe, ExPO, Linear, TaskArithmetic
+from .methods.method import KnownPoint, Method, Parameter
+
+__all__ = [
+    "METHODS", "Bounds", "ExMe", "ExPO", "KnownPoint", "Linear", "Space", "expo_points",
+    "first_points", "read", "unit", "widen",
+]  # fmt: skip
 
 # Extrapolation strengths at which ExPO starts (arXiv:2404.16792, sec. 3: 0.3 and 0.5 were the best
 # values for most of its models).
@@ -53,99 +64,154 @@ def read(coefficients: Mapping[str, float]) -> Reading:
     return Reading(total - 1, {name: c / total for name, c in coefficients.items()})
 
 
-@dataclass(frozen=True)
-class KnownPoint:
-    """A point that every search tries first.
-
-    Attributes:
-        name: as people read it, e.g. ``mean``.
-        coefficients: its effective coefficients.
-    """
-
-    name: str
-    coefficients: Mapping[str, float]
-
-
+# Bounds of a parameter, or the choices that it has.
+Range = tuple[float, float] | tuple[str, ...]
 Bounds = Mapping[str, tuple[float, float]]
+Value = float | str
+
+METHOD = "method"
 
 
-class ExMe:
-    """The checkpoints' task vectors, each with a coefficient of its own (arXiv:2503.04834, eq. 3)."""
+class Space:
+    """All that a search may propose.
 
-    name = "exme"
-    widens = True
+    Args:
+        methods: of the study; the first stands for what they share.
+        checkpoints: their names.
+        groups: labels of the groups of tensors, empty without groups.
+        spec: the groups as the study says them.
+        seed: of the methods' random parts.
 
-    def __init__(self, checkpoints: Sequence[str]) -> None:
-        self.checkpoints = tuple(checkpoints)
-
-    def parameters(self) -> tuple[str, ...]:
-        """Names of what the sampler proposes: here the coefficients themselves."""
-        return self.checkpoints
-
-    def to_coefficients(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """Effective coefficients of a proposal."""
-        return {name: parameters[name] for name in self.checkpoints}
-
-    def to_parameters(self, coefficients: Mapping[str, float]) -> dict[str, float]:
-        """Inverse of `to_coefficients`."""
-        return {name: coefficients[name] for name in self.checkpoints}
-
-    def default_bounds(self, low: float, high: float) -> dict[str, tuple[float, float]]:
-        """Bounds of every parameter when the study states them for coefficients."""
-        return dict.fromkeys(self.parameters(), (low, high))
-
-
-class ExPO(ExMe):
-    """One checkpoint, extrapolated from the base: c = 1 + alpha (arXiv:2404.16792, eq. 2)."""
-
-    name = "expo"
-
-    def __init__(self, checkpoints: Sequence[str]) -> None:
-        if len(checkpoints) != 1:
-            raise UserError(
-                f"method 'expo' extrapolates exactly one checkpoint, the study has "
-                f"{len(checkpoints)} ({', '.join(checkpoints)}); use `method: exme` for several"
-            )
-        super().__init__(checkpoints)
-
-
-class Linear(ExMe):
-    """A weighted mean of the checkpoints: coefficients add up to one (Wortsman et al. 2022).
-
-    The sampler proposes, for every checkpoint but the last, its share of what the ones before it
-    left over, so that every point of the simplex has one description and none is out of bounds.
+    Raises:
+        UserError: a method does not fit the checkpoints, or the others.
     """
 
-    name = "linear"
-    widens = False
+    def __init__(
+        self,
+        methods: Sequence[str],
+        checkpoints: Sequence[str],
+        *,
+        groups: Sequence[str] = (),
+        spec: Spec | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.methods = {name: METHODS[name](checkpoints) for name in methods}
+        self.first: Method = next(iter(self.methods.values()))
+        self.groups, self._spec, self._seed = tuple(groups), spec or {}, seed
+        for name, method in self.methods.items():
+            if len(methods) > 1 and (method.parameters() != method.checkpoints or name == "expo"):
+                raise UserError(
+                    f"method '{name}' cannot be one of several, for it has proposals of its own; "
+                    f"use `exme`, whose sums include its own"
+                )
 
-    def parameters(self) -> tuple[str, ...]:
-        """``share of <name>`` for every checkpoint but the last."""
-        return tuple(f"share of {name}" for name in self.checkpoints[:-1])
+    @property
+    def own(self) -> dict[str, Parameter]:
+        """The methods' own parameters by name; methods that share a name share the parameter."""
+        found: dict[str, Parameter] = {}
+        for method in self.methods.values():
+            for parameter in method.own:
+                found.setdefault(parameter.name, parameter)
+        return found
 
-    def to_coefficients(self, parameters: Mapping[str, float]) -> dict[str, float]:
-        """Effective coefficients of a proposal."""
-        left, coefficients = 1.0, {}
-        for name in self.checkpoints[:-1]:
-            coefficients[name] = left * parameters[f"share of {name}"]
-            left -= coefficients[name]
-        return coefficients | {self.checkpoints[-1]: left}
+    @property
+    def coefficients(self) -> tuple[str, ...]:
+        """Names of the proposals from which coefficients are made."""
+        names = self.first.parameters()
+        if not self.groups:
+            return names
+        return tuple(joint(name, group) for group in self.groups for name in names)
 
-    def to_parameters(self, coefficients: Mapping[str, float]) -> dict[str, float]:
-        """Inverse of `to_coefficients`; shares of nothing are 0."""
-        left, parameters = 1.0, {}
-        for name in self.checkpoints[:-1]:
-            share = coefficients[name] / left if left > 0 else 0.0
-            parameters[f"share of {name}"] = min(max(share, 0.0), 1.0)  # rounding may pass 1
-            left -= coefficients[name]
-        return parameters
+    @property
+    def is_special(self) -> bool:
+        """Whether there is more to propose than one coefficient per checkpoint."""
+        return bool(self.groups or self.own or self.choices)
 
-    def default_bounds(self, low: float, high: float) -> dict[str, tuple[float, float]]:
-        """Shares run from 0 to 1, whatever the study's bounds."""
-        return dict.fromkeys(self.parameters(), (0.0, 1.0))
+    @property
+    def size(self) -> str:
+        """How large the space is, in a sentence."""
+        count = len(self.coefficients)
+        parts = [f"{count} coefficient{'s' * (count != 1)}"]
+        if self.groups:
+            parts[0] += (
+                f" ({len(self.first.parameters())} in each of {len(self.groups)} groups: "
+                f"{', '.join(self.groups)})"
+            )
+        parts += [f"{p.name} ({p.meaning})" for p in self.own.values()]
+        if len(self.methods) > 1:
+            parts.append(f"the method ({', '.join(self.methods)})")
+        total = count + len(self.own) + (len(self.methods) > 1)
+        return f"The search has {total} parameter{'s' * (total != 1)}: {', '.join(parts)}."
 
+    def bounds(self, low: float, high: float) -> dict[str, tuple[float, float]]:
+        """Bounds of every number when the study states them for coefficients."""
+        inner = self.first.default_bounds(low, high)
+        found = dict(inner)
+        if self.groups:
+            found = {joint(n, group): b for group in self.groups for n, b in inner.items()}
+        return found | {p.name: (p.low, p.high) for p in self.own.values()}
 
-METHODS: Mapping[str, type[ExMe]] = {m.name: m for m in (ExMe, ExPO, Linear)}
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        """What is chosen rather than measured: the method, where there are several."""
+        return {METHOD: tuple(self.methods)} if len(self.methods) > 1 else {}
+
+    def to_parameters(
+        self,
+        coefficients: Mapping[str, float],
+        parameters: Mapping[str, float] | None = None,
+        *,
+        method: str | None = None,
+        grouped: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> dict[str, Value]:
+        """The proposal that makes these coefficients; the same in every group that is not named."""
+        found: dict[str, Value] = {}
+        for group in self.groups or ("",):
+            values = (grouped or {}).get(group, coefficients)
+            for name, value in self.first.to_parameters(values).items():
+                found[joint(name, group) if group else name] = value
+        given = parameters or {}
+        found |= {name: given.get(name, p.neutral) for name, p in self.own.items()}
+        if self.choices:
+            found[METHOD] = method if method in self.methods else self.first.name
+        return found
+
+    def of_point(self, point: KnownPoint) -> dict[str, Value]:
+        """The proposal that makes a known point."""
+        return self.to_parameters(point.coefficients, point.parameters, method=point.method)
+
+    def of_candidate(self, candidate: Candidate) -> dict[str, Value]:
+        """The proposal that makes a candidate."""
+        return self.to_parameters(
+            candidate.coefficients,
+            candidate.parameters,
+            method=candidate.method,
+            grouped=candidate.grouped,
+        )
+
+    def candidate(
+        self, proposal: Mapping[str, Value], *, dtype: str, sources: Mapping[str, str]
+    ) -> Candidate:
+        """The candidate of a proposal; one that is a plain sum is called that, whoever proposed it."""
+        method = self.methods[str(proposal.get(METHOD, self.first.name))]
+        numbers = {n: float(v) for n, v in proposal.items() if not isinstance(v, str)}
+        # Facts of tensors are kept for every thousandth.
+        own = {p.name: round(numbers[p.name], 3) for p in method.own}
+        grouped = {
+            group: method.to_coefficients(
+                {name: numbers[joint(name, group)] for name in method.parameters()}
+            )
+            for group in self.groups
+        }
+        coefficients = {} if grouped else method.to_coefficients(numbers)
+        name, seed = method.name, self._seed if method.is_random else 0
+        if name not in PLAIN and all(
+            method.is_plain(values, own) for values in grouped.values() or [coefficients]
+        ):
+            name, seed, own = TaskArithmetic.name, 0, {}
+        return Candidate(
+            coefficients, name, dtype, sources, seed, own, self._spec if grouped else {}, grouped
+        )
 
 
 def unit(checkpoints: Sequence[str], name: str, value: float = 1.0) -> dict[str, float]:
@@ -153,7 +219,7 @@ def unit(checkpoints: Sequence[str], name: str, value: float = 1.0) -> dict[str,
     return {n: value if n == name else 0.0 for n in checkpoints}
 
 
-def first_points(method: ExMe) -> list[KnownPoint]:
+def first_points(method: Method) -> list[KnownPoint]:
     """Known points that need no score: every checkpoint alone, and their mean."""
     names = method.checkpoints
     points = [KnownPoint(f"{name} alone", unit(names, name)) for name in names]
@@ -162,9 +228,9 @@ def first_points(method: ExMe) -> list[KnownPoint]:
     return points
 
 
-def expo_points(method: ExMe, best: str) -> list[KnownPoint]:
+def expo_points(method: Method, best: str) -> list[KnownPoint]:
     """ExPO of the best checkpoint alone; none for a method that cannot extrapolate."""
-    if not method.widens:
+    if not method.extrapolates:
         return []
     return [
         KnownPoint(f"ExPO {alpha} of {best}", unit(method.checkpoints, best, 1 + alpha))

@@ -48,7 +48,7 @@ class Proposal:
         trial: Optuna's handle on it.
     """
 
-    parameters: Mapping[str, float]
+    parameters: Mapping[str, float | str]
     trial: optuna.Trial
 
 
@@ -112,7 +112,7 @@ class Storage:
         """All trials, in order of their numbers."""
         return [self._record(trial) for trial in self.study.get_trials(deepcopy=False)]
 
-    def enqueue(self, parameters: Mapping[str, float], origin: str) -> None:
+    def enqueue(self, parameters: Mapping[str, float | str], origin: str) -> None:
         """Have a point tried next."""
         self.study.enqueue_trial(dict(parameters), user_attrs={"origin": origin})
 
@@ -120,7 +120,10 @@ class Storage:
         """Take up the next enqueued point, or have the sampler propose one."""
         self.study.sampler = sampler
         trial = self.study.ask()
-        parameters = {n: trial.suggest_float(n, *b) for n, b in sampler.bounds.items()}
+        parameters: dict[str, float | str] = {
+            **{n: trial.suggest_float(n, *b) for n, b in sampler.bounds.items()},
+            **{n: trial.suggest_categorical(n, c) for n, c in sampler.choices.items()},
+        }
         if "origin" not in trial.user_attrs:
             trial.set_user_attr("origin", sampler.name)
         return Proposal(parameters, trial)

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import load_suite
 
+from .methods import METHODS
+from .space import Space
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -62,6 +65,32 @@ class SamplerSection(_Section):
     seed: int = Field(default=0, ge=0)
 
 
+class GroupsSection(_Section):
+    """Groups of tensors that have coefficients of their own; exactly one of these.
+
+    Attributes:
+        blocks: so many blocks of consecutive layers.
+        kinds: ``attention``, ``mlp``, ``embeddings``, ``norms``; the others share one group.
+        patterns: label and tensor-name globs of each group; the others share one group.
+    """
+
+    blocks: int | None = Field(default=None, ge=2)
+    kinds: tuple[str, ...] | None = Field(default=None, min_length=1)
+    patterns: Mapping[str, tuple[str, ...]] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one(self) -> GroupsSection:
+        if len(self.spec) != 1:
+            raise ValueError("groups: set exactly one of blocks, kinds, patterns")
+        return self
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """As `search.groups.Groups` takes it: plain JSON types."""
+        found: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        return found
+
+
 class BudgetSection(_Section):
     """When the search ends: at whichever of these comes first."""
 
@@ -97,6 +126,9 @@ class StudyFile(_Section):
             log-likelihood of reference answers (a proxy; the report has the metric too).
         run_generated_code: allow suites that run programs which the model writes, in the sandbox.
         max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
+        method: a merge method, or several, among which the search chooses.
+        groups: groups of tensors with coefficients of their own; without it there are none.
+        residence: where the sources are kept; auto is the fastest place that has the room.
         storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
         compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
@@ -104,7 +136,8 @@ class StudyFile(_Section):
 
     base: str = Field(min_length=1)
     checkpoints: Mapping[str, str] = Field(min_length=1)
-    method: Literal["exme", "expo", "linear"] = "exme"
+    method: str | tuple[str, ...] = "exme"
+    groups: GroupsSection | None = None
     space: SpaceSection = SpaceSection()
     suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
     data: str = "hub"
@@ -119,6 +152,7 @@ class StudyFile(_Section):
     dtype: Dtype = "auto"
     compute_dtype: Dtype = "auto"
     device: str = "auto"
+    residence: Literal["auto", "device", "host", "mapped"] = "auto"
     batch_size: int = Field(default=32, ge=1)
     trust_remote_code: bool = False
 
@@ -135,6 +169,25 @@ class StudyFile(_Section):
                 raise ValueError(f"suites: '{suite}' is named twice")
             found.add(suite)
         return names
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The merge methods, in order."""
+        return (self.method,) if isinstance(self.method, str) else self.method
+
+    @field_validator("method")
+    @classmethod
+    def _known_methods(cls, method: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        names = (method,) if isinstance(method, str) else method
+        for name in names:
+            if name not in METHODS:
+                have = ", ".join(METHODS)
+                raise ValueError(
+                    f"method: no method '{name}' (have: {have}){did_you_mean(name, METHODS)}"
+                )
+        if not names or len(set(names)) != len(names):
+            raise ValueError("method: give at least one method, and each of them once")
+        return method
 
     @field_validator("checkpoints")
     @classmethod
@@ -158,6 +211,10 @@ class StudyFile(_Section):
             )
         if self.method == "linear" and len(self.checkpoints) == 1:
             raise ValueError("method 'linear' averages checkpoints, found one; use `method: expo`")
+        try:
+            Space(self.methods, list(self.checkpoints))
+        except UserError as error:
+            raise ValueError(str(error)) from None
         b = self.budget
         if b.trials is None and b.documents is None and b.minutes is None:
             raise ValueError("budget: set at least one of trials, documents, minutes")

@@ -106,6 +106,7 @@ class Worker:
             compute_dtype=getattr(torch, precision.compute),
             device=torch.device(precision.device),
             trust_remote_code=study.trust_remote_code,
+            residence=study.residence,
         )
         self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
         self.engine: Engine = self.stock

@@ -16,7 +16,7 @@ from exme.search.report import write_report
 from exme.search.runner import Search, open_search
 from exme.search.screen import Screen
 from exme.search.statistics import compare, holm, mean_interval
-from exme.search.study_file import StudyFile
+from exme.search.study_file import StudyFile, load_study_file
 from exme.search.verdict import verdict
 from exme.tasks.errors import UserError
 
@@ -152,3 +152,23 @@ def test_a_suite_that_runs_code_is_refused_unless_the_study_allows_it(
     with pytest.raises(UserError, match="run_generated_code is not true"):
         open_search(study, runs=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_example_suite_of_the_docs_is_searched_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(OWN.parents[2])  # its `data` is meant from the project's root
+    study = load_study_file(OWN / "study.yaml")
+    few = study.documents.model_copy(update={"search": 8, "report": 8})
+    small = study.model_copy(update={"documents": few})
+    with open_search(small, name="own", runs=tmp_path, trials=1) as search:
+        outcome = search.run()
+    assert outcome.task == "shop"
+    assert [e.report.suite for e in outcome.inputs] == ["shop"] * 3
+
+
+def test_the_docs_show_the_example_suite_as_it_is() -> None:
+    text = (OWN.parents[1] / "suites.md").read_text()
+    shown = text.split("```yaml\n")[1].split("```")[0]
+    assert shown in (OWN / "shop.yaml").read_text()

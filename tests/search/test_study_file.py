@@ -57,7 +57,11 @@ REFUSED = {
     "no base": ("checkpoints: {a: mini/sums}\n", "key 'base' is missing", ""),
     "no checkpoints": ("base: mini/base\ncheckpoints: {}\n", "checkpoints", "at least 1"),
     "unknown suite": (MINIMAL + "suites: [gsmk8]\n", "no suite 'gsmk8'", "did you mean 'gsm8k'?"),
-    "unknown method": (MINIMAL + "method: slurp\n", "method:", "'exme', 'expo' or 'linear'"),
+    "unknown method": (
+        MINIMAL + "method: slurp\n",
+        "method: no method 'slurp'",
+        "did you mean 'slerp'?",
+    ),
     "bounds the wrong way round": (
         MINIMAL + "space: {coefficients: [2, 1]}\n",
         "expected [low, high] with low < high",

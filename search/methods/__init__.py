@@ -1,0 +1,37 @@
+"""Merge methods, one per module, and the arithmetic that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .breadcrumbs import Breadcrumbs
+from .dare import DareLinear, DareTies
+from .della import Della
+from .exme import ExMe
+from .expo import ExPO
+from .linear import Linear
+from .method import Method
+from .model_stock import ModelStock
+from .slerp import Slerp
+from .task_arithmetic import TaskArithmetic
+from .ties import Ties
+
+METHODS: Mapping[str, type[Method]] = {
+    method.name: method
+    for method in (
+        ExMe,
+        ExPO,
+        Linear,
+        TaskArithmetic,
+        Slerp,
+        ModelStock,
+        Ties,
+        DareLinear,
+        DareTies,
+        Della,
+        Breadcrumbs,
+    )
+}
+
+# Methods whose candidates are the plain sum of the deltas: their names decide no weight.
+PLAIN = frozenset({"exme", "expo", "linear", "task_arithmetic"})
