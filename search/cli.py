@@ -70,12 +70,12 @@ def _open(
     runs: Path,
     *,
     trials: int | None = None,
-    exclusive: bool = True,
+    fork: bool = False,
 ) -> Search:
     from .runner import open_search  # noqa: PLC0415
 
     path = _study_path(study)
-    return open_search(path, task, runs=runs, trials=trials, exclusive=exclusive)
+    return open_search(path, task, runs=runs, trials=trials, fork=fork)
 
 
 @app.command()
@@ -116,7 +116,7 @@ def report(
     from .report import write_report  # noqa: PLC0415
     from .verdict import verdict  # noqa: PLC0415
 
-    with _open(study, task, runs, exclusive=False) as opened:
+    with _open(study, task, runs) as opened:
         outcome = opened.outcome()
         path = write_report(outcome, opened.folder)
     typer.echo(verdict(outcome).sentence)
@@ -139,7 +139,7 @@ def export(
     """
     from .export import export_best  # noqa: PLC0415
 
-    with _open(study, task, runs, exclusive=False) as opened:
+    with _open(study, task, runs) as opened:
         result = export_best(opened, out or opened.folder / "export", force=force)
     typer.echo(str(result))
 
@@ -217,7 +217,7 @@ def dashboard(
     """
     from .dashboard import serve  # noqa: PLC0415
 
-    with _open(study, task, runs, exclusive=False) as opened:
+    with _open(study, task, runs) as opened:
         url = opened.storage.url
     serve(url, host=host, port=port, open_browser=browser)
 

@@ -11,9 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from exme.tasks.errors import UserError
+
+from .patience import Patience
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 # How often a lock that another holds is tried again, in seconds: from the first to the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.5
@@ -81,12 +86,13 @@ class PostgresLocks:
     Args:
         url: SQLAlchemy URL.
         study: the study's name; studies do not wait for each other.
+        patience: how to wait while the database is away.
     """
 
-    def __init__(self, url: str, study: str) -> None:
+    def __init__(self, url: str, study: str, patience: Patience) -> None:
         from sqlalchemy import create_engine  # noqa: PLC0415  (slow, and SQLite needs none of it)
 
-        self.study = study
+        self.study, self.patience = study, patience
         self._engine = create_engine(
             url, isolation_level="AUTOCOMMIT", pool_pre_ping=True, pool_size=1, max_overflow=3
         )
@@ -98,6 +104,20 @@ class PostgresLocks:
         from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
         key = {"key": lock_key(self.study, name)}
+        connection = self.patience.call(lambda _: self._acquire(key, waiting))
+        try:
+            yield
+        finally:
+            try:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
+            except SQLAlchemyError:
+                connection.invalidate()  # the lock went with the connection
+            finally:
+                connection.close()
+
+    def _acquire(self, key: dict[str, int], waiting: Callable[[], None] | None) -> Connection:
+        from sqlalchemy import text  # noqa: PLC0415
+
         connection = self._engine.connect()
         try:
             for setting in _KEEPALIVES:
@@ -108,15 +128,7 @@ class PostgresLocks:
             connection.invalidate()
             connection.close()
             raise
-        try:
-            yield
-        finally:
-            try:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
-            except SQLAlchemyError:
-                connection.invalidate()  # the lock went with the connection
-            finally:
-                connection.close()
+        return connection
 
 
 def wait_for(attempt: Callable[[], bool], waiting: Callable[[], None] | None = None) -> None:
@@ -136,8 +148,8 @@ def lock_key(study: str, name: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def locks_for(url: str, study: str, folder: Path) -> Locks:
+def locks_for(url: str, study: str, folder: Path, patience: Patience) -> Locks:
     """The locks that fit a storage: in PostgreSQL itself, else files in the run's folder."""
     if url.startswith("postgresql"):
-        return PostgresLocks(url, study)
+        return PostgresLocks(url, study, patience)
     return FileLocks(folder)

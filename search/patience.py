@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -56,6 +57,7 @@ class Patience:
         longest: float = LONGEST_WAIT,
     ) -> None:
         self.what, self.say, self.returned, self.longest = what, say, returned, longest
+        self._said = threading.Event()  # the heart and the worker say it once between them
 
     def call(self, work: Callable[[int], T]) -> T:
         """Call `work` with the number of the try, from 0, until it returns.
@@ -78,10 +80,12 @@ class Patience:
                         f"{self.what} has not answered for {waited / 60:.0f} minutes ({reason}); "
                         f"when it is back, the same command resumes"
                     ) from None
-                if attempt == 1:  # (not for the blink of a busy database)
+                if attempt == 1 and not self._said.is_set():  # (not for a busy database's blink)
+                    self._said.set()
                     self.say(f"{self.what} does not answer ({reason}); waiting for it.")
             else:
-                if attempt > 1:
+                if attempt > 1 and self._said.is_set():
+                    self._said.clear()
                     self.say(f"{self.what} answers again after {time.monotonic() - begin:.0f} s.")
                 if attempt:
                     self.returned()
