@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from exme.search.cli import app
 from exme.search.runner import open_search
 
-COMMANDS = ["search", "report", "export", "dashboard", "init"]
+COMMANDS = ["search", "worker", "report", "export", "dashboard", "init"]
 
 
 def exme(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
