@@ -113,7 +113,7 @@ def search(
         if workers > 1:
             _run_workers(opened, workers, _study_path(study), runs, trials)
         outcome = opened.run()
-        report = write_report(outcome, opened.folder)
+        report = write_report(outcome, opened.folder, opened.examples(outcome))
         screen = Screen()
         screen.say(verdict(outcome).sentence, "bold")
         screen.say(f"Report: {report}")
@@ -176,7 +176,7 @@ def report(
 
     with _open(study, task, runs) as opened:
         outcome = opened.outcome()
-        path = write_report(outcome, opened.folder)
+        path = write_report(outcome, opened.folder, opened.examples(outcome))
     typer.echo(verdict(outcome).sentence)
     typer.echo(f"Report: {path}")
 

@@ -23,8 +23,18 @@ def facts(
     sources: Sources,
     documents: Sequence[SuiteDocuments],
     precision: Precision,
+    engine: str,
 ) -> dict[str, str]:
-    """Facts about a search by name, for its report and its export."""
+    """Facts about a search by name, for its report and its export.
+
+    Args:
+        study: the study file; `where` is what messages call it.
+        where: path of the study file.
+        sources: base and checkpoints.
+        documents: the documents of each suite.
+        precision: dtypes and device.
+        engine: which engine answers, and why, as `Worker.engine_name` says it.
+    """
     suites = {}
     for found in documents:
         suite = found.suite
@@ -45,12 +55,14 @@ def facts(
         **{f"fingerprint of {n}": f for n, f in sources.fingerprints.items()},
         **suites,
         "objective": study.objective,
+        "method": ", ".join(study.methods),
         "data": study.data,
         "seed of documents": str(study.documents.seed),
         "chat": str(chat),
         "sampler": f"{study.sampler.name}, seed {study.sampler.seed}",
         "dtype": f"{precision.dtype}, computed in {precision.compute}",
         "device": f"{precision.device}, batches of {study.batch_size}",
+        "engine": engine,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": ", ".join(
             [f"Python {platform.python_version()}", f"exme {metadata.version('exme')}"]

@@ -230,6 +230,7 @@ dtype: auto         # candidates are rounded to it and exported in it; auto: the
 compute_dtype: auto # the model computes in it; auto: float32 on a CPU, dtype on a GPU
 device: auto        # auto, cpu, cuda, cuda:1, ...
 batch_size: 32      # rows that the model answers at once
+engine: fast        # lm-eval's answers, sooner; stock: lm-eval's own model
 
 trust_remote_code: false # true runs Python code that the base brings along
 """

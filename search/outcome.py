@@ -69,6 +69,8 @@ class Outcome:
         merged: the winner on the report documents; None before the proof, or when the winner is
             one of the inputs.
         looks: how often candidates of this study were scored on its report documents.
+        importance: share of the spread between trials that each parameter explains; empty where
+            there are too few trials to say.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
 
@@ -81,4 +83,5 @@ class Outcome:
     merged: Entry | None = None
     looks: int = 0
     widened: tuple[str, ...] = ()
+    importance: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)

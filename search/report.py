@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from .answers import Example
 from .outcome import Entry, Outcome, TrialRecord
 from .space import read
 from .statistics import Interval, compare, holm, mean_interval
@@ -17,8 +18,8 @@ CONVENTION = (
 )
 
 
-def write_report(outcome: Outcome, folder: Path) -> Path:
-    """Write ``report.md`` and ``plane.png`` (once a trial is complete) into a folder.
+def write_report(outcome: Outcome, folder: Path, examples: Sequence[Example] = ()) -> Path:
+    """Write ``report.md``, ``report.html`` and ``plane.png`` (once a trial is complete).
 
     Each file is written under a temporary name and then moved into place, so that a reader never
     sees half of one, and an interrupted call leaves the earlier report as it was.
@@ -26,26 +27,30 @@ def write_report(outcome: Outcome, folder: Path) -> Path:
     Args:
         outcome: at any time of a search; what is not known yet is left out.
         folder: made if it does not exist.
+        examples: answers that the page shows side by side.
     Returns:
         The path of ``report.md``.
     Raises:
         OSError: the folder cannot be written.
         ValueError: the entries were not scored on the same documents.
     """
+    from .html_report import html_page  # noqa: PLC0415  (needed here only)
     from .plots import plot_plane  # noqa: PLC0415  (matplotlib is slow to import)
 
     folder.mkdir(parents=True, exist_ok=True)
-    text, picture = folder / "report.md", folder / "plane.png"
-    new_text, new_picture = (p.with_name(f".{p.name}.{os.getpid()}.tmp") for p in (text, picture))
+    text, page, picture = (folder / n for n in ("report.md", "report.html", "plane.png"))
+    new = {p: p.with_name(f".{p.name}.{os.getpid()}.tmp") for p in (text, page, picture)}
     try:
-        caption = plot_plane(outcome, new_picture) if outcome.winner else ""
-        new_text.write_text(_markdown(outcome, caption), encoding="utf-8")
-        if caption:
-            new_picture.replace(picture)
-        new_text.replace(text)
+        caption = plot_plane(outcome, new[picture]) if outcome.winner else ""
+        markdown = _markdown(outcome, caption)
+        new[text].write_text(markdown, encoding="utf-8")
+        drawn = new[picture].read_bytes() if caption else None
+        new[page].write_text(html_page(outcome, markdown, drawn, examples), encoding="utf-8")
+        for path in (picture, page, text) if caption else (page, text):
+            new[path].replace(path)
     finally:
-        new_text.unlink(missing_ok=True)
-        new_picture.unlink(missing_ok=True)
+        for temporary in new.values():
+            temporary.unlink(missing_ok=True)
     return text
 
 

@@ -15,6 +15,7 @@ from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import Suite, load_suite
 
 from .adapter import open_checkpoint
+from .answers import Example, examples, save_answers
 from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .estimate import check_memory, describe, weigh
@@ -129,7 +130,8 @@ class Search:
             UserError: the models do not fit into memory, or cannot be loaded.
         """
         check_memory(self.weights, self.precision)
-        return Worker(self.study, self.sources, self.documents, self.precision)
+        drafts = self.folder / "drafts.jsonl"
+        return Worker(self.study, self.sources, self.documents, self.precision, drafts)
 
     # The search ----------------------------------------------------------------------------------
 
@@ -236,6 +238,7 @@ class Search:
         for candidate in missing.values():
             if candidate.digest not in self.storage.proofs():
                 scored = self.worker.score(candidate, "report")
+                save_answers(self.folder, candidate.digest, scored.answers)
                 self.storage.save_proof(candidate, scored.scores, scored.proxy)
 
     def inputs(self) -> dict[str, Candidate]:
@@ -279,8 +282,20 @@ class Search:
             merged=merged,
             looks=len(set(proofs) - digests),
             widened=tuple(widened),
-            facts=facts(self.study, self.where, self.sources, self.documents, self.precision),
+            importance=self.storage.importance(),
+            facts=facts(
+                self.study,
+                self.where,
+                self.sources,
+                self.documents,
+                self.precision,
+                getattr(self._worker, "engine_name", self.study.engine),
+            ),
         )
+
+    def examples(self, outcome: Outcome) -> list[Example]:
+        """Report documents won and lost against the best input, with both answers."""
+        return examples(outcome, self.documents, self.folder)
 
     # What is said --------------------------------------------------------------------------------
 

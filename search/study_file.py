@@ -132,6 +132,8 @@ class StudyFile(_Section):
         storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
         compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
+        engine: ``fast`` gives lm-eval's answers sooner, where the architecture allows; ``stock`` is
+            lm-eval's own model.
     """
 
     base: str = Field(min_length=1)
@@ -154,6 +156,7 @@ class StudyFile(_Section):
     device: str = "auto"
     residence: Literal["auto", "device", "host", "mapped"] = "auto"
     batch_size: int = Field(default=32, ge=1)
+    engine: Literal["fast", "stock"] = "fast"
     trust_remote_code: bool = False
 
     @field_validator("suites")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import torch
 
+from exme.evaluators.fast.engine import FastEngine
+from exme.evaluators.fast.store import DraftStore
 from exme.evaluators.harness import Chat, Engine, Judge, StockEngine
 from exme.evaluators.scores import Scores, join
 from exme.tasks.documents import SuiteDocuments
@@ -27,11 +30,13 @@ class Scored:
         scores: on one or several suites.
         seconds: wall time by work: ``materialise``, ``model``, ``judge``.
         proxy: minus target_nll on the report documents, where the study searches by that.
+        answers: generated text by suite, in the order of its documents.
     """
 
     scores: Scores
     seconds: Mapping[str, float]
     proxy: Scores | None = None
+    answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Worker:
         sources: base and checkpoints.
         documents: the documents of each suite.
         precision: dtypes and device.
+        drafts: file of earlier candidates' answers, for the fast engine; None keeps none.
     """
 
     def __init__(
@@ -96,6 +102,7 @@ class Worker:
         sources: Sources,
         documents: Sequence[SuiteDocuments],
         precision: Precision,
+        drafts: Path | None = None,
     ) -> None:
         self.study = study
         self.documents = documents
@@ -110,6 +117,11 @@ class Worker:
         )
         self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
         self.engine: Engine = self.stock
+        self.engine_name = "stock"
+        if study.engine == "fast":
+            fast = FastEngine(self.stock, DraftStore(drafts))
+            self.engine = fast
+            self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
         self._judges: dict[str, list[Judge]] = {}
 
     def judges(self, split: str) -> list[Judge]:
@@ -181,4 +193,5 @@ class Worker:
                 "judge": end - middle - model,
             },
             proxy=join([e.scores for e in proxies]) if found and proxies else None,
+            answers={e.scores.suite: e.answers for e in found},
         )

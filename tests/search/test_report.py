@@ -353,7 +353,7 @@ def test_a_report_without_a_complete_trial_has_no_picture(tmp_path: Path) -> Non
     failed = trial(0, (1, 0), state="failed", message="not finite")
     text = written(before_the_proof(trials=(failed,), winner=None), tmp_path)
     assert "plane.png" not in text
-    assert [p.name for p in tmp_path.iterdir()] == ["report.md"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["report.html", "report.md"]
 
 
 def test_a_report_without_any_trial_says_so(tmp_path: Path) -> None:
@@ -374,7 +374,7 @@ def test_the_folder_is_made(tmp_path: Path) -> None:
 def test_a_later_report_replaces_the_earlier_one(tmp_path: Path) -> None:
     written(before_the_proof(), tmp_path)
     assert "**Proved" in written(search(*pair(160, 88, 200, 1000)), tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["plane.png", "report.md"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["plane.png", "report.html", "report.md"]
 
 
 def test_an_interrupted_drawing_leaves_the_earlier_report(
@@ -391,7 +391,7 @@ def test_an_interrupted_drawing_leaves_the_earlier_report(
         write_report(search([1, 1], [0, 1]), tmp_path)
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == earlier
     assert (tmp_path / "plane.png").read_bytes() == b"PNG"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["plane.png", "report.md"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["plane.png", "report.html", "report.md"]
 
 
 def test_a_report_that_cannot_be_written_leaves_nothing_half_written(

@@ -1,0 +1,322 @@
+"""Attention of packed tokens to shared nodes, to their row's cache and to each other.
+
+A pass holds the tokens of many rows in one long sequence, without padding, so that everything but
+attention costs what the tokens cost. Attention is computed in parts: each shared node against all
+tokens below it, in one dense product, then every row's own tokens. Parts are joined by their
+log-sum-exp, which is exact (Source: Juravsky et al., Hydragen, arXiv:2402.05099, section 3.1).
+
+transformers' attention interface hands us each layer's queries, keys and values, after rotation,
+so this works for any architecture that goes through it; `support` checks that one does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+NAME = "exme_shared_prefix"
+NEEDED = "exme_layout"  # the keyword under which a pass reaches the attention function
+
+# Kernels slow down on longer stretches: scores of a block no longer fit the processor's cache.
+_QUERIES_AT_ONCE = 512
+# Where scores are written out, they may take this many numbers of memory.
+_SCORES_AT_ONCE = 1 << 26
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How one layer turns products into weights.
+
+    Attributes:
+        scaling: factor of the products.
+        softcap: bound of the scaled products, softly; None where there is none.
+        window: how many tokens back a token sees, itself included; None is all.
+    """
+
+    scaling: float
+    softcap: float | None = None
+    window: int | None = None
+
+
+@dataclass
+class Segment:
+    """A shared node, and the stretch of a pass's tokens below it.
+
+    Attributes:
+        keys: per layer, shape [key heads, tokens, head size]; values likewise.
+        start: position of the node's first token.
+        first: first token of the stretch.
+        last: the one after its last token.
+        reach: distance of the last token of the stretch from the node's first token.
+    """
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    start: int
+    first: int
+    last: int
+    reach: int
+
+
+@dataclass
+class Block:
+    """Rows whose own tokens attend to each other, padded to one length.
+
+    Attributes:
+        index: per row and query, the token of the pass, shape [rows, queries]; padding repeats some.
+        query_at: position of every query, shape [rows, queries].
+        key_at: position of every key, shape [rows, keys]; keys after the query are not seen.
+        cached: whether keys come from the row cache (of slots 0 to rows - 1) or from this pass.
+    """
+
+    index: Tensor
+    query_at: Tensor
+    key_at: Tensor
+    cached: bool
+    _bias: dict[tuple[int | None, int, torch.dtype], Tensor] = field(default_factory=dict)
+
+    def bias(self, window: int | None, repeats: int, dtype: torch.dtype) -> Tensor:
+        """What is added to the scores, shape [rows, 1, repeats * queries, keys]."""
+        key = (window, repeats, dtype)
+        if key not in self._bias:
+            seen = _seen(self.query_at[:, :, None], self.key_at[:, None, :], window)
+            bias = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+            bias.masked_fill_(~seen, float("-inf"))
+            self._bias[key] = bias[:, None].repeat(1, 1, repeats, 1)
+        return self._bias[key]
+
+
+class RowCache(Protocol):
+    """Keys and values of rows' own tokens (`cache.RowCache`)."""
+
+    def write(self, layer: int, keys: Tensor, values: Tensor, slots: Tensor, at: Tensor) -> None:
+        """Store a pass's keys and values, shape [key heads, tokens, head size]."""
+        ...
+
+    def read(self, layer: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
+        """Views of the first rows' keys and values, shape [rows, key heads, length, head size]."""
+        ...
+
+
+@dataclass
+class Layout:
+    """Who attends to what in one pass; the same for all layers.
+
+    Attributes:
+        at: position of every token, shape [tokens].
+        segments: shared nodes, from the beginning of the sequence.
+        blocks: own tokens; every token is a query of exactly one block.
+        back: where each token's query stands in the blocks' queries, one after another.
+        cache: where own keys and values are stored; None where no later pass needs them.
+        slots: the token's row in the cache, shape [tokens].
+        columns: the token's place in that row, shape [tokens].
+        harvest: stretches of tokens (first, last) whose keys and values become nodes.
+        harvested: per layer and stretch, the keys and values.
+    """
+
+    at: Tensor
+    segments: list[Segment]
+    blocks: list[Block]
+    back: Tensor
+    cache: RowCache | None = None
+    slots: Tensor | None = None
+    columns: Tensor | None = None
+    harvest: list[tuple[int, int]] = field(default_factory=list)
+    harvested: list[list[tuple[Tensor, Tensor]]] = field(default_factory=list)
+
+
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    """transformers' attention interface.
+
+    Args:
+        module: the attention layer.
+        query: shape [1, heads, tokens, head size].
+        key: shape [1, key heads, tokens, head size]; value likewise.
+        attention_mask: none; the layout says who sees whom.
+        scaling: factor of the products; None is one over the square root of the head size.
+        dropout: none in evaluation.
+        sliding_window: of this layer.
+        softcap: of this layer.
+        others: must hold the layout, and nothing that changes attention.
+
+    Returns:
+        Shape [1, tokens, heads, head size], and no weights.
+
+    Raises:
+        NotImplementedError: the layer asks for what this does not do.
+    """
+    layout: Layout = others.pop(NEEDED)
+    strange = [k for k in ("s_aux", "position_bias", "cu_seq_lens_q") if others.get(k) is not None]
+    if attention_mask is not None or strange or query.shape[0] != 1:
+        raise NotImplementedError(f"attention with {strange or 'a mask of its own'}")
+    scale = Scale(query.shape[-1] ** -0.5 if scaling is None else scaling, softcap, sliding_window)
+    layer: int = module.layer_idx  # type: ignore[assignment]
+    keys, values = key[0], value[0]
+    if layout.harvest:
+        stretches = layout.harvest
+        layout.harvested.append(
+            [(keys[:, a:b].clone(), values[:, a:b].clone()) for a, b in stretches]
+        )
+    if layout.cache is not None and layout.slots is not None and layout.columns is not None:
+        layout.cache.write(layer, keys, values, layout.slots, layout.columns)
+    out, weight = _own(layout, layer, query[0], keys, values, scale)
+    for segment in layout.segments:
+        _join(out, weight, segment, query[0], layer, layout.at, scale)
+    return out.transpose(0, 1).unsqueeze(0), None
+
+
+AttentionInterface.register(NAME, attention)
+
+
+def _own(
+    layout: Layout, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: Scale
+) -> tuple[Tensor, Tensor]:
+    """Every token's attention to its row's own tokens: [heads, tokens, size], [heads, tokens]."""
+    heads, _, size = query.shape
+    outs, weights = [], []
+    for block in layout.blocks:
+        rows, queries = block.index.shape
+        picked = query[:, block.index].transpose(0, 1)  # [rows, heads, queries, size]
+        if block.cached and layout.cache is not None:
+            own_keys, own_values = layout.cache.read(layer, rows, block.key_at.shape[1])
+        else:
+            own_keys = keys[:, block.index].transpose(0, 1)
+            own_values = values[:, block.index].transpose(0, 1)
+        repeats = heads // own_keys.shape[1]
+        bias = None
+        # Rows that begin in this pass are plainly causal, which the kernel knows how to skip.
+        causal = (
+            not block.cached and repeats == 1 and scale.window is None and _is_plain(scale, query)
+        )
+        if not causal:
+            bias = block.bias(scale.window, repeats, query.dtype)
+        folded = picked.reshape(rows, heads // repeats, repeats * queries, size)
+        out, weight = partial(folded, own_keys, own_values, scale, bias, causal=causal)
+        outs.append(
+            out.reshape(rows, heads, queries, -1)
+            .permute(1, 0, 2, 3)
+            .reshape(heads, rows * queries, -1)
+        )
+        weights.append(
+            weight.reshape(rows, heads, queries).transpose(0, 1).reshape(heads, rows * queries)
+        )
+    out = outs[0] if len(outs) == 1 else torch.cat(outs, 1)
+    weight = weights[0] if len(weights) == 1 else torch.cat(weights, 1)
+    return out.index_select(1, layout.back), weight.index_select(1, layout.back)
+
+
+def _join(
+    out: Tensor,
+    weight: Tensor,
+    segment: Segment,
+    query: Tensor,
+    layer: int,
+    at: Tensor,
+    scale: Scale,
+) -> None:
+    """Add a shared node's part to the tokens below it, in place."""
+    keys, values = segment.keys[layer], segment.values[layer]
+    repeats = query.shape[0] // keys.shape[0]
+    masked = scale.window is not None and segment.reach >= scale.window
+    step = max(1, _QUERIES_AT_ONCE // repeats)
+    for first in range(segment.first, segment.last, step):
+        last = min(first + step, segment.last)
+        count = last - first
+        folded = query[:, first:last].reshape(1, -1, repeats * count, query.shape[2])
+        bias = None
+        if masked:
+            key_at = torch.arange(keys.shape[1], device=at.device) + segment.start
+            seen = _seen(at[first:last, None], key_at[None], scale.window)
+            bias = torch.zeros(seen.shape, dtype=query.dtype, device=at.device)
+            bias = bias.masked_fill_(~seen, float("-inf")).repeat(repeats, 1)[None, None]
+        part, part_weight = partial(
+            folded, keys[None], values[None], scale, bias, may_hide_all=masked
+        )
+        part = part.reshape(query.shape[0], count, -1)
+        part_weight = part_weight.reshape(query.shape[0], count)
+        here, here_weight = out[:, first:last], weight[:, first:last]
+        share = torch.sigmoid(part_weight - here_weight).to(out.dtype)
+        here.lerp_(part, share[..., None])
+        torch.logaddexp(here_weight, part_weight, out=here_weight)
+
+
+def partial(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: Scale,
+    bias: Tensor | None,
+    *,
+    causal: bool = False,
+    may_hide_all: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Attention to some of the keys, and the log-sum-exp of their scores.
+
+    Args:
+        query: shape [rows, key heads, queries, size].
+        key: shape [rows, key heads, keys, size]; value likewise.
+        scale: of the layer.
+        bias: added to the scores, shape [rows, 1, queries, keys]; minus infinity hides.
+        causal: whether queries see keys up to their own place, in addition; only with the kernel.
+        may_hide_all: whether it may hide all keys from a query, as a window does.
+
+    Returns:
+        Shapes [rows, key heads, queries, size] and [rows, key heads, queries].
+    """
+    if _is_plain(scale, query) and not may_hide_all:
+        return _cpu_kernel(query, key, value, scale, bias, causal)
+    rows, heads, queries, _ = query.shape
+    if queries > 1 and rows * heads * queries * key.shape[2] > _SCORES_AT_ONCE:
+        halves = [
+            partial(query[:, :, part], key, value, scale, b, may_hide_all=may_hide_all)
+            for part in (slice(0, queries // 2), slice(queries // 2, queries))
+            for b in (None if bias is None else bias[:, :, part],)
+        ]
+        return torch.cat([o for o, _ in halves], 2), torch.cat([w for _, w in halves], 2)
+    scores = torch.matmul(query, key.transpose(-1, -2)).float() * scale.scaling
+    if scale.softcap is not None:
+        scores = torch.tanh(scores / scale.softcap) * scale.softcap
+    if bias is not None:
+        scores = scores + bias
+    # A window may hide all keys of a part: it then weighs nothing, and must not be NaN.
+    top = scores.amax(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).min)
+    scores = (scores - top).exp_()
+    total = scores.sum(-1, keepdim=True)
+    out = torch.matmul((scores / total.clamp_min(1e-30)).to(value.dtype), value)
+    return out, (top + total.log()).squeeze(-1)
+
+
+def _is_plain(scale: Scale, query: Tensor) -> bool:
+    """Whether torch's own kernel can do it."""
+    return query.device.type == "cpu" and scale.softcap is None
+
+
+def _cpu_kernel(
+    query: Tensor, key: Tensor, value: Tensor, scale: Scale, bias: Tensor | None, causal: bool
+) -> tuple[Tensor, Tensor]:
+    """torch's own kernel on the CPU, which also returns the log-sum-exp."""
+    out, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, 0.0, causal, attn_mask=bias, scale=scale.scaling
+    )
+    return out, weight
+
+
+def _seen(query_at: Tensor, key_at: Tensor, window: int | None) -> Tensor:
+    """Who sees whom, by positions that broadcast against each other."""
+    seen = key_at <= query_at
+    return seen if window is None else seen & (key_at > query_at - window)

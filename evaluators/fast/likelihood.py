@@ -1,0 +1,147 @@
+"""Log-likelihoods of continuations: every shared token is computed once.
+
+Choices of one question that are one token long share the whole computation; longer ones share the
+question. Only the continuations' own logits are computed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from .memory import Budget, is_out_of_memory
+from .nodes import prepare
+from .passes import Piece, forward
+from .prefix_tree import Leaf, build_tree
+from .profile import Profile
+
+_log = logging.getLogger(__name__)
+
+# Normalised logits that are held at a time, in numbers.
+_LOGITS_AT_ONCE = 1 << 25
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A continuation to score.
+
+    Attributes:
+        tokens: context and continuation, without the continuation's last token.
+        continuation: token ids, at least one.
+    """
+
+    tokens: tuple[int, ...]
+    continuation: tuple[int, ...]
+
+
+def score(
+    model: PreTrainedModel,
+    requests: Sequence[Scored],
+    budget: Budget,
+    profile: Profile,
+    softmax_dtype: torch.dtype | None,
+) -> list[tuple[float, bool]]:
+    """Log-likelihood (nats) of every continuation, and whether it is the greedy one.
+
+    Args:
+        model: the resident model, inside `shared_prefix_attention`.
+        requests: what to score.
+        budget: how many tokens a pass may take.
+        profile: filled.
+        softmax_dtype: dtype to normalise in; None is the model's.
+
+    Raises:
+        RuntimeError: out of memory with a single row.
+    """
+    by_tokens: dict[tuple[int, ...], list[int]] = {}
+    for i, request in enumerate(requests):
+        by_tokens.setdefault(request.tokens, []).append(i)
+    sequences = list(by_tokens)
+    members = list(by_tokens.values())
+    waiting = list(reversed(build_tree(sequences)))
+    found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+    while waiting:
+        batch = _take_batch(
+            waiting, requests, members, budget, model.config.get_text_config().vocab_size
+        )
+        try:
+            _score_batch(model, batch, requests, members, budget, profile, softmax_dtype, found)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or not budget.halve():
+                raise
+            for leaf in batch:
+                for node in leaf.chain:
+                    node.keys = node.values = None
+            if model.device.type == "cuda":
+                torch.cuda.empty_cache()
+            _log.warning("out of memory: going on with %d tokens a pass", budget.pass_tokens)
+            waiting += reversed(batch)
+            continue
+        for leaf in batch:
+            if leaf.node:
+                leaf.node.release()
+    return found
+
+
+def _wanted(leaf: Leaf, requests: Sequence[Scored], members: Sequence[Sequence[int]]) -> int:
+    return max(len(requests[i].continuation) for i in members[leaf.index])
+
+
+def _take_batch(
+    waiting: list[Leaf],
+    requests: Sequence[Scored],
+    members: Sequence[Sequence[int]],
+    budget: Budget,
+    vocabulary: int,
+) -> list[Leaf]:
+    """The next leaves, as many as one pass takes."""
+    batch: list[Leaf] = []
+    tokens = logits = 0
+    while waiting:
+        tokens += len(waiting[-1].own)
+        logits += _wanted(waiting[-1], requests, members) * vocabulary
+        if batch and (tokens > budget.pass_tokens or logits > _LOGITS_AT_ONCE):
+            break
+        batch.append(waiting.pop())
+    return batch
+
+
+def _score_batch(
+    model: PreTrainedModel,
+    batch: Sequence[Leaf],
+    requests: Sequence[Scored],
+    members: Sequence[Sequence[int]],
+    budget: Budget,
+    profile: Profile,
+    softmax_dtype: torch.dtype | None,
+    found: list[tuple[float, bool]],
+) -> None:
+    """One pass over leaves; fills `found`."""
+    prepare(model, batch, budget, profile)
+    pieces, rows, targets, owners = [], [], [], []
+    offset = 0
+    for leaf in batch:
+        wanted = min(_wanted(leaf, requests, members), len(leaf.own))
+        pieces.append(Piece(leaf.own, leaf.start, 0, leaf.chain, -1, wanted))
+        for i in members[leaf.index]:
+            continuation = requests[i].continuation
+            last = offset + wanted
+            rows += range(last - len(continuation), last)
+            targets += continuation
+            owners.append((i, len(continuation)))
+        offset += wanted
+    with profile.clock("choices", sum(len(piece.tokens) for piece in pieces)):
+        logits, _ = forward(model, pieces, None)
+        normalised = functional.log_softmax(logits, dim=-1, dtype=softmax_dtype)
+        at = torch.tensor([rows, targets], device=logits.device)
+        likelihoods = normalised[at[0], at[1]].split([size for _, size in owners])
+        greedy = (logits.argmax(-1)[at[0]] == at[1]).split([size for _, size in owners])
+        sums = torch.stack([part.sum().float() for part in likelihoods]).tolist()
+        hits = torch.stack([part.all() for part in greedy]).tolist()
+    for (i, _), total, hit in zip(owners, sums, hits, strict=True):
+        found[i] = (total, hit)

@@ -1,0 +1,76 @@
+"""How many rows fit: a budget of memory, halved when it was too much, and remembered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+import torch
+from transformers import PreTrainedModel
+
+_SHARE = 0.4  # of the memory that is free: the rest is for activations and for others
+_MESSAGES = ("not enough memory", "can't allocate memory", "out of memory")
+
+
+@dataclass
+class Budget:
+    """What one batch may hold; shared by all batches of a study.
+
+    Attributes:
+        cache_bytes: keys and values of rows' own tokens.
+        pass_tokens: tokens of one forward pass; it sets the size of activations.
+        most_rows: rows at a time; beyond it a row costs as much as it saves.
+    """
+
+    cache_bytes: int
+    pass_tokens: int
+    most_rows: int
+
+    def rows(self, bytes_per_token: int, longest: int) -> int:
+        """Rows of so many own tokens that fit."""
+        fitting = self.cache_bytes // max(1, bytes_per_token * longest)
+        return max(1, min(self.most_rows, fitting))
+
+    def halve(self) -> bool:
+        """Make do with half; False where nothing is left to halve."""
+        if self.most_rows == 1 and self.pass_tokens == 1:
+            return False
+        self.cache_bytes //= 2
+        self.pass_tokens = max(1, self.pass_tokens // 2)
+        self.most_rows = max(1, self.most_rows // 2)
+        return True
+
+
+def measure_budget(model: PreTrainedModel, batch_size: int, max_length: int) -> Budget:
+    """A budget from the memory that is free now, and no more than lm-eval's model would take.
+
+    Args:
+        model: the resident model.
+        batch_size: rows that the study lets lm-eval's model hold, each of full length.
+        max_length: tokens of full length.
+    """
+    on_host = model.device.type != "cuda"
+    if on_host:
+        free = psutil.virtual_memory().available
+    else:
+        free = torch.cuda.mem_get_info(model.device)[0]
+    stock = batch_size * max_length * bytes_per_token(model)
+    # A pass of about a thousand tokens keeps a processor's caches and arithmetic busy; a GPU wants
+    # more. Rows share a pass: many more of them than of a padded batch.
+    tokens, rows = (1024, 128) if on_host else (8192, 512)
+    return Budget(min(int(free * _SHARE), stock), tokens, min(rows, 8 * batch_size))
+
+
+def bytes_per_token(model: PreTrainedModel) -> int:
+    """Size of one token's keys and values in all layers."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch failed for want of memory, on a GPU or on the host."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        message in str(error).lower() for message in _MESSAGES
+    )

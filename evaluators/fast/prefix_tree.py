@@ -1,0 +1,138 @@
+"""Requests as a tree of token prefixes: what several of them share is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+# A node costs an attention call per layer and pass; it must save more tokens than this.
+LEAST_SAVING = 64
+
+
+@dataclass(eq=False)
+class Node:
+    """Tokens that all requests below it share.
+
+    Attributes:
+        tokens: the node's own tokens, after its parent's.
+        start: position of the first of them.
+        parent: the node before it; None at the beginning of the sequence.
+        users: requests below it that are not answered yet; its keys and values go with the last.
+        keys: per layer, shape [key heads, tokens, head size]; None until computed.
+        values: likewise.
+    """
+
+    tokens: tuple[int, ...]
+    start: int
+    parent: Node | None
+    users: int = 0
+    keys: list[torch.Tensor] | None = field(default=None, repr=False)
+    values: list[torch.Tensor] | None = field(default=None, repr=False)
+
+    @property
+    def stop(self) -> int:
+        """Position after its last token."""
+        return self.start + len(self.tokens)
+
+    def chain(self) -> tuple[Node, ...]:
+        """The node and all before it, from the beginning of the sequence."""
+        return (*(self.parent.chain() if self.parent else ()), self)
+
+    def release(self) -> None:
+        """One request below it is answered: give back what none needs any longer."""
+        for node in self.chain():
+            node.users -= 1
+            if node.users == 0:
+                node.keys = node.values = None
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One sequence: the nodes that it shares with others, and the rest.
+
+    Attributes:
+        index: the sequence's place in what the tree was built from.
+        node: the last shared node; None where it shares nothing.
+        own: the tokens after it, at least one.
+    """
+
+    index: int
+    node: Node | None
+    own: tuple[int, ...]
+
+    @property
+    def start(self) -> int:
+        """Position of the first own token."""
+        return self.node.stop if self.node else 0
+
+    @property
+    def chain(self) -> tuple[Node, ...]:
+        """The shared nodes, from the beginning of the sequence."""
+        return self.node.chain() if self.node else ()
+
+
+def build_tree(
+    sequences: Sequence[tuple[int, ...]], least_saving: int = LEAST_SAVING
+) -> list[Leaf]:
+    """Find the shared prefixes.
+
+    Args:
+        sequences: token ids, each at least one.
+        least_saving: tokens that a node must save over computing it for each of its users.
+
+    Returns:
+        A leaf per sequence, in the order of a walk through the tree: the leaves below any node
+        follow each other.
+    """
+    order = sorted(range(len(sequences)), key=sequences.__getitem__)
+    leaves: list[Leaf] = []
+    todo: list[tuple[list[int], Node | None]] = [(order, None)] if order else []
+    while todo:
+        group, parent = todo.pop()
+        start = parent.stop if parent else 0
+        # The last token of a sequence is never shared: its logits are what is asked for.
+        shortest = min(len(sequences[i]) for i in group)
+        end = min(_common(sequences[group[0]], sequences[group[-1]], start), shortest - 1)
+        if (end - start) * (len(group) - 1) >= least_saving:
+            node = Node(sequences[group[0]][start:end], start, parent, users=len(group))
+            todo.append((group, node))
+        elif len(parts := _by_token(sequences, group, end)) > 1:
+            todo += [(part, parent) for part in reversed(parts)]
+        else:  # all go on alike, but the shortest end here
+            leaves += [_leaf(sequences, i, parent) for i in group if len(sequences[i]) == shortest]
+            if longer := [i for i in group if len(sequences[i]) > shortest]:
+                todo.append((longer, parent))
+    return leaves
+
+
+def _leaf(sequences: Sequence[tuple[int, ...]], index: int, node: Node | None) -> Leaf:
+    return Leaf(index, node, sequences[index][node.stop if node else 0 :])
+
+
+def _by_token(
+    sequences: Sequence[tuple[int, ...]], order: Sequence[int], at: int
+) -> list[list[int]]:
+    """Sorted sequences in groups that agree in the token at a position."""
+    groups: list[list[int]] = []
+    last: tuple[int, ...] | None = None
+    for index in order:
+        token = sequences[index][at : at + 1]
+        if token != last:
+            groups.append([])
+            last = token
+        groups[-1].append(index)
+    return groups
+
+
+def _common(first: tuple[int, ...], second: tuple[int, ...], start: int) -> int:
+    """Length of the prefix that two sequences share, both known to agree before `start`."""
+    low, high = start, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

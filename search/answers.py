@@ -1,0 +1,87 @@
+"""What models answered on the report documents: kept beside the storage, for people to read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from exme.tasks.documents import SuiteDocuments
+
+from .outcome import Outcome
+from .verdict import verdict
+
+Answers = Mapping[str, Sequence[str]]
+
+FOLDER = "answers"
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Example:
+    """A report document on which merged and the best input differ.
+
+    Attributes:
+        suite: its suite.
+        document: its identifier.
+        question: the text that tells it apart from others.
+        merged: merged's answer; `other` that of the best input.
+        won: whether merged scored higher.
+    """
+
+    suite: str
+    document: str
+    question: str
+    merged: str
+    other: str
+    won: bool
+
+
+def save_answers(folder: Path, digest: str, answers: Answers) -> None:
+    """Write a candidate's answers on the report documents, by suite, into a run's folder."""
+    target = folder / FOLDER / f"{digest}.json"
+    target.parent.mkdir(exist_ok=True)
+    new = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    text = json.dumps({suite: list(found) for suite, found in answers.items()}, ensure_ascii=False)
+    new.write_text(text, encoding="utf-8")
+    new.replace(target)
+
+
+def load_answers(folder: Path, digest: str) -> Answers:
+    """Answers by suite, in the order of the report documents; empty where there are none."""
+    try:
+        found = json.loads((folder / FOLDER / f"{digest}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a convenience: a report without examples is a report
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def examples(
+    outcome: Outcome, documents: Sequence[SuiteDocuments], folder: Path, count: int = SHOWN
+) -> list[Example]:
+    """Report documents won and lost against the best input, at most `count` of each.
+
+    They are the first in the common order, not the most telling ones.
+    """
+    merged = outcome.merged
+    best = next((e for e in outcome.inputs if e.name == verdict(outcome).best_input), None)
+    if merged is None or best is None:
+        return []
+    ours, theirs = (load_answers(folder, e.candidate.digest) for e in (merged, best))
+    found: dict[bool, list[Example]] = {True: [], False: []}
+    for suite, a, b in zip(documents, merged.report.parts, best.report.parts, strict=True):
+        name = suite.suite.suite
+        columns = suite.suite.question or suite.suite.columns[:1]
+        mine, other = ours.get(name, ()), theirs.get(name, ())
+        if not len(mine) == len(other) == a.count:
+            continue
+        for i, document in enumerate(suite.report):
+            if a.values[i] != b.values[i]:
+                question = "\n".join(str(document.row[c]) for c in columns)
+                won = a.values[i] > b.values[i]
+                found[won].append(
+                    Example(name, document.id, question, mine[i], other[i], won)
+                )  # fmt: skip
+    return [*found[True][:count], *found[False][:count]]

@@ -1,0 +1,81 @@
+"""The fast engine's log-likelihoods are lm-eval's, within rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from exme.evaluators.fast.engine import FastEngine
+
+from .shapes import SHAPES, Asked, make, prompts, stock
+
+CHOICES = [" A", " B", " C", " the apples in a box", " the apples", "\nAnswer: 12"]
+
+
+def asked() -> list[Any]:
+    return [Asked((context, choice)) for context in prompts() for choice in CHOICES]
+
+
+def assert_near(ours: list[tuple[float, bool]], theirs: list[tuple[float, bool]]) -> None:
+    for (our, our_greedy), (their, their_greedy) in zip(ours, theirs, strict=True):
+        assert our == pytest.approx(their, abs=1e-4)
+        assert our_greedy == their_greedy
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_log_likelihoods_equal_lm_evals(shape: str, batch_size: int) -> None:
+    model = make(shape)
+    fast = FastEngine(stock(model, batch_size))
+    requests = asked() if batch_size > 1 else asked()[::7]
+    assert_near(fast.loglikelihood(requests), stock(model, batch_size).loglikelihood(requests))
+    assert fast.profile.tokens["choices"] > 0
+
+
+def test_choices_of_one_token_share_one_row() -> None:
+    model = make("llama")
+    fast = FastEngine(reference := stock(model, 8))
+    letters = [x for x in "ABCDE" if len(reference.encode_choice("Sam", x)[1]) == 1]
+    assert len(letters) > 2
+    fast.loglikelihood([Asked((context, letters[0])) for context in prompts()])
+    alone = sum(fast.profile.tokens.values())
+    fast.profile.reset()
+    fast.loglikelihood([Asked((c, choice)) for c in prompts() for choice in letters])
+    assert sum(fast.profile.tokens.values()) == alone
+
+
+def test_corners_are_read_as_lm_eval_reads_them() -> None:
+    model = make("llama")
+    requests: list[Any] = [
+        Asked(("", "apples and pears")),  # no context: the prefix token
+        Asked(("Two boxes  ", "of pears")),  # blanks move to the continuation
+        Asked(("many words " * 400, " and more")),  # cut on the left
+        Asked(("x", " many words" * 60)),  # longer than its context
+    ]
+    ours = FastEngine(stock(model, 4)).loglikelihood(requests)
+    assert_near(ours, stock(model, 4).loglikelihood(requests))
+
+
+def test_the_greedy_continuation_is_told_from_others() -> None:
+    model = make("llama")
+    reference = stock(model, 4)
+    contexts = prompts()[:4]
+    settings = {"until": [], "max_gen_toks": 3}
+    greedy = reference.generate_until([Asked((c, settings)) for c in contexts])  # type: ignore[list-item]
+    requests: list[Any] = [
+        Asked((c, g)) for c, g in zip(contexts, greedy, strict=True) if g.strip()
+    ]
+    ours = FastEngine(reference).loglikelihood(requests)
+    assert_near(ours, reference.loglikelihood(requests))
+    assert any(is_greedy for _, is_greedy in ours)
+
+
+@pytest.mark.gpu
+def test_log_likelihoods_equal_lm_evals_on_a_gpu() -> None:
+    model = make("llama", seed=7).cuda()
+    assert_near(
+        FastEngine(stock(model, 64)).loglikelihood(asked()), stock(model, 64).loglikelihood(asked())
+    )
+    torch.cuda.synchronize()
