@@ -20,8 +20,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.postgres import Postgres, find_binaries
 from tests.search.crew import Crew, complaints
+from tests.search.postgres import Postgres, find_binaries
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ class Patience:
         what: what error messages call the storage.
         say: where "waiting" and "answers again" go.
         returned: called when the storage answers again.
-        longest: seconds to wait at most.
+        longest: seconds to wait at most; 0 is no patience at all.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Patience:
             except Exception as error:
                 reason = absence(error)
                 waited = time.monotonic() - begin
-                if not reason:
+                if not reason or not self.longest:
                     self._explain(error)
                     raise
                 if waited > self.longest:

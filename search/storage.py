@@ -9,7 +9,7 @@ happen twice happens under a lock (`lock`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ from exme.tasks.errors import UserError
 from .backend import open_backend
 from .candidate import Candidate
 from .heartbeat import Heart, Member, Watch
-from .lock import FileLocks, locks_for
+from .lock import locks_for
 from .outcome import TrialRecord
 from .packing import pack, unpack
-from .patience import Patience, hide_secrets
+from .patience import LONGEST_WAIT, Patience, hide_secrets
 from .sampler import BoundedSampler
 from .space import read
 
@@ -95,10 +95,10 @@ class Storage:
         self._in_hand: optuna.Trial | None = None
         self._finished: dict[int, TrialRecord] = {}
         self._documents: dict[str, tuple[str, ...]] = {}
-        patience = Patience(f"The storage of study '{name}'", say, self.watch.forget)
+        patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
         self._locks = locks_for(url, name, folder or Path(), patience)
         try:
-            with FileLocks(folder).hold("open") if folder else nullcontext():
+            with self._locks.hold("tables"):
                 self._backend = open_backend(url, patience)
                 self.study = optuna.create_study(
                     storage=self._backend,
@@ -114,6 +114,7 @@ class Storage:
                 f"storage of study '{name}' cannot be opened ({type(error).__name__}: {reason}); "
                 f"check `storage` in the study file"
             ) from None
+        patience.longest = LONGEST_WAIT  # what was reached once is waited for
 
     def close(self) -> None:
         """Stop the heart; trials still in hand are then anyone's."""

@@ -17,8 +17,8 @@ from exme.search.heartbeat import Member
 from exme.search.storage import Storage, TrialTaken
 from exme.tasks.errors import UserError
 
-from ..postgres import Postgres, find_binaries
 from .crew import Crew, complaints
+from .postgres import Postgres, find_binaries
 
 SOAK = Path(__file__).resolve().parents[2] / "benchmarks" / "soak_kill.py"
 
@@ -101,8 +101,8 @@ def test_a_worker_that_stood_still_learns_that_its_trial_was_given_away(tmp_path
         scored = slow.worker.score(candidate, "search")
         with pytest.raises(TrialTaken):
             slow.storage.save(proposal, candidate, scored.scores, {})
-        again = other.turns.take()
-        assert again is not None and again[1] == candidate
+        taken = [other.turns.take() for _ in range(3)]  # the known points first, then this one
+        assert [t[1] for t in taken if t].count(candidate) == 1
 
 
 def test_a_beat_keeps_a_trial_and_an_outage_of_the_database_kills_nobody(tmp_path: Path) -> None:
