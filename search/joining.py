@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from exme.tasks.documents import SuiteDocuments
@@ -41,7 +40,9 @@ def join_study(
     place, forks, refusal = folder, 0, None
     while refusal is None or fork or place.is_dir():
         place.mkdir(parents=True, exist_ok=True)
-        storage = Storage(url or sqlite_url(place), place.name, place, partial(say, style="yellow"))
+        storage = Storage(
+            url or sqlite_url(place), place.name, place, lambda line: say(line, "yellow")
+        )
         try:
             with storage.hold("open"):
                 storage.pin(pinned, path=where)
