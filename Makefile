@@ -44,7 +44,8 @@ INSTALL = $(if $(UV),$(UV) pip install $(quiet) --python $(BIN)/python,$(PIP) --
 
 .PHONY: search
 search: $(RUN) $(LINKED) ## find the best merge in STUDY for TASK; after an interruption it resumes
-	@$(BIN)/exme search $(STUDY) --task $(TASK) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
+	@$(BIN)/exme search $(STUDY) --task $(TASK) $(if $(TRIALS),--trials $(TRIALS)) \
+	  $(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 .PHONY: report
 report: $(RUN) $(LINKED) ## write the report of the search so far again
@@ -121,6 +122,7 @@ help: ## show this list
 	  'STUDY='       'study file ($(STUDY))' \
 	  'TASK='        'suite to search on ($(TASK))' \
 	  'TRIALS='      "how many trials, instead of the study's number" \
+	  'WORKERS='     'how many processes search, each on a GPU of its own or a share of the cores (1)' \
 	  'ARGS='        'further options of the exme command; ARGS=--help lists them' \
 	  'BENCH='       'benchmark to run ($(BENCH))' \
 	  'VENV='        'where the set-up goes ($(VENV))' \

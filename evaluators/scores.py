@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 
@@ -55,7 +56,7 @@ class DocumentScores:
         """Number of documents."""
         return len(self.values)
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Mean of the values; lm-eval's ``mean`` aggregation."""
         return sum(self.values) / len(self.values)
@@ -147,7 +148,7 @@ class Scorecard:
         """Number of documents."""
         return sum(part.count for part in self.parts)
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Mean over the suites of their means."""
         return sum(part.mean for part in self.parts) / len(self.parts)

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from .methods import PLAIN
@@ -63,7 +64,7 @@ class Candidate:
         object.__setattr__(self, "groups", groups if grouped else {})
         object.__setattr__(self, "grouped", grouped)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of what decides the weights, 16 hexadecimal digits; names of sums are not part."""
         decisive = self.to_json()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+import errno
+import os
 import sys
 from collections.abc import Callable
 from importlib import metadata, resources
@@ -27,6 +28,8 @@ app = typer.Typer(
 # Typer carries a click of its own and names only some of its exceptions.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 StudyArgument = Annotated[
     Path | None,
     typer.Argument(help="Study file; default: studies/mini.yaml.", show_default=False),
@@ -36,6 +39,12 @@ TaskOption = Annotated[
     typer.Option("--task", "-t", help="Suite; several: a,b; or all. Default: the study's first."),
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
+ForkOption = Annotated[
+    bool, typer.Option("--fork", help="Where the study file changed, begin a new study.")
+]
+TrialsOption = Annotated[
+    int | None, typer.Option(min=1, help="Replaces the study's budget of trials.")
+]
 RUNS_DEFAULT = Path("studies/runs")
 
 
@@ -70,39 +79,88 @@ def _open(
     runs: Path,
     *,
     trials: int | None = None,
-    exclusive: bool = True,
+    fork: bool = False,
 ) -> Search:
     from .runner import open_search  # noqa: PLC0415
 
     path = _study_path(study)
-    return open_search(path, task, runs=runs, trials=trials, exclusive=exclusive)
+    return open_search(path, task, runs=runs, trials=trials, fork=fork)
 
 
 @app.command()
 def search(
     study: StudyArgument = None,
     task: TaskOption = None,
-    trials: Annotated[
-        int | None, typer.Option(min=1, help="Replaces the study's budget of trials.")
-    ] = None,
+    trials: TrialsOption = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Worker processes to start here.")
+    ] = 1,
+    fork: ForkOption = False,
     runs: RunsOption = RUNS_DEFAULT,
 ) -> None:
     """Search for the best candidate, prove it on the report documents, write the report.
 
-    Ctrl-C stops; the same command resumes.
+    Ctrl-C stops; the same command resumes. Run it twice, or `exme worker`, and both work on the
+    same study.
 
-    Example: `exme search studies/mini.yaml --task gsm8k`
+    Example: `exme search studies/mini.yaml --task gsm8k --workers 4`
     """
     from .report import write_report  # noqa: PLC0415
     from .screen import Screen  # noqa: PLC0415
     from .verdict import verdict  # noqa: PLC0415
 
-    with _open(study, task, runs, trials=trials) as opened:
+    with _open(study, task, runs, trials=trials, fork=fork) as opened:
+        if workers > 1:
+            _run_workers(opened, workers, _study_path(study), runs, trials)
         outcome = opened.run()
         report = write_report(outcome, opened.folder, opened.examples(outcome))
         screen = Screen()
         screen.say(verdict(outcome).sentence, "bold")
         screen.say(f"Report: {report}")
+
+
+def _run_workers(opened: Search, count: int, study: Path, runs: Path, trials: int | None) -> None:
+    """Have workers of this machine use the budget up; whatever they leave is for the caller."""
+    from .workers import run_workers, shares, usable_cores, visible_gpus  # noqa: PLC0415
+
+    gpus = visible_gpus(opened.study.device)
+    parts = shares(count, gpus, usable_cores(), os.environ)
+    named = ", ".join(dict.fromkeys(part.words for part in parts))
+    opened.screen.say(
+        f"Starting {count} workers: {named} each."
+        if not gpus
+        else f"Starting {count} workers on {named}."
+    )
+    budget = [] if trials is None else ["--trials", str(trials)]
+    task = opened.task.replace("+", ",")
+    run_workers(
+        ["worker", str(study), "--task", task, "--runs", str(runs), *budget, "--started-here"],
+        parts,
+        opened.screen.say,
+    )
+
+
+@app.command()
+def worker(
+    study: StudyArgument = None,
+    task: TaskOption = None,
+    trials: TrialsOption = None,
+    runs: RunsOption = RUNS_DEFAULT,
+    started_here: Annotated[bool, typer.Option("--started-here", hidden=True)] = False,
+) -> None:
+    """Work on a study beside others, from this or another machine, until its budget is used up.
+
+    The proof and the report are left to `exme search`. Machines share a study through
+    `storage: postgresql+psycopg://...` in its file; see docs/distributed.md.
+
+    Example: `exme worker studies/mini.yaml --task gsm8k`
+    """
+    if started_here:
+        from .workers import leave_with_parent  # noqa: PLC0415
+
+        leave_with_parent()
+    with _open(study, task, runs, trials=trials) as opened:
+        opened.work()
 
 
 @app.command()
@@ -116,7 +174,7 @@ def report(
     from .report import write_report  # noqa: PLC0415
     from .verdict import verdict  # noqa: PLC0415
 
-    with _open(study, task, runs, exclusive=False) as opened:
+    with _open(study, task, runs) as opened:
         outcome = opened.outcome()
         path = write_report(outcome, opened.folder, opened.examples(outcome))
     typer.echo(verdict(outcome).sentence)
@@ -139,7 +197,7 @@ def export(
     """
     from .export import export_best  # noqa: PLC0415
 
-    with _open(study, task, runs, exclusive=False) as opened:
+    with _open(study, task, runs) as opened:
         result = export_best(opened, out or opened.folder / "export", force=force)
     typer.echo(str(result))
 
@@ -234,7 +292,7 @@ def dashboard(
     """
     from .dashboard import serve  # noqa: PLC0415
 
-    with _open(study, task, runs, exclusive=False) as opened:
+    with _open(study, task, runs) as opened:
         url = opened.storage.url
     serve(url, host=host, port=port, open_browser=browser)
 
@@ -267,10 +325,9 @@ def main() -> None:
 
 
 def _run(command: Callable[[], object]) -> int:
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+    from .workers import Interrupts  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, stop)
+    Interrupts(lambda line: typer.echo(line, err=True)).install()
     try:
         code = command()
     except UserError as error:
@@ -278,6 +335,16 @@ def _run(command: Callable[[], object]) -> int:
         return 2
     except _UsageError as error:
         error.show()  # type: ignore[attr-defined]  # see _UsageError
+        return 2
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        where = error.filename or "what was to be written"
+        typer.echo(
+            f"exme: {where}: {error.strerror}; free some space. Nothing that was finished is lost; "
+            f"the same command resumes",
+            err=True,
+        )
         return 2
     except (KeyboardInterrupt, typer.Abort):
         typer.echo(

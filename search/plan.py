@@ -51,6 +51,23 @@ def is_over(budget: BudgetSection, trials: Sequence[TrialRecord]) -> str:
     return ""
 
 
+def has_room(budget: BudgetSection, trials: Sequence[TrialRecord], per_trial: int) -> bool:
+    """Whether the budget has room for one more trial beside those that others have in hand.
+
+    Minutes are not among what is reserved: how long a trial in hand will take, nobody knows.
+
+    Args:
+        budget: the study's.
+        trials: all trials.
+        per_trial: documents that one trial takes.
+    """
+    used, documents, _ = spent(trials)
+    running = sum(t.state == "running" for t in trials)
+    if budget.trials is not None and used + running >= budget.trials:
+        return False
+    return budget.documents is None or documents + running * per_trial < budget.documents
+
+
 class Plan:
     """A study's space, known points and bounds.
 
@@ -125,15 +142,20 @@ class Plan:
         done = complete(trials)
         bounds = self._around(bounds, done)
         since = 0
+        best: TrialRecord | None = None
+        stays: TrialRecord | None = None  # the best that moves none of the bounds of now
         for position, trial in enumerate(done):
             since += position >= self.known_count
-            best = best_trial(done[: position + 1])
+            best = trial if best is None else best_trial((best, trial))
             if since < TRIALS_BETWEEN_WIDENINGS or best is None or best.candidate is None:
+                continue
+            if best is stays:
                 continue
             point = self.proposals.of_candidate(best.candidate)
             numbers = {name: float(point[name]) for name in self.proposals.coefficients}
             inner, moved = widen({n: bounds[n] for n in numbers}, numbers, self.space.limits)
             bounds |= inner
+            stays = None if moved else best
             if moved:
                 since = 0
                 told += [f"after trial {trial.number}: {sentence}" for sentence in moved]

@@ -20,27 +20,34 @@ from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .estimate import check_memory, describe, weigh
 from .facts import facts
+from .joining import join_study
 from .locate import locate
 from .methods import PLAIN
 from .objective import reference
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import Plan, best_trial, complete, is_over, spent
 from .resident import Sources
-from .sampler import BoundedSampler
 from .screen import Screen, time_left
 from .space import unit
-from .storage import Proposal, RunLock, Storage, sqlite_url
+from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
+from .turns import Turns, describe_failure
 from .worker import Precision, Scorer, Worker, settle_precision
 
 RUNS = Path("studies/runs")
 
 # So many proposals in a row that were known already mean that the space is used up.
 MOST_DUPLICATES = 20
+# So many candidates in a row that could not be scored: it is not the candidates.
+MOST_FAILURES = 10
+
+PROVED_ELSEWHERE = "Another process is scoring the winner on the report documents; waiting for it."
 
 
 class Search:
-    """One study on one or several suites. Use as a context manager; it holds the run's lock.
+    """One study on one or several suites; any number of processes may work on it at once.
+
+    Use as a context manager: leaving it stops the heart that tells the other workers of this one.
 
     Args:
         study: the study.
@@ -49,8 +56,8 @@ class Search:
         runs: folder of all runs.
         where: what error messages call the study file.
         screen: where lines go.
-        exclusive: take the run's lock, to search; without it one may look only.
         worker: scores candidates; by default one that materialises and evaluates them here.
+        fork: where the study was begun with something else, begin a new one next to it.
 
     Raises:
         UserError: anything about the study that cannot be used; nothing has been written then.
@@ -65,14 +72,13 @@ class Search:
         runs: Path = RUNS,
         where: str = "study",
         screen: Screen | None = None,
-        exclusive: bool = True,
         worker: Scorer | None = None,
+        fork: bool = False,
     ) -> None:
         suites = _pick_suites(study, task, where)
         self.study, self.name, self.task = study, name, task.replace(",", "+")
         self.where = where
         self.screen = screen or Screen()
-        self.folder = runs / f"{name}-{self.task}"
         self.sources = _open_sources(study)
         self.precision: Precision = settle_precision(study, self.sources.base.dtype)
         self.weights = weigh(self.sources, self.precision)
@@ -80,14 +86,24 @@ class Search:
         floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
         self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = RunLock(self.folder) if exclusive else None
-        self.storage = Storage(study.storage or sqlite_url(self.folder), self.folder.name)
-        self.storage.pin(self._pinned(), path=where)
-        for documents in self.documents:
-            for split in ("search", "report"):
-                ids = tuple(d.id for d in documents.of(split))
-                self.storage.set_documents(documents.suite.suite, split, ids)
+        self.folder, self.storage = join_study(
+            runs / f"{name}-{self.task}",
+            study.storage,
+            self._pinned(),
+            self.documents,
+            where=where,
+            say=self.screen.say,
+            fork=fork,
+        )
+        self.turns = Turns(
+            study,
+            self.plan,
+            self.storage,
+            self.screen,
+            dtype=self.precision.dtype,
+            sources=self.sources.fingerprints,
+            per_trial=self._count("search"),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -98,8 +114,7 @@ class Search:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._lock is not None:
-            self._lock.release()
+        self.storage.close()
 
     @property
     def worker(self) -> Scorer:
@@ -122,66 +137,69 @@ class Search:
 
     def run(self) -> Outcome:
         """Search until the budget is used up, then prove the winner on the report documents."""
-        for sentence in self.storage.recover():
-            self.screen.say(sentence, "yellow")
+        self.work()
+        return self.prove()
+
+    def work(self) -> None:
+        """Try candidates, beside whoever else does, until the budget is used up."""
+        self.turns.recover()
         trials = self.storage.trials()
         if not is_over(self.study.budget, trials):
             self._say_cost(trials)
-        duplicates = 0
+        duplicates, failures = 0, 0
         while True:
-            trials = self.storage.trials()
-            reason = is_over(self.study.budget, trials)
+            reason = is_over(self.study.budget, self.storage.trials())
             if not reason and duplicates >= MOST_DUPLICATES:
                 reason = f"the last {duplicates} proposals had all been tried"
             if reason:
                 break
-            trial = self._one_trial(trials)
+            trial = self._one_trial()
+            if trial is None:
+                continue
             duplicates = duplicates + 1 if trial.duplicate_of is not None else 0
+            failures = failures + 1 if trial.message else 0
+            if failures >= MOST_FAILURES:
+                raise UserError(
+                    f"the last {failures} candidates could not be scored; the last one: "
+                    f"{trial.message}. Put that right; the same command resumes"
+                )
         self.screen.say(f"The search is over: {reason}.")
-        return self.prove()
 
-    def _one_trial(self, trials: list[TrialRecord]) -> TrialRecord:
+    def _one_trial(self) -> TrialRecord | None:
+        """One trial; None when there is none to be had now, or another worker was given it."""
         start = time.perf_counter()
-        known = {t.origin for t in trials}
-        for point in self.plan.due_points(trials):
-            if point.name not in known:
-                self.storage.enqueue(self.plan.of_point(point), point.name)
-        bounds, widened = self.plan.bounds(trials)
-        for sentence in widened:
-            if self.storage.add_note(sentence):
-                self.screen.say(sentence, "cyan")
-        settings = self.study.sampler
-        space = self.plan.proposals
-        sampler = BoundedSampler(
-            settings.name, settings.seed, bounds, self.plan.known_count, space.choices
-        )
-        proposal = self.storage.ask(sampler)
-        candidate = space.candidate(
-            proposal.parameters, dtype=self.precision.dtype, sources=self.sources.fingerprints
-        )
-        proposing = time.perf_counter() - start
-        self._score(proposal, candidate, trials, proposing)
+        try:
+            found = self.turns.take()
+            if found is None:
+                return None
+            proposal, candidate = found
+            try:
+                self._score(proposal, candidate, time.perf_counter() - start)
+            except TrialTaken:
+                raise
+            except BaseException:  # Ctrl-C as well: no other worker shall wait for this one
+                self.screen.say(self.storage.release(proposal), "yellow")
+                raise
+        except TrialTaken:
+            self.screen.say("A trial was given to another worker while this one stood still.")
+            return None
         trials = self.storage.trials()
         record = trials[proposal.trial.number]
         inputs = [f"{name} alone" for name in self.plan.method.checkpoints]
         self.screen.trial(record, trials, self._left(trials), reference(trials, inputs))
         return record
 
-    def _score(
-        self,
-        proposal: Proposal,
-        candidate: Candidate,
-        trials: list[TrialRecord],
-        proposing: float,
-    ) -> None:
-        for earlier in complete(trials):
-            if earlier.candidate is not None and earlier.candidate.digest == candidate.digest:
-                self.storage.save_duplicate(proposal, candidate, earlier)
-                return
+    def _score(self, proposal: Proposal, candidate: Candidate, proposing: float) -> None:
+        twin = self.turns.twin(proposal, candidate)
+        if twin is not None:
+            self.storage.save_duplicate(proposal, candidate, twin)
+            return
         try:
             scored = self.worker.score(candidate, "search")
-        except (ArithmeticError, ValueError) as error:
-            self.storage.fail(proposal, candidate, str(error))
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001  (one candidate's failure is not the search's)
+            self.storage.fail(proposal, candidate, describe_failure(error))
             return
         seconds = {"propose": proposing, **scored.seconds}
         self.storage.save(proposal, candidate, scored.scores, seconds)
@@ -200,25 +218,28 @@ class Search:
 
     def prove(self) -> Outcome:
         """Score the winner and every input on the report documents, each once in a study's life."""
+        if self._unproved():
+            with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
+                self._prove(self._unproved())
+        return self.outcome()
+
+    def _unproved(self) -> dict[str, Candidate]:
         best = best_trial(self.storage.trials())
         if best is None or best.candidate is None:
-            return self.outcome()
+            return {}
         proofs = self.storage.proofs()
-        missing = [
-            (name, candidate)
-            for name, candidate in [*self.inputs().items(), ("merged", best.candidate)]
-            if candidate.digest not in proofs
-        ]
-        count = self._count("report")
+        wanted = {**self.inputs(), "merged": best.candidate}
+        return {name: found for name, found in wanted.items() if found.digest not in proofs}
+
+    def _prove(self, missing: Mapping[str, Candidate]) -> None:
         if missing:
-            names = ", ".join(name for name, _ in missing)
-            self.screen.say(f"Proving on {count} report documents: {names} ...")
-        for _, candidate in missing:
+            count = self._count("report")
+            self.screen.say(f"Proving on {count} report documents: {', '.join(missing)} ...")
+        for candidate in missing.values():
             if candidate.digest not in self.storage.proofs():
                 scored = self.worker.score(candidate, "report")
                 save_answers(self.folder, candidate.digest, scored.answers)
                 self.storage.save_proof(candidate, scored.scores, scored.proxy)
-        return self.outcome()
 
     def inputs(self) -> dict[str, Candidate]:
         """The base and every checkpoint, as candidates."""
@@ -350,8 +371,8 @@ def open_search(
     runs: str | Path = RUNS,
     trials: int | None = None,
     screen: Screen | None = None,
-    exclusive: bool = True,
     worker: Scorer | None = None,
+    fork: bool = False,
 ) -> Search:
     """Open a study for searching, or take it up again.
 
@@ -363,8 +384,8 @@ def open_search(
         runs: folder of all runs.
         trials: replaces the study's budget of trials.
         screen: where lines go.
-        exclusive: hold the run's lock; needed to search.
         worker: see `Search`.
+        fork: see `Search`.
 
     Raises:
         UserError: the study cannot be used.
@@ -383,8 +404,8 @@ def open_search(
         runs=Path(runs),
         where=where,
         screen=screen,
-        exclusive=exclusive,
         worker=worker,
+        fork=fork,
     )
 
 

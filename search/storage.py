@@ -1,26 +1,33 @@
 """The Optuna storage: the only place where a study's results live.
 
 Everything a search has finished is in the storage before it is spoken of, so that a process may be
-killed at any moment. Document identifiers are written once per study, values per trial.
+killed at any moment. Document identifiers are written once per study, values per trial. Many workers
+share one study: a trial in hand carries its worker's name and beat (`heartbeat`), and what must not
+happen twice happens under a lock (`lock`).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from exme.evaluators.scores import DocumentScores, Scores, join
+from exme.evaluators.scores import Scores
 from exme.tasks.errors import UserError
 
+from .backend import open_backend
 from .candidate import Candidate
+from .heartbeat import Heart, Member, Watch
+from .lock import locks_for
 from .outcome import TrialRecord
+from .packing import pack, unpack
+from .patience import LONGEST_WAIT, Patience, hide_secrets
 from .sampler import BoundedSampler
 from .space import read
 
@@ -32,6 +39,14 @@ _STATES = {
     TrialState.PRUNED: "failed",
 }
 CUT_OFF = "cut off"
+
+
+class StudyChanged(UserError):
+    """A study was begun with something else than what its file says now."""
+
+
+class TrialTaken(Exception):
+    """The trial in hand was given to another worker, because this one seemed dead."""
 
 
 def sqlite_url(folder: Path) -> str:
@@ -56,28 +71,60 @@ class Storage:
     """One study in an Optuna storage.
 
     Args:
-        url: an SQLAlchemy URL.
+        url: an SQLAlchemy URL, or ``grpc://host:port``.
         name: name of the study in it.
+        folder: the run's folder, for locks where the database has none.
+        say: where "waiting for the database" goes.
 
     Raises:
         UserError: the storage cannot be opened.
     """
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        folder: Path | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.url, self.name = url, name
-        connect = {"timeout": 60} if url.startswith("sqlite") else {}
+        self.watch = Watch()
+        self.member = Member.here()
+        self._heart = Heart(self.member, self._beat)
+        self._in_hand: optuna.Trial | None = None
+        self._finished: dict[int, TrialRecord] = {}
+        self._documents: dict[str, tuple[str, ...]] = {}
+        patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
+        self._locks = locks_for(url, name, folder or Path(), patience)
         try:
-            backend = RDBStorage(url, engine_kwargs={"connect_args": connect})
-            self.study = optuna.create_study(
-                storage=backend, study_name=name, direction="maximize", load_if_exists=True
-            )
+            with self._locks.hold("tables"):
+                self._backend = open_backend(url, patience)
+                self.study = optuna.create_study(
+                    storage=self._backend,
+                    study_name=name,
+                    direction="maximize",
+                    load_if_exists=True,
+                )
+        except UserError:
+            raise
         except Exception as error:  # noqa: BLE001  (every database has errors of its own)
-            reason = " ".join(str(error).split())[:200]
+            reason = hide_secrets(" ".join(str(error).split()))[:200]
             raise UserError(
                 f"storage of study '{name}' cannot be opened ({type(error).__name__}: {reason}); "
                 f"check `storage` in the study file"
             ) from None
+        patience.longest = LONGEST_WAIT  # what was reached once is waited for
+
+    def close(self) -> None:
+        """Stop the heart; trials still in hand are then anyone's."""
+        self._heart.stop()
+
+    def hold(
+        self, name: str, waiting: Callable[[], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Hold one of the study's locks for the length of a block; see `Locks`."""
+        return self._locks.hold(name, waiting)
 
     # What the study is -------------------------------------------------------------------------
 
@@ -94,10 +141,10 @@ class Storage:
         differing = [k for k in facts if facts[k] != known.get(k)]
         if differing:
             first = differing[0]
-            raise UserError(
+            raise StudyChanged(
                 f"{path}: {', '.join(differing)} changed since study '{self.name}' was begun "
                 f"({first} was {known.get(first)!r}, is {facts[first]!r}); its trials could not be "
-                f"compared. Undo the change, or copy the study file to a new name"
+                f"compared. Undo the change, or give --fork to begin a new study next to it"
             )
 
     def set_documents(self, suite: str, split: str, documents: tuple[str, ...]) -> None:
@@ -109,24 +156,52 @@ class Storage:
     # Trials ------------------------------------------------------------------------------------
 
     def trials(self) -> list[TrialRecord]:
-        """All trials, in order of their numbers."""
-        return [self._record(trial) for trial in self.study.get_trials(deepcopy=False)]
+        """All trials, in order of their numbers; only what is new since the last call is read."""
+        found = []
+        for trial in self.study.get_trials(deepcopy=False):
+            record = self._finished.get(trial.number)
+            if record is None:
+                record = self._record(trial)
+                if trial.state.is_finished():
+                    self._finished[trial.number] = record
+            found.append(record)
+        return found
 
     def enqueue(self, parameters: Mapping[str, float | str], origin: str) -> None:
         """Have a point tried next."""
         self.study.enqueue_trial(dict(parameters), user_attrs={"origin": origin})
 
     def ask(self, sampler: BoundedSampler) -> Proposal:
-        """Take up the next enqueued point, or have the sampler propose one."""
+        """Take up the next enqueued point, or have the sampler propose one.
+
+        Call under the lock ``propose``, with `claim` in the same block.
+
+        Raises:
+            TrialTaken: the lock was lost with the database, and another took the trial for dead.
+        """
         self.study.sampler = sampler
         trial = self.study.ask()
-        parameters: dict[str, float | str] = {
-            **{n: trial.suggest_float(n, *b) for n, b in sampler.bounds.items()},
-            **{n: trial.suggest_categorical(n, c) for n, c in sampler.choices.items()},
-        }
-        if "origin" not in trial.user_attrs:
-            trial.set_user_attr("origin", sampler.name)
+        try:
+            trial.set_user_attr("worker", self.member.to_json())
+            self._in_hand = trial
+            self._heart.start()
+            parameters: dict[str, float | str] = {
+                **{n: trial.suggest_float(n, *b) for n, b in sampler.bounds.items()},
+                **{n: trial.suggest_categorical(n, c) for n, c in sampler.choices.items()},
+            }
+            if "origin" not in trial.user_attrs:
+                trial.set_user_attr("origin", sampler.name)
+        except UpdateFinishedTrialError:
+            raise TrialTaken from None
         return Proposal(parameters, trial)
+
+    def claim(self, proposal: Proposal, candidate: Candidate) -> None:
+        """Let the other workers see what is being scored here.
+
+        Raises:
+            TrialTaken: see `ask`.
+        """
+        self._write(proposal, candidate=candidate.to_json())
 
     def save(
         self,
@@ -142,56 +217,117 @@ class Storage:
             candidate: what was scored.
             scores: on the search documents.
             seconds: wall time by what it was spent on.
+
+        Raises:
+            TrialTaken: the trial was given to another worker.
         """
-        trial = proposal.trial
-        trial.set_user_attr("candidate", candidate.to_json())
-        trial.set_user_attr("reading", str(read(candidate.coefficients)))
-        trial.set_user_attr("seconds", round(sum(seconds.values()), 3))
-        trial.set_user_attr("seconds by work", {k: round(v, 4) for k, v in seconds.items()})
-        trial.set_user_attr("scores", _pack(scores))  # last: with it, the trial can be finished
-        self.study.tell(trial, scores.mean)
+        self._write(
+            proposal,
+            reading=str(read(candidate.coefficients)),
+            seconds=round(sum(seconds.values()), 3),
+            **{"seconds by work": {k: round(v, 4) for k, v in seconds.items()}},
+            scores=pack(scores),  # last: with it, anyone can finish the trial
+        )
+        self._tell(proposal, scores.mean)
 
     def save_duplicate(self, proposal: Proposal, candidate: Candidate, of: TrialRecord) -> None:
-        """Record that a candidate is that of an earlier, complete trial, whose scores it shares."""
+        """Record that a candidate is that of an earlier, complete trial, whose scores it shares.
+
+        Raises:
+            TrialTaken: the trial was given to another worker.
+        """
         if of.scores is None:
             raise ValueError(f"trial {of.number} has no scores to share")
-        trial = proposal.trial
-        trial.set_user_attr("candidate", candidate.to_json())
-        trial.set_user_attr("duplicate_of", of.number)
-        trial.set_user_attr("seconds", 0.0)
-        trial.set_user_attr("scores", _pack(of.scores))
-        self.study.tell(trial, of.scores.mean)
+        self._write(
+            proposal,
+            candidate=candidate.to_json(),
+            duplicate_of=of.number,
+            seconds=0.0,
+            scores=pack(of.scores),
+        )
+        self._tell(proposal, of.scores.mean)
 
     def fail(self, proposal: Proposal, candidate: Candidate, message: str) -> None:
-        """Record that a candidate could not be scored, and why."""
-        trial = proposal.trial
-        trial.set_user_attr("candidate", candidate.to_json())
-        trial.set_user_attr("message", message)
-        self.study.tell(trial, state=TrialState.FAIL)
+        """Record that a candidate could not be scored, and why.
+
+        Raises:
+            TrialTaken: the trial was given to another worker.
+        """
+        self._write(proposal, candidate=candidate.to_json(), message=message)
+        self._tell(proposal, None)
+
+    def release(self, proposal: Proposal) -> str:
+        """Give a trial in hand back, to be taken up again at once by whoever comes next.
+
+        Returns:
+            A sentence about it; empty when it had ended.
+        """
+        self._in_hand = None
+        trial = self._backend.get_trial(proposal.trial._trial_id)
+        return self._take_back(trial) if trial.state == TrialState.RUNNING else ""
 
     def recover(self) -> list[str]:
-        """Finish or requeue the trials that a killed process left running.
+        """Finish or requeue the trials that dead workers left running.
 
-        Call only while no other process works on the study.
+        Call under the lock ``propose``.
 
         Returns:
             A sentence per trial.
         """
         told = []
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            packed = trial.user_attrs.get("scores")
-            if packed is not None:
-                self.study.tell(trial.number, self._unpack(packed).mean)
-                told.append(f"trial {trial.number} had been scored when its process was killed")
+            worker = trial.user_attrs.get("worker")
+            member = None if worker is None else Member.from_json(worker)
+            if member is not None and member.id == self.member.id and self._is_in_hand(trial):
                 continue
-            # Requeued first: killed between the two, the point is tried twice, not lost.
-            parameters = trial.params or trial.system_attrs.get("fixed_params")
-            if parameters:
+            if self.watch.is_dead(trial.number, member, int(trial.user_attrs.get("beat", 0))):
+                told.append(self._take_back(trial))
+        return [sentence for sentence in told if sentence]
+
+    def _is_in_hand(self, trial: FrozenTrial) -> bool:
+        return self._in_hand is not None and self._in_hand.number == trial.number
+
+    def _take_back(self, trial: FrozenTrial) -> str:
+        packed, number = trial.user_attrs.get("scores"), trial.number
+        try:
+            if packed is not None:
+                self.study.tell(number, self._unpack(packed).mean)
+                return f"trial {number} had been scored when its process was killed"
+            # Requeued first: killed between the two, the point is tried again, not lost; nor
+            # twice, for the trial that stands for this one says so.
+            parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            waiting = self.study.get_trials(deepcopy=False)
+            if parameters and not any(t.user_attrs.get("again") == number for t in waiting):
                 origin = {k: v for k, v in trial.user_attrs.items() if k == "origin"}
-                self.study.enqueue_trial(dict(parameters), user_attrs=origin)
-            self.study.tell(trial.number, state=TrialState.FAIL)
-            told.append(f"trial {trial.number} was cut off and is taken up again")
-        return told
+                again = {**origin, "again": number}
+                self.study.enqueue_trial(parameters, user_attrs=again)
+            self.study.tell(number, state=TrialState.FAIL)
+        except (UpdateFinishedTrialError, ValueError):
+            return ""  # it ended, or was taken back, between two lines
+        return f"trial {number} was cut off and is taken up again"
+
+    def _write(self, proposal: Proposal, **attributes: Any) -> None:
+        try:
+            for key, value in attributes.items():
+                proposal.trial.set_user_attr(key, value)
+        except UpdateFinishedTrialError:
+            self._in_hand = None
+            raise TrialTaken from None
+
+    def _tell(self, proposal: Proposal, value: float | None) -> None:
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+        self._in_hand = None
+        try:
+            self.study.tell(proposal.trial, value, state=state)
+        except (UpdateFinishedTrialError, ValueError):
+            found = self._backend.get_trial(proposal.trial._trial_id)
+            if found.state != state:
+                raise TrialTaken from None
+
+    def _beat(self, count: int) -> None:
+        trial = self._in_hand
+        if trial is not None:
+            trial.set_user_attr("beat", count)
 
     def importance(self) -> dict[str, float]:
         """Share of the spread between good and other trials that each parameter explains.
@@ -208,9 +344,9 @@ class Storage:
 
     def save_proof(self, candidate: Candidate, scores: Scores, proxy: Scores | None = None) -> None:
         """Record a candidate's scores on the report documents, and those by a proxy objective."""
-        proof = {"candidate": candidate.to_json(), "scores": _pack(scores)}
+        proof = {"candidate": candidate.to_json(), "scores": pack(scores)}
         if proxy is not None:
-            proof["proxy"] = _pack(proxy)
+            proof["proxy"] = pack(proxy)
         self.study.set_user_attr(f"report:{candidate.digest}", proof)
 
     def proofs(self, kind: str = "scores") -> dict[str, Scores]:
@@ -250,64 +386,15 @@ class Storage:
             duplicate_of=attributes.get("duplicate_of"),
         )
 
-    def _unpack(self, packed: Sequence[Mapping[str, Any]]) -> Scores:
-        attributes = self.study.user_attrs
-        return join(
-            [
-                DocumentScores.from_json(
-                    {**part, "documents": attributes[_documents_key(part["suite"], part["split"])]}
-                )
-                for part in packed
-            ]
-        )
+    def _unpack(self, packed: Any) -> Scores:
+        return unpack(packed, self._identifiers)
+
+    def _identifiers(self, suite: str, split: str) -> tuple[str, ...]:
+        key = _documents_key(suite, split)
+        if key not in self._documents:
+            self._documents[key] = tuple(self.study.user_attrs[key])
+        return self._documents[key]
 
 
 def _documents_key(suite: str, split: str) -> str:
     return f"documents:{suite}:{split}"
-
-
-def _pack(scores: Scores) -> list[dict[str, Any]]:
-    """Scores by suite, without their document identifiers, whole numbers short."""
-    packed = []
-    for part in scores.parts:
-        data = part.to_json()
-        del data["documents"]
-        data["values"] = [_short(v) for v in part.values]
-        data["audit"] = {k: [_short(v) for v in vs] for k, vs in part.audit.items()}
-        packed.append(data)
-    return packed
-
-
-def _short(value: float) -> float:
-    return int(value) if value == int(value) else value
-
-
-class RunLock:
-    """Held by the one process that searches in a run's folder; freed when it dies.
-
-    Raises:
-        UserError: another process holds it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        import fcntl  # noqa: PLC0415  (not on Windows, where runs are not locked)
-
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "search.lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "unknown"
-            self._file.close()
-            raise UserError(
-                f"{folder}: a search is already running here (process {holder}); wait for it, or "
-                f"stop it with Ctrl-C"
-            ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-
-    def release(self) -> None:
-        """Let another process search."""
-        self._file.close()

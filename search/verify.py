@@ -63,7 +63,7 @@ def verify_study(
     study = load_study_file(path)
     best: Candidate | None = None
     if model == "best":
-        with open_search(path, task, runs=runs, exclusive=False) as run:
+        with open_search(path, task, runs=runs) as run:
             trial = best_trial(run.storage.trials())
             best = trial.candidate if trial else None
         if best is None:

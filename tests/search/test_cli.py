@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from exme.search.cli import app
 from exme.search.runner import open_search
 
-COMMANDS = ["search", "report", "export", "dashboard", "init"]
+COMMANDS = ["search", "worker", "report", "export", "dashboard", "init"]
 
 
 def exme(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -101,13 +101,13 @@ def test_a_killed_search_loses_nothing_that_was_finished(tmp_path: Path) -> None
         running.send_signal(signal.SIGKILL)
         running.wait()
     study, runs = tmp_path / "small.yaml", tmp_path / "studies" / "runs"
-    with open_search(study, runs=runs, exclusive=False) as looked:
+    with open_search(study, runs=runs) as looked:
         before = [t for t in looked.outcome().trials if t.scores]
     assert len(before) >= 3
 
     result = exme("search", "small.yaml", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    with open_search(study, runs=runs, exclusive=False) as looked:
+    with open_search(study, runs=runs) as looked:
         outcome = looked.outcome()
     after = [t for t in outcome.trials if t.scores]
     assert [(t.number, t.candidate, t.scores) for t in after][: len(before)] == [
@@ -132,7 +132,7 @@ def test_what_is_exported_scores_exactly_what_the_search_saw(tmp_path: Path) -> 
     result = exme("export", "small.yaml", "--out", "best", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     runs = tmp_path / "studies" / "runs"
-    with open_search(study, runs=runs, exclusive=False) as looked:
+    with open_search(study, runs=runs) as looked:
         winner, documents = looked.outcome().winner, looked.documents
     assert winner is not None
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "best", dtype=torch.float32).eval()

@@ -1,0 +1,110 @@
+"""Opening an Optuna storage: SQLite, PostgreSQL, or Optuna's gRPC proxy; patient while it is away."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage, get_storage
+
+from exme.tasks.errors import UserError
+
+from .patience import Patience
+
+GRPC = "grpc://"
+_GRPC_PORT = 13000
+
+
+def open_backend(url: str, patience: Patience) -> BaseStorage:
+    """A storage that waits while its database is away.
+
+    Args:
+        url: SQLAlchemy URL, or ``grpc://host:port`` of `optuna.storages.run_grpc_proxy_server`.
+        patience: how it waits; opening itself does not.
+
+    Raises:
+        UserError: a package that the URL needs is not installed, or the URL is none.
+    """
+    if url.startswith(GRPC):
+        return _patient(_open_grpc(url), patience)
+    arguments: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite"):
+        arguments["connect_args"] = {"timeout": 60}
+    try:
+        database = RDBStorage(url, engine_kwargs=arguments)
+    except ImportError:
+        extra = "postgres" if url.startswith("postgresql") else None
+        hint = f"pip install 'exme[{extra}]'" if extra else "install the one that its URL names"
+        raise UserError(f"storage: the database's driver is not installed; {hint}") from None
+    if url.startswith("sqlite"):
+        _keep_journal(database.engine)
+    return _patient(get_storage(database), patience)
+
+
+def _keep_journal(engine: Any) -> None:
+    """Have SQLite append to one journal instead of writing a new one for every change.
+
+    A trial makes a dozen changes, each of which would wait for the disk two or three times. What a
+    process wrote survives its death at any moment; a power cut may take the last seconds with it,
+    and leaves a database that is whole.
+    """
+    from sqlalchemy import event  # noqa: PLC0415  (slow)
+
+    def begin(connection: Any, _: Any) -> None:
+        with contextlib.suppress(Exception):  # e.g. on a disk that cannot: then the slow way
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    event.listen(engine, "connect", begin)
+    engine.dispose()  # the connection that made the tables
+
+
+def _open_grpc(url: str) -> BaseStorage:
+    host, _, port = url.removeprefix(GRPC).rstrip("/").partition(":")
+    if not host or (port and not port.isdigit()):
+        raise UserError(f"storage: expected {GRPC}host:port, found '{url}'")
+    try:
+        return GrpcStorageProxy(host=host, port=int(port or _GRPC_PORT))
+    except ImportError:
+        raise UserError(
+            "storage: the gRPC proxy needs the package grpcio; pip install 'exme[grpc]'"
+        ) from None
+
+
+def _patient(inner: BaseStorage, patience: Patience) -> BaseStorage:
+    """The same storage, every call of which is tried again while the database is away.
+
+    A call that was cut off may have been carried out. Attributes are then written twice, which
+    changes nothing; a trial that was created twice leaves one without an owner, which `recover`
+    closes; of a trial that seems to be finished already, the state says whether it was by us.
+    """
+    methods = {name: _calls(name) for name in [*BaseStorage.__abstractmethods__, *_CONCRETE]}
+    made = type("PatientStorage", (BaseStorage,), methods)()
+    made.inner, made.patience = inner, patience
+    storage: BaseStorage = made
+    return storage
+
+
+# Optuna's storages override these for the sake of their caches.
+_CONCRETE = ("get_trial_id_from_study_id_trial_number", "get_best_trial", "remove_session")
+
+
+def _calls(name: str) -> Callable[..., Any]:
+    def method(self: Any, *arguments: Any, **named: Any) -> Any:
+        def work(attempt: int) -> Any:
+            try:
+                return getattr(self.inner, name)(*arguments, **named)
+            except UpdateFinishedTrialError:
+                if not attempt or name != "set_trial_state_values":
+                    raise
+                wanted = named.get("state", arguments[1] if len(arguments) > 1 else None)
+                if self.inner.get_trial(arguments[0]).state != wanted:
+                    raise
+                return True
+
+        return self.patience.call(work)
+
+    method.__name__ = name
+    return method
