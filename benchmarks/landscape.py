@@ -5,19 +5,20 @@ solved neighbours is interpolated and compared with a threshold of the document'
 (`thresholds`): a document changes at one place between two neighbours that differ, nearby
 candidates solve nearly the same documents, and the expected score is the interpolated score.
 
-Tables on a grid are interpolated linearly in each coefficient; scattered ones (many coefficients)
-by inverse squared distance among the nearest points (Shepard 1968, doi:10.1145/800186.810616).
+With two or three coefficients the interpolation is linear on the points' Delaunay triangulation; with more
+it is by inverse squared distance among the nearest points (Shepard 1968, doi:10.1145/800186.810616).
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import Delaunay
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -35,8 +36,6 @@ class Landscape:
         points: shape (p, d).
         outcomes: whether a document is solved, shape (p, n).
         kinds: kind of each document, shape (n,).
-        axes: values along each coefficient when the points are their product in order
-            (last one fastest); empty for scattered points.
         thresholds: in (0, 1), shape (n,).
     """
 
@@ -45,7 +44,6 @@ class Landscape:
     points: Floats
     outcomes: Bools
     kinds: tuple[str, ...]
-    axes: tuple[Floats, ...]
     thresholds: Floats
 
     @property
@@ -61,26 +59,24 @@ class Landscape:
     def solve(self, point: Sequence[float] | Floats) -> Floats:
         """Outcomes at any point within bounds: 0 or 1, shape (n,)."""
         x = np.clip(np.asarray(point, dtype=float), self.bounds[:, 0], self.bounds[:, 1])
-        rows, weights = self._grid(x) if self.axes else self._scattered(x)
+        rows, weights = self._neighbours(x)
         share = weights @ self.outcomes[rows]
         return (share > self.thresholds).astype(float)
 
-    def _grid(self, x: Floats) -> tuple[list[int], Floats]:
-        ends: list[list[tuple[int, float]]] = []
-        for axis, value in zip(self.axes, x, strict=True):
-            low = int(np.clip(np.searchsorted(axis, value, side="right") - 1, 0, len(axis) - 2))
-            share = float((value - axis[low]) / (axis[low + 1] - axis[low]))
-            ends.append([(low, 1 - share), (low + 1, share)])
-        shape = [len(axis) for axis in self.axes]
-        rows, weights = [], []
-        for corner in itertools.product(*ends):
-            rows.append(int(np.ravel_multi_index([i for i, _ in corner], shape)))
-            weights.append(float(np.prod([w for _, w in corner])))
-        return rows, np.array(weights)
+    @cached_property
+    def _mesh(self) -> Delaunay | None:
+        return Delaunay(self.points) if len(self.names) in (2, 3) else None
 
-    def _scattered(self, x: Floats) -> tuple[list[int], Floats]:
+    def _neighbours(self, x: Floats) -> tuple[list[int], Floats]:
+        """Points to interpolate between, and their weights."""
+        d = len(self.names)
+        simplex = -1 if self._mesh is None else int(self._mesh.find_simplex(x))
+        if self._mesh is not None and simplex >= 0:
+            transform = self._mesh.transform[simplex]
+            inner = transform[:d] @ (x - transform[d])
+            return list(self._mesh.simplices[simplex]), np.append(inner, 1 - inner.sum())
         squared = ((self.points - x) ** 2).sum(1)
-        rows = [int(i) for i in np.argsort(squared)[: 2 * len(self.names) + 1]]
+        rows = [int(i) for i in np.argsort(squared)[: 2 * d + 1]]
         weights = 1 / np.maximum(squared[rows], 1e-12)
         return rows, weights / weights.sum()
 
@@ -98,14 +94,12 @@ class Landscape:
     def save(self, path: Path) -> None:
         """Write as .npz: packed bits and plain arrays, no pickle."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        grid = {f"axis{i}": axis for i, axis in enumerate(self.axes)}
         np.savez_compressed(
             path,
             names=np.array(self.names),
             points=self.points,
             bits=np.packbits(self.outcomes, axis=1),
             kinds=np.array(self.kinds),
-            **grid,
         )
 
 
@@ -115,13 +109,11 @@ def load(path: Path, seed: int = 0) -> Landscape:
         kinds = tuple(str(k) for k in file["kinds"])
         names = tuple(str(n) for n in file["names"])
         bits = np.unpackbits(file["bits"], axis=1, count=len(kinds)).astype(bool)
-        axes = tuple(file[f"axis{i}"] for i in range(len(names)) if f"axis{i}" in file)
         return Landscape(
             name=path.stem,
             names=names,
             points=file["points"],
             outcomes=bits,
             kinds=kinds,
-            axes=axes,
             thresholds=np.random.default_rng(seed).uniform(1e-9, 1 - 1e-9, len(kinds)),
         )

@@ -1,7 +1,7 @@
 """Make a landscape: `python -m benchmarks.make_landscape --suite gsm8k`; hours on one core.
 
-Every point is a model made of the mini models and asked every document. The table so far is kept
-in `<name>.partial.npz`, so that an interrupted run goes on.
+Every point is a model made of the mini models and asked every document. What there is when it is
+interrupted is a landscape, and the same command with more `--points` goes on from it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from exme.tasks.mini import gsm8k, model_path
 from exme.tasks.mini.scoring import combine, load_weights, solve
 from exme.tasks.mini.train import read_weights
 
-from .landscape import FOLDER, Bools, Floats, Landscape
+from .landscape import FOLDER, Bools, Floats, Landscape, load
 
 CHECKPOINTS = ("sums", "products")
 BATCH = 32  # the fastest on one core: a larger batch's cache does not stay in it
@@ -33,53 +33,52 @@ def make(
     name: str,
     outcomes: Outcomes,
     kinds: Sequence[str],
-    axes: Mapping[str, Floats],
+    points: Floats,
+    names: Sequence[str],
     folder: Path = FOLDER,
 ) -> Landscape:
-    """Fill a grid, a point at a time, and write `<folder>/<name>.npz`.
+    """Score candidates one by one; `<folder>/<name>.npz` holds those done, and a run goes on from it.
 
     Args:
         name: of the landscape.
         outcomes: scores a candidate.
         kinds: kind of each document, shape (n,).
-        axes: values along each coefficient.
+        points: coefficients of the candidates, shape (p, d).
+        names: of the coefficients.
         folder: where it is written.
     """
-    points = np.stack([g.ravel() for g in np.meshgrid(*axes.values(), indexing="ij")], 1)
-    partial = folder / f"{name}.partial.npz"
-    table = np.zeros((len(points), len(kinds)), dtype=bool)
-    done = np.zeros(len(points), dtype=bool)
-    if partial.exists():
-        with np.load(partial, allow_pickle=False) as file:
-            table, done = file["table"], file["done"]
-    began, before = time.perf_counter(), int(done.sum())
-    # Every second value of each coefficient first: a quarter of the table is a table already.
-    places = np.stack(np.unravel_index(np.arange(len(points)), [len(a) for a in axes.values()]))
-    between = (places % 2).any(0)
-    for number in np.lexsort([np.random.default_rng(0).permutation(len(points)), between]):
-        if done[number]:
+    path = folder / f"{name}.npz"
+    landscape = load(path) if path.exists() else None
+    began = time.perf_counter()
+    for number, point in enumerate(points):
+        old = np.zeros((0, len(names))) if landscape is None else landscape.points
+        if np.isclose(old, point).all(1).any():
             continue
-        point = dict(zip(axes, map(float, points[number]), strict=True))
-        table[number] = outcomes(point)
-        done[number] = True
-        np.savez_compressed(partial, table=table, done=done)
-        pace = (time.perf_counter() - began) / (int(done.sum()) - before)
-        print(
-            f"{int(done.sum())}/{len(points)} {point} {table[number].mean():.3f} {pace:.1f} s",
-            flush=True,
+        row = outcomes(dict(zip(names, map(float, point), strict=True)))[None]
+        landscape = Landscape(
+            name=name,
+            names=tuple(names),
+            points=np.concatenate([old, point[None]]),
+            outcomes=row if landscape is None else np.concatenate([landscape.outcomes, row]),
+            kinds=tuple(kinds),
+            thresholds=np.full(len(kinds), 0.5),
         )
-    landscape = Landscape(
-        name=name,
-        names=tuple(axes),
-        points=points,
-        outcomes=table,
-        kinds=tuple(kinds),
-        axes=tuple(axes.values()),
-        thresholds=np.full(len(kinds), 0.5),
-    )
-    landscape.save(folder / f"{name}.npz")
-    partial.unlink()
+        written = folder / f"{name}.new.npz"
+        landscape.save(written)  # whole before it takes the old one's place
+        written.replace(path)
+        print(f"{number} {point} {row.mean():.3f} {time.perf_counter() - began:.0f} s", flush=True)
+    if landscape is None:
+        raise ValueError("no points")
     return landscape
+
+
+def scatter(axis: Floats, d: int, count: int, seed: int = 0) -> Floats:
+    """Points of a grid in random order, its corners first, shape (count, d)."""
+    grid = np.stack([g.ravel() for g in np.meshgrid(*[axis] * d, indexing="ij")], 1)
+    between = ~np.isin(grid, [axis[0], axis[-1]]).all(1)
+    order = np.lexsort([np.random.default_rng(seed).permutation(len(grid)), between])
+    chosen: Floats = grid[order[:count]]
+    return chosen
 
 
 def gsm8k_mini() -> tuple[Outcomes, list[str]]:
@@ -114,12 +113,14 @@ def main() -> None:
     parser.add_argument("--low", type=float, default=-0.2)
     parser.add_argument("--high", type=float, default=2.6)
     parser.add_argument("--steps", type=int, default=15, help="values per coefficient")
+    parser.add_argument("--points", type=int, default=110, help="of the grid, its corners first")
     options = parser.parse_args()
     torch.set_num_threads(1)
     transformers_logging.disable_progress_bar()
     axis = np.linspace(options.low, options.high, options.steps).round(6)
     outcomes, kinds = SUITES[options.suite]()
-    make(f"{options.suite}-mini", outcomes, kinds, dict.fromkeys(CHECKPOINTS, axis))
+    points = scatter(axis, len(CHECKPOINTS), options.points)
+    make(f"{options.suite}-mini", outcomes, kinds, points, CHECKPOINTS)
 
 
 if __name__ == "__main__":

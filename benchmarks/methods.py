@@ -53,7 +53,7 @@ def known_points(landscape: Landscape) -> list[Floats]:
     return [*alone, np.full(d, 1 / d), 1.3 * best, 1.5 * best]
 
 
-def ours(racing: Racing = Racing()) -> Method:
+def ours(racing: Racing) -> Method:
     """Racing, strata and the knowledge gradient (`exme.search.allocation`)."""
 
     def run(landscape: Landscape, seed: int) -> Iterator[Step]:
@@ -67,14 +67,13 @@ def ours(racing: Racing = Racing()) -> Method:
         while True:
             if known:
                 point, number = (known.pop(0) - low) / width, None
-                number = None
             else:
                 assert state is not None
                 choice = next_look(runners, state, racing, seed, looks)
                 point, number = choice.point, choice.begun
             if number is None:
                 number = len(runners)
-                runners.append(begin(runners, point, landscape.count, seed, racing))
+                runners.append(begin(runners, point, landscape.count, seed))
                 outcomes.append(landscape.solve(low + width * point))
             looks += 1
             runner = face(runners[number], runners)
@@ -164,7 +163,9 @@ def cmaes_full(landscape: Landscape, seed: int) -> Iterator[Step]:
             c_sigma * (2 - c_sigma) * effective
         ) * inverse @ move
         length = float(np.linalg.norm(path_s))
-        small = length / math.sqrt(1 - (1 - c_sigma) ** (2 * generation)) < (1.4 + 2 / (d + 1)) * chi
+        small = (
+            length / math.sqrt(1 - (1 - c_sigma) ** (2 * generation)) < (1.4 + 2 / (d + 1)) * chi
+        )
         path_c = (1 - c_c) * path_c + small * math.sqrt(c_c * (2 - c_c) * effective) * move
         lost = (1 - small) * c_c * (2 - c_c)
         covariance = (

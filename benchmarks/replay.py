@@ -8,7 +8,6 @@ that was scored in part is charged for the documents still to be scored.
 from __future__ import annotations
 
 import argparse
-import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +20,27 @@ from .landscape import FOLDER, Floats, Landscape, load
 from .methods import Method, Step, cmaes_full, optuna_gp, ours, random_full
 
 METHODS: Mapping[str, Method] = {
-    "ours": ours(),
+    "ours": ours(Racing()),
     "CMA-ES, all documents": cmaes_full,
     "Optuna GP, all documents": optuna_gp(wilcoxon=False, known=False),
     "Optuna GP, WilcoxonPruner": optuna_gp(wilcoxon=True, known=False),
     "Optuna GP, WilcoxonPruner, known points": optuna_gp(wilcoxon=True, known=True),
     "random, all documents": random_full,
 }
-MARKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # regret is shown after so many times all documents
+MARKS = (
+    0.5,
+    1,
+    1.5,
+    2,
+    3,
+    4,
+    6,
+    8,
+    12,
+    16,
+    24,
+    32,
+)  # regret is shown after so many times all documents
 
 
 @dataclass(frozen=True)
@@ -65,16 +77,15 @@ class Replay:
         return float(self.regrets[done[-1] if len(done) else 0])
 
 
-def top_of(landscape: Landscape, steps: int = 57) -> float:
-    """The landscape's best mean, on a grid four times as fine as a table of 15."""
-    axes = [np.linspace(low, high, steps) for low, high in landscape.bounds]
-    fine = max(float(landscape.solve(p).mean()) for p in itertools.product(*axes))
-    return max(fine, float(landscape.outcomes.mean(1).max()))
+def top_of(landscape: Landscape, points: int = 4000) -> float:
+    """The landscape's best mean, over its table and random points."""
+    low, high = landscape.bounds.T
+    drawn = np.random.default_rng(0).uniform(low, high, (points, len(low)))
+    found = max(float(landscape.solve(p).mean()) for p in drawn)
+    return max(found, float(landscape.outcomes.mean(1).max()))
 
 
-def replay(
-    method: Method, landscape: Landscape, seed: int, budget: float, top: float
-) -> Replay:
+def replay(method: Method, landscape: Landscape, seed: int, budget: float, top: float) -> Replay:
     """Run one search until it has spent `budget` documents."""
     documents, owed, regrets = [], [], []
     stops = wrong = 0

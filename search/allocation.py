@@ -21,7 +21,6 @@ from .racing import DEFAULT_ERROR_RATE, Leg, Race
 from .strata import Estimate, Floats, Order, Strata, draw_order, estimate, single_stratum, stratify
 from .surrogate import Surrogate, fit
 
-
 # Documents' effects are drawn towards 0 as by so many candidates: the variance within documents over
 # that between them, about 0.10 and 0.13 on the tuning landscapes.
 DRAWN = 0.8
@@ -36,16 +35,18 @@ class Racing:
         error_rate: bound on the chance that a candidate as good as the incumbent is stopped.
         chunk: documents that are scored together, and after which is looked.
         look: chunks that a point is given at a time.
-        lead: every so many looks one goes to the leader until it is complete.
+        lead: every so many looks one goes to the leader, until it is complete.
+        lead_from: looks before the first of these.
+        caution: standard deviations below the posterior mean at which points are compared when
+            one is named best.
     """
 
     error_rate: float = DEFAULT_ERROR_RATE
     chunk: int = 32
-    look: int = 2
+    look: int = 1
     lead: int = 3
+    lead_from: int = 12
     caution: float = 0.5
-    least: float = 0.4
-    groups: int = 4
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,12 @@ def incumbent_of(runners: Sequence[Runner]) -> int | None:
     return max(done, key=lambda i: (runners[i].seen.mean(), -i), default=None)
 
 
-def new_strata(runners: Sequence[Runner], count: int, racing: Racing) -> Strata:
+def new_strata(runners: Sequence[Runner], count: int) -> Strata:
     """Strata for the next candidate's order."""
-    return stratify([r.values for r in runners], racing.groups, racing.least) if runners else single_stratum(count)
+    return stratify([r.values for r in runners]) if runners else single_stratum(count)
 
 
-def begin(runners: Sequence[Runner], point: Floats, count: int, seed: int, racing: Racing) -> Runner:
+def begin(runners: Sequence[Runner], point: Floats, count: int, seed: int) -> Runner:
     """A new candidate with an order of its own.
 
     Args:
@@ -120,7 +121,7 @@ def begin(runners: Sequence[Runner], point: Floats, count: int, seed: int, racin
         count: number of search documents.
         seed: the study's.
     """
-    order = draw_order(new_strata(runners, count, racing), [seed, len(runners)])
+    order = draw_order(new_strata(runners, count), [seed, len(runners)])
     return Runner(point, order, np.zeros(0))
 
 
@@ -174,8 +175,8 @@ def _weights(runner: Runner) -> Floats:
     strata, m = runner.order.strata, len(runner.seen)
     documents = runner.order.documents[:m]
     labels = strata.labels[documents]
-    counts = np.bincount(labels, minlength=len(strata.appeal))
-    sizes = np.bincount(strata.labels, minlength=len(strata.appeal))
+    counts = np.bincount(labels, minlength=len(strata.variance))
+    sizes = np.bincount(strata.labels, minlength=len(strata.variance))
     weights = np.zeros(strata.count)
     weights[documents] = sizes[labels] / counts[labels]
     return weights / weights.sum()
@@ -209,11 +210,10 @@ def next_look(
         looks: looks so far.
         blocks: coefficients that belong together.
     """
-    if looks % racing.lead == 0 and (
-        state.leader is None or not (runners[state.leader].is_complete or runners[state.leader].stopped)
-    ):
-        return Choice(state.best, state.leader, 0.0)
     open_points = [i for i, r in enumerate(runners) if not r.stopped and not r.is_complete]
+    leads = looks >= racing.lead_from and looks % racing.lead == 0
+    if leads and (state.leader is None or state.leader in open_points):
+        return Choice(state.best, state.leader, 0.0)
     documents = racing.chunk * racing.look
     # What one look tells: as much as those that were given one look.
     errors = [e.standard_error**2 * e.count for e in state.estimates if e.standard_error > 0]

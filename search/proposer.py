@@ -29,7 +29,7 @@ FEW = 4
 # Points tried before groups move apart, per block of coefficients.
 TOGETHER = 6
 
-_LEVELS = (np.arange(15) + 0.5) / 15
+_LEVELS = (np.arange(9) + 0.5) / 9
 _Z: Floats = np.asarray(stats.norm.ppf(_LEVELS))
 _Z /= np.sqrt(np.mean(_Z**2))
 
@@ -70,8 +70,8 @@ def choose(
     look: float,
     generator: np.random.Generator,
     blocks: Sequence[Sequence[int]] = (),
-    wide: int = 60,
-    near: int = 40,
+    wide: int = 40,
+    near: int = 20,
 ) -> Choice:
     """The point at which a look is worth most.
 
@@ -100,7 +100,7 @@ def choose(
 
 
 def best_point(
-    surrogate: Surrogate, generator: np.random.Generator, caution: float = 0.5, rounds: int = 3
+    surrogate: Surrogate, generator: np.random.Generator, caution: float = 0.5, rounds: int = 2
 ) -> tuple[Floats, int | None]:
     """The point to name best: where posterior mean minus `caution` standard deviations is highest.
 
@@ -108,17 +108,19 @@ def best_point(
         The point, and its number when it was tried.
     """
     points = surrogate.x
+    best = _most(surrogate, points, caution)
     for _ in range(rounds):
-        posterior = surrogate.at(points)
-        deviation = np.sqrt(np.maximum(np.diag(posterior.covariance), 0))
-        worth = posterior.mean - caution * deviation
-        best = int(np.argmax(worth))
-        if _ == rounds - 1:
-            break
         point = points[best]
-        d = len(point)
-        points = np.concatenate([surrogate.x, point[None], _about(point, 40, generator, d)])
+        around = _about(point, 40, generator, len(point))
+        points = np.concatenate([surrogate.x, point[None], around])
+        best = _most(surrogate, points, caution)
     return points[best], best if best < len(surrogate.x) else None
+
+
+def _most(surrogate: Surrogate, points: Floats, caution: float) -> int:
+    posterior = surrogate.at(points)
+    deviation = np.sqrt(np.maximum(np.diag(posterior.covariance), 0))
+    return int(np.argmax(posterior.mean - caution * deviation))
 
 
 def candidates(
@@ -127,8 +129,8 @@ def candidates(
     d: int,
     generator: np.random.Generator,
     blocks: Sequence[Sequence[int]] = (),
-    wide: int = 60,
-    near: int = 40,
+    wide: int = 40,
+    near: int = 20,
 ) -> Floats:
     """Points to choose from, in [0, 1], shape (about wide + near * len(centres), d)."""
     tied = list(blocks) if d > FEW else []

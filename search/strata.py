@@ -38,7 +38,7 @@ class Strata:
 
     Attributes:
         labels: stratum of each document, 0 .. groups - 1, shape (n,).
-        appeal: a of each stratum, in (0, 1], shape (groups,).
+        appeal: a of each document, in (0, 1], shape (n,).
         variance: guessed variance of the difference of two candidates in each stratum, in squared
             units of the metric's span, shape (groups,).
     """
@@ -55,7 +55,7 @@ class Strata:
 
 def single_stratum(count: int) -> Strata:
     """All documents alike: what is known before the first trial."""
-    return Strata(np.zeros(count, dtype=np.int64), np.ones(1), np.full(1, 0.25))
+    return Strata(np.zeros(count, dtype=np.int64), np.ones(count), np.full(1, 0.25))
 
 
 def stratify(values: Sequence[Floats], groups: int = 4, least: float = LEAST_APPEAL) -> Strata:
@@ -82,7 +82,7 @@ def stratify(values: Sequence[Floats], groups: int = 4, least: float = LEAST_APP
     spread = np.array(
         [np.mean(2 * rate[labels == h] * (1 - rate[labels == h])) for h in range(labels.max() + 1)]
     )
-    appeal = np.maximum(least, np.sqrt(np.clip(2 * spread, 0, 1)))
+    appeal = np.maximum(least, np.sqrt(np.clip(2 * spread, 0, 1)))[labels]
     return Strata(labels.astype(np.int64), appeal, np.maximum(spread, 0.02))
 
 
@@ -112,10 +112,9 @@ def draw_order(strata: Strata, seed: int | Sequence[int]) -> Order:
     The order of exponential waiting times with rates a_i (Efraimidis and Spirakis 2006,
     doi:10.1016/j.ipl.2005.11.003).
     """
-    appeal = strata.appeal[strata.labels]
-    waits = np.random.default_rng(seed).exponential(size=strata.count) / appeal
+    waits = np.random.default_rng(seed).exponential(size=strata.count) / strata.appeal
     documents = np.argsort(waits)
-    return Order(documents, appeal[documents], strata)
+    return Order(documents, strata.appeal[documents], strata)
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ def estimate(
     base = np.zeros(n) if control is None else control
     moved = seen - base[documents]
     labels = strata.labels[documents]
-    groups = len(strata.appeal)
+    groups = len(strata.variance)
     sizes = np.bincount(strata.labels, minlength=groups)
     counts = np.bincount(labels, minlength=groups)
     sums = np.bincount(labels, weights=moved, minlength=groups)

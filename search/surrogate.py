@@ -128,7 +128,7 @@ def fit(
         jac=True,
         method="L-BFGS-B",
         bounds=[(m - 4 * w, m + 4 * w) for m, w in zip(median, width, strict=True)],
-        options={"maxiter": 50},
+        options={"maxiter": 25},
     )
     theta = np.asarray(found.x, dtype=float)
     lengths = np.exp(theta[:d])
