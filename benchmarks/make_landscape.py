@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, LlamaForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from exme.tasks.mini import gsm8k, model_path
@@ -85,14 +85,14 @@ def gsm8k_mini() -> tuple[Outcomes, list[str]]:
     """Scorer of the mini models on the mini GSM8K's search documents, and the documents' kinds."""
     base = read_weights(model_path("base"))
     others = [read_weights(model_path(name)) for name in CHECKPOINTS]
-    tokenizer = AutoTokenizer.from_pretrained(model_path("base"))
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_path("base"))
     model = LlamaForCausalLM.from_pretrained(model_path("base"), dtype=torch.float32).eval()
     shots, rows = gsm8k.read_rows("fewshot"), gsm8k.read_rows("search")
 
     def outcomes(coefficients: Mapping[str, float]) -> Bools:
         weights = combine(base, others, [coefficients[name] for name in CHECKPOINTS])
         load_weights(model, weights)
-        return np.array(solve(model, tokenizer, shots, rows, batch=BATCH))
+        return np.array(solve(model, tokenizer, shots, rows, batch=BATCH), dtype=np.bool_)
 
     return outcomes, [_kind(row["answer"]) for row in rows]
 

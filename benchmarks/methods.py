@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import optuna
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from scipy import stats
 
 from exme.search.allocation import (
@@ -18,9 +18,11 @@ from exme.search.allocation import (
     begin,
     face,
     incumbent_of,
+    is_left,
     next_look,
     survey,
 )
+from exme.search.proposer import Choice
 
 from .landscape import Floats, Landscape
 
@@ -66,20 +68,19 @@ def ours(racing: Racing) -> Method:
         state = None
         while True:
             if known:
-                point, number = (known.pop(0) - low) / width, None
+                choice = Choice((known.pop(0) - low) / width, None, 0.0)
             else:
                 assert state is not None
                 choice = next_look(runners, state, racing, seed, looks)
-                point, number = choice.point, choice.begun
+            number = choice.begun
             if number is None:
                 number = len(runners)
-                runners.append(begin(runners, point, landscape.count, seed))
-                outcomes.append(landscape.solve(low + width * point))
+                runners.append(begin(runners, choice.point, landscape.count, seed))
+                outcomes.append(landscape.solve(low + width * choice.point))
             looks += 1
             runner = face(runners[number], runners)
-            chunks = racing.look
             stopped = None
-            for _ in range(chunks):
+            for _ in range(choice.chunks):
                 at = len(runner.seen)
                 chosen = runner.order.documents[at : at + racing.chunk]
                 runner = advance(runner, outcomes[number][chosen], racing)
@@ -88,7 +89,7 @@ def ours(racing: Racing) -> Method:
                     rival = incumbent_of(runners)
                     assert rival is not None
                     stopped = (low + width * runner.point, low + width * runners[rival].point)
-                if runner.stopped or runner.is_complete:
+                if runner.stopped or runner.is_complete or is_left(runner, runners, racing):
                     break
             runners[number] = runner
             state = survey(runners, racing, theta)
@@ -192,7 +193,7 @@ def optuna_gp(*, wilcoxon: bool, known: bool, p_threshold: float = 0.1) -> Metho
         names = landscape.names
         for point in start:
             study.enqueue_trial(dict(zip(names, map(float, point), strict=True)))
-        space = {
+        space: dict[str, BaseDistribution] = {
             n: FloatDistribution(float(low), float(high))
             for n, (low, high) in zip(names, landscape.bounds, strict=True)
         }

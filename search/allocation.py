@@ -11,6 +11,7 @@ Everything is decided from the history, with random numbers seeded by its length
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,9 @@ from .surrogate import Surrogate, fit
 DRAWN = 0.8
 ROUNDS = 8
 
+# Streams of random numbers: an order must not share one with the proposal of its candidate.
+_ORDERS, _PROPOSALS = 1, 2
+
 
 @dataclass(frozen=True)
 class Racing:
@@ -34,18 +38,20 @@ class Racing:
     Attributes:
         error_rate: bound on the chance that a candidate as good as the incumbent is stopped.
         chunk: documents that are scored together, and after which is looked.
-        look: chunks that a point is given at a time.
-        lead: every so many looks one goes to the leader, until it is complete.
-        lead_from: looks before the first of these.
+        look: chunks that a look has once there is an incumbent; one before.
+        lead: from then on every so many looks one goes to the leader, to the end of its race.
+        lead_from: looks before the first leader is scored on all documents.
+        leave: standard errors by which a candidate is behind when its race is broken off.
         caution: standard deviations below the posterior mean at which points are compared when
             one is named best.
     """
 
     error_rate: float = DEFAULT_ERROR_RATE
     chunk: int = 32
-    look: int = 1
+    look: int = 2
     lead: int = 3
-    lead_from: int = 12
+    lead_from: int = 30
+    leave: float = 1.0
     caution: float = 0.5
 
 
@@ -121,7 +127,7 @@ def begin(runners: Sequence[Runner], point: Floats, count: int, seed: int) -> Ru
         count: number of search documents.
         seed: the study's.
     """
-    order = draw_order(new_strata(runners, count), [seed, len(runners)])
+    order = draw_order(new_strata(runners, count), [seed, len(runners), _ORDERS])
     return Runner(point, order, np.zeros(0))
 
 
@@ -143,11 +149,8 @@ def face(runner: Runner, runners: Sequence[Runner]) -> Runner:
     incumbent = runners[number].values
     if runner.legs and np.array_equal(runner.legs[-1].incumbent, incumbent):
         return runner
-    # Bets on documents seen before there was an incumbent would be bets after the fact.
-    legs = runner.legs or ((Leg(0, incumbent),) if not len(runner.seen) else ())
-    if not legs or not np.array_equal(legs[-1].incumbent, incumbent):
-        legs = (*legs, Leg(len(runner.seen), incumbent))
-    return replace(runner, legs=legs)
+    # Only on documents not seen yet: a bet after the fact is none.
+    return replace(runner, legs=(*runner.legs, Leg(len(runner.seen), incumbent)))
 
 
 def estimates_of(runners: Sequence[Runner]) -> tuple[Estimate, ...]:
@@ -167,7 +170,11 @@ def estimates_of(runners: Sequence[Runner]) -> tuple[Estimate, ...]:
         effects = (weights * (filled - difficulty)).sum(1)
         rest = np.where(seen, table - effects[:, None], 0.0)
         difficulty = rest.sum(0) / (seen.sum(0) + DRAWN)
-    return tuple(estimate(r.seen, r.order, difficulty) for r in runners)
+    controls = [difficulty, *(r.values for r in runners if r.is_complete)]
+    return tuple(
+        min((estimate(r.seen, r.order, c) for c in controls), key=lambda e: e.standard_error)
+        for r in runners
+    )
 
 
 def _weights(runner: Runner) -> Floats:
@@ -179,7 +186,8 @@ def _weights(runner: Runner) -> Floats:
     sizes = np.bincount(strata.labels, minlength=len(strata.variance))
     weights = np.zeros(strata.count)
     weights[documents] = sizes[labels] / counts[labels]
-    return weights / weights.sum()
+    share: Floats = weights / weights.sum()
+    return share
 
 
 def survey(runners: Sequence[Runner], racing: Racing, theta: Floats | None = None) -> State:
@@ -211,12 +219,29 @@ def next_look(
         blocks: coefficients that belong together.
     """
     open_points = [i for i, r in enumerate(runners) if not r.stopped and not r.is_complete]
-    leads = looks >= racing.lead_from and looks % racing.lead == 0
+    chunks = math.ceil(len(runners[0].order.documents) / racing.chunk)
+    leads = looks >= racing.lead_from and (state.incumbent is None or looks % racing.lead == 0)
     if leads and (state.leader is None or state.leader in open_points):
-        return Choice(state.best, state.leader, 0.0)
-    documents = racing.chunk * racing.look
+        return Choice(state.best, state.leader, 0.0, chunks)
+    look = 1 if state.incumbent is None else (racing.look or chunks)
+    documents = racing.chunk * look
     # What one look tells: as much as those that were given one look.
     errors = [e.standard_error**2 * e.count for e in state.estimates if e.standard_error > 0]
     noise = float(np.median(errors)) / documents if errors else 0.25 / documents
-    generator = np.random.default_rng([seed, looks])
-    return choose(state.surrogate, open_points, noise, generator, blocks)
+    noise *= look < chunks
+    generator = np.random.default_rng([seed, looks, _PROPOSALS])
+    choice = choose(state.surrogate, open_points, noise, generator, blocks)
+    return replace(choice, chunks=look)
+
+
+def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing) -> bool:
+    """Whether to leave a candidate for now: it is `racing.leave` standard errors behind.
+
+    That is no verdict: it stays open, its estimate is what the surrogate learns from.
+    """
+    number = incumbent_of(runners)
+    if number is None or runner.is_complete:
+        return False
+    values = runners[number].values
+    found = estimate(runner.seen, runner.order, values)
+    return found.mean + racing.leave * found.standard_error < values.mean()

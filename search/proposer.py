@@ -43,11 +43,13 @@ class Choice:
         begun: number of the tried point that it is; None for a new one.
         gain: knowledge gradient, in units of the metric: by how much the look is expected to
             raise the best posterior mean.
+        chunks: chunks of documents to score, unless the race ends before.
     """
 
     point: Floats
     begun: int | None
     gain: float
+    chunks: int = 1
 
 
 def knowledge_gradient(posterior: Posterior, noise: Floats) -> Floats:

