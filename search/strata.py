@@ -1,0 +1,179 @@
+"""Which documents come first, and what a part of them says about all of them.
+
+A trial draws an order of the search documents of its own, by successive sampling without
+replacement: the next document is i with probability a_i / sum of a over the documents left. The
+appeals a_i are larger where candidates are expected to differ (Neyman 1934: a stratum's share of
+the sample is proportional to its standard deviation) and never 0: a document on which all agreed so
+far is drawn less often, not left out. Probabilities are known, so `racing` can weigh by them.
+
+The order is drawn anew for every trial, from the study's seed and the trial's number, after its
+candidate is fixed. In one order common to all trials the sampler would come to propose candidates
+that are good on the documents at its head, and no statement about a random order would hold of
+them. Candidates remain paired: everyone is compared on the documents it has seen with candidates
+that were scored on all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# Appeal of a document on which nobody differs, beside 1 for one on which half of all pairs differ.
+LEAST_APPEAL = 0.4
+
+# Documents that a stratum's guessed variance counts for beside those that were seen in it.
+PRIOR_DOCUMENTS = 3.0
+
+
+@dataclass(frozen=True)
+class Strata:
+    """Documents by how many of the trials so far solved them.
+
+    Attributes:
+        labels: stratum of each document, 0 .. groups - 1, shape (n,).
+        appeal: a of each document, in (0, 1], shape (n,).
+        variance: guessed variance of the difference of two candidates in each stratum, in squared
+            units of the metric's span, shape (groups,).
+    """
+
+    labels: Ints
+    appeal: Floats
+    variance: Floats
+
+    @property
+    def count(self) -> int:
+        """Number of documents."""
+        return len(self.labels)
+
+
+def single_stratum(count: int) -> Strata:
+    """All documents alike: what is known before the first trial."""
+    return Strata(np.zeros(count, dtype=np.int64), np.ones(count), np.full(1, 0.25))
+
+
+def stratify(values: Sequence[Floats], groups: int = 4, least: float = LEAST_APPEAL) -> Strata:
+    """Strata from the outcomes of trials.
+
+    A document's rate is its mean outcome over the trials that saw it, drawn towards the overall
+    mean as if one more trial had scored it so. With rate p two candidates differ on a document with
+    a chance of 2p(1 - p).
+
+    Args:
+        values: per trial one value per document in [0, 1], NaN where it was not seen, shape (n,).
+        groups: strata at most; each holds about as many documents as the others, rates that are
+            equal stay together.
+        least: appeal of a document on which nobody differs.
+    """
+    table = np.stack([np.asarray(v, dtype=float) for v in values])
+    seen = ~np.isnan(table)
+    total = np.where(seen, table, 0.0).sum(0)
+    overall = total.sum() / max(1, seen.sum())
+    rate = (total + overall) / (seen.sum(0) + 1.0)
+    edges = np.unique(np.quantile(rate, np.arange(1, groups) / groups, method="higher"))
+    labels = np.searchsorted(edges, rate, side="left")
+    _, labels = np.unique(labels, return_inverse=True)
+    spread = np.array(
+        [np.mean(2 * rate[labels == h] * (1 - rate[labels == h])) for h in range(labels.max() + 1)]
+    )
+    appeal = np.maximum(least, np.sqrt(np.clip(2 * spread, 0, 1)))[labels]
+    return Strata(labels.astype(np.int64), appeal, np.maximum(spread, 0.02))
+
+
+@dataclass(frozen=True)
+class Order:
+    """Documents in the order in which one trial scores them.
+
+    Attributes:
+        documents: indices of all documents, shape (n,).
+        appeal: a of each document by its place in the order, shape (n,).
+        strata: what it was drawn from.
+    """
+
+    documents: Ints
+    appeal: Floats
+    strata: Strata
+
+    @property
+    def left(self) -> Floats:
+        """Sum of the appeals of the documents not drawn before each place, shape (n,)."""
+        return self.appeal[::-1].cumsum()[::-1]
+
+
+def draw_order(strata: Strata, seed: int | Sequence[int]) -> Order:
+    """Draw an order by successive sampling.
+
+    The order of exponential waiting times with rates a_i (Efraimidis and Spirakis 2006,
+    doi:10.1016/j.ipl.2005.11.003).
+    """
+    waits = np.random.default_rng(seed).exponential(size=strata.count) / strata.appeal
+    documents = np.argsort(waits)
+    return Order(documents, strata.appeal[documents], strata)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a part of the documents says about the mean over all of them.
+
+    Attributes:
+        mean: of the metric over all documents.
+        standard_error: of `mean`; 0 when all documents were scored.
+        count: documents scored.
+    """
+
+    mean: float
+    standard_error: float
+    count: int
+
+
+def estimate(
+    seen: Floats, order: Order, control: Floats | None = None, span: float = 1.0
+) -> Estimate:
+    """Stratified estimate of a candidate's mean over all documents.
+
+        control mean + sum_h (N_h / N) mean of (value - control) over the n_h seen in stratum h
+
+    Given the numbers n_h, the documents seen in a stratum are a simple random sample of it, so the
+    estimate is unbiased whatever the appeals, as long as every stratum was reached and the number
+    of documents did not depend on what they said. A stratum that was not reached takes the mean of
+    the others, and its whole guessed variance. A trial that was stopped for being low is estimated
+    somewhat too low; the bound on wrong stops bounds how often that matters.
+
+    Variances are those of the strata with the correction for a finite population (Cochran 1977,
+    Sampling Techniques, eq. 5.6 ff.), each drawn towards its guess, since two equal values in a
+    small sample do not mean that all are.
+
+    Args:
+        seen: values of the first documents of `order`, shape (m,), m >= 1.
+        order: the trial's order.
+        control: values of a candidate that was scored on all documents, by document, shape (n,).
+        span: highest minus lowest value of the metric.
+    """
+    m, strata = len(seen), order.strata
+    n, documents = strata.count, order.documents[: len(seen)]
+    base = np.zeros(n) if control is None else control
+    moved = seen - base[documents]
+    labels = strata.labels[documents]
+    groups = len(strata.variance)
+    sizes = np.bincount(strata.labels, minlength=groups)
+    counts = np.bincount(labels, minlength=groups)
+    sums = np.bincount(labels, weights=moved, minlength=groups)
+    known = counts > 0
+    means = np.where(known, sums / np.maximum(counts, 1), 0.0)
+    if not known.all():
+        pooled = (sizes * means)[known].sum() / sizes[known].sum()
+        means = np.where(known, means, pooled)
+    squares = np.bincount(labels, weights=(moved - means[labels]) ** 2, minlength=groups)
+    guess = strata.variance * span**2
+    variances = (squares + PRIOR_DOCUMENTS * guess) / (np.maximum(counts - 1, 0) + PRIOR_DOCUMENTS)
+    shares = sizes / n
+    left = 1 - counts / sizes
+    error = (shares**2 * variances / np.maximum(counts, 1) * left).sum()
+    mean = float(base.mean() + (shares * means).sum())
+    return Estimate(mean, 0.0 if m == n else math.sqrt(float(error)), m)
