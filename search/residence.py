@@ -140,7 +140,13 @@ class Held:
             found = mapped.fetch(tensor, torch.device("cpu"))
             self._kept[tensor] = Fetched(
                 _keep(found.base, device, pinned),
-                {n: _keep(values, device, pinned) for n, values in found.checkpoints.items()},
+                {
+                    # Factors are small: they stay where they are used.
+                    n: values.to(device)
+                    if isinstance(values, LowRank)
+                    else _keep(values, device, pinned)
+                    for n, values in found.checkpoints.items()
+                },
             )
 
     def fetch(self, tensor: str, device: torch.device) -> Fetched:
@@ -194,9 +200,7 @@ def _to(values: Values, device: torch.device) -> Values:
     return values.to(device, non_blocking=True)
 
 
-def _keep(values: Values, device: torch.device, pinned: bool) -> Values:
-    if isinstance(values, LowRank):
-        return values.to(device)
+def _keep(values: torch.Tensor, device: torch.device, pinned: bool) -> torch.Tensor:
     if pinned:
         return values.pin_memory()
     return values.clone() if device.type == "cpu" else values.to(device)

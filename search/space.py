@@ -21,8 +21,12 @@ from exme.tasks.errors import UserError
 
 from .candidate import Candidate
 from .groups import Spec, joint
-from .methods import METHODS, PLAIN, ExMe, ExPO, Linear, TaskArithmetic
+from .methods import METHODS, PLAIN
+from .methods.exme import ExMe
+from .methods.expo import ExPO
+from .methods.linear import Linear
 from .methods.method import KnownPoint, Method, Parameter
+from .methods.task_arithmetic import TaskArithmetic
 
 __all__ = [
     "METHODS", "Bounds", "ExMe", "ExPO", "KnownPoint", "Linear", "Space", "expo_points",
