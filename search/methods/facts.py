@@ -31,6 +31,7 @@ class TensorFacts:
         self._delta = delta
         self._magnitudes: dict[str, np.ndarray[tuple[int, int], np.dtype[np.float32]]] = {}
         self._cosines: dict[tuple[str, str], float] = {}
+        self._squares: dict[str, float] = {}
         self._ranks: dict[str, torch.Tensor] = {}
         self._seed = 0
 
@@ -57,10 +58,11 @@ class TensorFacts:
         pair = (min(one, other), max(one, other))
         if pair not in self._cosines:
             first, second = (self._delta(name).reshape(-1) for name in pair)
-            product, one_squared, other_squared = (
-                _product(*two) for two in ((first, second), (first, first), (second, second))
-            )
-            scale = (one_squared * other_squared) ** 0.5
+            for name, delta in zip(pair, (first, second), strict=True):
+                if name not in self._squares:
+                    self._squares[name] = _product(delta, delta)
+            scale = (self._squares[one] * self._squares[other]) ** 0.5
+            product = _product(first, second)
             cosine = product / scale if scale else 0.0
             self._cosines[pair] = round(max(-1.0, min(1.0, cosine)), 6)
         return self._cosines[pair]
