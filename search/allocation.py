@@ -244,4 +244,4 @@ def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing) -> bool:
         return False
     values = runners[number].values
     found = estimate(runner.seen, runner.order, values)
-    return found.mean + racing.leave * found.standard_error < values.mean()
+    return bool(found.mean + racing.leave * found.standard_error < values.mean())
