@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 # Where Debian and Ubuntu put the programs, which are not on the PATH there.
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -93,7 +93,7 @@ class Postgres:
                 **self._as_user(),
             )
         deadline = time.monotonic() + 60
-        ready = [self.binaries / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-q"]
+        ready = [str(self.binaries / "pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-q"]
         while subprocess.run(ready, check=False).returncode != 0:
             if self._server.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self.folder / "log").read_text(errors="replace")[-2000:])
@@ -106,7 +106,7 @@ class Postgres:
             self._server.wait(timeout=60)
             self._server = None
 
-    def _as_user(self) -> dict[str, object]:
+    def _as_user(self) -> dict[str, Any]:
         if self._user is None:
             return {}
         user = pwd.getpwnam(self._user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -48,7 +49,7 @@ def test_a_search_may_choose_between_methods(tmp_path: Path, sampler: str) -> No
 
 
 def test_a_search_in_groups_goes_on_where_it_was(tmp_path: Path) -> None:
-    settings = {"groups": {"blocks": 2}, "budget": {"trials": 7}}
+    settings: dict[str, Any] = {"groups": {"blocks": 2}, "budget": {"trials": 7}}
     first = Opened(tmp_path, **settings)
     first.search.run()
     close(first)
@@ -88,7 +89,7 @@ def test_bounds_of_a_methods_own_parameters_never_widen(tmp_path: Path) -> None:
         ({"groups": {"blocks": 2, "kinds": ["mlp"]}}, "set exactly one of"),
     ],
 )
-def test_methods_and_groups_that_do_not_fit_are_refused(changes: dict, said: str) -> None:
+def test_methods_and_groups_that_do_not_fit_are_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         study_file(**changes)
 
