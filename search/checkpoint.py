@@ -111,6 +111,7 @@ class Checkpoint:
                     )
                 found[spec.name] = spec
         self._check_index(found)
+        self.unchanged = Unchanged(name, self.files)
         self.tensors = {n: spec for n, spec in found.items() if not _COMPUTED.search(n)}
         if not any(spec.is_float for spec in self.tensors.values()):
             raise UserError(f"checkpoint '{name}': {folder} holds no floating-point tensors")
@@ -124,7 +125,8 @@ class Checkpoint:
         if not isinstance(weight_map, dict) or not weight_map:
             raise UserError(f"checkpoint '{self.name}': {index} has no weight_map")
         for shard in weight_map.values():
-            if not isinstance(shard, str) or Path(shard).name != shard:
+            is_name = isinstance(shard, str) and shard not in ("", ".", "..") and "\0" not in shard
+            if not is_name or Path(shard).name != shard:
                 raise UserError(f"checkpoint '{self.name}': {index} points outside: {shard!r}")
         return weight_map
 
@@ -132,7 +134,7 @@ class Checkpoint:
         shards = sorted(set(self._index.values())) or [SINGLE]
         files = [self.folder / shard for shard in shards]
         for file in files:
-            if file.is_file():
+            if _is_file(file):
                 continue
             pickles = [p.name for p in self.folder.glob("*.bin")]
             hint = (
@@ -169,11 +171,13 @@ class Checkpoint:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the content of all weight files, in order of their names."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        return digest.hexdigest()
+        return digest_files(self.files)
+
+    @cached_property
+    def settings_fingerprint(self) -> str:
+        """SHA-256 over names and content of the other files that decide what the model answers."""
+        found = {file for pattern in _SETTINGS for file in self.folder.glob(pattern)}
+        return digest_files(sorted(file for file in found if file.is_file()), names=True)
 
     def tensor(self, name: str) -> torch.Tensor:
         """One tensor as it is stored, mapped from its file: memory is taken as it is read."""
@@ -203,6 +207,70 @@ class Checkpoint:
                     f"says that they are tied; set `tie_word_embeddings` to false there"
                 )
         return loaded
+
+
+# Configuration, tokenizer and code, by their names in transformers.
+_SETTINGS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "spiece.model",
+    "*.tiktoken",
+    "chat_template.*",
+    "*.py",
+)
+
+
+def digest_files(files: Sequence[Path], *, names: bool = False) -> str:
+    """SHA-256 over the content of files, in this order, and over their names where these matter."""
+    digest = hashlib.sha256()
+    for file in files:
+        if names:
+            digest.update(file.name.encode() + b"\0")
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+class Unchanged:
+    """Notices that files were changed while they are in use, by what the file system says of them.
+
+    Not noticed is a change that leaves size, inode and both times as they were, which takes someone
+    who sets out to do it; the fingerprint of the next start notices that, too.
+
+    Args:
+        name: what error messages call them.
+        files: the files.
+    """
+
+    def __init__(self, name: str, files: Sequence[Path]) -> None:
+        self.name = name
+        self._seen = {file: _state(file) for file in files}
+
+    def check(self) -> None:
+        """Refuse files that are not what they were.
+
+        Raises:
+            UserError: names the file.
+        """
+        for file, seen in self._seen.items():
+            if _state(file) != seen:
+                raise UserError(
+                    f"checkpoint '{self.name}': {file} was changed while it is in use; put the old "
+                    f"file back, then the same command resumes"
+                )
+
+
+def _state(file: Path) -> tuple[int, ...] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return (found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
 
 
 class Reader:
@@ -298,6 +366,13 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # e.g. a name that is too long
+        return False
+
+
 def tied_names(checkpoint: Checkpoint) -> set[str]:
     """Tensors that a file may hold although they are the embedding once more.
 
@@ -342,7 +417,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; a UserError where there is none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a JSON object, found {type(data).__name__}")

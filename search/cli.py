@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from importlib import metadata, resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from exme.tasks.errors import UserError
+from exme.tasks.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from .runner import Search
@@ -331,24 +331,38 @@ def _run(command: Callable[[], object]) -> int:
     try:
         code = command()
     except UserError as error:
-        typer.echo(f"exme: {error}", err=True)
-        return 2
+        return _refuse(str(error))
     except _UsageError as error:
-        error.show()  # type: ignore[attr-defined]  # see _UsageError
-        return 2
+        return _refuse_usage(error)
     except OSError as error:
-        if error.errno not in _DISK_FULL:
-            raise
         where = error.filename or "what was to be written"
-        typer.echo(
-            f"exme: {where}: {error.strerror}; free some space. Nothing that was finished is lost; "
-            f"the same command resumes",
-            err=True,
-        )
-        return 2
+        if error.errno in _DISK_FULL:
+            return _refuse(
+                f"{where}: {error.strerror}; free some space. Nothing that was finished is lost; "
+                f"the same command resumes"
+            )
+        if not error.filename:  # not about a file that somebody named
+            raise
+        return _refuse(f"{where}: {error.strerror}")
     except (KeyboardInterrupt, typer.Abort):
         typer.echo(
             "\nStopped. Nothing that was finished is lost; the same command resumes.", err=True
         )
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _refuse(reason: str) -> int:
+    from .patience import hide_secrets  # noqa: PLC0415
+
+    typer.echo(f"exme: {one_line(hide_secrets(reason))}", err=True)
+    return 2
+
+
+def _refuse_usage(error: Any) -> int:
+    """What was wrong with the command line, in one line; help where nothing was asked for."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    command = error.ctx.command_path if error.ctx is not None else "exme"
+    return _refuse(f"{error.format_message().rstrip('.')}; `{command} --help` lists what there is")

@@ -16,9 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks.yaml_file import read_yaml
 
 from .adapter import open_checkpoint
 from .candidate import Candidate
@@ -65,13 +64,8 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UserError: not there, or not a recipe.
     """
-    file = path / RECIPE if path.is_dir() else path
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such recipe; give an {RECIPE} or an export's folder") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{file}: not readable as YAML ({' '.join(str(error).split())})") from None
+    file = path / RECIPE if _is_folder(path) else path
+    content = read_yaml(file, absent=f"no such recipe; give an {RECIPE} or an export's folder")
     try:
         given: dict[str, Any] = dict(content["candidate"])
         models = {str(name): str(source["model"]) for name, source in content["sources"].items()}
@@ -80,13 +74,39 @@ def read_recipe(path: Path) -> Recipe:
         if "grouped" in given:
             given.setdefault("coefficients", {})
         candidate = Candidate.from_json(given)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        _check_types(candidate)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"{file}: not a recipe ({type(error).__name__}: {error}); expected candidate "
             f"(coefficients, method, dtype) and sources (model by name)"
         ) from None
     _check(file, candidate, models)
     return Recipe(candidate, models, str(content.get("weights_digest", "")))
+
+
+def _check_types(candidate: Candidate) -> None:
+    """What `Candidate` takes on trust; raises a TypeError or a ValueError."""
+    for name in ("method", "dtype"):
+        if not isinstance(getattr(candidate, name), str):
+            raise TypeError(f"{name} is {getattr(candidate, name)!r}, not a text")
+    names = list(candidate.coefficients)
+    if not names:
+        raise ValueError("there are no coefficients")
+    for label, values in candidate.grouped.items():
+        if list(values) != names:
+            raise ValueError(
+                f"group '{label}' has coefficients of other checkpoints than the first"
+            )
+    for name, fingerprint in dict(candidate.sources).items():
+        if not isinstance(fingerprint, str):
+            raise TypeError(f"the fingerprint of '{name}' is {fingerprint!r}, not a text")
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # e.g. a name that is too long
+        return False
 
 
 def _check(file: Path, candidate: Candidate, models: Mapping[str, str]) -> None:

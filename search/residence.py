@@ -51,6 +51,15 @@ class Sources:
         found = {name: c.fingerprint for name, c in self.checkpoints.items()}
         return {"base": self.base.fingerprint, **found}
 
+    def check_unchanged(self) -> None:
+        """Refuse files that were changed since they were opened; costs a look at each file's times.
+
+        Raises:
+            UserError: names the file.
+        """
+        for checkpoint in (self.base, *self.checkpoints.values()):
+            checkpoint.unchanged.check()
+
 
 @dataclass(frozen=True)
 class Fetched:

@@ -360,6 +360,7 @@ class Search:
             "dtype": self.precision.dtype,
             "compute_dtype": self.precision.compute,
             "content of the checkpoints": self.sources.fingerprints,
+            "settings of the base": self.sources.base.settings_fingerprint,
         }
 
 

@@ -12,7 +12,7 @@ import torch
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.store import DraftStore
-from exme.evaluators.harness import Chat, Engine, Judge, StockEngine
+from exme.evaluators.harness import Chat, Engine, FiniteLogits, Judge, StockEngine
 from exme.evaluators.scores import Scores, join
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
@@ -117,6 +117,7 @@ class Worker:
         )
         self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
         self.engine: Engine = self.stock
+        self.logits = FiniteLogits(self.resident.model)
         self.engine_name = "stock"
         if study.engine == "fast":
             fast = FastEngine(self.stock, DraftStore(drafts))
@@ -168,10 +169,13 @@ class Worker:
         """Materialise and evaluate.
 
         Raises:
-            FloatingPointError: a weight of the candidate is not finite.
-            ValueError: a document's score is not finite.
+            FloatingPointError: a weight or a logit of the candidate is not finite.
+            ValueError: a document's score is not finite, or its metric raised.
+            UserError: a checkpoint's file was changed while it is in use.
         """
         start = time.perf_counter()
+        self.resident.sources.check_unchanged()
+        self.logits.begin()
         self.resident.materialise(candidate)
         if self.resident.device.type == "cuda":
             torch.cuda.synchronize(self.resident.device)
@@ -183,6 +187,7 @@ class Worker:
                 proxies.append(judge.score_targets(self.engine))
             if not by_target or split == "report":
                 found.append(judge.score(self.engine))
+        self.logits.check()
         end = time.perf_counter()
         model = sum(e.engine_seconds for e in (*found, *proxies))
         return Scored(

@@ -14,6 +14,21 @@ class UserError(Exception):
     """
 
 
+def one_line(text: str, most: int = 1000) -> str:
+    """A text as one printable line: whitespace joined, other control characters spelt out.
+
+    What people give ends in messages, and so may what files of strangers hold: names of tensors, keys.
+
+    Args:
+        text: any text.
+        most: characters; of a longer text the middle is left out.
+    """
+    words = " ".join(text[: 100 * most].split())
+    if len(words) > most:
+        words = f"{words[: most * 2 // 3]} [...] {text[-most // 3 :]}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(words.split()))
+
+
 class ShapeMismatch(UserError):
     """Two tensors of one name have different shapes."""
 
