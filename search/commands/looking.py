@@ -16,8 +16,8 @@ def report(
 
     Example: `exme report studies/mini.yaml --task gsm8k`
     """
-    from search.report import write_report  # noqa: PLC0415
-    from search.verdict import verdict  # noqa: PLC0415
+    from exme.search.report import write_report  # noqa: PLC0415
+    from exme.search.verdict import verdict  # noqa: PLC0415
 
     with open_study(study, task, runs) as opened:
         outcome = opened.outcome()
@@ -38,7 +38,7 @@ def dashboard(
 
     Example: `exme dashboard studies/mini.yaml --task gsm8k`
     """
-    from search.dashboard import serve  # noqa: PLC0415
+    from exme.search.dashboard import serve  # noqa: PLC0415
 
     with open_study(study, task, runs) as opened:
         url = opened.storage.url

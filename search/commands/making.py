@@ -23,7 +23,7 @@ def export(
 
     Example: `exme export studies/mini.yaml --task gsm8k --out best`
     """
-    from search.export import export_best  # noqa: PLC0415
+    from exme.search.export import export_best  # noqa: PLC0415
 
     with open_study(study, task, runs) as opened:
         result = export_best(opened, out or opened.folder / "export", force=force)
@@ -41,6 +41,6 @@ def materialise(
 
     Example: `exme materialise best/exme_recipe.json --out again`
     """
-    from search.recipe import materialise as make  # noqa: PLC0415
+    from exme.search.recipe import materialise as make  # noqa: PLC0415
 
     typer.echo(str(make(recipe, out, force=force)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from search.runner import Search
+    from exme.search.runner import Search
 
 StudyArgument = Annotated[
     Path | None,
@@ -47,7 +47,7 @@ def open_study(
     trials: int | None = None,
     fork: bool = False,
 ) -> Search:
-    from search.runner import open_search  # noqa: PLC0415
+    from exme.search.runner import open_search  # noqa: PLC0415
 
     path = study_path(study)
     return open_search(path, task, runs=runs, trials=trials, fork=fork)

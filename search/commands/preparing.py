@@ -25,7 +25,7 @@ def init(
     Example: `exme init studies/mine.yaml --base mini/base --checkpoint mini/sums
     --checkpoint mini/products`
     """
-    from search.init import name_checkpoints, write_study  # noqa: PLC0415
+    from exme.search.init import name_checkpoints, write_study  # noqa: PLC0415
 
     message = write_study(path, base, name_checkpoints(checkpoint), task, force=force)
     typer.echo(message)
@@ -46,9 +46,9 @@ def suites(
     """
     from rich.console import Console  # noqa: PLC0415
 
+    from exme.search.study_file import load_study_file  # noqa: PLC0415
+    from exme.search.suites import suites_table  # noqa: PLC0415
     from exme.tasks.suite import load_suite, suite_names  # noqa: PLC0415
-    from search.study_file import load_study_file  # noqa: PLC0415
-    from search.suites import suites_table  # noqa: PLC0415
 
     names, where = suite_names(), "mini"
     if study is not None:
@@ -74,7 +74,7 @@ def verify(
 
     Example: `exme verify studies/mini.yaml --task gsm8k --documents 40`
     """
-    from search.verify import table, verify_study  # noqa: PLC0415
+    from exme.search.verify import table, verify_study  # noqa: PLC0415
 
     found = verify_study(study_path(study), task, model, documents, runs)
     typer.echo(table(found))

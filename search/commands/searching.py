@@ -20,7 +20,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from search.runner import Search
+    from exme.search.runner import Search
 
 
 def search(
@@ -40,9 +40,9 @@ def search(
 
     Example: `exme search studies/mini.yaml --task gsm8k --workers 4`
     """
-    from search.report import write_report  # noqa: PLC0415
-    from search.screen import Screen  # noqa: PLC0415
-    from search.verdict import verdict  # noqa: PLC0415
+    from exme.search.report import write_report  # noqa: PLC0415
+    from exme.search.screen import Screen  # noqa: PLC0415
+    from exme.search.verdict import verdict  # noqa: PLC0415
 
     with open_study(study, task, runs, trials=trials, fork=fork) as opened:
         if workers > 1:
@@ -56,7 +56,7 @@ def search(
 
 def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | None) -> None:
     """Have workers of this machine use the budget up; whatever they leave is for the caller."""
-    from search.workers import run_workers, shares, usable_cores, visible_gpus  # noqa: PLC0415
+    from exme.search.workers import run_workers, shares, usable_cores, visible_gpus  # noqa: PLC0415
 
     gpus = visible_gpus(opened.study.device)
     parts = shares(count, gpus, usable_cores(), os.environ)
@@ -90,7 +90,7 @@ def worker(
     Example: `exme worker studies/mini.yaml --task gsm8k`
     """
     if started_here:
-        from search.workers import leave_with_parent  # noqa: PLC0415
+        from exme.search.workers import leave_with_parent  # noqa: PLC0415
 
         leave_with_parent()
     with open_study(study, task, runs, trials=trials) as opened:
