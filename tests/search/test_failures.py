@@ -301,7 +301,7 @@ def test_a_candidate_that_takes_all_memory_fails_and_the_search_goes_on(
 def test_a_signal_gives_the_trial_in_hand_back_at_once(tmp_path: Path, number: int) -> None:
     crew = Crew(tmp_path, 8, seconds=0.1)
     pid = command(crew, lambda search: setattr(search.worker, "seconds", 30 * 1.0))
-    wait_for_lines(crew, 1, lambda: crew.said())
+    wait_for_lines(crew, 1, crew.said)
     time.sleep(0.5)
     sent = time.monotonic()
     os.kill(pid, number)
@@ -331,7 +331,7 @@ def test_a_second_signal_ends_at_once_and_loses_no_more_than_a_kill(tmp_path: Pa
 
     crew = Crew(tmp_path, 8)
     pid = command(crew, replace)
-    wait_for_lines(crew, 1, lambda: crew.said())
+    wait_for_lines(crew, 1, crew.said)
     time.sleep(0.5)
     os.kill(pid, signal.SIGINT)
     wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("first")])
