@@ -26,6 +26,7 @@ app = typer.Typer(
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 _SMALLER = "use a smaller dtype or batch_size, or a larger machine; the same command resumes"
+_LONG = 5_000
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -63,7 +64,7 @@ def main() -> None:
     sys.exit(_run(lambda: app(standalone_mode=False)))
 
 
-def _run(command: Callable[[], object]) -> int:
+def _run(command: Callable[[], object]) -> int:  # noqa: PLR0911  (an error each)
     from .workers import Interrupts  # noqa: PLC0415
 
     Interrupts(lambda line: typer.echo(line, err=True)).install()
@@ -100,6 +101,8 @@ def _run(command: Callable[[], object]) -> int:
 def _refuse(reason: str) -> int:
     from .patience import hide_secrets  # noqa: PLC0415
 
+    if len(reason) > 2 * _LONG:  # a file of a stranger's may hold names of any length
+        reason = f"{reason[:_LONG]} [...] {reason[-_LONG:]}"
     typer.echo(f"exme: {one_line(hide_secrets(reason))}", err=True)
     return 2
 

@@ -36,7 +36,7 @@ _PASSING = ("08", "57P", "533", "40")
 def hide_secrets(text: str) -> str:
     """A text without the passwords of the URLs in it."""
     # To the last @ of the word: a password may hold a slash or an @ of its own.
-    hidden = re.sub(r"(\w[\w+.-]*://[^\s:/@]*):\S*@", r"\1:***@", text)
+    hidden = re.sub(r"(?<![\w+.-])(\w[\w+.-]{0,40}://[^\s:/@]*):\S*@", r"\1:***@", text)
     return re.sub(r"(?i)(password|passwd|pwd|token|secret)=[^\s&;'\"]+", r"\1=***", hidden)
 
 

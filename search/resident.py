@@ -15,7 +15,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
-from .checkpoint import tied_names
+from .checkpoint import read_json, tied_names
 from .materialise import WORTH_COMPILING, Merger
 from .methods.method import Merge
 from .residence import Sources, choose, settle
@@ -220,6 +220,8 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
     Raises:
         UserError: transformers does not know it, or its files do not fit its config.json.
     """
+    if (folder / "generation_config.json").is_file():  # transformers passes over a damaged one
+        read_json(folder / "generation_config.json")
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()

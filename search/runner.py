@@ -33,6 +33,7 @@ from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
 from .turns import Turns, describe_failure
 from .worker import Precision, Scorer, Worker, settle_precision
+from .workers import stop_if_asked
 
 RUNS = Path("studies/runs")
 
@@ -148,6 +149,7 @@ class Search:
             self._say_cost(trials)
         duplicates, failures = 0, 0
         while True:
+            stop_if_asked()
             reason = is_over(self.study.budget, self.storage.trials())
             if not reason and duplicates >= MOST_DUPLICATES:
                 reason = f"the last {duplicates} proposals had all been tried"

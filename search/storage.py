@@ -97,8 +97,8 @@ class Storage:
         self._followed: set[int] = set()  # trials that were cut off and are requeued
         self._documents: dict[str, tuple[str, ...]] = {}
         patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
-        self._locks = locks_for(url, name, folder or Path(), patience)
         try:
+            self._locks = locks_for(url, name, folder or Path(), patience)
             with self._locks.hold("tables"):
                 self._backend = open_backend(url, patience)
                 self.study = optuna.create_study(

@@ -23,10 +23,10 @@ def one_line(text: str, most: int = 1000) -> str:
         text: any text.
         most: characters; of a longer text the middle is left out.
     """
-    words = " ".join(text[: 100 * most].split())
+    words = " ".join(text.split())
     if len(words) > most:
-        words = f"{words[: most * 2 // 3]} [...] {text[-most // 3 :]}"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(words.split()))
+        words = f"{words[: most * 2 // 3]} [...] {words[-most // 3 :]}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 
 
 class ShapeMismatch(UserError):
@@ -39,5 +39,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Returns:
         ``"; did you mean 'x'?"`` with the nearest of `known`, or the empty string.
     """
+    if len(word) > 100:  # no slip of the finger, and slow to compare
+        return ""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""

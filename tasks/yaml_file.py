@@ -51,5 +51,6 @@ def read_yaml(path: Path, *, absent: str, what: str = "YAML") -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (safe)
     # ValueError: not text, an impossible date, a number of thousands of digits.
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+        told = isinstance(error, OSError) and error.strerror
+        reason = told or " ".join(str(error).split())
         raise UserError(f"{path}: not readable as {what} ({reason})") from None

@@ -43,18 +43,21 @@ def exme(*arguments: str) -> int:
 def content(folder: Path) -> set[tuple[str, int]]:
     """Files and their sizes.
 
-    Not counted are locks, which stay behind empty, and the database of a study that could be opened:
-    it is whole, and has no trial in it.
+    Not counted are locks, which stay behind empty, and what a study that could be opened left: a
+    database that is whole, with nothing scored in it, and drafts.
     """
     found = (p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
     sizes = {str(p.relative_to(folder)): p.stat().st_size for p in found}
     database = folder / "runs" / "study-own" / "study.db"
-    if database.is_file() and database.read_bytes()[:6] == b"SQLite":
-        with contextlib.closing(sqlite3.connect(database)) as connection:
-            tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
-            if ("trials",) in tables:
-                assert connection.execute("SELECT count(*) FROM trials").fetchone() == (0,)
-                sizes = {name: size for name, size in sizes.items() if "/study.db" not in name}
+    if database.is_file() and database.stat().st_size > 1000:
+        scored = "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
+        with (
+            contextlib.suppress(sqlite3.DatabaseError),
+            contextlib.closing(sqlite3.connect(database)) as connection,
+        ):
+            assert connection.execute(scored).fetchone() == (0,)
+            whole = ("/study.db", "/drafts.jsonl")
+            sizes = {n: size for n, size in sizes.items() if not any(w in n for w in whole)}
     return {item for item in sizes.items() if not (item[0].endswith(".lock") and not item[1])}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import shutil
@@ -10,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,18 @@ from exme.tasks.errors import UserError
 from .crew import PEAK, Crew, Slow, complaints
 from .landscape import Landscape
 from .malformed import STUDY, good_folder
-from .small_models import edit_weights, load_weights, make_model
+from .small_models import edit_weights, make_model
 
 CLOCK = Path(__file__).parent / "jumping_clock.c"
 
 
 def ended(pid: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def errors(crew: Crew) -> Path:
+    """Where a command's stderr goes: beside the folder, whose disk may be full."""
+    return crew.folder.with_name(f"{crew.folder.name}-stderr")
 
 
 def command(crew: Crew, prepare: Callable[[Search], object], work: str = "work") -> int:
@@ -43,7 +48,7 @@ def command(crew: Crew, prepare: Callable[[Search], object], work: str = "work")
         return pid
     code = 1
     try:
-        os.dup2(os.open(crew.folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        sys.stderr = errors(crew).open("w", encoding="utf-8", buffering=1)
 
         def whole() -> None:
             with crew.open(crew.folder / f"worker-{os.getpid()}.log") as search:
@@ -51,12 +56,14 @@ def command(crew: Crew, prepare: Callable[[Search], object], work: str = "work")
                 getattr(search, work)()
 
         code = _run(whole)
+    except BaseException:  # noqa: BLE001  (a process of its own ends here)
+        traceback.print_exc(file=sys.stderr)
     finally:
         os._exit(code)
 
 
 def said(crew: Crew) -> list[str]:
-    text = (crew.folder / "stderr").read_text(encoding="utf-8")
+    text = errors(crew).read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line.strip()]
 
 
@@ -93,10 +100,10 @@ def test_a_search_whose_files_may_not_grow_ends_in_one_line_and_goes_on_later(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB of its own."""
+    """A file system of 16 MB of its own."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a small disk cannot be mounted here: that takes root and its capabilities")
     try:
@@ -319,6 +326,7 @@ def test_a_signal_gives_the_trial_in_hand_back_at_once(tmp_path: Path, number: i
 def test_a_second_signal_ends_at_once_and_loses_no_more_than_a_kill(tmp_path: Path) -> None:
     class Stubborn(Slow):
         def score(self, candidate: Candidate, split: str) -> Scored:
+            (tmp_path / "begun").touch()
             try:
                 time.sleep(30)
             except KeyboardInterrupt:
@@ -331,8 +339,7 @@ def test_a_second_signal_ends_at_once_and_loses_no_more_than_a_kill(tmp_path: Pa
 
     crew = Crew(tmp_path, 8)
     pid = command(crew, replace)
-    wait_for_lines(crew, 1, crew.said)
-    time.sleep(0.5)
+    wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("begun")])
     os.kill(pid, signal.SIGINT)
     wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("first")])
     sent = time.monotonic()
@@ -407,13 +414,3 @@ def test_no_module_reads_a_clock_that_can_be_set(root: Path) -> None:
         if word in file.read_text(encoding="utf-8")
     ]
     assert not wrong
-
-
-def test_weights_are_still_there(tmp_path: Path) -> None:
-    # `flip` and its like above change what they say: one bit, one file.
-    folder = good_folder(tmp_path)
-    before = load_weights(folder / "models" / "math")
-    flip(folder / "models" / "math" / "model.safetensors", -1)
-    after = load_weights(folder / "models" / "math")
-    with contextlib.suppress(StopIteration):
-        assert sum(not torch.equal(before[n], after[n]) for n in before) == 1
