@@ -113,6 +113,7 @@ def search(
         if workers > 1:
             _run_workers(opened, workers, _study_path(study), runs, trials)
         outcome = opened.run()
+        opened.rest()  # drawing takes memory, too
         report = write_report(outcome, opened.folder, opened.examples(outcome))
         screen = Screen()
         screen.say(verdict(outcome).sentence, "bold")
