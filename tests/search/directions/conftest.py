@@ -17,7 +17,8 @@ from exme.search.directions.warm_start import WarmStart
 
 def _forward(self: Any, hidden: torch.Tensor) -> torch.Tensor:
     scale = torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
-    return self.weight * (hidden * scale)
+    found: torch.Tensor = self.weight * (hidden * scale)
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -118,7 +118,8 @@ def fisher(sources: Sources, who: str) -> dict[str, torch.Tensor]:
         model.zero_grad()
         logs = model(torch.tensor([example.ids])).logits[0].log_softmax(-1)
         start = len(example.prompt)
-        sum(logs[start - 1 + i, token] for i, token in enumerate(example.answer)).backward()  # type: ignore[union-attr]
+        said = [logs[start - 1 + i, token] for i, token in enumerate(example.answer)]
+        torch.stack(said).sum().backward()
         for name, p in model.named_parameters():
             assert p.grad is not None
             found[name] += p.grad**2 / len(EXAMPLES)

@@ -21,8 +21,10 @@ def given(k: int = 3, m: int = 18, n: int = 12) -> torch.Tensor:
 
 def loss(deltas: torch.Tensor, weights: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """Its objective, term by term."""
-    merged = sum(w * (d + shift) for w, d in zip(weights, deltas, strict=True))
-    return sum(((merged - d) * d).sum() ** 2 for d in deltas)  # type: ignore[return-value]
+    merged = torch.zeros_like(shift)
+    for weight, delta in zip(weights, deltas, strict=True):
+        merged = merged + weight * (delta + shift)
+    return torch.stack([((merged - d) * d).sum() ** 2 for d in deltas]).sum()
 
 
 @pytest.mark.parametrize(("m", "n"), [(18, 12), (12, 18), (12, 12)])

@@ -109,8 +109,8 @@ def test_the_gradient_of_np_merge_is_that_of_finite_differences(tmp_path: Path) 
     on = bench(sources, tmp_path / "s")
     pair = Pair(on, "math", "code", "pair")
     generator = torch.Generator().manual_seed(1)
-    for values in pair.p.values():
-        values.copy_(torch.randn(values.shape, generator=generator, dtype=torch.float64))
+    for p in pair.p.values():
+        p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64))
     pair.gradient()
     slopes = {name: values.clone() for name, values in pair.slope.items()}
     for name in (

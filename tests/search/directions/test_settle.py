@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from exme.evaluators.harness import Judge
 from exme.search.directions import prompts, settle
 from exme.search.directions.settle import Workshop
 from exme.search.directions.warm_start import WarmStart
@@ -99,13 +100,13 @@ def test_report_documents_are_never_touched(
     settings = SETTINGS | {"directions": ["regmean", "nll"]}
     opened = Opened(tmp_path, **settings)
     read: list[str] = []
-    build = prompts.Judge.__init__
+    build = Judge.__init__
 
     def watch(self: Any, documents: SuiteDocuments, split: str, *rest: Any) -> None:
         read.extend(d.id for d in (*documents.search, *documents.report))
         build(self, documents, split, *rest)
 
-    monkeypatch.setattr(prompts.Judge, "__init__", watch)
+    monkeypatch.setattr(Judge, "__init__", watch)
     found = workshop(opened).compute()
     (documents,) = opened.search.documents
     assert read and not set(read) & {d.id for d in documents.report}
@@ -204,7 +205,7 @@ def test_a_suite_without_reference_answers_is_refused_with_the_reason(
     def none(_: Any) -> Any:
         raise UserError("suite 'ifeval': no reference answer to measure target_nll by")
 
-    monkeypatch.setattr(prompts.Judge, "references", property(none))
+    monkeypatch.setattr(Judge, "references", property(none))
     opened = Opened(tmp_path, **SETTINGS | {"directions": ["nll"]})
     with pytest.raises(UserError, match="direction 'nll' learns from reference answers, and there"):
         opened.search.work()
