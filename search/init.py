@@ -199,6 +199,7 @@ checkpoints: # fine-tunes of that base, by the names that reports use
 # brackets let the search choose
 method: {method}
 groups: null # coefficients per group of tensors: {{blocks: 4}} or {{kinds: [attention, mlp]}}
+directions: [] # merge methods to start from, computed once: regmean, doge, ...: see docs/directions.md
 
 space:
   coefficients: [0.0, 1.6] # 0 leaves a checkpoint out, 1 takes it whole, above 1 extrapolates
