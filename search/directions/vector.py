@@ -18,6 +18,7 @@ from exme.search.checkpoint import (
     Checkpoint,
     Reader,
     TensorSpec,
+    Unchanged,
     read_header,
     read_json,
     refuse_unbounded,
@@ -113,6 +114,7 @@ class TaskVector:
         if not file.is_file():
             raise UserError(f"direction '{name}': {file} is missing; remove {folder}, search again")
         self.files = [file]
+        self.unchanged = Unchanged(name, (folder / RECORD, file))
         self._deltas: dict[str, TensorSpec] = {}
         for spec in read_header(file, name):
             own = base.tensors.get(spec.name)
