@@ -179,7 +179,7 @@ class FastEngine:
         return rows
 
     def _in_order(self, rows: Sequence[Row]) -> list[Row]:
-        """Rows below one first node together, the longest answers first."""
+        """Rows below one first node together, the longest first: they stand beside their like."""
         place: dict[int, int] = {}
         for row in rows:
             chain = row.leaf.chain
@@ -187,7 +187,7 @@ class FastEngine:
 
         def key(row: Row) -> tuple[int, int]:
             chain = row.leaf.chain
-            return place[id(chain[0]) if chain else 0], -row.expected
+            return place[id(chain[0]) if chain else 0], -len(row.leaf.own) - row.expected
 
         return sorted(rows, key=key)
 
