@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def test_runs_hold_every_slot_once_in_order(rows: list[tuple[int, int]], split: 
     if split is None:
         assert len(runs) == 1
         return
-    for (first, last), _ in zip(runs, runs[1:], strict=False):  # a block is begun where it pays
+    for (first, last), _ in pairwise(runs):  # a block is begun where it pays
         apart = padded(rows[first:last]) + padded(rows[last : last + 1]) + split
         assert padded(rows[first : last + 1]) > apart
 
