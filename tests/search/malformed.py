@@ -454,7 +454,12 @@ def _checkpoints() -> Iterator[Case]:
     yield Case("config.json, none", _remove(config), "has no config.json")
     yield Case("config.json, a folder", _replace(config, Path.mkdir), "config.json")
     yield Case("config.json, a pipe", _replace(config, os.mkfifo), "config.json")
-    for name, make in {"folder": Path.mkdir, "pipe": os.mkfifo, "circle": _circle}.items():
+    odd: dict[str, Callable[[Path], object]] = {
+        "folder": Path.mkdir,
+        "pipe": os.mkfifo,
+        "circle": _circle,
+    }
+    for name, make in odd.items():
         yield Case(
             f"weights, a {name}",
             _replace("models/math/model.safetensors", make),
@@ -488,8 +493,8 @@ def _checkpoints() -> Iterator[Case]:
         "a file that is missing": (whole, "one.safetensors is missing"),
         "a pickle": ({"weight_map": {"w": "pytorch_model.bin"}}, "checkpoint 'math'"),
     }
-    for name, (content, expected) in indices.items():
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    for name, (found, expected) in indices.items():
+        data = found if isinstance(found, bytes) else json.dumps(found).encode()
         yield Case(
             f"index, {name}",
             _both(
@@ -645,11 +650,11 @@ def _adapters() -> Iterator[Case]:
     }
     for name, (held, expected) in tensors.items():
 
-        def change(folder: Path, held: dict[str, torch.Tensor] = held) -> None:
+        def replace(folder: Path, held: dict[str, torch.Tensor] = held) -> None:
             _as_adapter(folder)
             save_file(held, folder / "models/lora/adapter_model.safetensors")
 
-        yield Case(f"adapter, {name}", change, expected)
+        yield Case(f"adapter, {name}", replace, expected)
     for content, name in ((b"{", "not JSON"), (b"[" * 100_000, "deep"), (b"[]", "a list")):
         file = _write("models/lora/adapter_config.json", content)
         yield Case(f"adapter, settings {name}", _both(_as_adapter, file), "adapter_config.json")
@@ -768,8 +773,8 @@ def _suites() -> Iterator[Case]:
         "a list in itself": "columns: &a [*a]\n",
         "a function": "metric: !function os.system",
     }
-    for name, content in texts.items():
-        yield Case(f"suite file, {name}", _write("own.yaml", content), "own.yaml")
+    for name, text in texts.items():
+        yield Case(f"suite file, {name}", _write("own.yaml", text), "own.yaml")
     yield Case("suite file, a folder", _replace("own.yaml", Path.mkdir), "own.yaml")
     yield Case("suite file, a pipe", _replace("own.yaml", os.mkfifo), "own.yaml")
 
@@ -796,8 +801,8 @@ def _recipes() -> Iterator[Case]:
         "a candidate in itself": "candidate: &a {coefficients: *a}\nsources: {}",
         "a pickle": _PICKLE,
     }
-    for name, content in texts.items():
-        yield Case(f"recipe, {name}", _write("recipe.json", content), "recipe.json", MATERIALISE)
+    for name, spoilt in texts.items():
+        yield Case(f"recipe, {name}", _write("recipe.json", spoilt), "recipe.json", MATERIALISE)
     changed: dict[str, object] = {
         "candidate": None,
         "candidate.coefficients": [None, [], "x", {"math": None}, {"math": "x"}, {"math": [1]}],
@@ -865,14 +870,14 @@ def _storages() -> Iterator[Case]:
         yield Case(f"storage, a database that is {name}", change, "study")
     for place in ("runs", "runs/study-own", database):
 
-        def change(folder: Path, place: str = place) -> None:
+        def block(folder: Path, place: str = place) -> None:
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             if place == database:
                 (folder / place).mkdir()
             else:
                 (folder / place).write_text("in the way")
 
-        yield Case(f"storage, something else at {place}", change, "study-own")
+        yield Case(f"storage, something else at {place}", block, "study-own")
 
 
 # Command lines -----------------------------------------------------------------------------------
