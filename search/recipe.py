@@ -10,7 +10,7 @@ needs less: the candidate's ``coefficients``, ``dtype`` and ``method``, and wher
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -35,7 +35,7 @@ from .export import (
     staged,
     write_text,
 )
-from .locate import locate
+from .locate import MINI, is_hub_id, locate
 from .mergekit import mergekit_config
 from .methods import METHODS
 from .model_card import recipe
@@ -133,7 +133,12 @@ def _check(file: Path, candidate: Candidate, models: Mapping[str, str]) -> None:
 
 
 def materialise(
-    path: Path, out: Path, *, force: bool = False, max_shard_bytes: int = SHARD_BYTES
+    path: Path,
+    out: Path,
+    *,
+    force: bool = False,
+    max_shard_bytes: int = SHARD_BYTES,
+    within: Sequence[Path] | None = None,
 ) -> ExportResult:
     """Make a recipe's candidate as a folder for `from_pretrained`, in memory bounded by a shard.
 
@@ -142,6 +147,7 @@ def materialise(
         out: the folder; it must not exist, be empty or, with `force`, be an earlier export.
         force: replace an earlier export, once the new one is complete.
         max_shard_bytes: largest weight file.
+        within: folders in which the recipe's folders must lie, links followed; None is anywhere.
 
     Raises:
         UserError: the recipe or a source cannot be used, a source is not the one that the recipe
@@ -149,6 +155,7 @@ def materialise(
     """
     wanted = read_recipe(path)
     out = out.expanduser().resolve()
+    _check_places(path, wanted.models, within)
     base = Checkpoint("base", locate(wanted.models["base"], who="base"))
     checkpoints = {
         name: open_checkpoint(name, locate(wanted.models[name], who=f"checkpoint '{name}'"), base)
@@ -178,6 +185,25 @@ def materialise(
     except OSError as error:
         raise UserError(f"{out}: could not be written, nothing was left there ({error})") from None
     return ExportResult(out, candidate.digest, digest, size)
+
+
+def _check_places(path: Path, models: Mapping[str, str], within: Sequence[Path] | None) -> None:
+    """Refuse folders elsewhere: a recipe may be a stranger's, and a model's files are copied."""
+    if within is None:
+        return
+    allowed = [folder.expanduser().resolve() for folder in within]
+    for name, model in models.items():
+        try:
+            if model.startswith(MINI) or is_hub_id(model):
+                continue
+            place = Path(model).expanduser().resolve()
+        except (OSError, ValueError, RuntimeError):
+            continue  # `locate` says what is wrong with it
+        if not any(place.is_relative_to(folder) for folder in allowed):
+            raise UserError(
+                f"{path}: '{name}' is {model}, which lies outside of {' and '.join(map(str, allowed))}"
+                f"; if you trust the recipe, allow the folder with --models"
+            )
 
 
 def _with_fingerprints(path: Path, candidate: Candidate, sources: Sources) -> Candidate:

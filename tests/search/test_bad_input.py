@@ -82,6 +82,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
     assert len(lines) == 1, lines
     assert lines[0].startswith("exme: ")
     assert lines[0].isprintable()
+    assert "hunter2" not in lines[0]  # the password of the storages' URLs
     assert len(lines[0]) < 1500
     assert case.expected in lines[0]
     assert content(folder) == before
