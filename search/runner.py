@@ -32,6 +32,7 @@ from .space import unit
 from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
 from .turns import Turns, describe_failure
+from .view import View, view_of
 from .worker import Precision, Scorer, Worker, settle_precision
 
 RUNS = Path("studies/runs")
@@ -114,6 +115,7 @@ class Search:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.screen.close()
         self.storage.close()
 
     @property
@@ -146,6 +148,7 @@ class Search:
         trials = self.storage.trials()
         if not is_over(self.study.budget, trials):
             self._say_cost(trials)
+        self.screen.begin(self.view)
         duplicates, failures = 0, 0
         while True:
             reason = is_over(self.study.budget, self.storage.trials())
@@ -235,11 +238,17 @@ class Search:
         if missing:
             count = self._count("report")
             self.screen.say(f"Proving on {count} report documents: {', '.join(missing)} ...")
-        for candidate in missing.values():
+        for name, candidate in missing.items():
             if candidate.digest not in self.storage.proofs():
+                self.screen.note(f"Scoring {name} on the report documents.")
                 scored = self.worker.score(candidate, "report")
                 save_answers(self.folder, candidate.digest, scored.answers)
                 self.storage.save_proof(candidate, scored.scores, scored.proxy)
+
+    def view(self) -> View:
+        """The search as it is now; safe to call from any thread."""
+        proved = len(self.storage.proofs())
+        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
 
     def inputs(self) -> dict[str, Candidate]:
         """The base and every checkpoint, as candidates."""
