@@ -292,6 +292,7 @@ class Search:
             looks=len(set(proofs) - digests),
             widened=tuple(widened),
             importance=self.storage.importance(),
+            work=self.storage.work(),
             facts=facts(
                 self.study,
                 self.where,

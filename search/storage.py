@@ -371,6 +371,14 @@ class Storage:
         except (ValueError, RuntimeError):  # too few trials, or all alike
             return {}
 
+    def work(self) -> dict[str, float]:
+        """Seconds of all trials together, by what they were spent on."""
+        total: dict[str, float] = {}
+        for trial in self.study.get_trials(deepcopy=False):
+            for name, seconds in trial.user_attrs.get("seconds by work", {}).items():
+                total[name] = round(total.get(name, 0.0) + seconds, 4)
+        return total
+
     # Proof -------------------------------------------------------------------------------------
 
     def save_proof(self, candidate: Candidate, scores: Scores, proxy: Scores | None = None) -> None:
