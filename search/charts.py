@@ -25,6 +25,7 @@ from .verdict import Unit
 WIDTH = 420.0
 CURVE_HEIGHT, PLANE_HEIGHT = 230.0, 350.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 376.0, 12.0, 40.0
+_PLANE_RIGHT = 356.0  # the scale of colours stands beside it
 _PIXELS = 72  # of the interpolated surface, along each axis
 
 
@@ -142,6 +143,7 @@ class Course:
     left: tuple[Tick, ...]
     right: tuple[Tick, ...]
     below: tuple[Tick, ...]
+    unit: str
 
 
 def course(outcome: Outcome) -> Course | None:
@@ -182,6 +184,7 @@ def course(outcome: Outcome) -> Course | None:
         tuple(Tick(y(s), unit.tick(s)) for s in steps),
         tuple(Tick(y(top - r), unit.tick(r).removesuffix("%")) for r in regrets),
         tuple(Tick(x(d), f"{d:,.0f}") for d in _ticks(0, float(spent[-1]), 4) if d <= spent[-1]),
+        ", points" if unit.percent else "",
     )
 
 
@@ -232,7 +235,7 @@ def plane(outcome: Outcome) -> Plane | None:
         return None
     scene = scene_of_outcome(outcome)
     (x0, x1), (y0, y1) = scene.limits.values()
-    x, y, width, height = _LEFT, _TOP, _RIGHT - _LEFT, PLANE_HEIGHT - _TOP - _BOTTOM
+    x, y, width, height = _LEFT, _TOP, _PLANE_RIGHT - _LEFT, PLANE_HEIGHT - _TOP - _BOTTOM
 
     def across(value: float) -> float:
         return round(x + (value - x0) / (x1 - x0) * width, 1)
@@ -254,6 +257,7 @@ def plane(outcome: Outcome) -> Plane | None:
     lowest = float(
         np.max([scene.scores.min(), 3 * np.median(scene.scores) - 2 * scene.scores.max()])
     )
+    less = "≤" if lowest > scene.scores.min() else ""
     first, second = scene.axes
     return Plane(
         image=_surface(scene),
@@ -263,7 +267,7 @@ def plane(outcome: Outcome) -> Plane | None:
         left=tuple(Tick(up(v), f"{v:g}") for v in _ticks(y0, y1) if y0 <= v <= y1),
         below=tuple(Tick(across(v), f"{v:g}") for v in _ticks(x0, x1) if x0 <= v <= x1),
         scale=tuple(_hex(viridis(np.linspace(0, 1, 10)))),
-        lowest=f"{lowest:.1f}%" if scene.unit else f"{lowest:.3g}",
+        lowest=less + (f"{lowest:.0f}%" if scene.unit else f"{lowest:.3g}"),
         highest=f"{scene.scores.max():.1f}%" if scene.unit else f"{scene.scores.max():.3g}",
         dots=dots(zip(scene.points, told, colours, strict=True)),
         failed=dots((point, "failed", "") for point in scene.failed),
