@@ -166,7 +166,7 @@ def course(outcome: Outcome) -> Course | None:
         share = (min(max(score, low), high) - low) / (high - low)
         return round(CURVE_HEIGHT - _BOTTOM - share * (CURVE_HEIGHT - _BOTTOM - _TOP), 1)
 
-    best, points = -math.inf, []
+    best, points = -math.inf, list[str]()
     for documents, mean in zip(spent, means, strict=True):
         if points:
             points.append(f"{x(documents)},{y(best)}")
@@ -275,6 +275,21 @@ def plane(outcome: Outcome) -> Plane | None:
         best=dots(marks[:1])[0],
         is_slice=len(scene.names) > 2,
     )  # fmt: skip
+
+
+def plane_place(outcome: Outcome, trial: TrialRecord) -> tuple[float, float] | None:
+    """Where a trial stands in the outcome's plane; None where it is beyond the edges."""
+    if trial.candidate is None:
+        return None
+    scene = scene_of_outcome(outcome)
+    point = [trial.candidate.coefficients[scene.names[axis]] for axis in scene.axes]
+    (x0, x1), (y0, y1) = scene.limits.values()
+    if not (x0 <= point[0] <= x1 and y0 <= point[1] <= y1):
+        return None
+    return (
+        round(_LEFT + (point[0] - x0) / (x1 - x0) * (_PLANE_RIGHT - _LEFT), 1),
+        round(_TOP + (y1 - point[1]) / (y1 - y0) * (PLANE_HEIGHT - _TOP - _BOTTOM), 1),
+    )
 
 
 def _trial_words(outcome: Outcome, scene: Scene) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,7 +35,7 @@ from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
 from .turns import Turns, describe_failure
 from .view import View, view_of
-from .worker import Precision, Scorer, Worker, settle_precision
+from .worker import Precision, Scored, Scorer, Worker, settle_precision
 
 RUNS = Path("studies/runs")
 
@@ -223,8 +224,15 @@ class Search:
         except Exception as error:  # noqa: BLE001  (one candidate's failure is not the search's)
             self.storage.fail(proposal, candidate, describe_failure(error))
             return
+        self._keep_answers(candidate, scored)
         seconds = {"propose": proposing, **scored.seconds}
         self.storage.save(proposal, candidate, scored.scores, seconds)
+
+    def _keep_answers(self, candidate: Candidate, scored: Scored) -> None:
+        """For the dashboard's notes: a trial is a trial without them."""
+        if any(scored.answers.values()):
+            with contextlib.suppress(OSError):
+                save_answers(self.folder, candidate.digest, scored.answers, "search")
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
         """The plain sum with these effective coefficients."""

@@ -387,6 +387,18 @@ class Storage:
                 total[name] = round(total.get(name, 0.0) + seconds, 4)
         return total
 
+    def trial_ids(self) -> dict[int, int]:
+        """The storage's own identifier of each trial, by its number."""
+        return {t.number: t._trial_id for t in self.study.get_trials(deepcopy=False)}
+
+    def system_attributes(self) -> dict[str, Any]:
+        """What Optuna and its dashboard keep with the study."""
+        return self._backend.get_study_system_attrs(self.study._study_id)
+
+    def set_system_attribute(self, key: str, value: Any) -> None:
+        """Write what optuna-dashboard will look for."""
+        self._backend.set_study_system_attr(self.study._study_id, key, value)
+
     # Proof -------------------------------------------------------------------------------------
 
     def save_proof(self, candidate: Candidate, scores: Scores, proxy: Scores | None = None) -> None:

@@ -102,12 +102,25 @@ def dashboard(
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     runs: RunsOption = RUNS_DEFAULT,
 ) -> None:
-    """Open optuna-dashboard on the study.
+    """Open optuna-dashboard on the study, with a note and pictures of every trial.
+
+    Notes are written while it is open, for trials that are still to come too.
 
     Example: `exme dashboard studies/mini.yaml --task gsm8k`
     """
+    from exme.search.annotate import Annotator  # noqa: PLC0415
     from exme.search.dashboard import serve  # noqa: PLC0415
 
     with open_study(study, task, runs) as opened:
-        url = opened.storage.url
-    serve(url, host=host, port=port, open_browser=browser)
+        annotator = Annotator(opened)
+        annotator.start()
+        try:
+            serve(
+                opened.storage.url,
+                host=host,
+                port=port,
+                open_browser=browser,
+                artifacts=annotator.folder,
+            )
+        finally:
+            annotator.close()
