@@ -19,7 +19,7 @@ from .answers import Example, examples, save_answers
 from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .directions.settle import Settled, Workshop, agree
-from .estimate import check_memory, describe, weigh
+from .estimate import check_memory, describe, give_back_memory, weigh
 from .facts import facts
 from .joining import join_study
 from .locate import locate
@@ -88,6 +88,7 @@ class Search:
         floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
         self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
+        self._engine_name: str = study.engine
         self.folder, self.storage = join_study(
             runs / f"{name}-{self.task}",
             study.storage,
@@ -148,6 +149,13 @@ class Search:
         check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
         return Worker(self.study, self.sources, self.documents, self.precision, drafts)
+
+    def rest(self) -> None:
+        """Give the worker's memory back; its next use loads the models again."""
+        if isinstance(self._worker, Worker):
+            self._engine_name = self._worker.engine_name
+            self._worker = None
+            give_back_memory()
 
     # The search ----------------------------------------------------------------------------------
 
@@ -308,7 +316,7 @@ class Search:
                 self.sources,
                 self.documents,
                 self.precision,
-                getattr(self._worker, "engine_name", self.study.engine),
+                getattr(self._worker, "engine_name", self._engine_name),
             ),
         )
 
