@@ -231,7 +231,8 @@ def make_family(folder: Path, size: str) -> dict[str, Path]:
     )  # fmt: skip
     logging.disable_progress_bar()
     torch.manual_seed(0)
-    model: Any = LlamaForCausalLM(config).to(torch.bfloat16)
+    model: Any = LlamaForCausalLM(config)
+    model.to(torch.bfloat16)
     made = {"base": folder / "base"}
     model.save_pretrained(made["base"])
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
