@@ -34,7 +34,8 @@ def family(folder: Path, kind: str = "llama") -> Sources:
 def make_adapter(base: Path, folder: Path, seed: int) -> Path:
     """A random LoRA adapter of one kind of tensor, and the model that it makes in ``merged/``."""
     generator = torch.Generator().manual_seed(seed)
-    weights, factors = load_weights(base), {}
+    weights = load_weights(base)
+    factors: dict[str, torch.Tensor] = {}
     for name in [n for n in weights if "q_proj" in n or "down_proj" in n]:
         rows, columns = weights[name].shape
         a = 0.1 * torch.randn(2, columns, generator=generator)
