@@ -12,10 +12,11 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from scipy import stats
 
 from exme.search.allocation import (
+    Field,
     Racing,
     Runner,
     advance,
-    begin,
+    draw,
     face,
     incumbent_of,
     is_left,
@@ -60,6 +61,7 @@ def ours(racing: Racing) -> Method:
 
     def run(landscape: Landscape, seed: int) -> Iterator[Step]:
         low, width = landscape.bounds[:, 0], np.ptp(landscape.bounds, axis=1)
+        field = Field((landscape.count,))
         runners: list[Runner] = []
         outcomes: list[Floats] = []
         theta = None
@@ -75,24 +77,25 @@ def ours(racing: Racing) -> Method:
             number = choice.begun
             if number is None:
                 number = len(runners)
-                runners.append(begin(runners, choice.point, landscape.count, seed))
+                order = draw(runners, field, seed).order
+                runners.append(Runner(choice.point, order, np.zeros(0)))
                 outcomes.append(landscape.solve(low + width * choice.point))
             looks += 1
-            runner = face(runners[number], runners)
+            runner = face(runners[number], runners, field)
             stopped = None
             for _ in range(choice.chunks):
                 at = len(runner.seen)
                 chosen = runner.order.documents[at : at + racing.chunk]
-                runner = advance(runner, outcomes[number][chosen], racing)
+                runner = advance(runner, outcomes[number][chosen], racing, field)
                 spent += len(chosen)
                 if runner.stopped:
-                    rival = incumbent_of(runners)
+                    rival = incumbent_of(runners, field)
                     assert rival is not None
                     stopped = (low + width * runner.point, low + width * runners[rival].point)
-                if runner.stopped or runner.is_complete or is_left(runner, runners, racing):
+                if runner.stopped or runner.is_complete or is_left(runner, runners, racing, field):
                     break
             runners[number] = runner
-            state = survey(runners, racing, theta)
+            state = survey(runners, racing, field, theta)
             theta = state.theta
             done = 0 if state.leader is None else len(runners[state.leader].seen)
             yield Step(spent, low + width * state.best, landscape.count - done, stopped)

@@ -10,24 +10,29 @@ from types import TracebackType
 from typing import Self
 
 from exme.evaluators.sandbox import require_run_generated_code
+from exme.evaluators.scores import Scores
 from exme.tasks.documents import SuiteDocuments, load_documents
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import Suite, load_suite
 
 from .adapter import open_checkpoint
+from .allocation import Racing
 from .answers import Example, examples, save_answers
 from .candidate import Candidate
 from .checkpoint import Checkpoint
+from .course import Look
 from .estimate import check_memory, describe, weigh
 from .facts import facts
 from .joining import join_study
 from .locate import locate
+from .looks import Looks
 from .methods import PLAIN
 from .objective import reference
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import Plan, best_trial, complete, is_over, spent
 from .resident import Sources
 from .screen import Screen, time_left
+from .settling import settle_objective
 from .space import unit
 from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
@@ -86,6 +91,7 @@ class Search:
         floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
         self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
+        self.objective = settle_objective(study, self.documents, self.plan.method.checkpoints)
         self.folder, self.storage = join_study(
             runs / f"{name}-{self.task}",
             study.storage,
@@ -94,12 +100,24 @@ class Search:
             where=where,
             say=self.screen.say,
             fork=fork,
+            objectives=self.objective.values_per_trial,
+        )
+        self.storage.rate = self.objective.rate
+        racing = study.racing
+        self.looks = Looks(
+            self.plan.proposals,
+            self.objective,
+            {d.suite.suite: [e.id for e in d.search] for d in self.documents},
+            None if racing is None else Racing(racing.error_rate, racing.chunk),
+            study.sampler.name,
+            study.sampler.seed,
         )
         self.turns = Turns(
             study,
             self.plan,
             self.storage,
             self.screen,
+            self.looks,
             dtype=self.precision.dtype,
             sources=self.sources.fingerprints,
             per_trial=self._count("search"),
@@ -148,7 +166,7 @@ class Search:
             self._say_cost(trials)
         duplicates, failures = 0, 0
         while True:
-            reason = is_over(self.study.budget, self.storage.trials())
+            reason = self.turns.why_over(self.storage.trials())
             if not reason and duplicates >= MOST_DUPLICATES:
                 reason = f"the last {duplicates} proposals had all been tried"
             if reason:
@@ -195,14 +213,38 @@ class Search:
             self.storage.save_duplicate(proposal, candidate, twin)
             return
         try:
-            scored = self.worker.score(candidate, "search")
+            if self.study.racing is None:
+                scored = self.worker.score(candidate, "search")
+                scores: Scores | None = scored.scores
+                look, seconds = None, scored.seconds
+            else:
+                look, seconds = self._look(proposal, candidate)
+                partial = look.course.partial
+                scores = partial.whole() if partial.is_complete else None
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001  (one candidate's failure is not the search's)
             self.storage.fail(proposal, candidate, describe_failure(error))
             return
-        seconds = {"propose": proposing, **scored.seconds}
-        self.storage.save(proposal, candidate, scored.scores, seconds)
+        seconds = {"propose": proposing, **seconds}
+        if scores is not None:
+            values = self.objective.told(scores, self.storage.trials())
+            self.storage.save(proposal, candidate, scores, seconds, values, look)
+        elif look is not None:
+            self.storage.save_look(proposal, candidate, look, seconds)
+
+    def _look(self, proposal: Proposal, candidate: Candidate) -> tuple[Look, Mapping[str, float]]:
+        trials = self.storage.trials()
+        number = proposal.trial.number
+        order = self.looks.begin(
+            candidate,
+            trials[number].origin,
+            number,
+            [t for t in trials if t.number != number],
+            self.plan.bounds(trials)[0],
+            proposal.documents,
+        )
+        return self.looks.make(order, candidate, self.worker)
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
         """The plain sum with these effective coefficients."""
@@ -332,12 +374,12 @@ class Search:
     def _left(self, trials: list[TrialRecord]) -> str:
         used, documents, minutes = spent(trials)
         budget = self.study.budget
-        left = [budget.trials - used] if budget.trials is not None else []
-        if budget.documents is not None:
-            per_trial = self._count("search")
-            left.append(max(0, -(-(budget.documents - documents) // per_trial)))
-        time_budget = None if budget.minutes is None else budget.minutes - minutes
-        return time_left(trials, min(left) if left else None, time_budget)
+        return time_left(
+            trials,
+            None if budget.trials is None else max(0, budget.trials - used),
+            None if budget.minutes is None else budget.minutes - minutes,
+            None if budget.documents is None else max(0, budget.documents - documents),
+        )
 
     def _pinned(self) -> dict[str, object]:
         """What decides scores; a study cannot go on when one of these changes."""

@@ -61,8 +61,20 @@ class DocumentsSection(_Section):
 class SamplerSection(_Section):
     """Who proposes points after the known ones, and the seed of its random choices."""
 
-    name: Literal["gp", "tpe", "random", "qmc"] = "gp"
+    name: Literal["auto", "gp", "cmaes", "tpe", "qmc", "random"] = "auto"
     seed: int = Field(default=0, ge=0)
+
+
+class RacingSection(_Section):
+    """Candidates are scored chunk by chunk, and losers are stopped.
+
+    Attributes:
+        error_rate: bound on the chance that a candidate as good as the incumbent is stopped.
+        chunk: documents that are scored together, and after which is looked.
+    """
+
+    error_rate: float = Field(default=0.05, gt=0, lt=1)
+    chunk: int = Field(default=32, ge=1)
 
 
 class GroupsSection(_Section):
@@ -129,6 +141,9 @@ class StudyFile(_Section):
         method: a merge method, or several, among which the search chooses.
         groups: groups of tensors with coefficients of their own; without it there are none.
         residence: where the sources are kept; auto is the fastest place that has the room.
+        sampler: who proposes; its name alone, or with a seed.
+        racing: how candidates are compared before all of their documents are scored; ``off`` scores
+            every candidate on all search documents.
         storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
         compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
@@ -149,6 +164,7 @@ class StudyFile(_Section):
     chat: ChatSection = ChatSection()
     max_gen_toks: int | None = Field(default=None, ge=1)
     sampler: SamplerSection = SamplerSection()
+    racing: RacingSection | None = RacingSection()
     budget: BudgetSection = BudgetSection(trials=30)
     storage: str | None = None
     dtype: Dtype = "auto"
@@ -172,6 +188,18 @@ class StudyFile(_Section):
                 raise ValueError(f"suites: '{suite}' is named twice")
             found.add(suite)
         return names
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _short_sampler(cls, sampler: Any) -> Any:
+        return {"name": sampler} if isinstance(sampler, str) else sampler
+
+    @field_validator("racing", mode="before")
+    @classmethod
+    def _switched(cls, racing: Any) -> Any:
+        if racing is True or racing == "on":
+            return {}
+        return None if racing is False or racing == "off" else racing  # YAML reads off as false
 
     @property
     def methods(self) -> tuple[str, ...]:

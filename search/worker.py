@@ -80,6 +80,15 @@ class Scorer(Protocol):
         """Scores of a candidate on the documents of ``search`` or ``report``."""
         ...
 
+    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        """Scores of a candidate on some of the search documents.
+
+        Args:
+            candidate: the same as at the last call, as a rule.
+            documents: positions among the documents of all suites, in the study's order.
+        """
+        ...
+
     def seconds_per_document(self) -> float:
         """Measured time that one document takes."""
         ...
@@ -123,6 +132,7 @@ class Worker:
             self.engine = fast
             self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
         self._judges: dict[str, list[Judge]] = {}
+        self._live = ""  # digest of the candidate that is in the model
 
     def judges(self, split: str) -> list[Judge]:
         """The judges of ``search`` or ``report``, one a suite, built at their first use.
@@ -171,18 +181,42 @@ class Worker:
             FloatingPointError: a weight of the candidate is not finite.
             ValueError: a document's score is not finite.
         """
+        return self._evaluate(candidate, split, [None] * len(self.documents))
+
+    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        """See `Scorer.look`; the candidate is materialised unless it is in the model.
+
+        Raises:
+            FloatingPointError, ValueError: see `score`.
+        """
+        by_suite: list[Sequence[int] | None] = []
+        start = 0
+        for found in self.documents:
+            end = start + len(found.search)
+            by_suite.append([d - start for d in documents if start <= d < end])
+            start = end
+        return self._evaluate(candidate, "search", by_suite)
+
+    def _evaluate(
+        self, candidate: Candidate, split: str, chosen: Sequence[Sequence[int] | None]
+    ) -> Scored:
         start = time.perf_counter()
-        self.resident.materialise(candidate)
+        if chosen[0] is None or self._live != candidate.digest:
+            self._live = ""
+            self.resident.materialise(candidate)
+            self._live = candidate.digest
         if self.resident.device.type == "cuda":
             torch.cuda.synchronize(self.resident.device)
         middle = time.perf_counter()
         by_target = self.study.objective == "target_nll"
         found, proxies = [], []
-        for judge in self.judges(split):
+        for judge, places in zip(self.judges(split), chosen, strict=True):
+            if places is not None and not places:
+                continue
             if by_target:
-                proxies.append(judge.score_targets(self.engine))
+                proxies.append(judge.score_targets(self.engine, places))
             if not by_target or split == "report":
-                found.append(judge.score(self.engine))
+                found.append(judge.score(self.engine, places))
         end = time.perf_counter()
         model = sum(e.engine_seconds for e in (*found, *proxies))
         return Scored(
