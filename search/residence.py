@@ -15,7 +15,7 @@ import torch
 
 from exme.tasks.errors import UserError
 
-from .adapter import Adapter, LowRank
+from .adapter import LowRank, Source
 from .checkpoint import Checkpoint
 from .fit import check_fit
 
@@ -27,15 +27,15 @@ class Sources:
 
     Args:
         base: the base.
-        checkpoints: the fine-tunes by name, in the study's order.
+        checkpoints: the fine-tunes by name, in the study's order, and what directions made of them.
 
     Raises:
         UserError: they do not fit together; nothing has been loaded then.
     """
 
-    def __init__(self, base: Checkpoint, checkpoints: Mapping[str, Checkpoint | Adapter]) -> None:
+    def __init__(self, base: Checkpoint, checkpoints: Mapping[str, Source]) -> None:
         for checkpoint in checkpoints.values():
-            if isinstance(checkpoint, Checkpoint):  # an adapter was opened for this base
+            if isinstance(checkpoint, Checkpoint):  # the others were opened for this base
                 check_fit(base, checkpoint)
         self.base = base
         self.checkpoints = dict(checkpoints)
