@@ -70,7 +70,7 @@ class Landscape:
 
     @cached_property
     def _mesh(self) -> Delaunay | None:
-        return Delaunay(self.points) if len(self.names) == 2 else None  # noqa: PLR2004
+        return Delaunay(self.points) if len(self.names) == 2 else None
 
     def _unit(self, x: Floats) -> Floats:
         low, high = self.bounds.T

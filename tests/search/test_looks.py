@@ -162,7 +162,7 @@ def test_a_look_that_was_stored_but_not_told_is_finished_by_who_comes_next(tmp_p
     opened.search._score(*found, 0.0)
     storage._tell = tell  # type: ignore[method-assign]
     assert storage.release(found[0]) == "trial 0 had been scored when its process was killed"
-    assert [t.state for t in storage.trials()][0] == "left"
+    assert storage.trials()[0].state == "left"
     assert storage.study.trials[0].value == pytest.approx(storage.trials()[0].estimate.mean)  # type: ignore[union-attr]
 
 
