@@ -66,7 +66,8 @@ class Landscape:
         else:
             rows, weights = self._neighbours(self._mesh, x)
             share = weights @ self.outcomes[rows]
-        return (share > self.thresholds).astype(float)
+        solved: Floats = (share > self.thresholds).astype(float)
+        return solved
 
     @cached_property
     def _mesh(self) -> Delaunay | None:
@@ -74,7 +75,8 @@ class Landscape:
 
     def _unit(self, x: Floats) -> Floats:
         low, high = self.bounds.T
-        return 2 * (x - low) / (high - low) - 1
+        unit: Floats = 2 * (x - low) / (high - low) - 1
+        return unit
 
     @cached_property
     def _weights(self) -> Floats:

@@ -206,7 +206,7 @@ class Looks:
         state = survey(lineup.runners, self.racing, field)
         posterior = state.surrogate.at(np.stack([lineup.runners[i].point for i in places]))
         spread = np.sqrt(np.maximum(np.diag(posterior.covariance), 0))
-        order = np.argsort(-posterior.mean)
+        order = [int(i) for i in np.argsort(-posterior.mean)]
         if state.incumbent is None:
             order = order[:1]
         else:
@@ -238,11 +238,12 @@ class Looks:
         """
         lineup, field = self.lineup(trials, bounds)
         place = lineup.place_of(candidate)
+        legs: tuple[tuple[int, int], ...] = ()
         if place is None:
             point = self.point(self.space.of_candidate(candidate), bounds)
             drawn = draw(lineup.runners, field, trial_seed(self.seed, number))
             runner = Runner(point, drawn.order, np.zeros(0))
-            partial, legs, before = Partial.blank(self.documents), (), None
+            partial, before = Partial.blank(self.documents), None
         else:
             last = lineup.trials[place]
             assert last.course is not None
