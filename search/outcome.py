@@ -66,6 +66,7 @@ class Entry:
         report: its scores on the report documents.
         search: its scores on the search documents, where it was a trial.
         proxy: minus target_nll on the report documents, where the study searches by that.
+        longer: its scores there when answers may be twice as long; where some were cut.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Entry:
     report: Scores
     search: Scores | None = None
     proxy: Scores | None = None
+    longer: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Outcome:
         looks: how often candidates of this study were scored on its report documents.
         importance: share of the spread between trials that each parameter explains; empty where
             there are too few trials to say.
+        goal: what is maximised over suites, as the study says.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
 
@@ -103,4 +106,5 @@ class Outcome:
     looks: int = 0
     widened: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
+    goal: str = "mean"
     facts: Mapping[str, str] = field(default_factory=dict)

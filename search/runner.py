@@ -105,7 +105,7 @@ class Search:
             objectives=self.objective.values_per_trial,
         )
         self.storage.rate = self.objective.rate
-        racing = study.racing
+        racing = study.races
         self.looks = Looks(
             self.plan.proposals,
             self.objective,
@@ -232,7 +232,7 @@ class Search:
             self.storage.save_duplicate(proposal, candidate, twin)
             return
         try:
-            if self.study.racing is None:
+            if not self.looks.is_racing:
                 scored = self.worker.score(candidate, "search")
                 scores: Scores | None = scored.scores
                 look, seconds = None, scored.seconds
@@ -301,6 +301,22 @@ class Search:
                 scored = self.worker.score(candidate, "report")
                 save_answers(self.folder, candidate.digest, scored.answers)
                 self.storage.save_proof(candidate, scored.scores, scored.proxy)
+        self._prove_longer()
+
+    def _prove_longer(self) -> None:
+        """Score the winner and the best input once more with room for longer answers, where some were cut."""
+        outcome = self.outcome()
+        if outcome.merged is None or not outcome.inputs:
+            return
+        best = max(outcome.inputs, key=lambda entry: entry.report.mean)
+        pair = [outcome.merged, best]
+        if not any(sum(entry.report.audit.get("cut", ())) for entry in pair):
+            return
+        for entry in pair:
+            if entry.longer is None:
+                scored = self.worker.score_longer(entry.candidate)
+                if scored is not None:
+                    self.storage.save_longer(entry.candidate, scored.scores)
 
     def inputs(self) -> dict[str, Candidate]:
         """The base and every checkpoint, as candidates."""
@@ -314,6 +330,7 @@ class Search:
         """All that is in the storage."""
         trials = self.storage.trials()
         proofs, proxies = self.storage.proofs(), self.storage.proofs("proxy")
+        longer = self.storage.proofs("longer")
         by_digest = {t.candidate.digest: t for t in complete(trials) if t.candidate is not None}
         inputs = self.inputs()
         digests = {candidate.digest for candidate in inputs.values()}
@@ -324,7 +341,14 @@ class Search:
             trial = by_digest.get(candidate.digest)
             digest = candidate.digest
             searched = trial.scores if trial else None
-            return Entry(name, candidate, proofs[digest], searched, proxies.get(digest))
+            return Entry(
+                name,
+                candidate,
+                proofs[digest],
+                searched,
+                proxies.get(digest),
+                longer.get(digest),
+            )
 
         winner = best_trial(trials)
         merged = None
@@ -342,6 +366,7 @@ class Search:
             inputs=tuple(e for e in found if e is not None),
             merged=merged,
             looks=len(set(proofs) - digests),
+            goal=self.objective.goal.kind,
             widened=tuple(widened),
             importance=self.storage.importance(),
             facts=facts(
@@ -410,6 +435,8 @@ class Search:
             "checkpoints": list(self.study.checkpoints),
             "directions": list(self.study.directions) or None,
             "objective": self.study.objective,
+            # (it decides how many values Optuna holds of a trial)
+            **({"goal": "pareto"} if self.objective.values_per_trial > 1 else {}),
             "suites": [
                 [d.suite.suite, d.suite.version, d.suite.metric_name, list(d.suite.lm_eval_tasks)]
                 for d in self.documents

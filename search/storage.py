@@ -472,8 +472,13 @@ class Storage:
             proof["proxy"] = pack(proxy)
         self.study.set_user_attr(f"report:{candidate.digest}", proof)
 
+    def save_longer(self, candidate: Candidate, scores: Scores) -> None:
+        """Add a proved candidate's scores with room for longer answers."""
+        key = f"report:{candidate.digest}"
+        self.study.set_user_attr(key, {**self.study.user_attrs[key], "longer": pack(scores)})
+
     def proofs(self, kind: str = "scores") -> dict[str, Scores]:
-        """Scores on the report documents by candidate digest; `kind` may be ``proxy``."""
+        """Scores on the report documents by candidate digest; `kind` may be ``proxy`` or ``longer``."""
         found = {}
         for key, value in self.study.user_attrs.items():
             if key.startswith("report:") and kind in value:

@@ -147,6 +147,11 @@ class StudyFile(_Section):
         sampler: who proposes; its name alone, or with a seed.
         racing: how candidates are compared before all of their documents are scored; ``off`` scores
             every candidate on all search documents.
+        goal: what is maximised over several suites: the mean gain over the best inputs; the gain on the
+            suite where it is lowest; the mean of the lowest ones (`cvar`); or all of them (`pareto`).
+        weights: of suites in the mean, 1 where not named; 0 only watches a suite.
+        tail: share of the suites that `cvar` is the mean over.
+        keep: by how much a candidate must gain at least on a suite, in points (below 0: may lose at most).
         storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
         compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
@@ -169,6 +174,10 @@ class StudyFile(_Section):
     max_gen_toks: int | None = Field(default=None, ge=1)
     sampler: SamplerSection = SamplerSection()
     racing: RacingSection | None = RacingSection()
+    goal: Literal["mean", "worst", "cvar", "pareto"] = "mean"
+    weights: Mapping[str, float] = {}
+    tail: float = Field(default=0.5, gt=0, le=1)
+    keep: Mapping[str, float] = {}
     budget: BudgetSection = BudgetSection(trials=30)
     storage: str | None = None
     dtype: Dtype = "auto"
@@ -204,6 +213,27 @@ class StudyFile(_Section):
         if racing is True or racing == "on":
             return {}
         return None if racing is False or racing == "off" else racing  # YAML reads off as false
+
+    @model_validator(mode="after")
+    def _goal_fits(self) -> StudyFile:
+        known = [load_suite(name).suite for name in self.suites]
+        for key, section in (("weights", self.weights), ("keep", self.keep)):
+            for name in section:
+                if name not in known:
+                    raise ValueError(
+                        f"{key}: suite '{name}' is not in suites (have: {', '.join(known)})"
+                        f"{did_you_mean(name, known)}"
+                    )
+        if any(w < 0 for w in self.weights.values()):
+            raise ValueError(f"weights: expected 0 or more, found {dict(self.weights)}")
+        if not any(self.weights.get(name, 1.0) > 0 for name in known):
+            raise ValueError("weights: expected one above 0 at least")
+        return self
+
+    @property
+    def races(self) -> RacingSection | None:
+        """How candidates race; they do not where none of several objectives comes first."""
+        return None if self.goal == "pareto" else self.racing
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ class Turns:
     @property
     def is_racing(self) -> bool:
         """Whether candidates may be stopped."""
-        return self.study.racing is not None
+        return self.looks.is_racing
 
     def _propose(self) -> tuple[Proposal, Candidate] | None:
         self._say_recovered()

@@ -103,6 +103,10 @@ class Unit:
         """A difference of scores: ``7.2 points``."""
         return self._number(value) + (" points" if self.percent else "")
 
+    def signed(self, value: float) -> str:
+        """A difference with its sign: ``+7.2 points``."""
+        return ("+" if value > 0 else "") + self.gap(value)
+
     def span(self, interval: Interval) -> str:
         """The ends of an interval: ``4.1 to 10.3``."""
         return f"{self._number(interval.low)} to {self._number(interval.high)}"

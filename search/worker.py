@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,6 +105,10 @@ class Scorer(Protocol):
         """
         ...
 
+    def score_longer(self, candidate: Candidate) -> Scored | None:
+        """Scores on the report documents when answers may be twice as long; None where they cannot be."""
+        ...
+
     def seconds_per_document(self) -> float:
         """Measured time that one document takes."""
         ...
@@ -148,6 +152,7 @@ class Worker:
             self.engine = fast
             self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
         self._judges: dict[str, list[Judge]] = {}
+        self._longer: list[Judge] = []
         self._live = ""  # digest of the candidate that is in the model
 
     def judges(self, split: str) -> list[Judge]:
@@ -202,6 +207,26 @@ class Worker:
             by_suite.append([d - start for d in documents if start <= d < end])
             start = end
         return self._evaluate(candidate, "search", by_suite)
+
+    def score_longer(self, candidate: Candidate) -> Scored | None:
+        """See `Scorer.score_longer`; None where the model's context has no room for that.
+
+        Raises:
+            FloatingPointError, ValueError: see `score`.
+        """
+        if not self._longer:
+            chat = self._chat()
+            for judge, suite_of in zip(self.judges("report"), self.documents, strict=True):
+                limit = 2 * judge.longest_answer
+                if limit >= self.stock.max_length:
+                    return None
+                suite = suite_of.suite.model_copy(update={"max_gen_toks": limit} if limit else {})
+                self._longer.append(Judge(replace(suite_of, suite=suite), "report", chat))
+        self.resident.materialise(candidate)
+        self._live = candidate.digest
+        found = [judge.score(self.engine) for judge in self._longer]
+        seconds = {"model": sum(e.engine_seconds for e in found)}
+        return Scored(join([e.scores for e in found]), seconds)
 
     def _evaluate(
         self, candidate: Candidate, split: str, chosen: Sequence[Sequence[int] | None]

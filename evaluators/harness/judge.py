@@ -36,6 +36,10 @@ class Engine(Protocol):
         """Log-likelihood (nats) of each request's continuation, and whether it is the greedy one."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has."""
+        ...
+
 
 @dataclass(frozen=True)
 class Chat:
@@ -147,8 +151,7 @@ class Judge:
     def longest_answer(self) -> int:
         """Most tokens that a request of this suite may generate; 0 where none generates."""
         kinds = (r for requests in self._requests for r in requests[:1])
-        settings = [r.args[1] for r in kinds if r.request_type == "generate_until"]
-        return max((int(s.get("max_gen_toks", 256)) for s in settings), default=0)
+        return max((_limit(r) for r in kinds if r.request_type == "generate_until"), default=0)
 
     def score(self, engine: Engine, chosen: Sequence[int] | None = None) -> Evaluation:
         """Evaluate the engine in one go, by the suite's metric.
@@ -181,7 +184,7 @@ class Judge:
                 if of_task:
                     task._instances = of_task  # what `apply_filters` goes over
                     task.apply_filters()
-        return self._collect(engine_seconds, places)
+        return self._collect(engine, engine_seconds, places)
 
     def _places(self, chosen: Sequence[int] | None) -> Sequence[int]:
         return range(len(self.documents)) if chosen is None else chosen
@@ -235,8 +238,8 @@ class Judge:
         _respond(engine, [instance for requests in head for instance in requests])
         return (time.perf_counter() - start) / len(head)
 
-    def _collect(self, engine_seconds: float, places: Sequence[int]) -> Evaluation:
-        values, answers, empty, unextracted = [], [], [], []
+    def _collect(self, engine: Engine, engine_seconds: float, places: Sequence[int]) -> Evaluation:
+        values, answers, empty, unextracted, cut = [], [], [], [], []
         for place in places:
             document, requests = self.documents[place], self._requests[place]
             filtered = [request.filtered_resps[self.suite.filter] for request in requests]
@@ -255,9 +258,16 @@ class Judge:
             empty.append(float(generated and not answer.strip()))
             # lm-eval's regex filters write this fallback where they find no answer.
             unextracted.append(float(filtered[0] == "[invalid]"))
-        audit = {"empty": tuple(empty), "unextracted": tuple(unextracted)}
+            cut.append(float(generated and self._is_cut(engine, requests[0], answer)))
+        audit = {"empty": tuple(empty), "unextracted": tuple(unextracted), "cut": tuple(cut)}
         scores = self._scores(self.metric, places, tuple(values), audit)
         return Evaluation(scores, tuple(answers), engine_seconds)
+
+    def _is_cut(self, engine: Engine, request: Instance, answer: str) -> bool:
+        """Whether an answer has as many tokens as it may; one that ended of itself there counts too."""
+        limit = _limit(request)
+        # Most answers are far from it: a token has a byte at least.
+        return len(answer.encode()) >= limit and engine.count_tokens(answer) >= limit
 
     def _scores(
         self,
@@ -275,6 +285,11 @@ class Judge:
             seed=self.seed,
             audit=audit,
         )
+
+
+def _limit(request: Instance) -> int:
+    """Most tokens of an answer; 256 is lm-eval's own limit."""
+    return int(request.args[1].get("max_gen_toks", 256))
 
 
 def _respond(engine: Engine, instances: Sequence[Instance]) -> list[tuple[Instance, Any]]:

@@ -133,6 +133,9 @@ def test_empty_and_unextracted_answers_are_audited() -> None:
         def generate_until(self, requests: list[Any]) -> list[str]:
             return ["" if i % 2 else " so it is 7" for i in range(len(requests))]
 
+        def count_tokens(self, text: str) -> int:
+            return len(text)
+
         def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
             raise NotImplementedError
 

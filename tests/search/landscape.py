@@ -65,6 +65,10 @@ class Landscape:
                 parts.append(replace(part, documents=ids, values=values))
         return Scored(join(parts), {"materialise": 0.1, "model": 0.8, "judge": 0.1})
 
+    def score_longer(self, candidate: Candidate) -> Scored | None:
+        """See `exme.search.worker.Scorer`."""
+        return self.score(candidate, "report")
+
     def seconds_per_document(self) -> float:
         """See `exme.search.worker.Scorer`."""
         return 1 / sum(len(d.search) for d in self.documents)
