@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .goal import Goal
-from .proposer import Choice, best_point, choose
+from .proposer import Choice, best_point, candidates, choose, knowledge_gradient
 from .racing import DEFAULT_ERROR_RATE, Leg, Race
 from .strata import (
     Draw,
@@ -340,16 +340,45 @@ def next_look(
         return Choice(state.best, state.leader, 0.0, chunks)
     look = 1 if state.incumbent is None else (racing.look or chunks)
     documents = racing.chunk * look
-    # What one look tells: as much as those that were given one look.
-    errors = [e.standard_error**2 * e.count for e in state.estimates if e.standard_error > 0]
-    noise = float(np.median(errors)) / documents if errors else 0.25 / documents
-    noise *= look < chunks
+    noise = look_noise(state, documents) * (look < chunks)
     generator = np.random.default_rng([seed, looks, _PROPOSALS])
     surrogate = state.surrogate
     if pending is not None and len(pending):
         surrogate = surrogate.believing(pending, noise)
     choice = choose(surrogate, open_points, noise, generator, blocks, tried=len(runners))
     return replace(choice, chunks=look)
+
+
+def expected_gain(state: State, looks: float, noise: float, seed: int = 0) -> float:
+    """By how much so many further looks are expected to raise the score of what is named best.
+
+    At most: the lower of what they would bring if each brought what the next one does (the knowledge
+    gradient falls as one learns), and of what knowing every score would bring, E max f - max E f over points
+    drawn all over and about the best.
+
+    Args:
+        state: what the history says.
+        looks: how many.
+        noise: variance of what one look tells.
+        seed: of the points and draws.
+    """
+    generator = np.random.default_rng([seed, len(state.surrogate.x)])
+    d = state.surrogate.x.shape[1]
+    fresh = candidates(state.best[None], len(state.surrogate.x), d, generator, (), 60, 40)
+    points = np.concatenate([state.surrogate.x, fresh])
+    posterior = state.surrogate.at(points)
+    values, vectors = np.linalg.eigh(posterior.covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    draws = posterior.mean[:, None] + root @ generator.normal(size=(len(points), 400))
+    everything = float(draws.max(0).mean() - posterior.mean.max())
+    told = knowledge_gradient(posterior, np.full(len(points), state.surrogate.nugget + noise))
+    return max(0.0, min(everything, looks * float(told.max())))
+
+
+def look_noise(state: State, documents: int) -> float:
+    """Variance of what a look at so many documents tells: as much as those that were given one."""
+    errors = [e.standard_error**2 * e.count for e in state.estimates if e.standard_error > 0]
+    return float(np.median(errors)) / documents if errors else 0.25 / documents
 
 
 def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing, field: Field) -> bool:

@@ -21,9 +21,11 @@ from .allocation import (
     advance,
     draw,
     estimates_of,
+    expected_gain,
     face,
     incumbent_of,
     is_left,
+    look_noise,
     next_look,
     survey,
 )
@@ -43,6 +45,8 @@ Bounds = Mapping[str, tuple[float, float]]
 
 # At a search's end so many candidates that may yet be the best are scored on all documents.
 FINALISTS = 3
+# Candidates that must be known before it is said what more of them would bring.
+ENOUGH = 8
 
 
 class Looker(Protocol):
@@ -188,6 +192,18 @@ class Looks:
         places = {p for c in running if (p := lineup.place_of(c)) is not None}
         points = [self.point(self.space.of_candidate(c), bounds) for c in running]
         return places, np.array(points).reshape(len(points), len(bounds))
+
+    def outlook(self, trials: Sequence[TrialRecord], bounds: Bounds) -> float | None:
+        """By how much another hour is expected to raise the score, at most; None while it cannot be said."""
+        ended = [t for t in trials if t.documents and t.duplicate_of is None and t.seconds]
+        lineup, field = self.lineup(trials, bounds)
+        if len(lineup.runners) < ENOUGH or not ended:
+            return None
+        pace = 3600 * sum(t.documents for t in ended) / sum(t.seconds for t in ended)
+        state = survey(lineup.runners, self.racing, field)
+        documents = min(self.racing.chunk * (self.racing.look or 1), self.count)
+        noise = look_noise(state, documents) * (documents < self.count)
+        return expected_gain(state, pace / documents, noise, self.seed)
 
     # The end of a search --------------------------------------------------------------------------
 

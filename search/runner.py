@@ -400,7 +400,7 @@ class Search:
             self.folder,
             search=per_trial,
             report=self._count("report"),
-            trials=min(left),
+            trials=min(left, default=1),
             seconds_per_document=seconds,
         )
         if used:
@@ -418,12 +418,20 @@ class Search:
     def _left(self, trials: list[TrialRecord]) -> str:
         used, documents, minutes = spent(trials)
         budget = self.study.budget
-        return time_left(
+        left = time_left(
             trials,
             None if budget.trials is None else max(0, budget.trials - used),
             None if budget.minutes is None else budget.minutes - minutes,
             None if budget.documents is None else max(0, budget.documents - documents),
         )
+        shows = self.looks.adaptive or budget.gain_per_hour is not None
+        gain = self.turns.outlook(trials) if shows else None
+        if gain is None:
+            return left
+        shown = (
+            f"{gain:.2g}" if self.study.objective == "target_nll" else f"{100 * gain:.1f} points"
+        )
+        return f"{left}  another hour: at most +{shown}".strip()
 
     def _pinned(self) -> dict[str, object]:
         """What decides scores; a study cannot go on when one of these changes."""

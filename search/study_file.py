@@ -105,11 +105,20 @@ class GroupsSection(_Section):
 
 
 class BudgetSection(_Section):
-    """When the search ends: at whichever of these comes first."""
+    """When the search ends: at whichever of these comes first.
+
+    Attributes:
+        trials: candidates tried; another look at one of them is none.
+        documents: search documents scored.
+        minutes: of scoring, added up over all workers.
+        gain_per_hour: another hour is expected to bring less than this, in points (in the metric's own
+            unit for target_nll).
+    """
 
     trials: int | None = Field(default=None, ge=1)
     documents: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
+    gain_per_hour: float | None = Field(default=None, gt=0)
 
 
 class ChatSection(_Section):
@@ -295,8 +304,10 @@ class StudyFile(_Section):
             raise ValueError(str(error)) from None
         self._check_directions()
         b = self.budget
-        if b.trials is None and b.documents is None and b.minutes is None:
-            raise ValueError("budget: set at least one of trials, documents, minutes")
+        if not any(limit is not None for limit in b.model_dump().values()):
+            raise ValueError(
+                "budget: set at least one of trials, documents, minutes, gain_per_hour"
+            )
         return self
 
     def _check_directions(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .candidate import Candidate
 from .looks import FINAL, FINALISTS, Bounds, Looks, owed
 from .outcome import TrialRecord
-from .plan import Plan, has_room, is_over, spent
+from .plan import Plan, has_ended, has_room, is_over, spent
 from .sampler import BoundedSampler, Known
 from .screen import Screen
 from .space import Value
@@ -70,6 +70,7 @@ class Turns:
         self.study, self.plan, self.storage, self.screen = study, plan, storage, screen
         self.dtype, self.sources, self.per_trial = dtype, sources, per_trial
         self._is_waiting = False
+        self._outlook: tuple[int, float | None] | None = None
 
     def take(self) -> tuple[Proposal, Candidate] | None:
         """The next point, this worker's alone; None, after a while, when there is none to be had.
@@ -91,13 +92,32 @@ class Turns:
 
     def why_over(self, trials: Sequence[TrialRecord]) -> str:
         """Why the search is at its end, finalists and all; or the empty string."""
-        reason = is_over(self.study.budget, trials)
+        reason = self.is_used_up(trials)
         if not reason or not self.is_racing:
             return reason
         # (a finalist in another's hands may come back)
         if any(t.state == "running" for t in trials) or self._finalist(trials) is not None:
             return ""
         return reason
+
+    def is_used_up(self, trials: Sequence[TrialRecord]) -> str:
+        """Why nothing but finalists is to be tried, or the empty string."""
+        reason = is_over(self.study.budget, trials)
+        least = self.study.budget.gain_per_hour
+        if reason or least is None:
+            return reason
+        found = self.outlook(trials)
+        unit = 1.0 if self.study.objective == "target_nll" else 100.0
+        if found is None or unit * found >= least:
+            return ""
+        return f"another hour is expected to bring {unit * found:.2g}, less than {least:g}"
+
+    def outlook(self, trials: Sequence[TrialRecord]) -> float | None:
+        """What another hour is expected to bring; see `Looks.outlook`."""
+        ended = sum(has_ended(t) for t in trials)
+        if self._outlook is None or self._outlook[0] != ended:
+            self._outlook = ended, self.looks.outlook(trials, self.plan.bounds(trials)[0])
+        return self._outlook[1]
 
     @property
     def is_racing(self) -> bool:
@@ -109,8 +129,9 @@ class Turns:
         trials, budget, space = self.storage.trials(), self.study.budget, self.plan.proposals
         bounds, widened = self.plan.bounds(trials)
         given: Given | None = None
-        if not has_room(budget, trials, self.per_trial) or is_over(budget, trials):
-            if self.is_racing and is_over(budget, trials):
+        over = self.is_used_up(trials)
+        if over or not has_room(budget, trials, self.per_trial):
+            if self.is_racing and over:
                 given = self._finalist(trials)
             if given is None:
                 return None

@@ -215,7 +215,7 @@ class Worker:
             FloatingPointError, ValueError: see `score`.
         """
         if not self._longer:
-            chat = self._chat()
+            chat = chat_of(self.study, self.resident.tokenizer, self.stock)
             for judge, suite_of in zip(self.judges("report"), self.documents, strict=True):
                 limit = 2 * judge.longest_answer
                 if limit >= self.stock.max_length:
