@@ -54,6 +54,11 @@ class Landscape:
         return int(self.outcomes.shape[1])
 
     @property
+    def checkpoints(self) -> int:
+        """Number of checkpoints; with groups, coefficients stand group by group."""
+        return len(self.names) if len(self.names) == 2 else 2
+
+    @property
     def bounds(self) -> Floats:
         """Lowest and highest value of each coefficient, shape (d, 2)."""
         return np.stack([self.points.min(0), self.points.max(0)], 1)

@@ -97,7 +97,7 @@ def open_study(path: Path, suite: str, documents: int, groups: int, folder: str)
     """The study whose candidates are scored."""
     content = load_study_file(path).model_dump()
     content["suites"] = [suite]
-    content["documents"] = {**content["documents"], "search": documents}
+    content["documents"] = {**content["documents"], "search": documents, "report": documents}
     content["groups"] = {"blocks": groups} if groups else None
     content["racing"] = False
     study = StudyFile.model_validate(content)
@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("--study", type=Path, default=Path("studies/mini.yaml"))
     parser.add_argument("--suite", default="gsm8k")
     parser.add_argument("--documents", type=int, default=256)
+    parser.add_argument("--split", choices=["search", "report"], default="search")
     parser.add_argument("--groups", type=int, default=0, help="blocks of layers; 0 is the plane")
     parser.add_argument("--low", type=float, default=-0.2)
     parser.add_argument("--high", type=float, default=2.6)
@@ -133,7 +134,7 @@ def main() -> None:
                 dtype=search.precision.dtype,
                 sources=search.sources.fingerprints,
             )
-            return np.array(worker.score(candidate, "search").scores.values) > 0
+            return np.array(worker.score(candidate, options.split).scores.values) > 0
 
         if options.groups:
             size = f"-{len(names)}"
@@ -144,7 +145,8 @@ def main() -> None:
             size = ""
             axis = np.linspace(options.low, options.high, options.steps).round(6)
             points = grid(axis, options.points)
-        make(f"{options.suite}{size}", outcomes, points, tuple(names), options.minutes)
+        split = "-report" if options.split == "report" else ""
+        make(f"{options.suite}{size}{split}", outcomes, points, tuple(names), options.minutes)
 
 
 if __name__ == "__main__":

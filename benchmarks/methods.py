@@ -50,10 +50,10 @@ Method = Callable[[Landscape, int], Iterator[Step]]
 
 def known_points(landscape: Landscape) -> list[Floats]:
     """What every search of ours tries first: each checkpoint alone, their mean, ExPO of the best."""
-    d = len(landscape.names)
-    alone = [np.eye(d)[i] for i in range(d)]
+    d, few = len(landscape.names), landscape.checkpoints
+    alone = [(np.arange(d) % few == i).astype(float) for i in range(few)]
     best = max(alone, key=lambda p: float(landscape.solve(p).mean()))
-    return [*alone, np.full(d, 1 / d), 1.3 * best, 1.5 * best]
+    return [*alone, np.full(d, 1 / few), 1.3 * best, 1.5 * best]
 
 
 def ours(racing: Racing) -> Method:
@@ -67,13 +67,15 @@ def ours(racing: Racing) -> Method:
         theta = None
         spent = looks = 0
         known = known_points(landscape)
+        few, d = landscape.checkpoints, len(landscape.names)
+        blocks = [list(range(i, d, few)) for i in range(few)] if d > few else []
         state = None
         while True:
             if known:
                 choice = Choice((known.pop(0) - low) / width, None, 0.0)
             else:
                 assert state is not None
-                choice = next_look(runners, state, racing, seed, looks)
+                choice = next_look(runners, state, racing, seed, looks, blocks)
             number = choice.begun
             if number is None:
                 number = len(runners)
@@ -126,7 +128,7 @@ def cmaes_full(landscape: Landscape, seed: int) -> Iterator[Step]:
     generator = np.random.default_rng(seed)
     low, high = landscape.bounds.T
     d = len(low)
-    mean, sigma = (np.full(d, 1 / d) - low) / (high - low), 1 / 6
+    mean, sigma = (np.full(d, 1 / landscape.checkpoints) - low) / (high - low), 1 / 6
     size = 4 + int(3 * math.log(d))
     raw = math.log((size + 1) / 2) - np.log(np.arange(1, size + 1))
     mu = size // 2

@@ -52,8 +52,9 @@ class Objective:
         return Field(self.sizes, goal, math.inf if beyond else self.highest)
 
     def is_reference(self, origin: str) -> bool:
-        """Whether a trial must be scored on all documents, for others are compared with it."""
-        return self.goal.needs_reference and origin in self.inputs
+        """Whether a trial is scored on all documents in any case, for gains are over it."""
+        several = len(self.suites) > 1
+        return (several or self.goal.needs_reference) and origin in self.inputs
 
     def told(self, scores: Scores, trials: Sequence[TrialRecord]) -> list[float]:
         """The values of a complete trial, as known now.

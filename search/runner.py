@@ -22,7 +22,7 @@ from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .course import Look
 from .directions.settle import Settled, Workshop, agree
-from .estimate import check_memory, describe, weigh
+from .estimate import check_memory, describe, give_back_memory, weigh
 from .facts import facts
 from .joining import join_study
 from .locate import locate
@@ -94,6 +94,7 @@ class Search:
         self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
         self.objective = settle_objective(study, self.documents, self.plan.inputs)
+        self._engine_name: str = study.engine
         self.folder, self.storage = join_study(
             runs / f"{name}-{self.task}",
             study.storage,
@@ -166,6 +167,13 @@ class Search:
         check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
         return Worker(self.study, self.sources, self.documents, self.precision, drafts)
+
+    def rest(self) -> None:
+        """Give the worker's memory back; its next use loads the models again."""
+        if isinstance(self._worker, Worker):
+            self._engine_name = self._worker.engine_name
+            self._worker = None
+            give_back_memory()
 
     # The search ----------------------------------------------------------------------------------
 
@@ -375,7 +383,7 @@ class Search:
                 self.sources,
                 self.documents,
                 self.precision,
-                getattr(self._worker, "engine_name", self.study.engine),
+                getattr(self._worker, "engine_name", self._engine_name),
             ),
         )
 

@@ -48,6 +48,7 @@ def search(
         if workers > 1:
             run_here(opened, workers, study_path(study), runs, trials)
         outcome = opened.run()
+        opened.rest()  # drawing takes memory, too
         report = write_report(outcome, opened.folder, opened.examples(outcome))
         screen = Screen()
         screen.say(verdict(outcome).sentence, "bold")
