@@ -24,6 +24,8 @@ from exme.search.study_file import StudyFile, load_study_file
 
 from .landscape import FOLDER, Bools, Floats, Landscape, load
 
+LAYERS = 4  # of the mini models
+
 # Outcomes of a candidate with these coefficients, shape (n,).
 Outcomes = Callable[[Floats], Bools]
 
@@ -98,10 +100,18 @@ def open_study(path: Path, suite: str, documents: int, groups: int, folder: str)
     content = load_study_file(path).model_dump()
     content["suites"] = [suite]
     content["documents"] = {**content["documents"], "search": documents, "report": documents}
-    content["groups"] = {"blocks": groups} if groups else None
+    content["groups"] = _groups(groups)
     content["racing"] = False
     study = StudyFile.model_validate(content)
     return open_search(study, suite, name="landscape", runs=folder)
+
+
+def _groups(count: int) -> dict[str, object] | None:
+    """Two or three blocks of layers; or every layer, the embeddings and the rest (6 for a base of 4 layers)."""
+    if count < LAYERS:
+        return {"blocks": count} if count else None
+    patterns = {f"layer {i}": [f"*layers.{i}.*"] for i in range(LAYERS)}
+    return {"patterns": {**patterns, "embeddings": ["*embed_tokens*"]}}
 
 
 def main() -> None:
@@ -110,7 +120,9 @@ def main() -> None:
     parser.add_argument("--suite", default="gsm8k")
     parser.add_argument("--documents", type=int, default=256)
     parser.add_argument("--split", choices=["search", "report"], default="search")
-    parser.add_argument("--groups", type=int, default=0, help="blocks of layers; 0 is the plane")
+    parser.add_argument(
+        "--groups", type=int, default=0, help="of tensors: 0 is the plane; 2, 3 or 6"
+    )
     parser.add_argument("--low", type=float, default=-0.2)
     parser.add_argument("--high", type=float, default=2.6)
     parser.add_argument("--steps", type=int, default=15, help="values per coefficient of the plane")
