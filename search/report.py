@@ -133,7 +133,7 @@ def _scores(outcome: Outcome) -> list[str]:
             gain = unit.full(result.difference, sign=True)
             row += [gain, p, str(result.won), str(result.lost)]
         note += (
-            f" p: two-sided, {result.test}; where it and the interval disagree, p decides. Won and "
+            f" p: two-sided, {result.test}; the verdict's is one-sided. Won and "
             "lost: report documents on which merged scored higher and lower. The score of merged "
             "on the search documents is too high, because it was chosen for it; the search never "
             "saw the report documents."
