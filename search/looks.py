@@ -282,12 +282,13 @@ class Looks:
 
     def make(
         self, order: Order, candidate: Candidate, worker: Looker
-    ) -> tuple[Look, dict[str, float]]:
+    ) -> tuple[Look, dict[str, float], dict[str, dict[str, str]]]:
         """Look at a candidate, chunk by chunk, until it has lost, is left, or has had its documents.
 
         Returns:
-            What there is of it then, and the wall time by work.
+            What there is of it then, the wall time by work, and what it answered, by suite and document.
         """
+        said: dict[str, dict[str, str]] = {}
         runner, partial = order.runner, order.partial
         seconds: dict[str, float] = {}
         done = 0
@@ -298,6 +299,9 @@ class Looks:
             scored = worker.look(candidate, chosen)
             for name, value in scored.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + value
+            for part in scored.scores.parts:
+                answers = scored.answers.get(part.suite, ())
+                said.setdefault(part.suite, {}).update(zip(part.documents, answers, strict=False))
             partial = partial.add(scored.scores)
             field = self._safe(order.field, partial)
             runner = advance(runner, partial.values[chosen], self.racing, field)
@@ -308,7 +312,7 @@ class Looks:
         estimate = estimates_of([*order.lineup.runners, runner], order.field)[-1]
         lost_to = order.legs[-1][1] if runner.stopped else None
         course = Course(order.draw, partial, estimate, order.legs, lost_to)
-        return Look(course, done, order.continues), seconds
+        return Look(course, done, order.continues), seconds, said
 
     def _safe(self, field: Field, partial: Partial) -> Field:
         """Without a bound on the metric, once it is seen to have been none."""

@@ -93,6 +93,7 @@ class Outcome:
         importance: share of the spread between trials that each parameter explains; empty where
             there are too few trials to say.
         goal: what is maximised over suites, as the study says.
+        work: seconds of all trials together by what they were spent on.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
 
@@ -107,4 +108,5 @@ class Outcome:
     widened: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
     goal: str = "mean"
+    work: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +18,7 @@ from exme.tasks.suite import Suite, load_suite
 
 from .adapter import open_checkpoint
 from .allocation import Racing
-from .answers import Example, examples, save_answers
+from .answers import Answers, Example, examples, load_answers, save_answers
 from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .course import Look
@@ -38,6 +39,7 @@ from .space import unit
 from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
 from .turns import Turns, describe_failure
+from .view import View, view_of
 from .worker import Precision, Scorer, Worker, settle_precision
 
 RUNS = Path("studies/runs")
@@ -139,6 +141,7 @@ class Search:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.screen.close()
         self.storage.close()
 
     def _take_directions(self, settled: Settled | None) -> None:
@@ -191,6 +194,7 @@ class Search:
         trials = self.storage.trials()
         if not is_over(self.study.budget, trials):
             self._say_cost(trials)
+        self.screen.begin(self.view)
         duplicates, failures = 0, 0
         while True:
             reason = self.turns.why_over(self.storage.trials())
@@ -243,9 +247,9 @@ class Search:
             if not self.looks.is_racing:
                 scored = self.worker.score(candidate, "search")
                 scores: Scores | None = scored.scores
-                look, seconds = None, scored.seconds
+                look, answers, seconds = None, scored.answers, scored.seconds
             else:
-                look, seconds = self._look(proposal, candidate)
+                look, answers, seconds = self._look(proposal, candidate)
                 partial = look.course.partial
                 scores = partial.whole() if partial.is_complete else None
         except UserError:
@@ -253,6 +257,7 @@ class Search:
         except Exception as error:  # noqa: BLE001  (one candidate's failure is not the search's)
             self.storage.fail(proposal, candidate, describe_failure(error))
             return
+        self._keep_answers(candidate, answers)
         seconds = {"propose": proposing, **seconds}
         if scores is not None:
             values = self.objective.told(scores, self.storage.trials())
@@ -260,7 +265,10 @@ class Search:
         elif look is not None:
             self.storage.save_look(proposal, candidate, look, seconds)
 
-    def _look(self, proposal: Proposal, candidate: Candidate) -> tuple[Look, Mapping[str, float]]:
+    def _look(
+        self, proposal: Proposal, candidate: Candidate
+    ) -> tuple[Look, Answers, Mapping[str, float]]:
+        """Look at a candidate; its answers are blank where documents were not asked yet."""
         trials = self.storage.trials()
         number = proposal.trial.number
         order = self.looks.begin(
@@ -271,7 +279,22 @@ class Search:
             self.plan.bounds(trials)[0],
             proposal.documents,
         )
-        return self.looks.make(order, candidate, self.worker)
+        look, seconds, said = self.looks.make(order, candidate, self.worker)
+        before = load_answers(self.folder, candidate.digest, "search")
+        answers = {}
+        for found in self.documents:
+            name = found.suite.suite
+            new = said.get(name, {})
+            old = before.get(name) or [""] * len(found.search)
+            pairs = zip(found.search, old, strict=False)
+            answers[name] = [new.get(document.id, kept) for document, kept in pairs]
+        return look, answers, seconds
+
+    def _keep_answers(self, candidate: Candidate, answers: Answers) -> None:
+        """For the dashboard's notes: a trial is a trial without them."""
+        if any(any(found) for found in answers.values()):
+            with contextlib.suppress(OSError):
+                save_answers(self.folder, candidate.digest, answers, "search")
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
         """The plain sum with these effective coefficients."""
@@ -304,8 +327,9 @@ class Search:
         if missing:
             count = self._count("report")
             self.screen.say(f"Proving on {count} report documents: {', '.join(missing)} ...")
-        for candidate in missing.values():
+        for name, candidate in missing.items():
             if candidate.digest not in self.storage.proofs():
+                self.screen.note(f"Scoring {name} on the report documents.")
                 scored = self.worker.score(candidate, "report")
                 save_answers(self.folder, candidate.digest, scored.answers)
                 self.storage.save_proof(candidate, scored.scores, scored.proxy)
@@ -325,6 +349,11 @@ class Search:
                 scored = self.worker.score_longer(entry.candidate)
                 if scored is not None:
                     self.storage.save_longer(entry.candidate, scored.scores)
+
+    def view(self) -> View:
+        """The search as it is now; safe to call from any thread."""
+        proved = len(self.storage.proofs())
+        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
 
     def inputs(self) -> dict[str, Candidate]:
         """The base and every checkpoint, as candidates."""
@@ -377,6 +406,7 @@ class Search:
             goal=self.objective.goal.kind,
             widened=tuple(widened),
             importance=self.storage.importance(),
+            work=self.storage.work(),
             facts=facts(
                 self.study,
                 self.where,
