@@ -23,7 +23,7 @@ import torch
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
-from .checkpoint import Checkpoint, sync, write_weights
+from .checkpoint import Checkpoint
 from .mergekit import mergekit_config
 from .model_card import model_card, read_licence, recipe, scores_file
 from .resident import (
@@ -34,6 +34,7 @@ from .resident import (
     load_tokenizer,
     weights_digest,
 )
+from .weight_files import sync, write_weights
 
 if TYPE_CHECKING:
     from .runner import Search

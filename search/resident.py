@@ -102,11 +102,13 @@ class ResidentModel:
         merges = self._merger.instructions(candidate, self._merged)
         due = [name for name in self._merged if self._holds.get(name) != merges[name]]
         places = [(name, self._live[name].device) for name in due]
-        for name, found in self._settled.stream(places):
+        for name, part, found in self._settled.stream(places):
             self._holds.pop(name, None)  # until it is whole, it holds nothing
-            if not self._merger.write(name, merges[name], found, self._live[name].data):
+            out = self._live[name].data.view(-1)
+            if not self._merger.write(name, part, merges[name], found, out[part]):
                 raise FloatingPointError(f"tensor '{name}' of the candidate is not finite")
-            self._holds[name] = merges[name]
+            if part.stop == out.numel():
+                self._holds[name] = merges[name]
 
     def forget(self) -> None:
         """Make every tensor afresh next time: call it when someone else wrote into the model."""
