@@ -288,6 +288,8 @@ def copy_from_base(sources: Sources, folder: Path, *, code: bool) -> None:
     for file in {file for pattern in patterns for file in base.glob(pattern) if file.is_file()}:
         shutil.copyfile(file, folder / file.name)
         sync(folder / file.name)
+    if sources.union is not None:
+        sources.union.write(folder)
     template, _ = chat_template(sources)
     if template is not None:
         write_text(folder / "chat_template.jinja", template)

@@ -6,10 +6,7 @@ they take and in what a candidate costs.
 
 from __future__ import annotations
 
-import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import psutil
@@ -21,12 +18,13 @@ from .adapter import Adapter, LowRank
 from .checkpoint import Checkpoint
 from .fetched import PART, Fetched, Values, whole_rows
 from .fit import check_fit
+from .scratch import on_disk
+from .vocabulary import Union, WidenedAdapter, WidenedCheckpoint
+
+VOCABULARY = "vocabulary"
 
 # Elements that are copied to another device at a time: two such parts of every source are there.
 COPIED = 2**24
-
-# Not /tmp, which is memory on many machines.
-_SCRATCH = Path("/var/tmp")
 
 # A tensor's name, which of its elements, and these of all sources, flat.
 Part = tuple[str, slice, Fetched]
@@ -38,17 +36,39 @@ class Sources:
     Args:
         base: the base.
         checkpoints: the fine-tunes by name, in the study's order.
+        union: merge vocabularies that differ by token string, instead of refusing them.
+
+    Attributes:
+        union: the merged vocabulary; None where all have the base's.
 
     Raises:
         UserError: they do not fit together; nothing has been loaded then.
     """
 
-    def __init__(self, base: Checkpoint, checkpoints: Mapping[str, Checkpoint | Adapter]) -> None:
-        for checkpoint in checkpoints.values():
-            if isinstance(checkpoint, Checkpoint):  # an adapter was opened for this base
-                check_fit(base, checkpoint)
+    def __init__(
+        self,
+        base: Checkpoint,
+        checkpoints: Mapping[str, Checkpoint | Adapter],
+        *,
+        union: bool = False,
+    ) -> None:
         self.base = base
         self.checkpoints = dict(checkpoints)
+        self.union: Union | None = None
+        whole = {n: c for n, c in checkpoints.items() if isinstance(c, Checkpoint)}
+        if union:
+            found = Union(base, whole)
+            self.union = found if found.changes else None
+        if self.union is not None:
+            self.base = WidenedCheckpoint(base, self.union)
+            for name, checkpoint in checkpoints.items():
+                if isinstance(checkpoint, Adapter):
+                    self.checkpoints[name] = WidenedAdapter(checkpoint, self.base, base)
+                else:
+                    self.checkpoints[name] = WidenedCheckpoint(checkpoint, self.union, self.base)
+        for checkpoint in self.checkpoints.values():
+            if isinstance(checkpoint, Checkpoint):  # an adapter was opened for this base
+                check_fit(self.base, checkpoint, union=self.union is not None)
 
     @property
     def bytes(self) -> int:
@@ -57,8 +77,13 @@ class Sources:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of the base (key ``base``) and of every checkpoint."""
+        """Fingerprint of the base (key ``base``) and of every checkpoint.
+
+        Of a merged vocabulary, too (key ``vocabulary``): it decides weights as they do.
+        """
         found = {name: c.fingerprint for name, c in self.checkpoints.items()}
+        if self.union is not None:
+            found[VOCABULARY] = self.union.fingerprint
         return {"base": self.base.fingerprint, **found}
 
 
@@ -183,17 +208,6 @@ def _ready(part: Part, event: torch.cuda.Event | None) -> Part:
         for tensor in (values.left, values.right) if isinstance(values, LowRank) else (values,):
             tensor.record_stream(current)  # its memory is not given away before it is used
     return part
-
-
-def on_disk(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
-    """An uninitialised tensor that lives in a file without a name: its pages may leave the memory."""
-    count = math.prod(shape)
-    if not count:
-        return torch.empty(*shape, dtype=dtype)
-    with tempfile.NamedTemporaryFile(dir=_SCRATCH if _SCRATCH.is_dir() else None) as file:
-        file.truncate(count * dtype.itemsize)
-        found = torch.from_file(file.name, shared=True, size=count, dtype=dtype)
-    return found.reshape(*shape)
 
 
 _STREAMS: dict[torch.device, torch.cuda.Stream] = {}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,10 +57,12 @@ class ResidentModel:
         live_bytes = elements * compute_dtype.itemsize
         self.residence = choose(residence, device, sources.bytes, live_bytes)
         self.model: PreTrainedModel = load_model(folder, compute_dtype, trust_remote_code)
+        if sources.union is not None and sources.union.rows != self.model.config.vocab_size:
+            self.model.resize_token_embeddings(sources.union.rows, mean_resizing=False)
         self.model.to(device)  # type: ignore[arg-type]  # transformers' annotation is too narrow
         self.model.eval()
         self.trust_remote_code = trust_remote_code
-        self.tokenizer = load_tokenizer(folder, trust_remote_code)
+        self.tokenizer = tokenizer_of(sources, trust_remote_code)
         names = set(sources.base.tensors) - tied_names(sources.base)
         self._live = live_tensors(self.model, names, who="base")
         self._settled = settle(self.residence, sources, device)
@@ -227,6 +231,16 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
     finally:
         transformers.logging.set_verbosity(level)
     return model
+
+
+def tokenizer_of(sources: Sources, trust_remote_code: bool) -> Any:
+    """The tokenizer of all candidates: the base's, or that of the merged vocabulary."""
+    if sources.union is None:
+        return load_tokenizer(sources.base.folder, trust_remote_code)
+    with tempfile.TemporaryDirectory(prefix="exme-") as folder:
+        sources.union.write(Path(folder))
+        shutil.copyfile(sources.base.folder / "config.json", Path(folder) / "config.json")
+        return load_tokenizer(Path(folder), trust_remote_code)
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:

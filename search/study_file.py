@@ -128,6 +128,8 @@ class StudyFile(_Section):
         max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
         method: a merge method, or several, among which the search chooses.
         groups: groups of tensors with coefficients of their own; without it there are none.
+        vocabulary: ``same`` refuses checkpoints with other tokens than the base's, ``union`` merges
+            vocabularies by token string.
         residence: where the sources are kept; auto is the fastest place that has the room.
         storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
@@ -154,6 +156,7 @@ class StudyFile(_Section):
     dtype: Dtype = "auto"
     compute_dtype: Dtype = "auto"
     device: str = "auto"
+    vocabulary: Literal["same", "union"] = "same"
     residence: Literal["auto", "device", "host", "mapped"] = "auto"
     batch_size: int = Field(default=32, ge=1)
     engine: Literal["fast", "stock"] = "fast"
@@ -198,10 +201,10 @@ class StudyFile(_Section):
         import re  # noqa: PLC0415
 
         for name in checkpoints:
-            if not re.match(NAME, name) or name in ("base", "merged"):
+            if not re.match(NAME, name) or name in ("base", "merged", "vocabulary"):
                 raise ValueError(
                     f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
-                    f"neither 'base' nor 'merged'"
+                    f"none of 'base', 'merged' and 'vocabulary'"
                 )
         return checkpoints
 
