@@ -24,6 +24,7 @@ from exme.tasks.errors import UserError
 
 from .candidate import Candidate
 from .checkpoint import Checkpoint
+from .directions.vector import TaskVector
 from .mergekit import mergekit_config
 from .model_card import model_card, read_licence, recipe, scores_file
 from .resident import (
@@ -115,6 +116,12 @@ def export_best(search: Search, out: str | Path, *, force: bool = False) -> Expo
         taken=chat_template(search.sources)[1],
         version=metadata.version("exme"),
     )
+    # A recipe finds a direction's task vector in the run's folder.
+    places = {
+        name: str(source.folder)
+        for name, source in search.sources.checkpoints.items()
+        if isinstance(source, TaskVector)
+    }
     worker = search.worker
     if isinstance(worker, Worker):
         resident = worker.resident
@@ -133,7 +140,7 @@ def export_best(search: Search, out: str | Path, *, force: bool = False) -> Expo
         folder,
         force=force,
         card=card,
-        names=names,
+        names=names | places,
         extra={SCORES: scores_file(outcome)},
     )
 

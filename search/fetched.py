@@ -41,6 +41,10 @@ class Delta:
         """Length of a row."""
         return row_length(self.base)
 
+    def whole(self) -> torch.Tensor:
+        """All of it, in float32 and in its shape."""
+        return torch.cat([elements for _, elements in self.parts()]).reshape(self.shape)
+
     def parts(self, elements: int = PART) -> Iterator[tuple[slice, torch.Tensor]]:
         """Parts of about so many elements, flat, in float32, which the receiver may change."""
         for part in whole_rows(self.base, elements):

@@ -229,8 +229,9 @@ def _draw_surface(ax: Axes, scene: _Scene, colours: ScalarMappable) -> None:
     at = np.tile(scene.best, (x.size, 1))
     at[:, scene.axes] = np.stack([x.ravel(), y.ravel()], axis=1)
     mean, spread = (part.reshape(x.shape) for part in _smooth(scene, at))
-    image = np.asarray(colours.to_rgba(mean))
-    image[..., 3] = np.clip((0.8 - spread) / 0.4, 0, 1)
+    # Bytes: matplotlib resamples floats to the picture's size in floats, which takes 50 MB.
+    image = np.asarray(colours.to_rgba(mean, bytes=True))
+    image[..., 3] = np.round(255 * np.clip((0.8 - spread) / 0.4, 0, 1))
     ax.imshow(
         image,
         extent=(x0, x1, y0, y1),

@@ -14,7 +14,7 @@ import torch
 
 from exme.tasks.errors import UserError
 
-from .adapter import Adapter, LowRank
+from .adapter import Adapter, LowRank, Source
 from .checkpoint import Checkpoint
 from .fetched import PART, Fetched, Values, whole_rows
 from .fit import check_fit
@@ -35,7 +35,7 @@ class Sources:
 
     Args:
         base: the base.
-        checkpoints: the fine-tunes by name, in the study's order.
+        checkpoints: the fine-tunes by name, in the study's order, and what directions made of them.
         union: merge vocabularies that differ by token string, instead of refusing them.
 
     Attributes:
@@ -48,7 +48,7 @@ class Sources:
     def __init__(
         self,
         base: Checkpoint,
-        checkpoints: Mapping[str, Checkpoint | Adapter],
+        checkpoints: Mapping[str, Source],
         *,
         union: bool = False,
     ) -> None:
@@ -64,10 +64,10 @@ class Sources:
             for name, checkpoint in checkpoints.items():
                 if isinstance(checkpoint, Adapter):
                     self.checkpoints[name] = WidenedAdapter(checkpoint, self.base, base)
-                else:
+                if isinstance(checkpoint, Checkpoint):
                     self.checkpoints[name] = WidenedCheckpoint(checkpoint, self.union, self.base)
         for checkpoint in self.checkpoints.values():
-            if isinstance(checkpoint, Checkpoint):  # an adapter was opened for this base
+            if isinstance(checkpoint, Checkpoint):  # the others were opened for this base
                 check_fit(self.base, checkpoint, union=self.union is not None)
 
     @property

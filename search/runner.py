@@ -18,7 +18,8 @@ from .adapter import open_checkpoint
 from .answers import Example, examples, save_answers
 from .candidate import Candidate
 from .checkpoint import Checkpoint
-from .estimate import check_memory, describe, weigh
+from .directions.settle import Settled, Workshop, agree
+from .estimate import check_memory, describe, give_back_memory, weigh
 from .facts import facts
 from .joining import join_study
 from .locate import locate
@@ -41,6 +42,7 @@ MOST_DUPLICATES = 20
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
 
+COMPUTED_ELSEWHERE = "Another process is computing the study's directions; waiting for it."
 PROVED_ELSEWHERE = "Another process is scoring the winner on the report documents; waiting for it."
 
 
@@ -86,6 +88,7 @@ class Search:
         floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
         self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
+        self._engine_name: str = study.engine
         self.folder, self.storage = join_study(
             runs / f"{name}-{self.task}",
             study.storage,
@@ -104,6 +107,10 @@ class Search:
             sources=self.sources.fingerprints,
             per_trial=self._count("search"),
         )
+        self._workshop = Workshop(
+            study, self.sources, self.documents, self.precision, self.folder, self.screen.say
+        )
+        self._take_directions(self._workshop.present())
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +122,16 @@ class Search:
         trace: TracebackType | None,
     ) -> None:
         self.storage.close()
+
+    def _take_directions(self, settled: Settled | None) -> None:
+        """Search from the study's directions, once they are computed."""
+        self.are_directions_settled = settled is not None
+        if settled is None or not self.study.directions:
+            return
+        self.plan.start_from(agree(settled, self.storage, self.folder))
+        self.sources = Sources(self.sources.base, {**self.sources.checkpoints, **settled.vectors})
+        self.weights = weigh(self.sources, self.precision)
+        self.turns.sources = self.sources.fingerprints
 
     @property
     def worker(self) -> Scorer:
@@ -133,6 +150,13 @@ class Search:
         drafts = self.folder / "drafts.jsonl"
         return Worker(self.study, self.sources, self.documents, self.precision, drafts)
 
+    def rest(self) -> None:
+        """Give the worker's memory back; its next use loads the models again."""
+        if isinstance(self._worker, Worker):
+            self._engine_name = self._worker.engine_name
+            self._worker = None
+            give_back_memory()
+
     # The search ----------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
@@ -142,6 +166,9 @@ class Search:
 
     def work(self) -> None:
         """Try candidates, beside whoever else does, until the budget is used up."""
+        if not self.are_directions_settled:
+            with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
+                self._take_directions(self._workshop.compute())
         self.turns.recover()
         trials = self.storage.trials()
         if not is_over(self.study.budget, trials):
@@ -185,7 +212,7 @@ class Search:
             return None
         trials = self.storage.trials()
         record = trials[proposal.trial.number]
-        inputs = [f"{name} alone" for name in self.plan.method.checkpoints]
+        inputs = [f"{name} alone" for name in self.plan.inputs]
         self.screen.trial(record, trials, self._left(trials), reference(trials, inputs))
         return record
 
@@ -246,7 +273,7 @@ class Search:
         names = self.plan.method.checkpoints
         return {
             "base": self.candidate(dict.fromkeys(names, 0.0)),
-            **{name: self.candidate(unit(names, name)) for name in names},
+            **{name: self.candidate(unit(names, name)) for name in self.plan.inputs},
         }
 
     def outcome(self) -> Outcome:
@@ -289,7 +316,7 @@ class Search:
                 self.sources,
                 self.documents,
                 self.precision,
-                getattr(self._worker, "engine_name", self.study.engine),
+                getattr(self._worker, "engine_name", self._engine_name),
             ),
         )
 
@@ -349,6 +376,7 @@ class Search:
             else list(self.study.methods),
             "groups": self.study.groups.spec if self.study.groups is not None else None,
             "checkpoints": list(self.study.checkpoints),
+            "directions": list(self.study.directions) or None,
             "objective": self.study.objective,
             "suites": [
                 [d.suite.suite, d.suite.version, d.suite.metric_name, list(d.suite.lm_eval_tasks)]

@@ -147,6 +147,14 @@ class Storage:
                 f"compared. Undo the change, or give --fork to begin a new study next to it"
             )
 
+    def agree_on(self, key: str, value: Any) -> Any:
+        """Write a value that all workers shall share, or give the one that was written first."""
+        known = self.study.user_attrs.get(key)
+        if known is None:
+            self.study.set_user_attr(key, value)
+            return value
+        return known
+
     def set_documents(self, suite: str, split: str, documents: tuple[str, ...]) -> None:
         """Write the identifiers of the documents of a suite's split once."""
         key = _documents_key(suite, split)

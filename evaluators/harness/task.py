@@ -16,6 +16,7 @@ from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import Suite
 
 from .quiet import quiet
+from .templates import compile_templates_once
 
 
 def build_task(
@@ -71,6 +72,7 @@ def load_task(
         "fewshot_split": None,
         **overrides,
     }
+    compile_templates_once()
     try:
         with quiet(), _code_in_sandbox(suite):
             # A group of one: only a group's members are laid over the stock task of their name.
