@@ -47,12 +47,14 @@ for _command in (
     preparing.init,
     searching.search,
     searching.worker,
+    looking.status,
     looking.report,
     looking.dashboard,
     making.export,
     making.materialise,
     preparing.suites,
     preparing.verify,
+    preparing.doctor,
 ):
     app.command()(_command)
 

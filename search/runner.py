@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,7 +34,8 @@ from .space import unit
 from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
 from .turns import Turns, describe_failure
-from .worker import Precision, Scorer, Worker, settle_precision
+from .view import View, view_of
+from .worker import Precision, Scored, Scorer, Worker, settle_precision
 
 RUNS = Path("studies/runs")
 
@@ -121,6 +123,7 @@ class Search:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.screen.close()
         self.storage.close()
 
     def _take_directions(self, settled: Settled | None) -> None:
@@ -173,6 +176,7 @@ class Search:
         trials = self.storage.trials()
         if not is_over(self.study.budget, trials):
             self._say_cost(trials)
+        self.screen.begin(self.view)
         duplicates, failures = 0, 0
         while True:
             reason = is_over(self.study.budget, self.storage.trials())
@@ -228,8 +232,15 @@ class Search:
         except Exception as error:  # noqa: BLE001  (one candidate's failure is not the search's)
             self.storage.fail(proposal, candidate, describe_failure(error))
             return
+        self._keep_answers(candidate, scored)
         seconds = {"propose": proposing, **scored.seconds}
         self.storage.save(proposal, candidate, scored.scores, seconds)
+
+    def _keep_answers(self, candidate: Candidate, scored: Scored) -> None:
+        """For the dashboard's notes: a trial is a trial without them."""
+        if any(scored.answers.values()):
+            with contextlib.suppress(OSError):
+                save_answers(self.folder, candidate.digest, scored.answers, "search")
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
         """The plain sum with these effective coefficients."""
@@ -262,11 +273,17 @@ class Search:
         if missing:
             count = self._count("report")
             self.screen.say(f"Proving on {count} report documents: {', '.join(missing)} ...")
-        for candidate in missing.values():
+        for name, candidate in missing.items():
             if candidate.digest not in self.storage.proofs():
+                self.screen.note(f"Scoring {name} on the report documents.")
                 scored = self.worker.score(candidate, "report")
                 save_answers(self.folder, candidate.digest, scored.answers)
                 self.storage.save_proof(candidate, scored.scores, scored.proxy)
+
+    def view(self) -> View:
+        """The search as it is now; safe to call from any thread."""
+        proved = len(self.storage.proofs())
+        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
 
     def inputs(self) -> dict[str, Candidate]:
         """The base and every checkpoint, as candidates."""
@@ -310,6 +327,7 @@ class Search:
             looks=len(set(proofs) - digests),
             widened=tuple(widened),
             importance=self.storage.importance(),
+            work=self.storage.work(),
             facts=facts(
                 self.study,
                 self.where,
@@ -349,6 +367,8 @@ class Search:
         self.screen.say(line)
         if self.plan.proposals.is_special:
             self.screen.say(self.plan.proposals.size)
+        for line in self.sources.union.report if self.sources.union is not None else ():
+            self.screen.say(line)
         for found in self.documents:
             if found.near_duplicates:
                 self.screen.say(_duplicates(found), "yellow")
@@ -443,7 +463,7 @@ def _open_sources(study: StudyFile) -> Sources:
         name: open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), base)
         for name, where in study.checkpoints.items()
     }
-    return Sources(base, checkpoints)
+    return Sources(base, checkpoints, union=study.vocabulary == "union")
 
 
 def _pick_suites(study: StudyFile, task: str, where: str) -> list[Suite]:

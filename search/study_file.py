@@ -129,6 +129,8 @@ class StudyFile(_Section):
         max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
         method: a merge method, or several, among which the search chooses.
         groups: groups of tensors with coefficients of their own; without it there are none.
+        vocabulary: ``same`` refuses checkpoints with other tokens than the base's, ``union`` merges
+            vocabularies by token string.
         directions: methods of the literature that are computed once, before the first trial; each is
             a first trial, and those that give a task vector are searched as sources.
         residence: where the sources are kept; auto is the fastest place that has the room.
@@ -158,6 +160,7 @@ class StudyFile(_Section):
     dtype: Dtype = "auto"
     compute_dtype: Dtype = "auto"
     device: str = "auto"
+    vocabulary: Literal["same", "union"] = "same"
     residence: Literal["auto", "device", "host", "mapped"] = "auto"
     batch_size: int = Field(default=32, ge=1)
     engine: Literal["fast", "stock"] = "fast"
@@ -215,10 +218,10 @@ class StudyFile(_Section):
         import re  # noqa: PLC0415
 
         for name in checkpoints:
-            if not re.match(NAME, name) or name in ("base", "merged"):
+            if not re.match(NAME, name) or name in ("base", "merged", "vocabulary"):
                 raise ValueError(
                     f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
-                    f"neither 'base' nor 'merged'"
+                    f"none of 'base', 'merged' and 'vocabulary'"
                 )
         return checkpoints
 
@@ -236,6 +239,10 @@ class StudyFile(_Section):
         except UserError as error:
             raise ValueError(str(error)) from None
         self._check_directions()
+        if self.directions and self.vocabulary == "union":
+            raise ValueError(
+                "directions are computed for one vocabulary; leave out `vocabulary: union`"
+            )
         b = self.budget
         if b.trials is None and b.documents is None and b.minutes is None:
             raise ValueError("budget: set at least one of trials, documents, minutes")

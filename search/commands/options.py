@@ -10,14 +10,28 @@ import typer
 
 if TYPE_CHECKING:
     from exme.search.runner import Search
+    from exme.search.screen import Screen
 
 StudyArgument = Annotated[
     Path | None,
     typer.Argument(help="Study file; default: studies/mini.yaml.", show_default=False),
 ]
+
+
+def _suites(incomplete: str) -> list[str]:
+    from exme.tasks.suite import suite_names  # noqa: PLC0415
+
+    return [name for name in (*suite_names(), "all") if name.startswith(incomplete)]
+
+
 TaskOption = Annotated[
     str | None,
-    typer.Option("--task", "-t", help="Suite; several: a,b; or all. Default: the study's first."),
+    typer.Option(
+        "--task",
+        "-t",
+        help="Suite; several: a,b; or all. Default: the study's first.",
+        autocompletion=_suites,
+    ),
 ]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
 ForkOption = Annotated[
@@ -25,6 +39,10 @@ ForkOption = Annotated[
 ]
 TrialsOption = Annotated[
     int | None, typer.Option(min=1, help="Replaces the study's budget of trials.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
+PlainOption = Annotated[
+    bool, typer.Option("--plain", help="Plain lines, even where there is a terminal.")
 ]
 RUNS_DEFAULT = Path("studies/runs")
 
@@ -46,8 +64,28 @@ def open_study(
     *,
     trials: int | None = None,
     fork: bool = False,
+    screen: Screen | None = None,
 ) -> Search:
+    """The search that a command names; see `exme.search.open_search`."""
     from exme.search.runner import open_search  # noqa: PLC0415
 
     path = study_path(study)
-    return open_search(path, task, runs=runs, trials=trials, fork=fork)
+    return open_search(path, task, runs=runs, trials=trials, fork=fork, screen=screen)
+
+
+def pick_screen(*, json: bool, plain: bool) -> Screen:
+    """Events for a machine, a picture for a terminal, or plain lines."""
+    from rich.console import Console  # noqa: PLC0415
+
+    if json:
+        from exme.search.events import JsonScreen  # noqa: PLC0415
+
+        return JsonScreen()
+    console = Console(highlight=False)
+    if plain or not console.is_terminal or console.is_dumb_terminal:
+        from exme.search.screen import Screen  # noqa: PLC0415
+
+        return Screen()
+    from exme.search.live import LiveScreen  # noqa: PLC0415
+
+    return LiveScreen(console)

@@ -1,4 +1,4 @@
-"""Commands before a search: `exme init`, `exme suites` and `exme verify`."""
+"""Commands before a search: `exme init`, `exme suites`, `exme verify` and `exme doctor`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import RUNS_DEFAULT, RunsOption, StudyArgument, TaskOption, study_path
+from .options import RUNS_DEFAULT, JsonOption, RunsOption, StudyArgument, TaskOption, study_path
 
 
 def init(
@@ -83,4 +83,38 @@ def verify(
             shown = ", ".join(parity.differing[:5])
             typer.echo(f"{parity.suite}: differs on {len(parity.differing)} documents: {shown}")
     if not all(parity.equal for parity in found):
+        raise typer.Exit(1)
+
+
+def doctor(
+    study: Annotated[
+        Path | None, typer.Argument(help="Study file whose storage is tried too.")
+    ] = None,
+    json: JsonOption = False,
+    runs: RunsOption = RUNS_DEFAULT,
+) -> None:
+    """Say what of this machine works: memory, GPU, compiler, sandbox, hub, optional packages.
+
+    Ends with exit code 1 when something is broken without which no search runs.
+
+    Example: `exme doctor`
+    """
+    from dataclasses import asdict  # noqa: PLC0415
+    from json import dumps  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from exme.search.doctor import BROKEN, examine, findings_table, storage_finding  # noqa: PLC0415
+    from exme.search.study_file import load_study_file  # noqa: PLC0415
+
+    url = None if study is None else load_study_file(study).storage
+    found = list(examine(runs))
+    if url is not None:
+        found.append(storage_finding(url))
+    if json:
+        for finding in found:
+            typer.echo(dumps(asdict(finding)))
+    else:
+        Console(highlight=False).print(findings_table(found))
+    if any(finding.state == BROKEN for finding in found):
         raise typer.Exit(1)

@@ -11,11 +11,14 @@ import typer
 from .options import (
     RUNS_DEFAULT,
     ForkOption,
+    JsonOption,
+    PlainOption,
     RunsOption,
     StudyArgument,
     TaskOption,
     TrialsOption,
     open_study,
+    pick_screen,
     study_path,
 )
 
@@ -32,27 +35,30 @@ def search(
     ] = 1,
     fork: ForkOption = False,
     runs: RunsOption = RUNS_DEFAULT,
+    json: JsonOption = False,
+    plain: PlainOption = False,
 ) -> None:
     """Search for the best candidate, prove it on the report documents, write the report.
 
     Ctrl-C stops; the same command resumes. Run it twice, or `exme worker`, and both work on the
     same study.
 
+    On a terminal a picture of the search stays in view; elsewhere each trial is a line.
+    `--json` writes one JSON object a line instead: docs/reference/events.md.
+
     Example: `exme search studies/mini.yaml --task gsm8k --workers 4`
     """
     from exme.search.report import write_report  # noqa: PLC0415
-    from exme.search.screen import Screen  # noqa: PLC0415
     from exme.search.verdict import verdict  # noqa: PLC0415
 
-    with open_study(study, task, runs, trials=trials, fork=fork) as opened:
+    screen = pick_screen(json=json, plain=plain)
+    with open_study(study, task, runs, trials=trials, fork=fork, screen=screen) as opened:
         if workers > 1:
             run_here(opened, workers, study_path(study), runs, trials)
         outcome = opened.run()
         opened.rest()  # drawing takes memory, too
         report = write_report(outcome, opened.folder, opened.examples(outcome))
-        screen = Screen()
-        screen.say(verdict(outcome).sentence, "bold")
-        screen.say(f"Report: {report}")
+        screen.verdict(verdict(outcome), report)
 
 
 def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | None) -> None:
@@ -67,6 +73,7 @@ def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | 
         if not gpus
         else f"Starting {count} workers on {named}."
     )
+    opened.screen.begin(opened.view)
     budget = [] if trials is None else ["--trials", str(trials)]
     task = opened.task.replace("+", ",")
     run_workers(
@@ -81,6 +88,8 @@ def worker(
     task: TaskOption = None,
     trials: TrialsOption = None,
     runs: RunsOption = RUNS_DEFAULT,
+    json: JsonOption = False,
+    plain: PlainOption = False,
     started_here: Annotated[bool, typer.Option("--started-here", hidden=True)] = False,
 ) -> None:
     """Work on a study beside others, from this or another machine, until its budget is used up.
@@ -94,5 +103,6 @@ def worker(
         from exme.search.workers import leave_with_parent  # noqa: PLC0415
 
         leave_with_parent()
-    with open_study(study, task, runs, trials=trials) as opened:
+    screen = pick_screen(json=json, plain=plain)
+    with open_study(study, task, runs, trials=trials, screen=screen) as opened:
         opened.work()
