@@ -446,6 +446,8 @@ class Search:
         self.screen.say(line)
         if self.plan.proposals.is_special:
             self.screen.say(self.plan.proposals.size)
+        for line in self.sources.union.report if self.sources.union is not None else ():
+            self.screen.say(line)
         for found in self.documents:
             if found.near_duplicates:
                 self.screen.say(_duplicates(found), "yellow")
@@ -550,7 +552,7 @@ def _open_sources(study: StudyFile) -> Sources:
         name: open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), base)
         for name, where in study.checkpoints.items()
     }
-    return Sources(base, checkpoints)
+    return Sources(base, checkpoints, union=study.vocabulary == "union")
 
 
 def _pick_suites(study: StudyFile, task: str, where: str) -> list[Suite]:

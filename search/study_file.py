@@ -150,6 +150,8 @@ class StudyFile(_Section):
         max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
         method: a merge method, or several, among which the search chooses.
         groups: groups of tensors with coefficients of their own; without it there are none.
+        vocabulary: ``same`` refuses checkpoints with other tokens than the base's, ``union`` merges
+            vocabularies by token string.
         directions: methods of the literature that are computed once, before the first trial; each is
             a first trial, and those that give a task vector are searched as sources.
         residence: where the sources are kept; auto is the fastest place that has the room.
@@ -192,6 +194,7 @@ class StudyFile(_Section):
     dtype: Dtype = "auto"
     compute_dtype: Dtype = "auto"
     device: str = "auto"
+    vocabulary: Literal["same", "union"] = "same"
     residence: Literal["auto", "device", "host", "mapped"] = "auto"
     batch_size: int = Field(default=32, ge=1)
     engine: Literal["fast", "stock"] = "fast"
@@ -282,10 +285,10 @@ class StudyFile(_Section):
         import re  # noqa: PLC0415
 
         for name in checkpoints:
-            if not re.match(NAME, name) or name in ("base", "merged"):
+            if not re.match(NAME, name) or name in ("base", "merged", "vocabulary"):
                 raise ValueError(
                     f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
-                    f"neither 'base' nor 'merged'"
+                    f"none of 'base', 'merged' and 'vocabulary'"
                 )
         return checkpoints
 
@@ -303,6 +306,10 @@ class StudyFile(_Section):
         except UserError as error:
             raise ValueError(str(error)) from None
         self._check_directions()
+        if self.directions and self.vocabulary == "union":
+            raise ValueError(
+                "directions are computed for one vocabulary; leave out `vocabulary: union`"
+            )
         b = self.budget
         if not any(limit is not None for limit in b.model_dump().values()):
             raise ValueError(
