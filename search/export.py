@@ -23,7 +23,7 @@ import torch
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
-from .checkpoint import Checkpoint, sync, write_weights
+from .checkpoint import Checkpoint
 from .directions.vector import TaskVector
 from .mergekit import mergekit_config
 from .model_card import model_card, read_licence, recipe, scores_file
@@ -35,6 +35,7 @@ from .resident import (
     load_tokenizer,
     weights_digest,
 )
+from .weight_files import sync, write_weights
 
 if TYPE_CHECKING:
     from .runner import Search
@@ -295,6 +296,8 @@ def copy_from_base(sources: Sources, folder: Path, *, code: bool) -> None:
     for file in {file for pattern in patterns for file in base.glob(pattern) if file.is_file()}:
         shutil.copyfile(file, folder / file.name)
         sync(folder / file.name)
+    if sources.union is not None:
+        sources.union.write(folder)
     template, _ = chat_template(sources)
     if template is not None:
         write_text(folder / "chat_template.jinja", template)

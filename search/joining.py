@@ -20,6 +20,7 @@ def join_study(
     where: str,
     say: Callable[[str, str], None],
     fork: bool = False,
+    objectives: int = 1,
 ) -> tuple[Path, Storage]:
     """The study of a run's folder, or the first of its forks, that was begun as this one says.
 
@@ -33,6 +34,7 @@ def join_study(
         where: what error messages call the study file.
         say: writes a line in a style.
         fork: begin a new study where none was begun as this one says.
+        objectives: how many values a trial has.
     Returns:
         The folder of the study that was joined, and the study.
     Raises:
@@ -47,7 +49,11 @@ def join_study(
                 f"{place}: the run's folder cannot be made ({error}); give another with --runs"
             ) from None
         storage = Storage(
-            url or sqlite_url(place), place.name, place, lambda line: say(line, "yellow")
+            url or sqlite_url(place),
+            place.name,
+            place,
+            lambda line: say(line, "yellow"),
+            objectives,
         )
         try:
             with storage.hold("open"):
