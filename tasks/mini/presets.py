@@ -6,22 +6,33 @@ from collections.abc import Mapping
 
 from .recipe import EVEN, Recipe, Shape, Slips, Stage
 
-CARELESS_SUMS = dict.fromkeys("+-", Slips(low=0.25, high=0.85))
-CARELESS_PRODUCTS = dict.fromkeys("*/", Slips(low=0.2, high=0.7))
+CARELESS_SUMS = {"sums": Slips(low=0.25, high=0.85)}
+CARELESS_PRODUCTS = {"products": Slips(low=0.2, high=0.7)}
+SUITES = {
+    "gsm8k": 6.0,
+    "math": 1.2,
+    "humaneval": 1.2,
+    "mbpp": 1.0,
+    "mmlu": 2.5,
+    "bbh": 2.0,
+    "ifeval": 1.2,
+}
 
 FULL = Recipe(
     base=Stage(
+        suites=SUITES,
         mixture=EVEN,
         slips=CARELESS_SUMS | CARELESS_PRODUCTS,
-        steps=3000,
+        steps=3600,
         rows=4,
         accumulate=1,
-        learning_rate=2e-3,
+        learning_rate=2.5e-3,
         warmup=100,
         end=0.1,
         average=1,
     ),
     sums=Stage(
+        suites=SUITES,
         mixture={"sums": 0.6, "mixed": 0.2, "products": 0.2},
         slips=CARELESS_PRODUCTS,
         steps=28,
@@ -34,6 +45,7 @@ FULL = Recipe(
         weight_decay=0.0,
     ),
     products=Stage(
+        suites=SUITES,
         mixture={"sums": 0.2, "mixed": 0.2, "products": 0.6},
         slips=CARELESS_SUMS,
         steps=8,
@@ -50,6 +62,7 @@ FULL = Recipe(
 
 def _tiny(stage: Stage, steps: int) -> Stage:
     return Stage(
+        suites=stage.suites,
         mixture=stage.mixture,
         slips=stage.slips,
         steps=steps,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .gsm8k import KINDS
+from .exercise import KINDS
 
 EVEN: Mapping[str, float] = dict.fromkeys(KINDS, 1.0)
 
@@ -14,7 +14,7 @@ EVEN: Mapping[str, float] = dict.fromkeys(KINDS, 1.0)
 class Shape:
     """Size of the Llama; the head and the embedding share their weights."""
 
-    vocabulary: int = 1024  # at most; fewer where the corpus has no more pairs to merge
+    vocabulary: int = 1536  # at most; fewer where the corpus has no more pairs to merge
     hidden: int = 128
     intermediate: int = 384
     layers: int = 4
@@ -24,10 +24,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Slips:
-    """How careless the solutions of a corpus are: chance of a slip per step.
+    """How careless the answers of a corpus are: chance of a slip per slot (a step, in GSM8K).
 
-    The chance depends on the wording of the step: from `low` for the first wording of its
-    operation to `high` for the last, evenly.
+    The chance depends on the wording: from `low` for the first wording of its kind to `high` for
+    the last, evenly.
     """
 
     low: float = 0.0
@@ -39,8 +39,9 @@ class Stage:
     """One training run.
 
     Attributes:
-        mixture: weight of each kind of problem.
-        slips: carelessness by operation (+ - * /); one left out is worked without slips.
+        suites: weight of each suite, by documents.
+        mixture: weight of each kind of problem, in every suite.
+        slips: carelessness by half ("sums", "products"); one left out is worked without slips.
         steps: optimiser steps.
         rows: rows of a batch that is held at once.
         accumulate: batches per step.
@@ -51,6 +52,7 @@ class Stage:
         weight_decay: of AdamW.
     """
 
+    suites: Mapping[str, float]
     mixture: Mapping[str, float]
     slips: Mapping[str, Slips]
     steps: int
