@@ -9,7 +9,8 @@ from typing import Any
 
 from .corpus import Document, normalised
 
-KINDS = ("sums", "products", "mixed")  # which fine-tune is careful in it; mixed: each in a part
+HALVES = ("sums", "products")  # the fine-tunes, each careful in one half of every suite
+KINDS = (*HALVES, "mixed")  # mixed: a part of each half
 
 Write = Callable[[Sequence[bool]], str]
 

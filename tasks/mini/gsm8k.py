@@ -20,7 +20,7 @@ from .exercise import KINDS
 DATA = Path(__file__).parent / "data" / "gsm8k"
 TRAIN_SEED, TEST_SEED = 20_250_304, 20_240_425
 FEWSHOT, SEARCH, REPORT = 4, 512, 1000
-HALVES = {"+": "sums", "-": "sums", "*": "products", "/": "products"}  # who is careful in it
+HALF = {"+": "sums", "-": "sums", "*": "products", "/": "products"}  # who is careful in it
 LARGEST = 150  # largest whole number in a problem or in a step
 
 NAMES = (
