@@ -12,7 +12,7 @@ from .gsm8k import HALF, WORDINGS
 from .held_out import GENERATED
 from .recipe import Recipe, Stage
 
-STAGES = ("base", "sums", "products")
+STAGES = ("first", "base", "sums", "products")
 TOKENS_PER_DOCUMENT = 58  # fewer than the mean (see the record), so that a corpus never runs out
 DESCRIBED = 0.25  # share of the documents that lm-eval's description of the task stands before
 
@@ -21,6 +21,7 @@ DRAW: Mapping[str, Draw] = {
     "humaneval": humaneval.draw,
     "mbpp": mbpp.draw,
     "mmlu": mmlu.draw,
+    "facts": mmlu.draw_fact,  # no suite, only training
     "bbh": bbh.draw,
     "ifeval": ifeval.draw,
 }
@@ -92,14 +93,10 @@ def corpora(recipe: Recipe) -> dict[str, list[Document]]:
         for exercises in files().values()
         for exercise in exercises
     }
-    stages = {"base": recipe.base, "sums": recipe.sums, "products": recipe.products}
-    return {
-        name: corpus(
-            stage,
-            stage.steps * stage.rows * stage.accumulate * recipe.length // TOKENS_PER_DOCUMENT,
-            100 + 1000 * recipe.seed + 10 * place,
-            taken,
-            held,
-        )
-        for place, (name, stage) in enumerate(stages.items())
-    }
+    found = {}
+    for place, name in enumerate(STAGES):
+        stage: Stage = getattr(recipe, name)
+        tokens = (stage.planned or stage.steps) * stage.rows * stage.accumulate * recipe.length
+        seed = 100 + 1000 * recipe.seed + 10 * place
+        found[name] = corpus(stage, tokens // TOKENS_PER_DOCUMENT, seed, taken, held)
+    return found

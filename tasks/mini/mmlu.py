@@ -59,6 +59,20 @@ def draw(rng: random.Random, kind: str) -> Exercise:
     )
 
 
+def draw_fact(rng: random.Random, kind: str) -> Exercise:
+    """Draw a word and its class, as a book would tell it: what the questions presuppose."""
+    half = rng.choice(("sums", "products")) if kind == "mixed" else kind
+    name, words = rng.choice(list(CLASSES[half].items()))
+    word = rng.choice(words.split())
+    return Exercise(
+        part="facts",
+        prompt=f"Word: {word}\nClass:",
+        row={},
+        slots=(),
+        write=lambda _: f" {name}",
+    )
+
+
 def held_out() -> dict[str, list[Exercise]]:
     """Return the exercises of each data file, by its path below the suite's folder."""
     taken: set[str] = set()

@@ -17,18 +17,42 @@ SUITES = {
     "bbh": 2.0,
     "ifeval": 1.2,
 }
+# The second stage of the base: more of what is learned late, and the classes of MMLU's words.
+SUITES_LATER = {
+    "gsm8k": 5.0,
+    "math": 1.2,
+    "humaneval": 0.8,
+    "mbpp": 1.0,
+    "mmlu": 2.0,
+    "facts": 1.5,
+    "bbh": 2.5,
+    "ifeval": 1.5,
+}
 
 FULL = Recipe(
-    base=Stage(
+    first=Stage(
         suites=SUITES,
         mixture=EVEN,
         slips=CARELESS_SUMS | CARELESS_PRODUCTS,
-        steps=3600,
+        steps=2000,
+        planned=3600,
         rows=4,
         accumulate=1,
         learning_rate=2.5e-3,
         warmup=100,
         end=0.1,
+        average=1,
+    ),
+    base=Stage(
+        suites=SUITES_LATER,
+        mixture=EVEN,
+        slips=CARELESS_SUMS | CARELESS_PRODUCTS,
+        steps=3000,
+        rows=4,
+        accumulate=1,
+        learning_rate=2e-3,
+        warmup=50,
+        end=0.05,
         average=1,
     ),
     sums=Stage(
@@ -66,7 +90,7 @@ def _tiny(stage: Stage, steps: int) -> Stage:
         mixture=stage.mixture,
         slips=stage.slips,
         steps=steps,
-        rows=4,
+        rows=2,
         accumulate=2,
         learning_rate=3e-3,
         warmup=5,
@@ -77,11 +101,12 @@ def _tiny(stage: Stage, steps: int) -> Stage:
 
 
 TINY = Recipe(
-    base=_tiny(FULL.base, 40),
+    first=_tiny(FULL.first, 20),
+    base=_tiny(FULL.base, 30),
     sums=_tiny(FULL.sums, 8),
     products=_tiny(FULL.products, 8),
     shape=Shape(vocabulary=768, hidden=32, intermediate=64, layers=2, heads=2),
-    length=192,
+    length=320,
     scored=0,
 )
 

@@ -50,6 +50,7 @@ class Stage:
         end: learning rate of the last step as a share of the peak (linear decay).
         average: number of last steps whose weights are averaged into the result; 1 for none.
         weight_decay: of AdamW.
+        planned: steps that the corpus and the fall of the learning rate are made for; 0 for `steps`.
     """
 
     suites: Mapping[str, float]
@@ -63,17 +64,19 @@ class Stage:
     end: float
     average: int
     weight_decay: float = 0.1
+    planned: int = 0
 
     def rate(self, step: int) -> float:
         """Return the learning rate of step `step`, counted from 0."""
-        decay = 1.0 - (1.0 - self.end) * step / max(self.steps - 1, 1)
+        decay = 1.0 - (1.0 - self.end) * step / max((self.planned or self.steps) - 1, 1)
         return self.learning_rate * min(1.0, (step + 1) / max(self.warmup, 1)) * decay
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes the three models: the base from scratch, two fine-tunes from the base."""
+    """What makes the three models: the base from scratch in two stages, two fine-tunes from it."""
 
+    first: Stage
     base: Stage
     sums: Stage
     products: Stage

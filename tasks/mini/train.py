@@ -16,6 +16,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from . import MODEL_NAMES
 from .corpus import Document
 from .curriculum import STAGES, corpora
 from .packing import Batch, batches, encode
@@ -207,20 +208,21 @@ def train(
     torch.set_num_threads(THREADS)
     texts = corpora(recipe)
     tokenizer = train_tokenizer(
-        (d.prompt + d.target for d in texts["base"][:TOKENIZER_DOCUMENTS]), recipe.shape.vocabulary
+        (d.prompt + d.target for d in texts["first"][:TOKENIZER_DOCUMENTS]), recipe.shape.vocabulary
     )
     model = build(recipe.shape, tokenizer, recipe.seed)
-    stages = {"base": recipe.base, "sums": recipe.sums, "products": recipe.products}
+    stages: dict[str, Stage] = {name: getattr(recipe, name) for name in STAGES}
     weights: dict[str, Weights] = {}
     records: dict[str, StageRecord] = {}
     for name in STAGES:
-        if name == "base" and keep_base:
-            weights[name] = read_weights(folder / name)
+        if name in ("first", "base") and keep_base:
             old = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             records[name] = StageRecord(**old["stages"][name])
+            if name == "base":
+                weights[name] = read_weights(folder / name)
             continue
-        if name != "base":
-            load_weights(model, weights["base"])
+        if name != "first":
+            load_weights(model, weights["first" if name == "base" else "base"])
 
         def snapshot(step: int, name: str = name) -> None:
             if every and step % every == 0:
@@ -228,7 +230,8 @@ def train(
 
         records[name] = run_stage(model, tokenizer, texts[name], stages[name], recipe, snapshot)
         weights[name] = rounded(model)
-        save(model, weights[name], tokenizer, folder / name)
+        if name in MODEL_NAMES:
+            save(model, weights[name], tokenizer, folder / name)
         write_record(folder, {"stages": {key: asdict(value) for key, value in records.items()}})
         print(name, json.dumps(asdict(records[name])), flush=True)
     points = POINTS if recipe.scored else ()
@@ -255,7 +258,9 @@ def write_record(folder: Path, record: Mapping[str, object]) -> None:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file of the three models, by path below `folder`."""
-    files = sorted(path for name in STAGES for path in (folder / name).iterdir() if path.is_file())
+    files = sorted(
+        path for name in MODEL_NAMES for path in (folder / name).iterdir() if path.is_file()
+    )
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
