@@ -27,7 +27,7 @@ from .tokenizer import train_tokenizer
 
 THREADS = 1  # the order of sums, and so the last bits of the weights, depend on it
 TOKENIZER_DOCUMENTS = 5000
-# Coefficients of sums and products at which the record scores.
+# Coefficients of sums and of products at which the record scores the merge.
 POINTS = ((0, 0), (1, 0), (0, 1), (0.5, 0.5), (1, 1), (1.25, 1.25), (1.5, 1.5), (1, 1.5), (1.5, 1))
 
 RECORD = "record.json"
@@ -180,13 +180,12 @@ def score_points(
     tokenizer: PreTrainedTokenizerFast,
     weights: Mapping[str, Weights],
     documents: int,
-    points: Sequence[tuple[float, float]],
 ) -> list[dict[str, object]]:
-    """Return the accuracy on the first search documents of every suite, per (c_sums, c_products)."""
+    """Return the accuracy on the first search documents of every suite, at each of POINTS."""
     asked = {name: questions(name, documents) for name in SUITES}
     scores: list[dict[str, object]] = []
     model.eval()
-    for c in points:
+    for c in POINTS:
         load_weights(model, combine(weights["base"], [weights["sums"], weights["products"]], c))
         accuracies = {name: accuracy(model, tokenizer, some) for name, some in asked.items()}
         scores.append({"sums": c[0], "products": c[1], "accuracy": accuracies})
@@ -234,7 +233,7 @@ def train(
             save(model, weights[name], tokenizer, folder / name)
         write_record(folder, {"stages": {key: asdict(value) for key, value in records.items()}})
         print(name, json.dumps(asdict(records[name])), flush=True)
-    points = POINTS if recipe.scored else ()
+    scores = score_points(model, tokenizer, weights, recipe.scored) if recipe.scored else []
     record: dict[str, object] = {
         "seed": recipe.seed,
         "recipe": asdict(recipe),
@@ -244,7 +243,7 @@ def train(
         | {name: version(name) for name in ("torch", "transformers", "tokenizers", "safetensors")},
         "stages": {name: asdict(record) for name, record in records.items()},
         "search_documents": recipe.scored,
-        "search_scores": score_points(model, tokenizer, weights, recipe.scored, points),
+        "search_scores": scores,
         "sha256": digests(folder),
     }
     write_record(folder, record)
