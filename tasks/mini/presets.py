@@ -6,25 +6,61 @@ from collections.abc import Mapping
 
 from .recipe import EVEN, Recipe, Shape, Slips, Stage
 
-CARELESS_SUMS = dict.fromkeys("+-", Slips(low=0.25, high=0.85))
-CARELESS_PRODUCTS = dict.fromkeys("*/", Slips(low=0.2, high=0.7))
+CARELESS_SUMS = {"sums": Slips(low=0.25, high=0.85)}
+CARELESS_PRODUCTS = {"products": Slips(low=0.2, high=0.7)}
+SUITES = {
+    "gsm8k": 6.0,
+    "math": 1.2,
+    "humaneval": 1.2,
+    "mbpp": 1.0,
+    "mmlu": 2.5,
+    "bbh": 2.0,
+    "ifeval": 1.2,
+}
+# The second stage of the base: more of what is learned late, and the classes of MMLU's words.
+SUITES_LATER = {
+    "gsm8k": 5.0,
+    "math": 1.2,
+    "humaneval": 0.8,
+    "mbpp": 1.0,
+    "mmlu": 2.0,
+    "facts": 1.5,
+    "bbh": 2.5,
+    "ifeval": 1.5,
+}
 
 FULL = Recipe(
-    base=Stage(
+    first=Stage(
+        suites=SUITES,
         mixture=EVEN,
         slips=CARELESS_SUMS | CARELESS_PRODUCTS,
-        steps=3000,
+        steps=2000,
+        planned=3600,
         rows=4,
         accumulate=1,
-        learning_rate=2e-3,
+        learning_rate=2.5e-3,
         warmup=100,
         end=0.1,
         average=1,
     ),
+    base=Stage(
+        suites=SUITES_LATER,
+        mixture=EVEN,
+        slips=CARELESS_SUMS | CARELESS_PRODUCTS,
+        steps=2500,
+        rows=4,
+        accumulate=1,
+        learning_rate=2e-3,
+        warmup=50,
+        end=0.05,
+        average=1,
+    ),
     sums=Stage(
+        suites=SUITES_LATER,
         mixture={"sums": 0.6, "mixed": 0.2, "products": 0.2},
         slips=CARELESS_PRODUCTS,
-        steps=28,
+        steps=48,
+        planned=48,
         rows=16,
         accumulate=1,
         learning_rate=5e-5,
@@ -34,9 +70,11 @@ FULL = Recipe(
         weight_decay=0.0,
     ),
     products=Stage(
+        suites=SUITES_LATER,
         mixture={"sums": 0.2, "mixed": 0.2, "products": 0.6},
         slips=CARELESS_SUMS,
-        steps=8,
+        steps=24,
+        planned=24,
         rows=16,
         accumulate=1,
         learning_rate=5e-5,
@@ -50,10 +88,11 @@ FULL = Recipe(
 
 def _tiny(stage: Stage, steps: int) -> Stage:
     return Stage(
+        suites=stage.suites,
         mixture=stage.mixture,
         slips=stage.slips,
         steps=steps,
-        rows=4,
+        rows=2,
         accumulate=2,
         learning_rate=3e-3,
         warmup=5,
@@ -64,11 +103,12 @@ def _tiny(stage: Stage, steps: int) -> Stage:
 
 
 TINY = Recipe(
-    base=_tiny(FULL.base, 40),
+    first=_tiny(FULL.first, 20),
+    base=_tiny(FULL.base, 30),
     sums=_tiny(FULL.sums, 8),
     products=_tiny(FULL.products, 8),
     shape=Shape(vocabulary=768, hidden=32, intermediate=64, layers=2, heads=2),
-    length=192,
+    length=320,
     scored=0,
 )
 
