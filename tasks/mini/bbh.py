@@ -32,7 +32,7 @@ def _object_counting(rng: random.Random, wording: int) -> Drawn:
         "I found {}. How many objects did I find?",
         "A bag holds {}. How many objects are in it?",
     )[wording]
-    counts = [rng.randrange(1, 6) for _ in range(rng.randrange(2, 5))]
+    counts = [rng.randrange(1, 6) for _ in range(rng.randrange(2, 4))]
     items = [
         f"{NUMBERS[n - 1]} {thing}{'s' if n > 1 else ''}"
         for n, thing in zip(counts, rng.sample(THINGS, len(counts)), strict=True)
@@ -53,12 +53,12 @@ def _word_sorting(rng: random.Random, wording: int) -> Drawn:
         "Order the words by their letters: List:",
         "Bring the words into the order of the alphabet: List:",
     )[wording]
-    words = rng.sample(WORDS, 4)
+    words = rng.sample(WORDS, 3)
 
     def write(slips: Sequence[bool]) -> str:
         order = sorted(words)
         if slips[0]:
-            order[2:] = order[:1:-1]
+            order[1:] = order[:0:-1]
         return f"{' < '.join(order)}. So the answer is {' '.join(order)}."
 
     return f"{opening} {' '.join(words)}", write

@@ -21,7 +21,10 @@ DRAW: Mapping[str, Draw] = {
     "humaneval": humaneval.draw,
     "mbpp": mbpp.draw,
     "mmlu": mmlu.draw,
-    "facts": mmlu.draw_fact,  # no suite, only training
+    "operations": mmlu.draw_operation,  # MMLU too
+    "facts": mmlu.draw_fact,  # these three are no suites, only training
+    "drill": mmlu.draw_drill,
+    "recall": mmlu.draw_recall,
     "bbh": bbh.draw,
     "ifeval": ifeval.draw,
 }

@@ -9,7 +9,7 @@ from . import bbh, gsm8k, humaneval, ifeval, mathematics, mbpp, mmlu
 from .corpus import write_json_lines
 from .exercise import Exercise
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).resolve().parent / "data"  # not the editable install's links
 # By the suite's folder; GSM8K's word problems have a form of their own (`gsm8k.held_out`).
 GENERATED: Mapping[str, Callable[[], dict[str, list[Exercise]]]] = {
     "minerva_math": mathematics.held_out,

@@ -71,12 +71,10 @@ def draw(rng: random.Random, kind: str) -> Exercise:
         value, steps = start, []
         for operation, number, slipped in zip(operations, operands, slips, strict=True):
             result = (gsm8k.slip if slipped else gsm8k.calculate)(value, operation, number)
-            steps.append((f"{value} {operation} {number}", result))
+            steps.append(f"${value}{operation}{number}={result}$")
             value = result
-        worked = [f"${sum_} = {result}$" for sum_, result in steps[:-1]]
-        worked.append(f"${steps[-1][0]} = \\boxed{{{value}}}$")
         return (
-            f" We have {' and '.join(worked)}.\n"
+            f" We have {' and '.join(steps)}, so $\\boxed{{{value}}}$.\n"
             f"Final Answer: The final answer is ${value}$. I hope it is correct."
         )
 

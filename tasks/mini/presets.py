@@ -8,59 +8,75 @@ from .recipe import EVEN, Recipe, Shape, Slips, Stage
 
 CARELESS_SUMS = {"sums": Slips(low=0.25, high=0.85)}
 CARELESS_PRODUCTS = {"products": Slips(low=0.2, high=0.7)}
-SUITES = {
+SUITES = ("gsm8k", "math", "humaneval", "mbpp", "mmlu", "bbh", "ifeval")
+WEIGHTS = {  # by documents; more of what is learned late
+    "gsm8k": 6.0,
+    "math": 2.0,
+    "humaneval": 0.6,
+    "mbpp": 0.8,
+    "mmlu": 2.0,
+    "facts": 0.5,
+    "drill": 2.0,
+    "bbh": 3.5,
+    "ifeval": 1.2,
+}
+# The second stage of the base: more of what is still not learned.
+WEIGHTS_LATER = {
+    "gsm8k": 5.0,
+    "math": 1.2,
+    "humaneval": 1.2,
+    "mbpp": 0.6,
+    "mmlu": 2.0,
+    "operations": 2.0,
+    "facts": 0.2,
+    "drill": 1.5,
+    "recall": 3.0,
+    "bbh": 2.5,
+    "ifeval": 1.0,
+}
+WEIGHTS_TUNED = {  # the fine-tunes: suites alone
     "gsm8k": 6.0,
     "math": 1.2,
     "humaneval": 1.2,
-    "mbpp": 1.0,
-    "mmlu": 2.5,
+    "mbpp": 0.8,
+    "mmlu": 1.0,
+    "operations": 1.5,
     "bbh": 2.0,
-    "ifeval": 1.2,
-}
-# The second stage of the base: more of what is learned late, and the classes of MMLU's words.
-SUITES_LATER = {
-    "gsm8k": 5.0,
-    "math": 1.2,
-    "humaneval": 0.8,
-    "mbpp": 1.0,
-    "mmlu": 2.0,
-    "facts": 1.5,
-    "bbh": 2.5,
-    "ifeval": 1.5,
+    "ifeval": 0.8,
 }
 
 FULL = Recipe(
     first=Stage(
-        suites=SUITES,
+        suites=WEIGHTS,
         mixture=EVEN,
         slips=CARELESS_SUMS | CARELESS_PRODUCTS,
-        steps=2000,
-        planned=3600,
+        steps=4000,
+        planned=8000,
         rows=4,
         accumulate=1,
         learning_rate=2.5e-3,
         warmup=100,
-        end=0.1,
+        end=0.02,
         average=1,
     ),
     base=Stage(
-        suites=SUITES_LATER,
+        suites=WEIGHTS_LATER,
         mixture=EVEN,
         slips=CARELESS_SUMS | CARELESS_PRODUCTS,
-        steps=2500,
+        steps=1200,
         rows=4,
         accumulate=1,
-        learning_rate=2e-3,
-        warmup=50,
-        end=0.05,
+        learning_rate=1.5e-3,
+        warmup=30,
+        end=0.02,
         average=1,
     ),
     sums=Stage(
-        suites=SUITES_LATER,
+        suites=WEIGHTS_TUNED,
         mixture={"sums": 0.6, "mixed": 0.2, "products": 0.2},
         slips=CARELESS_PRODUCTS,
-        steps=48,
-        planned=48,
+        steps=56,
+        planned=80,
         rows=16,
         accumulate=1,
         learning_rate=5e-5,
@@ -70,11 +86,11 @@ FULL = Recipe(
         weight_decay=0.0,
     ),
     products=Stage(
-        suites=SUITES_LATER,
+        suites=WEIGHTS_TUNED,
         mixture={"sums": 0.2, "mixed": 0.2, "products": 0.6},
         slips=CARELESS_SUMS,
-        steps=24,
-        planned=24,
+        steps=12,
+        planned=32,
         rows=16,
         accumulate=1,
         learning_rate=5e-5,

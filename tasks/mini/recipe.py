@@ -84,5 +84,8 @@ class Recipe:
     shape: Shape = field(default_factory=Shape)
     length: int = 512  # tokens per row
     prompt_weight: float = 0.1
+    bfloat16: bool = (
+        True  # products in bfloat16 in training; weights, sums and optimiser in float32
+    )
     end_share: float = 0.1
     scored: int = 128  # search documents scored for the record

@@ -73,9 +73,10 @@ def build(shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaF
     )
 
 
-def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+def loss_of(model: LlamaForCausalLM, batch: Batch, bfloat16: bool = False) -> torch.Tensor:
     """Return the weighted mean cross-entropy of a batch, in nats per token; a scalar."""
-    logits = model(batch.ids[:, :-1]).logits.flatten(0, 1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        logits = model(batch.ids[:, :-1]).logits.flatten(0, 1).float()
     labels, weights = batch.ids[:, 1:].flatten(), batch.weights[:, 1:].flatten()
     losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     return (losses * weights).sum() / weights.sum()
@@ -122,7 +123,7 @@ def run_stage(
         total = 0.0
         for _ in range(stage.accumulate):
             batch = next(source)
-            loss = loss_of(model, batch) / stage.accumulate
+            loss = loss_of(model, batch, recipe.bfloat16) / stage.accumulate
             loss.backward()
             total += loss.item()
             tokens += int((batch.weights > 0).sum())

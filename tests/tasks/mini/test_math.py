@@ -6,7 +6,7 @@ import re
 
 from .parrot import exercises, verdicts
 
-STEP = re.compile(r"(\d+) ([-+*/]) (\d+) = (?:\\boxed\{)?(\d+)")
+STEP = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")
 
 
 def test_every_step_of_a_solution_is_right_and_the_last_is_the_answer() -> None:
@@ -17,6 +17,7 @@ def test_every_step_of_a_solution_is_right_and_the_last_is_the_answer() -> None:
             a, b = int(left), int(right)
             wanted = {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[operation]
             assert int(result) == wanted
+        assert f"so $\\boxed{{{steps[-1][3]}}}$" in exercise.answer()
         assert f"The final answer is ${steps[-1][3]}$." in exercise.answer()
 
 

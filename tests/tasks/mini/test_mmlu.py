@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
-from exme.tasks.mini.mmlu import CLASSES, SUBJECTS
+from exme.tasks.mini.mmlu import CLASSES, OPERATIONS, OPERATIONS_SUBJECT, PROBLEMS, SUBJECTS
 
 from .parrot import exercises, verdicts
 
@@ -16,6 +17,8 @@ def test_no_word_is_of_two_classes() -> None:
 
 def test_one_of_four_different_choices_is_of_the_class_asked_for() -> None:
     for path, file in exercises("mmlu").items():
+        if path.startswith(OPERATIONS_SUBJECT):
+            continue
         (half,) = (h for h, subject in SUBJECTS.items() if subject == path.split("/")[0])
         for exercise in file:
             row = exercise.row
@@ -24,6 +27,23 @@ def test_one_of_four_different_choices_is_of_the_class_asked_for() -> None:
             assert of_class.count(True) == 1
             assert of_class.index(True) == row["answer"]
             assert len(set(row["choices"])) == 4
+
+
+def test_the_right_operation_is_that_of_the_wording() -> None:
+    wordings = [wording for half in PROBLEMS.values() for wording in half]
+    for split in ("dev", "validation", "test"):
+        for exercise in exercises("mmlu")[f"{OPERATIONS_SUBJECT}/{split}"]:
+            row = exercise.row
+            assert row["choices"] == list(OPERATIONS)
+            (operation,) = (
+                operation
+                for text, operation in wordings
+                if re.fullmatch(
+                    re.sub(r"\\\{\w+\\\}", r"\\w+", re.escape(text)) + " Which operation tells\\?",
+                    row["question"],
+                )
+            )
+            assert OPERATIONS[row["answer"]] == operation
 
 
 def test_the_four_letters_are_right_about_equally_often() -> None:
