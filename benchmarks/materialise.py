@@ -21,15 +21,16 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import torch
 
 from exme.search.candidate import Candidate
+from exme.search.fetched import Fetched
 from exme.search.materialise import Merger
-from exme.search.residence import Fetched
+from exme.search.residence import Part
 
 SHAPE = (2048, 4096)  # of every tensor
 TENSOR = 2048 * 4096
@@ -65,8 +66,12 @@ class Random:
     def fetch(self, tensor: str, device: torch.device) -> Fetched:
         return self.kept[tensor]
 
-    def stream(self, tensors: list[tuple[str, torch.device]]) -> Iterator[tuple[str, Fetched]]:
-        return ((name, self.kept[name]) for name, _ in tensors)
+    def stream(self, tensors: Sequence[tuple[str, torch.device]]) -> Iterator[Part]:
+        whole = slice(0, TENSOR)
+        return ((name, whole, self.kept[name].part(whole)) for name, _ in tensors)
+
+    def room(self, count: int) -> torch.Tensor:
+        return torch.empty(count, dtype=torch.uint8)
 
 
 class Peak(threading.Thread):
@@ -103,7 +108,8 @@ def in_memory(gigabytes: float, sources: int, rounds: int, *, wide: bool) -> Non
     given = Random(count, sources)
     compute = torch.float32 if wide else torch.bfloat16
     live = {name: torch.zeros(SHAPE, dtype=compute) for name in given.names}
-    merger = Merger(given, torch.bfloat16, compiled=True)  # type: ignore[arg-type]
+    merger = Merger(given, torch.bfloat16, compiled=True)
+    places = [(name, torch.device("cpu")) for name in given.names]
     copied = {name: torch.zeros(SHAPE, dtype=torch.bfloat16) for name in given.names}
 
     def copy() -> None:
@@ -117,8 +123,8 @@ def in_memory(gigabytes: float, sources: int, rounds: int, *, wide: bool) -> Non
 
     def make(method: str) -> None:
         merges = merger.instructions(candidate(method), given.names)
-        for name, merge in merges.items():
-            assert merger.write(name, merge, given.kept[name], live[name])
+        for name, part, found in given.stream(places):
+            assert merger.write(name, part, merges[name], found, live[name].view(-1))
 
     copy()
     tables, shares, speeds, times, peaks = {}, {}, {}, {}, {}  # type: ignore[var-annotated]
@@ -215,8 +221,8 @@ def against_mergekit(environment: Path, gigabytes: float, scratch: Path | None) 
 
         def resident() -> None:
             merges = merger.instructions(candidate, list(live))
-            for name, found in mapped.stream([(n, torch.device("cpu")) for n in live]):
-                merger.write(name, merges[name], found, live[name])
+            for name, part, found in mapped.stream([(n, torch.device("cpu")) for n in live]):
+                merger.write(name, part, merges[name], found, live[name].view(-1)[part])
 
         rows: dict[str, list[float]] = {}
         for round_ in range(3):

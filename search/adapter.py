@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from exme.tasks.errors import ShapeMismatch, UserError
 
-from .checkpoint import Checkpoint, Reader, TensorSpec, read_header, read_json, refuse_unbounded
+from .checkpoint import Checkpoint, read_json, refuse_unbounded
+from .directions.vector import TaskVector, is_direction
+from .weight_files import Reader, TensorSpec, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -232,8 +234,13 @@ def _pattern(patterns: Mapping[str, float] | None, module: str, default: float) 
     return default
 
 
-def open_checkpoint(name: str, folder: Path, base: Checkpoint) -> Checkpoint | Adapter:
-    """A checkpoint of any kind: a whole model, or a LoRA adapter on the base."""
+Source = Checkpoint | Adapter | TaskVector
+
+
+def open_checkpoint(name: str, folder: Path, base: Checkpoint) -> Source:
+    """A source of any kind: a whole model, a LoRA adapter on the base, or a direction's task vector."""
+    if is_direction(folder):
+        return TaskVector(name, folder, base)
     is_model = (folder / "config.json").is_file()
     if (folder / CONFIG).is_file() and not (is_model and (folder / "model.safetensors").is_file()):
         return Adapter(name, folder, base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -39,21 +40,32 @@ class Example:
     won: bool
 
 
-def save_answers(folder: Path, digest: str, answers: Answers) -> None:
-    """Write a candidate's answers on the report documents, by suite, into a run's folder."""
-    target = folder / FOLDER / f"{digest}.json"
-    target.parent.mkdir(exist_ok=True)
+def save_answers(folder: Path, digest: str, answers: Answers, split: str = "report") -> None:
+    """Write a candidate's answers on a split's documents, by suite, into a run's folder.
+
+    Those on search documents are many, and compressed.
+    """
+    target = _file(folder, digest, split)
+    target.parent.mkdir(parents=True, exist_ok=True)
     new = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     text = json.dumps({suite: list(found) for suite, found in answers.items()}, ensure_ascii=False)
-    new.write_text(text, encoding="utf-8")
+    data = text.encode()
+    new.write_bytes(gzip.compress(data, 6, mtime=0) if split == "search" else data)
     new.replace(target)
 
 
-def load_answers(folder: Path, digest: str) -> Answers:
-    """Answers by suite, in the order of the report documents; empty where there are none."""
+def _file(folder: Path, digest: str, split: str) -> Path:
+    if split == "search":
+        return folder / FOLDER / "search" / f"{digest}.json.gz"
+    return folder / FOLDER / f"{digest}.json"
+
+
+def load_answers(folder: Path, digest: str, split: str = "report") -> Answers:
+    """Answers by suite, in the order of the split's documents; empty where there are none."""
     try:
-        found = json.loads((folder / FOLDER / f"{digest}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a convenience: a report without examples is a report
+        data = _file(folder, digest, split).read_bytes()
+        found = json.loads(gzip.decompress(data) if split == "search" else data)
+    except (OSError, ValueError, EOFError):  # a convenience: a report without examples is a report
         return {}
     return found if isinstance(found, dict) else {}
 

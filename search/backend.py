@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage, get_storage
 
@@ -108,3 +110,9 @@ def _calls(name: str) -> Callable[..., Any]:
 
     method.__name__ = name
     return method
+
+
+def artifact_store(folder: Path) -> FileSystemArtifactStore:
+    """Files that belong to trials, in a folder that is made where it is not there yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileSystemArtifactStore(folder)

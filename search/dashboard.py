@@ -36,13 +36,16 @@ class _Handler(WSGIRequestHandler):
         """Requests are not worth a line each."""
 
 
-def open_server(storage_url: str, host: str = "127.0.0.1", port: int = 8080) -> WSGIServer:
+def open_server(
+    storage_url: str, host: str = "127.0.0.1", port: int = 8080, artifacts: Path | None = None
+) -> WSGIServer:
     """A server of the dashboard, bound and not yet serving; its port is `server_port`.
 
     Args:
         storage_url: URL of an Optuna storage that exists.
         host: address to listen on.
         port: port to listen on; the next free one when it is taken; 0 for any.
+        artifacts: folder of the trials' artifacts.
 
     Raises:
         UserError: there is no such storage, the address is not this machine's, or no port is free.
@@ -54,8 +57,13 @@ def open_server(storage_url: str, host: str = "127.0.0.1", port: int = 8080) -> 
     # Slow to import, and needed by this command only.
     from optuna_dashboard import wsgi  # noqa: PLC0415
 
+    store = None
+    if artifacts is not None:
+        from .backend import artifact_store  # noqa: PLC0415
+
+        store = artifact_store(artifacts)
     try:
-        app = wsgi(storage_url)
+        app = wsgi(storage_url, artifact_store=store)
     except Exception as error:  # noqa: BLE001  (each database has errors of its own)
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"storage {_hidden(storage_url)} cannot be opened ({reason})") from None
@@ -76,7 +84,11 @@ def open_server(storage_url: str, host: str = "127.0.0.1", port: int = 8080) -> 
 
 
 def serve(
-    storage_url: str, host: str = "127.0.0.1", port: int = 8080, open_browser: bool = False
+    storage_url: str,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    open_browser: bool = False,
+    artifacts: Path | None = None,
 ) -> None:
     """Show a study in the browser until Ctrl-C.
 
@@ -85,11 +97,12 @@ def serve(
         host: address to listen on; any but the loopback lets others in, without a login.
         port: port to listen on; the next free one when it is taken; 0 for any.
         open_browser: open the page in a browser here.
+        artifacts: folder of the trials' artifacts.
 
     Raises:
         UserError: as `open_server`.
     """
-    with open_server(storage_url, host, port) as server:
+    with open_server(storage_url, host, port, artifacts) as server:
         if port not in (0, server.server_port):
             print(f"Port {port} is taken, this is on {server.server_port}.")
         if not _is_loopback(host):

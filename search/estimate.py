@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +72,14 @@ def check_memory(weights: Weights, precision: Precision, residence: str = "auto"
             f"{' and its sources need' if residence == 'device' else ' needs'} {_size(needed)}, "
             f"{_size(free)} are free; use a smaller dtype, a larger machine or `residence: auto`"
         )
+
+
+def give_back_memory() -> None:
+    """Hand memory that was freed back to the system, where the C library keeps it (glibc)."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def describe(

@@ -23,7 +23,8 @@ import torch
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
-from .checkpoint import Checkpoint, sync, write_weights
+from .checkpoint import Checkpoint
+from .directions.vector import TaskVector
 from .mergekit import mergekit_config
 from .model_card import model_card, read_licence, recipe, scores_file
 from .resident import (
@@ -34,6 +35,7 @@ from .resident import (
     load_tokenizer,
     weights_digest,
 )
+from .weight_files import sync, write_weights
 
 if TYPE_CHECKING:
     from .runner import Search
@@ -114,6 +116,12 @@ def export_best(search: Search, out: str | Path, *, force: bool = False) -> Expo
         taken=chat_template(search.sources)[1],
         version=metadata.version("exme"),
     )
+    # A recipe finds a direction's task vector in the run's folder.
+    places = {
+        name: str(source.folder)
+        for name, source in search.sources.checkpoints.items()
+        if isinstance(source, TaskVector)
+    }
     worker = search.worker
     if isinstance(worker, Worker):
         resident = worker.resident
@@ -132,7 +140,7 @@ def export_best(search: Search, out: str | Path, *, force: bool = False) -> Expo
         folder,
         force=force,
         card=card,
-        names=names,
+        names=names | places,
         extra={SCORES: scores_file(outcome)},
     )
 
@@ -287,6 +295,8 @@ def copy_from_base(sources: Sources, folder: Path, *, code: bool) -> None:
     for file in {file for pattern in patterns for file in base.glob(pattern) if file.is_file()}:
         shutil.copyfile(file, folder / file.name)
         sync(folder / file.name)
+    if sources.union is not None:
+        sources.union.write(folder)
     template, _ = chat_template(sources)
     if template is not None:
         write_text(folder / "chat_template.jinja", template)

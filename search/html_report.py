@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 
 import jinja2
@@ -13,43 +11,11 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from .answers import Example
-from .outcome import Entry, Outcome
-from .plan import complete
-from .statistics import mean_interval
+from .charts import bar_charts, course, plane
+from .estimate import duration
+from .outcome import Outcome
+from .plan import spent
 from .verdict import Unit, verdict
-
-# The drawing's units: 800 wide, names at the left, bars from 150 to 560, figures at the right.
-_LEFT, _RIGHT = 150.0, 560.0
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One model's bar: widths and places in the drawing's units."""
-
-    name: str
-    text: str
-    width: float
-    low: float
-    high: float
-    best: bool
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Bars of all models on one suite."""
-
-    title: str
-    rows: tuple[Bar, ...]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line of the best score so far; `points` as SVG wants them."""
-
-    points: str
-    top: str
-    bottom: str
-    documents: str
 
 
 def html_page(
@@ -72,7 +38,8 @@ def html_page(
     page = convert(f"## {body}" if body else "")
     page = page.replace("<table>", '<div class="scroll"><table>')
     page = page.replace("</table>", "</table></div>")
-    if picture is not None:
+    page = _without(page, "Score over the coefficients") if (drawn := plane(outcome)) else page
+    if picture is not None and drawn is None:
         data = base64.b64encode(picture).decode()
         page = page.replace('src="plane.png"', f'src="data:image/png;base64,{data}"')
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -82,67 +49,45 @@ def html_page(
         sentence=decision.sentence,
         proved=decision.proved,
         lead=Markup(convert(lead)),
-        bars=_charts(outcome),
-        curve=_curve(outcome),
+        tiles=_tiles(outcome),
+        bars=bar_charts(outcome),
+        plane=drawn,
+        course=course(outcome),
         importance=sorted(outcome.importance.items(), key=lambda item: -item[1]),
-        examples=examples,
+        examples=_grouped(examples, decision.best_input),
         other=decision.best_input,
         body=Markup(page),
     )
 
 
-def _charts(outcome: Outcome) -> list[Chart]:
-    entries = [*([outcome.merged] if outcome.merged else []), *outcome.inputs]
-    if not entries:
-        return []
-    parts = entries[0].report.parts
-    return [_chart(entries, i, part.suite, part.metric) for i, part in enumerate(parts)]
+def _tiles(outcome: Outcome) -> list[tuple[str, str]]:
+    """The figures that people ask for first, each with what it is."""
+    trials, documents, minutes = spent(outcome.trials)
+    found = verdict(outcome)
+    told = []
+    if found.comparison is not None and outcome.merged is not None:
+        unit = Unit([outcome.merged.report])
+        gain = found.comparison.difference.estimate
+        told += [
+            (
+                f"{'+' if gain > 0 else ''}{unit.gap(gain)}",
+                f"over {found.best_input}, the best input",
+            ),
+            (f"{found.comparison.won} : {found.comparison.lost}", "report documents won : lost"),
+        ]
+    told.append((f"{trials}", f"trials, {documents:,} search documents"))
+    told.append((duration(60 * minutes), "of scoring, all workers together"))
+    return told
 
 
-def _chart(entries: Sequence[Entry], position: int, suite: str, metric: str) -> Chart:
-    scores = [entry.report.parts[position] for entry in entries]
-    unit = Unit(scores)
-    intervals = [mean_interval(s) for s in scores]
-    ends = [e for i in intervals for e in (i.low, i.high, i.estimate) if math.isfinite(e)]
-    floor, top = min(0.0, *ends), max(0.0, *ends)
-
-    def place(value: float) -> float:
-        share = (min(max(value, floor), top) - floor) / (top - floor or 1.0)
-        return round(_LEFT + share * (_RIGHT - _LEFT), 1)
-
-    rows = tuple(
-        Bar(
-            name=entry.name if len(entry.name) <= 18 else f"{entry.name[:17]}…",
-            text=unit.full(interval),
-            width=place(interval.estimate) - _LEFT,
-            low=place(interval.low),
-            high=place(interval.high),
-            best=entry.name == "merged",
-        )
-        for entry, interval in zip(entries, intervals, strict=True)
-    )
-    return Chart(f"{suite} on the report documents ({metric})", rows)
+def _grouped(examples: Sequence[Example], other: str) -> list[tuple[str, list[Example]]]:
+    groups = [(won, [e for e in examples if e.won == won]) for won in (True, False)]
+    words = {True: "won against", False: "lost against"}
+    return [(f"{len(g)} {words[won]} {other}", g) for won, g in groups if g]
 
 
-def _curve(outcome: Outcome) -> Curve | None:
-    """The best mean so far after each trial that was scored."""
-    done = [t for t in complete(outcome.trials) if t.duplicate_of is None and t.scores]
-    if len(done) < 2:
-        return None
-    unit = Unit(t.scores for t in done if t.scores)
-    spent, best, steps = 0, -math.inf, []
-    for trial in done:
-        assert trial.scores is not None
-        spent += trial.scores.count
-        best = max(best, trial.scores.mean)
-        steps.append((spent, best))
-    low, high = steps[0][1], steps[-1][1]
-    points, last = [], None
-    for documents, score in steps:
-        x = 60 + 730 * documents / spent
-        y = 200 - 180 * (score - low) / (high - low or 1.0)
-        if last is not None:
-            points.append(f"{x:.1f},{last:.1f}")
-        points.append(f"{x:.1f},{y:.1f}")
-        last = y
-    return Curve(" ".join(points), unit.score(high), unit.score(low), f"{spent:,}")
+def _without(page: str, heading: str) -> str:
+    """A page without one of its sections, which is drawn otherwise."""
+    before, found, rest = page.partition(f"<h2>{heading}</h2>")
+    _, next_heading, after = rest.partition("<h2>")
+    return before + next_heading + after if found else page

@@ -13,7 +13,7 @@ import yaml
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
-from .adapter import Adapter, open_checkpoint
+from .adapter import Source, open_checkpoint
 from .checkpoint import Checkpoint
 from .fit import check_fit
 from .locate import MINI, locate
@@ -136,7 +136,7 @@ def _check_models(base: str, checkpoints: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _line(name: str, where: str, checkpoint: Checkpoint | Adapter) -> str:
+def _line(name: str, where: str, checkpoint: Source) -> str:
     elements = sum(_count(spec.shape) for spec in checkpoint.tensors.values())
     return f"{name}: {where}, {elements / 1e6:,.1f}M parameters in {checkpoint.dtype}"
 
@@ -199,6 +199,7 @@ checkpoints: # fine-tunes of that base, by the names that reports use
 # brackets let the search choose
 method: {method}
 groups: null # coefficients per group of tensors: {{blocks: 4}} or {{kinds: [attention, mlp]}}
+directions: [] # merge methods to start from, computed once: regmean, doge, ...: see docs/directions.md
 
 space:
   coefficients: [0.0, 1.6] # 0 leaves a checkpoint out, 1 takes it whole, above 1 extrapolates
@@ -235,6 +236,7 @@ storage: null # URL of an Optuna storage; null: an SQLite file in studies/runs/
 dtype: auto         # candidates are rounded to it and exported in it; auto: the base's
 compute_dtype: auto # the model computes in it; auto: float32 on a CPU, dtype on a GPU
 device: auto        # auto, cpu, cuda, cuda:1, ...
+vocabulary: same    # the base's in all checkpoints; union: merged by token string
 residence: auto     # sources on the device, in the host's memory, or mapped from disk
 batch_size: 32      # rows that the model answers at once
 engine: fast        # lm-eval's answers, sooner; stock: lm-eval's own model

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from .candidate import Candidate
+from .directions import made_by
 from .methods import METHODS, PLAIN
 
 # Ours, and what mergekit calls it.
@@ -29,7 +30,13 @@ def _obstacles(candidate: Candidate) -> list[tuple[bool, str]]:
     values = [c for c in candidate.coefficients.values() if c]
     alike = len(values) > 1 and all(abs(c - 1 / len(values)) < 1e-3 for c in values)
     is_stock = method == "model_stock"
+    made = (name for name, c in candidate.coefficients.items() if c)
+    direction = next((n for n in made if made_by(candidate.sources.get(n, ""))), "")
     return [
+        (
+            bool(direction),
+            f"'{direction}' is a direction that ExMe computed, of which there is no checkpoint",
+        ),
         (
             METHODS[method].is_random,
             f"it has other random numbers for {title}, and rescales deltas by sums of magnitudes",
@@ -37,6 +44,10 @@ def _obstacles(candidate: Candidate) -> list[tuple[bool, str]]:
         (
             method == "slerp",
             "mergekit interpolates weights about the origin, ExMe task vectors about the base",
+        ),
+        (
+            "vocabulary" in candidate.sources,
+            "its vocabularies are merged, and mergekit's own union of them has not been compared",
         ),
         (
             bool(candidate.grouped),

@@ -71,6 +71,7 @@ class Outcome:
         looks: how often candidates of this study were scored on its report documents.
         importance: share of the spread between trials that each parameter explains; empty where
             there are too few trials to say.
+        work: seconds of all trials together by what they were spent on.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
 
@@ -84,4 +85,5 @@ class Outcome:
     looks: int = 0
     widened: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
+    work: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -6,11 +6,14 @@ Nothing here is remembered between calls, so a resumed search goes on exactly wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+from .directions import DIRECTIONS, vectors
 from .groups import Groups
 from .methods.method import KnownPoint, Method
 from .outcome import TrialRecord
-from .space import Space, Value, expo_points, first_points, widen
+from .space import Space, Value, expo_points, first_points, unit, widen
 from .study_file import BudgetSection, StudyFile
 
 # A bound is moved at most once in this many trials: the sampler must have looked beyond it before
@@ -78,19 +81,45 @@ class Plan:
 
     def __init__(self, study: StudyFile, tensors: Sequence[str] = ()) -> None:
         spec = study.groups.spec if study.groups is not None else {}
+        self.inputs = tuple(study.checkpoints)
+        self.directions = study.directions
         self.proposals = Space(
             study.methods,
-            list(study.checkpoints),
+            [*self.inputs, *vectors(study.directions)],
             groups=Groups(spec, tensors).labels if spec else (),
             spec=spec,
             seed=study.sampler.seed,
         )
         self.method: Method = self.proposals.first
         self.space = study.space
-        self.first = first_points(self.method)
-        for method in self.proposals.methods.values():
+        alone = Space(study.methods, self.inputs)  # points that need no direction
+        self.first = first_points(alone.first)
+        for method in alone.methods.values():
             self.first += method.starts()
-        self.known_count = len(self.first) + len(self._expo_points("any"))
+        self.first = [self._with_directions(point) for point in self.first]
+        self.known_count = (
+            len(self.first) + len(self.directions) + len(self._expo_points(self.inputs[0]))
+        )
+
+    def _with_directions(self, point: KnownPoint) -> KnownPoint:
+        """A point of the checkpoints alone, in the whole space."""
+        zeros = dict.fromkeys(self.method.checkpoints, 0.0)
+        return replace(
+            point,
+            coefficients=zeros | dict(point.coefficients),
+            grouped={label: zeros | dict(values) for label, values in point.grouped.items()},
+        )
+
+    def start_from(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the study's directions, as they were computed, among the first points."""
+        names = self.method.checkpoints
+        for name in self.directions:
+            if DIRECTIONS[name].gives == "vector":
+                self.first.append(KnownPoint(name, unit(names, name)))
+                continue
+            record = records[name]
+            found = KnownPoint(name, record["coefficients"], grouped=record["grouped"])
+            self.first.append(self._with_directions(found))
 
     def _expo_points(self, best: str) -> list[KnownPoint]:
         """ExPO of the best checkpoint, where a method can extrapolate."""
@@ -107,7 +136,7 @@ class Plan:
         ExPO waits until every checkpoint was tried, for it starts from the best one.
         """
         ended = {t.origin: t for t in trials if t.scores or t.state == "failed"}
-        alone = {f"{name} alone": name for name in self.method.checkpoints}
+        alone = {f"{name} alone": name for name in self.inputs}
         best = best_trial([ended[origin] for origin in alone if origin in ended])
         points = list(self.first)
         if best is not None and all(origin in ended for origin in alone):

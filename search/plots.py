@@ -6,7 +6,6 @@ Drawn on a `Figure` of its own: pyplot's state and the global rcParams stay as t
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +17,17 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
-from numpy.typing import NDArray
 
 from .outcome import Outcome
-from .statistics import is_binary, mean_interval
-
-Array = NDArray[np.float64]
+from .scene import ENOUGH, Array, Scene, scene_of_outcome, short
 
 _DPI = 150
-_ENOUGH = 6  # fewer distinct points say nothing about the score between them
 _INK, _STAR, _BLUE = "#222222", "#D55E00", "#31688E"
 _HALO = [withStroke(linewidth=2.5, foreground="white", alpha=0.85)]
 _RING = [withStroke(linewidth=2.4, foreground=_INK)]
 _SHAPES: tuple[dict[str, Any], ...] = ({"marker": "*", "s": 360}, {"marker": "D", "s": 75})
 _LEADER = {"arrowstyle": "-", "color": _INK, "linewidth": 0.8, "shrinkB": 8}
 _PILL: dict[str, Any] = {"boxstyle": "round,pad=0.25", "fc": "white", "ec": "none", "alpha": 0.85}
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """n distinct scored points over k checkpoints; scores of accuracies in percent."""
-
-    names: tuple[str, ...]
-    points: Array  # (n, k)
-    scores: Array  # (n,)
-    bands: Array  # (n, 2), 95% intervals
-    failed: Array  # (m, k)
-    marks: dict[str, Array]  # points to name, (k,) each: the best first, then the inputs
-    unit: str
-
-    @property
-    def best(self) -> Array:
-        return next(iter(self.marks.values()))
-
-    @property
-    def axes(self) -> list[int]:
-        """Checkpoints to draw over: those of the best's two largest coefficients, in order."""
-        return sorted(np.argsort(-np.abs(self.best), kind="stable")[:2].tolist())
-
-    def score_at(self, point: Array) -> float | None:
-        found = np.flatnonzero((self.points == point).all(axis=1))
-        return float(self.scores[found[0]]) if len(found) else None
 
 
 def plot_plane(outcome: Outcome, path: Path) -> str:
@@ -76,7 +45,7 @@ def plot_plane(outcome: Outcome, path: Path) -> str:
     Raises:
         ValueError: there is no complete trial to show.
     """
-    scene = _scene(outcome)
+    scene = scene_of_outcome(outcome)
     figure = Figure(figsize=(8, 6.9), dpi=_DPI, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
     ax = figure.add_subplot()
@@ -91,104 +60,24 @@ def plot_plane(outcome: Outcome, path: Path) -> str:
     return caption
 
 
-def _scene(outcome: Outcome) -> _Scene:
-    winner = outcome.winner
-    if winner is None or winner.candidate is None:
-        raise ValueError("no complete trial to show")
-    names = tuple(winner.candidate.coefficients)
-    tried = [(t.candidate, t.scores, t.state) for t in outcome.trials]
-    tried += [(e.candidate, e.search, "complete") for e in outcome.inputs]  # the base: no trial
-    rows = [([c.coefficients[n] for n in names], s, state) for c, s, state in tried if c]
-    scored = {tuple(row): s for row, s, _ in rows[::-1] if s}  # the first of equals stays
-    percent = all(is_binary(s.values) for s in scored.values())
-    scale = 100.0 if percent else 1.0
-    scores = scale * np.array([s.mean for s in scored.values()])
-    bands = scale * np.array([(i.low, i.high) for i in map(mean_interval, scored.values())])
-    best = np.array([winner.candidate.coefficients[n] for n in names])
-    inputs = {"base": np.zeros(len(names))}
-    inputs |= {_short(n): row for n, row in zip(names, np.eye(len(names)), strict=True)}
-    title = " = ".join([*(n for n, p in inputs.items() if np.array_equal(p, best)), "best"])
-    marks = {f"{title} (trial {winner.number})": best}
-    return _Scene(
-        names=names,
-        points=np.array(list(scored)),
-        scores=scores,
-        bands=np.where(np.isfinite(bands), bands, scores[:, None]),
-        failed=np.array([r for r, _, state in rows if state == "failed"]).reshape(-1, len(names)),
-        marks=marks | {n: p for n, p in inputs.items() if not np.array_equal(p, best)},
-        unit="%" if percent else "",
-    )
-
-
-def _short(name: str, size: int = 28) -> str:
-    return name if len(name) <= size else f"{name[: size - 1]}…"
-
-
-def _caption(scene: _Scene) -> str:
+def _caption(scene: Scene) -> str:
     text = "Star: best. Diamonds: inputs. Dots: other trials."
     text += " Crosses: failed." if len(scene.failed) else ""
     if len(scene.names) > len(scene.axes):
         text += " Slice through the best; trials are projected on to it, smaller the farther off."
-    if len(scene.points) >= _ENOUGH:
+    if len(scene.points) >= ENOUGH:
         curve = " Curve: interpolation (Gaussian process)."
         surface = " Surface: interpolation (Gaussian process), white far from trials."
         text += curve if len(scene.names) == 1 else surface
-    lost = sum(any(not a <= p[i] <= b for i, (a, b) in _view(scene).items()) for p in scene.points)
+    lost = sum(any(not a <= p[i] <= b for i, (a, b) in scene.limits.items()) for p in scene.points)
     return text + (f" Beyond the edges: {lost}." if lost else "")
 
 
-def _view(scene: _Scene) -> dict[int, tuple[float, float]]:
-    """Limits of each axis: inputs, best, and the trials that are not far away from them all."""
-    limits = {}
-    for axis in scene.axes:
-        core = np.array([point[axis] for point in scene.marks.values()])
-        every = np.concatenate([core, scene.points[:, axis], scene.failed[:, axis]])
-        reach = 1.5 * np.ptp(core)
-        every = every[(every >= core.min() - reach) & (every <= core.max() + reach)]
-        margin = 0.08 * np.ptp(every)
-        limits[axis] = (float(every.min() - margin), float(every.max() + margin))
-    return limits
-
-
-def _smooth(scene: _Scene, at: Array) -> tuple[Array, Array]:
-    """Gaussian process through the noisy scores.
-
-    The length scale, and the share of the noise that is not common to all trials (they see the
-    same documents), have the highest marginal likelihood on a small grid.
-
-    Returns:
-        Mean at each of `at`, and its standard deviation as a share of the prior's.
-    """
-    middle, deviation = float(np.median(scene.scores)), float(np.std(scene.scores)) or 1.0
-    y = (scene.scores - middle) / deviation
-    noise = float(np.mean((np.diff(scene.bands) / (2 * 1.96 * deviation)) ** 2))
-    span = float(np.ptp(scene.points, axis=0).max()) or 1.0
-
-    def kernel(a: Array, length: float) -> Array:
-        squares = ((a[:, None, :] - scene.points[None]) ** 2).sum(axis=2)
-        return np.asarray(np.exp(-squares / (2 * (length * span) ** 2)))
-
-    def factor(length: float, share: float) -> Array:
-        gram = kernel(scene.points, length) + (share * noise + 1e-6) * np.eye(len(y))
-        return np.asarray(np.linalg.cholesky(gram))
-
-    def misfit(setting: tuple[float, float]) -> float:  # minus the log marginal likelihood
-        root = factor(*setting)
-        return float((np.linalg.solve(root, y) ** 2).sum() / 2 + np.log(np.diag(root)).sum())
-
-    grid = [(length, s) for length in np.geomspace(0.03, 1.2, 12) for s in (0.05, 0.3, 1.0)]
-    length, share = min(grid, key=misfit)
-    root = factor(length, share)
-    cross = np.linalg.solve(root, kernel(at, length).T)
-    mean = np.asarray(middle + deviation * (cross.T @ np.linalg.solve(root, y)))
-    return mean, np.sqrt(np.clip(1 - (cross**2).sum(axis=0), 0, 1))
-
-
-def _draw_plane(ax: Axes, scene: _Scene) -> Array:
+def _draw_plane(ax: Axes, scene: Scene) -> Array:
     """Draw all but the names; returns the places to keep free, in data coordinates (p, 2)."""
     i, j = scene.axes
-    (x0, x1), (y0, y1) = _view(scene).values()
-    labels = [f"coefficient of {_short(scene.names[axis], 50)}" for axis in (i, j)]
+    (x0, x1), (y0, y1) = scene.limits.values()
+    labels = [f"coefficient of {short(scene.names[axis], 50)}" for axis in (i, j)]
     ax.set(xlim=(x0, x1), ylim=(y0, y1), xlabel=labels[0], ylabel=labels[1])
     ax.set_aspect("equal" if 0.5 < (x1 - x0) / (y1 - y0) < 2 else "auto")
     low, middle, top = (float(f(scene.scores)) for f in (np.min, np.median, np.max))
@@ -221,16 +110,17 @@ def _draw_plane(ax: Axes, scene: _Scene) -> Array:
     return dots
 
 
-def _draw_surface(ax: Axes, scene: _Scene, colours: ScalarMappable) -> None:
-    if len(scene.points) < _ENOUGH:
+def _draw_surface(ax: Axes, scene: Scene, colours: ScalarMappable) -> None:
+    if len(scene.points) < ENOUGH:
         return
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     x, y = np.meshgrid(np.linspace(x0, x1, 150), np.linspace(y0, y1, 150))
     at = np.tile(scene.best, (x.size, 1))
     at[:, scene.axes] = np.stack([x.ravel(), y.ravel()], axis=1)
-    mean, spread = (part.reshape(x.shape) for part in _smooth(scene, at))
-    image = np.asarray(colours.to_rgba(mean))
-    image[..., 3] = np.clip((0.8 - spread) / 0.4, 0, 1)
+    mean, spread = (part.reshape(x.shape) for part in scene.smooth(at))
+    # Bytes: matplotlib resamples floats to the picture's size in floats, which takes 50 MB.
+    image = np.asarray(colours.to_rgba(mean, bytes=True))
+    image[..., 3] = np.round(255 * np.clip((0.8 - spread) / 0.4, 0, 1))
     ax.imshow(
         image,
         extent=(x0, x1, y0, y1),
@@ -243,7 +133,7 @@ def _draw_surface(ax: Axes, scene: _Scene, colours: ScalarMappable) -> None:
         ax.contour(x, y, seen, 9, colors="white", linewidths=0.6, linestyles="-", alpha=0.45)
 
 
-def _draw_lines(ax: Axes, scene: _Scene, dots: Array) -> None:
+def _draw_lines(ax: Axes, scene: Scene, dots: Array) -> None:
     """Draw alpha = 0 and equal shares of the two checkpoints, named where there is room."""
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     total = 1 - float(scene.best.sum() - scene.best[scene.axes].sum())
@@ -264,15 +154,15 @@ def _draw_lines(ax: Axes, scene: _Scene, dots: Array) -> None:
         text.set(rotation=45 * slope, transform_rotates_text=True)
 
 
-def _draw_curve(ax: Axes, scene: _Scene) -> Array:
+def _draw_curve(ax: Axes, scene: Scene) -> Array:
     """As `_draw_plane`, for one checkpoint."""
     x, y = scene.points[:, 0], scene.scores
-    name = _short(scene.names[0], 50)
-    ax.set(xlim=_view(scene)[0], xlabel=f"coefficient of {name} (1 + alpha)")
+    name = short(scene.names[0], 50)
+    ax.set(xlim=scene.limits[0], xlabel=f"coefficient of {name} (1 + alpha)")
     ax.set_ylabel(f"score{' (%)' if scene.unit else ''}, 95% intervals")
-    if len(x) >= _ENOUGH:
+    if len(x) >= ENOUGH:
         at = np.linspace(*ax.get_xlim(), 300)
-        ax.plot(at, _smooth(scene, at[:, None])[0], color=_BLUE, linewidth=1.6)
+        ax.plot(at, scene.smooth(at[:, None])[0], color=_BLUE, linewidth=1.6)
     ax.errorbar(x, y, np.abs(scene.bands.T - y), fmt="o", color=_BLUE, ecolor="#a9c3d1", zorder=3)
     ax.axvline(1.0, color=_INK, linewidth=1, linestyle="--", zorder=1)
     across = ax.get_xaxis_transform()
@@ -288,7 +178,7 @@ def _draw_curve(ax: Axes, scene: _Scene) -> Array:
     return np.stack([np.broadcast_to(x, heights.shape).ravel(), heights.ravel()], axis=1)
 
 
-def _name_marks(ax: Axes, scene: _Scene, dots: Array) -> None:
+def _name_marks(ax: Axes, scene: Scene, dots: Array) -> None:
     """Write each mark's name where it is within the picture, then covers and strays least."""
     taken = [text.get_window_extent() for text in ax.texts]
     pixels = ax.transData.transform(dots)

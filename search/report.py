@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .answers import Example
+from .estimate import duration
 from .outcome import Entry, Outcome, TrialRecord
+from .plan import spent
 from .space import read
 from .statistics import Interval, compare, holm, mean_interval
 from .verdict import Unit, count_of, p_text, verdict
@@ -71,7 +73,13 @@ def _markdown(outcome: Outcome, caption: str) -> str:
             "![score over the coefficients](plane.png)",
             caption,
         ]
-    parts += ["## Trials", _trials(outcome.trials), *_bounds(outcome), *_facts(outcome)]
+    parts += [
+        "## Trials",
+        _trials(outcome.trials),
+        *_bounds(outcome),
+        *_cost(outcome),
+        *_facts(outcome),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -229,6 +237,31 @@ def _bounds(outcome: Outcome) -> list[str]:
     lines = [f"- {name}: {low:g} to {high:g}" for name, (low, high) in outcome.bounds.items()]
     moved = [f"- {sentence}" for sentence in outcome.widened] or ["- never widened"]
     return ["## Bounds", "\n".join([*lines, *moved])] if lines else []
+
+
+_WORK = {
+    "propose": "proposing the next candidate",
+    "materialise": "writing candidates into the model",
+    "model": "the model's answers",
+    "judge": "prompts, filters and metrics",
+}
+
+
+def _cost(outcome: Outcome) -> list[str]:
+    trials, documents, minutes = spent(outcome.trials)
+    if not trials:
+        return []
+    proof = sum(entry.report.count for entry in _entries(outcome))
+    rows = [
+        ["trials", f"{trials}"],
+        ["search documents scored", f"{documents:,}"],
+        ["report documents scored", f"{proof:,}"],
+        ["time of all trials together", duration(60 * minutes)],
+    ]
+    total = sum(outcome.work.values()) or 1.0
+    for name, seconds in sorted(outcome.work.items(), key=lambda item: -item[1]):
+        rows.append([f"– {_WORK.get(name, name)}", f"{duration(seconds)} ({seconds / total:.0%})"])
+    return ["## Cost", _table(["what", "how much"], rows)]
 
 
 def _facts(outcome: Outcome) -> list[str]:

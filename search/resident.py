@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,10 +57,12 @@ class ResidentModel:
         live_bytes = elements * compute_dtype.itemsize
         self.residence = choose(residence, device, sources.bytes, live_bytes)
         self.model: PreTrainedModel = load_model(folder, compute_dtype, trust_remote_code)
+        if sources.union is not None and sources.union.rows != self.model.config.vocab_size:
+            self.model.resize_token_embeddings(sources.union.rows, mean_resizing=False)
         self.model.to(device)  # type: ignore[arg-type]  # transformers' annotation is too narrow
         self.model.eval()
         self.trust_remote_code = trust_remote_code
-        self.tokenizer = load_tokenizer(folder, trust_remote_code)
+        self.tokenizer = tokenizer_of(sources, trust_remote_code)
         names = set(sources.base.tensors) - tied_names(sources.base)
         self._live = live_tensors(self.model, names, who="base")
         self._settled = settle(self.residence, sources, device)
@@ -102,11 +106,13 @@ class ResidentModel:
         merges = self._merger.instructions(candidate, self._merged)
         due = [name for name in self._merged if self._holds.get(name) != merges[name]]
         places = [(name, self._live[name].device) for name in due]
-        for name, found in self._settled.stream(places):
+        for name, part, found in self._settled.stream(places):
             self._holds.pop(name, None)  # until it is whole, it holds nothing
-            if not self._merger.write(name, merges[name], found, self._live[name].data):
+            out = self._live[name].data.view(-1)
+            if not self._merger.write(name, part, merges[name], found, out[part]):
                 raise FloatingPointError(f"tensor '{name}' of the candidate is not finite")
-            self._holds[name] = merges[name]
+            if part.stop == out.numel():
+                self._holds[name] = merges[name]
 
     def forget(self) -> None:
         """Make every tensor afresh next time: call it when someone else wrote into the model."""
@@ -225,6 +231,16 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
     finally:
         transformers.logging.set_verbosity(level)
     return model
+
+
+def tokenizer_of(sources: Sources, trust_remote_code: bool) -> Any:
+    """The tokenizer of all candidates: the base's, or that of the merged vocabulary."""
+    if sources.union is None:
+        return load_tokenizer(sources.base.folder, trust_remote_code)
+    with tempfile.TemporaryDirectory(prefix="exme-") as folder:
+        sources.union.write(Path(folder))
+        shutil.copyfile(sources.base.folder / "config.json", Path(folder) / "config.json")
+        return load_tokenizer(Path(folder), trust_remote_code)
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:

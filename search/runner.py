@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +19,8 @@ from .adapter import open_checkpoint
 from .answers import Example, examples, save_answers
 from .candidate import Candidate
 from .checkpoint import Checkpoint
-from .estimate import check_memory, describe, weigh
+from .directions.settle import Settled, Workshop, agree
+from .estimate import check_memory, describe, give_back_memory, weigh
 from .facts import facts
 from .joining import join_study
 from .locate import locate
@@ -32,7 +34,8 @@ from .space import unit
 from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
 from .turns import Turns, describe_failure
-from .worker import Precision, Scorer, Worker, settle_precision
+from .view import View, view_of
+from .worker import Precision, Scored, Scorer, Worker, settle_precision
 
 RUNS = Path("studies/runs")
 
@@ -41,6 +44,7 @@ MOST_DUPLICATES = 20
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
 
+COMPUTED_ELSEWHERE = "Another process is computing the study's directions; waiting for it."
 PROVED_ELSEWHERE = "Another process is scoring the winner on the report documents; waiting for it."
 
 
@@ -86,6 +90,7 @@ class Search:
         floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
         self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
+        self._engine_name: str = study.engine
         self.folder, self.storage = join_study(
             runs / f"{name}-{self.task}",
             study.storage,
@@ -104,6 +109,10 @@ class Search:
             sources=self.sources.fingerprints,
             per_trial=self._count("search"),
         )
+        self._workshop = Workshop(
+            study, self.sources, self.documents, self.precision, self.folder, self.screen.say
+        )
+        self._take_directions(self._workshop.present())
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +123,18 @@ class Search:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.screen.close()
         self.storage.close()
+
+    def _take_directions(self, settled: Settled | None) -> None:
+        """Search from the study's directions, once they are computed."""
+        self.are_directions_settled = settled is not None
+        if settled is None or not self.study.directions:
+            return
+        self.plan.start_from(agree(settled, self.storage, self.folder))
+        self.sources = Sources(self.sources.base, {**self.sources.checkpoints, **settled.vectors})
+        self.weights = weigh(self.sources, self.precision)
+        self.turns.sources = self.sources.fingerprints
 
     @property
     def worker(self) -> Scorer:
@@ -133,6 +153,13 @@ class Search:
         drafts = self.folder / "drafts.jsonl"
         return Worker(self.study, self.sources, self.documents, self.precision, drafts)
 
+    def rest(self) -> None:
+        """Give the worker's memory back; its next use loads the models again."""
+        if isinstance(self._worker, Worker):
+            self._engine_name = self._worker.engine_name
+            self._worker = None
+            give_back_memory()
+
     # The search ----------------------------------------------------------------------------------
 
     def run(self) -> Outcome:
@@ -142,10 +169,14 @@ class Search:
 
     def work(self) -> None:
         """Try candidates, beside whoever else does, until the budget is used up."""
+        if not self.are_directions_settled:
+            with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
+                self._take_directions(self._workshop.compute())
         self.turns.recover()
         trials = self.storage.trials()
         if not is_over(self.study.budget, trials):
             self._say_cost(trials)
+        self.screen.begin(self.view)
         duplicates, failures = 0, 0
         while True:
             reason = is_over(self.study.budget, self.storage.trials())
@@ -185,7 +216,7 @@ class Search:
             return None
         trials = self.storage.trials()
         record = trials[proposal.trial.number]
-        inputs = [f"{name} alone" for name in self.plan.method.checkpoints]
+        inputs = [f"{name} alone" for name in self.plan.inputs]
         self.screen.trial(record, trials, self._left(trials), reference(trials, inputs))
         return record
 
@@ -201,8 +232,15 @@ class Search:
         except Exception as error:  # noqa: BLE001  (one candidate's failure is not the search's)
             self.storage.fail(proposal, candidate, describe_failure(error))
             return
+        self._keep_answers(candidate, scored)
         seconds = {"propose": proposing, **scored.seconds}
         self.storage.save(proposal, candidate, scored.scores, seconds)
+
+    def _keep_answers(self, candidate: Candidate, scored: Scored) -> None:
+        """For the dashboard's notes: a trial is a trial without them."""
+        if any(scored.answers.values()):
+            with contextlib.suppress(OSError):
+                save_answers(self.folder, candidate.digest, scored.answers, "search")
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
         """The plain sum with these effective coefficients."""
@@ -235,18 +273,24 @@ class Search:
         if missing:
             count = self._count("report")
             self.screen.say(f"Proving on {count} report documents: {', '.join(missing)} ...")
-        for candidate in missing.values():
+        for name, candidate in missing.items():
             if candidate.digest not in self.storage.proofs():
+                self.screen.note(f"Scoring {name} on the report documents.")
                 scored = self.worker.score(candidate, "report")
                 save_answers(self.folder, candidate.digest, scored.answers)
                 self.storage.save_proof(candidate, scored.scores, scored.proxy)
+
+    def view(self) -> View:
+        """The search as it is now; safe to call from any thread."""
+        proved = len(self.storage.proofs())
+        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
 
     def inputs(self) -> dict[str, Candidate]:
         """The base and every checkpoint, as candidates."""
         names = self.plan.method.checkpoints
         return {
             "base": self.candidate(dict.fromkeys(names, 0.0)),
-            **{name: self.candidate(unit(names, name)) for name in names},
+            **{name: self.candidate(unit(names, name)) for name in self.plan.inputs},
         }
 
     def outcome(self) -> Outcome:
@@ -283,13 +327,14 @@ class Search:
             looks=len(set(proofs) - digests),
             widened=tuple(widened),
             importance=self.storage.importance(),
+            work=self.storage.work(),
             facts=facts(
                 self.study,
                 self.where,
                 self.sources,
                 self.documents,
                 self.precision,
-                getattr(self._worker, "engine_name", self.study.engine),
+                getattr(self._worker, "engine_name", self._engine_name),
             ),
         )
 
@@ -322,6 +367,8 @@ class Search:
         self.screen.say(line)
         if self.plan.proposals.is_special:
             self.screen.say(self.plan.proposals.size)
+        for line in self.sources.union.report if self.sources.union is not None else ():
+            self.screen.say(line)
         for found in self.documents:
             if found.near_duplicates:
                 self.screen.say(_duplicates(found), "yellow")
@@ -347,6 +394,7 @@ class Search:
             else list(self.study.methods),
             "groups": self.study.groups.spec if self.study.groups is not None else None,
             "checkpoints": list(self.study.checkpoints),
+            "directions": list(self.study.directions) or None,
             "objective": self.study.objective,
             "suites": [
                 [d.suite.suite, d.suite.version, d.suite.metric_name, list(d.suite.lm_eval_tasks)]
@@ -415,7 +463,7 @@ def _open_sources(study: StudyFile) -> Sources:
         name: open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), base)
         for name, where in study.checkpoints.items()
     }
-    return Sources(base, checkpoints)
+    return Sources(base, checkpoints, union=study.vocabulary == "union")
 
 
 def _pick_suites(study: StudyFile, task: str, where: str) -> list[Suite]:

@@ -1,8 +1,9 @@
-"""What a person sees while a search runs: one line per trial, plain where it is not a terminal."""
+"""What a person sees while a search runs: one plain line per trial; on a terminal, see `live`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -15,6 +16,8 @@ from .outcome import TrialRecord
 from .plan import best_trial
 from .space import read
 from .statistics import is_binary, mean_interval
+from .verdict import Verdict
+from .view import View
 
 
 class Screen:
@@ -30,6 +33,25 @@ class Screen:
     def say(self, line: str, style: str = "") -> None:
         """One line."""
         self.console.print(Text(line, style=style))
+
+    def begin(self, look: Callable[[], View]) -> None:
+        """A search begins, or goes on.
+
+        Args:
+            look: reads the storage; may be called from another thread until `close`.
+        """
+
+    def note(self, text: str) -> None:
+        """What goes on now, for those who show it."""
+
+    def verdict(self, found: Verdict, report: Path) -> None:
+        """The search's result."""
+        self.close()
+        self.say(found.sentence, "bold")
+        self.say(f"Report: {report}")
+
+    def close(self) -> None:
+        """Nothing more is to be shown of a search that was begun; more lines may come."""
 
     def trial(
         self,

@@ -182,7 +182,9 @@ class Space:
 
     def of_point(self, point: KnownPoint) -> dict[str, Value]:
         """The proposal that makes a known point."""
-        return self.to_parameters(point.coefficients, point.parameters, method=point.method)
+        return self.to_parameters(
+            point.coefficients, point.parameters, method=point.method, grouped=point.grouped
+        )
 
     def of_candidate(self, candidate: Candidate) -> dict[str, Value]:
         """The proposal that makes a candidate."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,26 @@ class TrialTaken(Exception):
 def sqlite_url(folder: Path) -> str:
     """URL of the default storage in a run's folder."""
     return f"sqlite:///{(folder / 'study.db').resolve()}"
+
+
+def study_names(url: str) -> list[str]:
+    """Names of the studies in a storage.
+
+    Raises:
+        UserError: the storage cannot be opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    patience = Patience("The storage", lambda line: None, lambda: None, longest=0)
+    try:
+        return optuna.get_all_study_names(open_backend(url, patience))
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001  (every database has errors of its own)
+        reason = hide_secrets(" ".join(str(error).split()))[:200]
+        raise UserError(
+            f"storage: cannot be opened ({type(error).__name__}: {reason}); check `storage` in the "
+            f"study file"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -146,6 +167,24 @@ class Storage:
                 f"({first} was {known.get(first)!r}, is {facts[first]!r}); its trials could not be "
                 f"compared. Undo the change, or give --fork to begin a new study next to it"
             )
+
+    def checkpoints(self) -> list[str]:
+        """Names of the checkpoints that the study was begun with."""
+        return list(self.study.user_attrs.get("pinned", {}).get("checkpoints", []))
+
+    def last_change(self) -> datetime | None:
+        """When the last trial ended or was begun, by the clock of the machine that did it."""
+        trials = self.study.get_trials(deepcopy=False)
+        times = [time for t in trials for time in (t.datetime_start, t.datetime_complete) if time]
+        return max(times, default=None)
+
+    def agree_on(self, key: str, value: Any) -> Any:
+        """Write a value that all workers shall share, or give the one that was written first."""
+        known = self.study.user_attrs.get(key)
+        if known is None:
+            self.study.set_user_attr(key, value)
+            return value
+        return known
 
     def set_documents(self, suite: str, split: str, documents: tuple[str, ...]) -> None:
         """Write the identifiers of the documents of a suite's split once."""
@@ -339,6 +378,26 @@ class Storage:
             return dict(optuna.importance.get_param_importances(self.study, evaluator=evaluator))
         except (ValueError, RuntimeError):  # too few trials, or all alike
             return {}
+
+    def work(self) -> dict[str, float]:
+        """Seconds of all trials together, by what they were spent on."""
+        total: dict[str, float] = {}
+        for trial in self.study.get_trials(deepcopy=False):
+            for name, seconds in trial.user_attrs.get("seconds by work", {}).items():
+                total[name] = round(total.get(name, 0.0) + seconds, 4)
+        return total
+
+    def trial_ids(self) -> dict[int, int]:
+        """The storage's own identifier of each trial, by its number."""
+        return {t.number: t._trial_id for t in self.study.get_trials(deepcopy=False)}
+
+    def system_attributes(self) -> dict[str, Any]:
+        """What Optuna and its dashboard keep with the study."""
+        return self._backend.get_study_system_attrs(self.study._study_id)
+
+    def set_system_attribute(self, key: str, value: Any) -> None:
+        """Write what optuna-dashboard will look for."""
+        self._backend.set_study_system_attr(self.study._study_id, key, value)
 
     # Proof -------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import load_suite
 
-from .methods import METHODS
+from .directions import DIRECTIONS, vectors
+from .methods import METHODS, PLAIN
 from .space import Space
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -128,6 +129,10 @@ class StudyFile(_Section):
         max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
         method: a merge method, or several, among which the search chooses.
         groups: groups of tensors with coefficients of their own; without it there are none.
+        vocabulary: ``same`` refuses checkpoints with other tokens than the base's, ``union`` merges
+            vocabularies by token string.
+        directions: methods of the literature that are computed once, before the first trial; each is
+            a first trial, and those that give a task vector are searched as sources.
         residence: where the sources are kept; auto is the fastest place that has the room.
         storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
@@ -140,6 +145,7 @@ class StudyFile(_Section):
     checkpoints: Mapping[str, str] = Field(min_length=1)
     method: str | tuple[str, ...] = "exme"
     groups: GroupsSection | None = None
+    directions: tuple[str, ...] = ()
     space: SpaceSection = SpaceSection()
     suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
     data: str = "hub"
@@ -154,6 +160,7 @@ class StudyFile(_Section):
     dtype: Dtype = "auto"
     compute_dtype: Dtype = "auto"
     device: str = "auto"
+    vocabulary: Literal["same", "union"] = "same"
     residence: Literal["auto", "device", "host", "mapped"] = "auto"
     batch_size: int = Field(default=32, ge=1)
     engine: Literal["fast", "stock"] = "fast"
@@ -192,16 +199,29 @@ class StudyFile(_Section):
             raise ValueError("method: give at least one method, and each of them once")
         return method
 
+    @field_validator("directions")
+    @classmethod
+    def _known_directions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in DIRECTIONS:
+                raise ValueError(
+                    f"directions: no direction '{name}' (have: {', '.join(DIRECTIONS)})"
+                    f"{did_you_mean(name, DIRECTIONS)}"
+                )
+        if len(set(names)) != len(names):
+            raise ValueError("directions: give each of them once")
+        return names
+
     @field_validator("checkpoints")
     @classmethod
     def _plain_names(cls, checkpoints: Mapping[str, str]) -> Mapping[str, str]:
         import re  # noqa: PLC0415
 
         for name in checkpoints:
-            if not re.match(NAME, name) or name in ("base", "merged"):
+            if not re.match(NAME, name) or name in ("base", "merged", "vocabulary"):
                 raise ValueError(
                     f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
-                    f"neither 'base' nor 'merged'"
+                    f"none of 'base', 'merged' and 'vocabulary'"
                 )
         return checkpoints
 
@@ -218,10 +238,34 @@ class StudyFile(_Section):
             Space(self.methods, list(self.checkpoints))
         except UserError as error:
             raise ValueError(str(error)) from None
+        self._check_directions()
+        if self.directions and self.vocabulary == "union":
+            raise ValueError(
+                "directions are computed for one vocabulary; leave out `vocabulary: union`"
+            )
         b = self.budget
         if b.trials is None and b.documents is None and b.minutes is None:
             raise ValueError("budget: set at least one of trials, documents, minutes")
         return self
+
+    def _check_directions(self) -> None:
+        for name in self.directions:
+            about, count = DIRECTIONS[name], len(self.checkpoints)
+            if count < about.least:
+                raise ValueError(
+                    f"directions: '{name}' merges {about.least} checkpoints or more, found {count}"
+                )
+            if name in self.checkpoints:
+                raise ValueError(
+                    f"checkpoint name '{name}' is a direction's, too; give the checkpoint another"
+                )
+        own = [method for method in self.methods if method not in PLAIN or method == "expo"]
+        if vectors(self.directions) and own:
+            raise ValueError(
+                f"directions: '{vectors(self.directions)[0]}' is a source of its own, which method "
+                f"'{own[0]}' cannot take: it masks or turns the checkpoints' deltas; use "
+                f"`method: exme`"
+            )
 
 
 class _Loader(yaml.SafeLoader):

@@ -99,6 +99,10 @@ class Unit:
         """A score: ``48.4%``."""
         return self._number(value) + ("%" if self.percent else "")
 
+    def tick(self, value: float) -> str:
+        """A score on an axis: ``40%``."""
+        return f"{100 * value:.4g}%" if self.percent else f"{value:.4g}"
+
     def gap(self, value: float) -> str:
         """A difference of scores: ``7.2 points``."""
         return self._number(value) + (" points" if self.percent else "")

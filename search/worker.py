@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -73,6 +73,22 @@ def settle_precision(study: StudyFile, base_dtype: str) -> Precision:
     return Precision(dtype, compute, str(device))
 
 
+def chat_of(study: StudyFile, tokenizer: Any, stock: StockEngine) -> Chat:
+    """How a study puts its prompts.
+
+    Raises:
+        UserError: it asks for a chat template that the base's tokenizer lacks.
+    """
+    wanted = study.chat
+    if wanted.apply_chat_template and not tokenizer.chat_template:
+        raise UserError(
+            f"chat: apply_chat_template: the tokenizer of base '{study.base}' has no chat "
+            f"template; leave it out, or give the base a tokenizer that has one"
+        )
+    apply = stock.apply_chat_template if wanted.apply_chat_template else None
+    return Chat(apply, wanted.system_instruction, wanted.fewshot_as_multiturn)
+
+
 class Scorer(Protocol):
     """What a search asks of a worker; tests and soaks put landscapes in its place."""
 
@@ -132,7 +148,7 @@ class Worker:
                 a chat template that the base's tokenizer lacks.
         """
         if split not in self._judges:
-            chat = self._chat()
+            chat = chat_of(self.study, self.resident.tokenizer, self.stock)
             self._judges[split] = [Judge(documents, split, chat) for documents in self.documents]
             for judge in self._judges[split]:
                 if judge.longest_answer >= self.stock.max_length:
@@ -142,16 +158,6 @@ class Worker:
                         f"{self.stock.max_length}; set `max_gen_toks` in the study file"
                     )
         return self._judges[split]
-
-    def _chat(self) -> Chat:
-        wanted = self.study.chat
-        if wanted.apply_chat_template and not self.resident.tokenizer.chat_template:
-            raise UserError(
-                f"chat: apply_chat_template: the tokenizer of base '{self.study.base}' has no chat "
-                f"template; leave it out, or give the base a tokenizer that has one"
-            )
-        apply = self.stock.apply_chat_template if wanted.apply_chat_template else None
-        return Chat(apply, wanted.system_instruction, wanted.fewshot_as_multiturn)
 
     def seconds_per_document(self) -> float:
         """Measured on one batch of each suite, with the weights that are in the model."""

@@ -70,13 +70,13 @@ class Block:
         index: per row and query, the token of the pass, shape [rows, queries]; padding repeats some.
         query_at: position of every query, shape [rows, queries].
         key_at: position of every key, shape [rows, keys]; keys after the query are not seen.
-        cached: whether keys come from the row cache (of slots 0 to rows - 1) or from this pass.
+        slot: the first row's slot, where keys are the row cache's; None where they are this pass's.
     """
 
     index: Tensor
     query_at: Tensor
     key_at: Tensor
-    cached: bool
+    slot: int | None
     _bias: dict[tuple[int | None, int, torch.dtype], Tensor] = field(default_factory=dict)
 
     def bias(self, window: int | None, repeats: int, dtype: torch.dtype) -> Tensor:
@@ -97,8 +97,8 @@ class RowCache(Protocol):
         """Store a pass's keys and values, shape [key heads, tokens, head size]."""
         ...
 
-    def read(self, layer: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
-        """Views of the first rows' keys and values, shape [rows, key heads, length, head size]."""
+    def read(self, layer: int, slot: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
+        """Views of some rows' keys and values, shape [rows, key heads, length, head size]."""
         ...
 
 
@@ -192,8 +192,9 @@ def _own(
     for block in layout.blocks:
         rows, queries = block.index.shape
         picked = query[:, block.index].transpose(0, 1)  # [rows, heads, queries, size]
-        if block.cached and layout.cache is not None:
-            own_keys, own_values = layout.cache.read(layer, rows, block.key_at.shape[1])
+        if block.slot is not None and layout.cache is not None:
+            length = block.key_at.shape[1]
+            own_keys, own_values = layout.cache.read(layer, block.slot, rows, length)
         else:
             own_keys = keys[:, block.index].transpose(0, 1)
             own_values = values[:, block.index].transpose(0, 1)
@@ -201,7 +202,7 @@ def _own(
         bias = None
         # Rows that begin in this pass are plainly causal, which the kernel knows how to skip.
         causal = (
-            not block.cached and repeats == 1 and scale.window is None and _is_plain(scale, query)
+            block.slot is None and repeats == 1 and scale.window is None and _is_plain(scale, query)
         )
         if not causal:
             bias = block.bias(scale.window, repeats, query.dtype)

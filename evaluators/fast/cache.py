@@ -53,9 +53,10 @@ class RowCache:
         self._keys[layer][slots, :, at] = keys.transpose(0, 1)
         self._values[layer][slots, :, at] = values.transpose(0, 1)
 
-    def read(self, layer: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
-        """Views of the first rows' keys and values, shape [rows, key heads, length, head size]."""
-        return self._keys[layer][:rows, :, :length], self._values[layer][:rows, :, :length]
+    def read(self, layer: int, slot: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
+        """Views of some rows' keys and values, shape [rows, key heads, length, head size]."""
+        here = slice(slot, slot + rows)
+        return self._keys[layer][here, :, :length], self._values[layer][here, :, :length]
 
     def move(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:
         """Copy rows (their first `length` tokens) from some slots into others."""

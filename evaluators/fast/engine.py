@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,8 +155,8 @@ class FastEngine:
             self._decoder.run(self._in_order(rows))
         with self.profile.clock("drafts"):
             for row in rows:
-                if self._drafts.add(keys[row.leaf.index], row.answer):
-                    self._ngrams.learn(row.answer)
+                self._drafts.add(keys[row.leaf.index], row.answer)
+                self._learn([tuple(row.answer)])
             self._drafts.save()
         with self.profile.clock("tokeniser"):
             finish = self._reference.finish
@@ -167,11 +167,14 @@ class FastEngine:
 
     def _rows(self, prompts: Sequence[_Prompt], keys: Sequence[str]) -> list[Row]:
         leaves = build_tree([prompt.tokens for prompt in prompts])
-        self._learn(leaves)
-        known = [len(a) for key in keys for a in self._drafts.answers(key)]
+        self._learn_prompts(leaves)
+        answers = [self._drafts.answers(key) for key in keys]
+        known = [len(answer) for earlier in answers for answer in earlier]
+        for earlier in answers:
+            self._learn(earlier)
         rows = []
         for order, leaf in enumerate(leaves):
-            prompt, earlier = prompts[leaf.index], self._drafts.answers(keys[leaf.index])
+            prompt, earlier = prompts[leaf.index], answers[leaf.index]
             expected = max(map(len, earlier), default=max(known, default=prompt.most))
             limits = Limits(self._ends(prompt.until), self._strings(prompt.until), prompt.most)
             drafter = Drafter(earlier, self._ngrams, self._trust)
@@ -179,7 +182,7 @@ class FastEngine:
         return rows
 
     def _in_order(self, rows: Sequence[Row]) -> list[Row]:
-        """Rows below one first node together, the longest answers first."""
+        """Rows below one first node together, the longest first: they stand beside their like."""
         place: dict[int, int] = {}
         for row in rows:
             chain = row.leaf.chain
@@ -187,18 +190,21 @@ class FastEngine:
 
         def key(row: Row) -> tuple[int, int]:
             chain = row.leaf.chain
-            return place[id(chain[0]) if chain else 0], -row.expected
+            return place[id(chain[0]) if chain else 0], -len(row.leaf.own) - row.expected
 
         return sorted(rows, key=key)
 
-    def _learn(self, leaves: Sequence[Leaf]) -> None:
-        """Let prompts, too, be drafted from; each once."""
+    def _learn_prompts(self, leaves: Sequence[Leaf]) -> None:
+        """Let prompts, too, be drafted from."""
         for leaf in leaves:
-            nodes = [node.tokens for node in leaf.chain]
-            for tokens in (*nodes, leaf.own):
-                if (name := hash(tokens)) not in self._learned:
-                    self._learned.add(name)
-                    self._ngrams.learn(tokens)
+            self._learn([*(node.tokens for node in leaf.chain), leaf.own])
+
+    def _learn(self, texts: Iterable[tuple[int, ...]]) -> None:
+        """Count continuations, each text's once: this worker's, another's, an earlier run's."""
+        for tokens in texts:
+            if (name := hash(tokens)) not in self._learned:
+                self._learned.add(name)
+                self._ngrams.learn(tokens)
 
     def _strings(self, until: tuple[str, ...]) -> StopStrings:
         if until not in self._stops:

@@ -63,7 +63,11 @@ def score(
         by_tokens.setdefault(request.tokens, []).append(i)
     sequences = list(by_tokens)
     members = list(by_tokens.values())
-    waiting = list(reversed(build_tree(sequences)))
+    own = [
+        min(len(tokens), max(len(requests[i].continuation) for i in where))
+        for tokens, where in by_tokens.items()
+    ]
+    waiting = list(reversed(build_tree(sequences, own=own)))
     found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
     while waiting:
         batch = _take_batch(

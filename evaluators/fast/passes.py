@@ -18,6 +18,10 @@ from .attention import NAME, NEEDED, Block, Layout, Segment
 from .cache import RowCache
 from .prefix_tree import Node
 
+# What one more block costs on a processor (some tens of microseconds a layer), and what reading a key
+# costs, both in products of a query and a key of the mini models' four heads (about 6 nanoseconds).
+_SPLIT = 5000
+_READ = 3
 _NEVER = 1 << 30  # a position that no token has: padding keys stand there, padding queries before
 
 
@@ -73,10 +77,15 @@ def forward(
         Logits of the wanted tokens, shape [sum of wanted, vocabulary], and the layout.
     """
     device = model.device
-    arrays = _arrays(pieces, cached=any(piece.cached for piece in pieces))
+    arrays = _arrays(
+        pieces,
+        cached=any(piece.cached for piece in pieces),
+        split=_SPLIT if device.type == "cpu" else None,
+    )
     ids, at, slots, columns, keep, back, *padded = _to_device(arrays.flat, device)
+    firsts = iter(arrays.slots)
     blocks = [
-        Block(index, query_at, key_at, cached=arrays.cached)
+        Block(index, query_at, key_at, next(firsts) if arrays.slots else None)
         for index, query_at, key_at in zip(*[iter(padded)] * 3, strict=True)
     ]
     layout = Layout(at, arrays.segments, blocks, back)
@@ -99,13 +108,22 @@ def forward(
 
 @dataclass(frozen=True)
 class _Arrays:
+    """Index arrays of a pass.
+
+    Attributes:
+        flat: six of all tokens, then three for each block.
+        segments: shared nodes.
+        slots: the first slot of each block that reads the cache; empty where none does.
+        columns: tokens of the longest row.
+    """
+
     flat: list[NDArray[np.int64]]
     segments: list[Segment]
-    cached: bool
+    slots: list[int]
     columns: int
 
 
-def _arrays(pieces: Sequence[Piece], *, cached: bool) -> _Arrays:
+def _arrays(pieces: Sequence[Piece], *, cached: bool, split: int | None) -> _Arrays:
     """Index arrays of a pass, on the host."""
     lengths = np.array([len(piece.tokens) for piece in pieces])
     ends = np.cumsum(lengths)
@@ -120,34 +138,77 @@ def _arrays(pieces: Sequence[Piece], *, cached: bool) -> _Arrays:
     wanted = np.array([piece.wanted for piece in pieces])
     keep = np.repeat(ends - np.cumsum(wanted), wanted) + np.arange(wanted.sum())
     flat = [ids, at, np.repeat(slots, lengths), columns, keep]
+    runs: list[tuple[int, int]] = []
     if cached:
-        blocks, back = _cached_block(firsts, lengths, starts, before, slots)
+        by_slot = np.argsort(slots)  # every slot below the highest brings a piece
+        runs = _runs(lengths[by_slot].tolist(), (before + lengths)[by_slot].tolist(), split)
+        blocks, back = _cached_blocks(firsts, lengths, starts, before, by_slot, runs)
     else:
         blocks, back = _fresh_blocks(firsts, lengths, starts)
     longest = int((before + lengths).max())
-    return _Arrays([*flat, back, *blocks], _segments(pieces, firsts, ends, at), cached, longest)
+    segments = _segments(pieces, firsts, ends, at)
+    return _Arrays([*flat, back, *blocks], segments, [first for first, _ in runs], longest)
 
 
 _Ints = NDArray[np.int64]
 
 
-def _cached_block(
-    firsts: _Ints, lengths: _Ints, starts: _Ints, before: _Ints, slots: _Ints
+def _runs(queries: list[int], keys: list[int], split: int | None) -> list[tuple[int, int]]:
+    """Neighbouring slots (first, one after the last) that share a block.
+
+    A block is padded to its longest row: one row with a long draft, or with a long prompt, would
+    make all rows as expensive. A slot joins its neighbours where padding costs less than a block.
+
+    Args:
+        queries: tokens that each slot's row brings.
+        keys: tokens that it attends to.
+        split: what a block costs, in keys read and multiplied; None is one block of all.
+    """
+    if split is None:
+        return [(0, len(queries))]
+    runs: list[tuple[int, int]] = []
+    first = most_queries = most_keys = spent = 0
+    for slot, (query, key) in enumerate(zip(queries, keys, strict=True)):
+        together = max(most_queries, query), max(most_keys, key)
+        joined = (slot + 1 - first) * _cost(*together)
+        if slot > first and joined > spent + _cost(query, key) + split:
+            runs.append((first, slot))
+            first, together, joined = slot, (query, key), _cost(query, key)
+        (most_queries, most_keys), spent = together, joined
+    return [*runs, (first, len(queries))]
+
+
+def _cost(queries: int, keys: int) -> int:
+    """Of one row's attention: keys are read once, and multiplied with every query."""
+    return keys * (_READ + queries)
+
+
+def _cached_blocks(
+    firsts: _Ints,
+    lengths: _Ints,
+    starts: _Ints,
+    before: _Ints,
+    by_slot: _Ints,
+    runs: Sequence[tuple[int, int]],
 ) -> tuple[list[_Ints], _Ints]:
-    """One block of all slots, in their order; its keys are the cache's."""
-    queries, rows = int(lengths.max()), int(slots.max()) + 1
-    steps = np.arange(queries)
-    index = np.zeros((rows, queries), np.int64)
-    query_at = np.full((rows, queries), _NEVER - 1)
-    key_at = np.full((rows, int((before + lengths).max())), _NEVER)
-    real = steps < lengths[:, None]
-    index[slots] = np.where(real, firsts[:, None] + steps, firsts[:, None])
-    query_at[slots] = np.where(real, (starts + before)[:, None] + steps, _NEVER - 1)
-    columns = np.arange(key_at.shape[1])
-    used = columns < (before + lengths)[:, None]
-    key_at[slots] = np.where(used, starts[:, None] + columns, _NEVER)
-    back = np.repeat(slots * queries, lengths) + _ranges(lengths)
-    return [index, query_at, key_at], back
+    """Blocks of neighbouring slots; their keys are the cache's."""
+    blocks: list[_Ints] = []
+    back = np.empty(int(lengths.sum()), np.int64)
+    offset = 0
+    for first, last in runs:
+        rows = by_slot[first:last]
+        queries = int(lengths[rows].max())
+        steps = np.arange(queries)
+        real = steps < lengths[rows, None]
+        index = np.where(real, firsts[rows, None] + steps, firsts[rows, None])
+        query_at = np.where(real, (starts + before)[rows, None] + steps, _NEVER - 1)
+        columns = np.arange(int((before + lengths)[rows].max()))
+        used = columns < (before + lengths)[rows, None]
+        key_at = np.where(used, starts[rows, None] + columns, _NEVER)
+        blocks += [index, query_at, key_at]
+        back[index[real]] = offset + np.flatnonzero(real)
+        offset += index.size
+    return blocks, back
 
 
 def _fresh_blocks(firsts: _Ints, lengths: _Ints, starts: _Ints) -> tuple[list[_Ints], _Ints]:

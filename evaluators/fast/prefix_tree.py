@@ -74,35 +74,39 @@ class Leaf:
 
 
 def build_tree(
-    sequences: Sequence[tuple[int, ...]], least_saving: int = LEAST_SAVING
+    sequences: Sequence[tuple[int, ...]],
+    least_saving: int = LEAST_SAVING,
+    own: Sequence[int] | None = None,
 ) -> list[Leaf]:
     """Find the shared prefixes.
 
     Args:
         sequences: token ids, each at least one.
         least_saving: tokens that a node must save over computing it for each of its users.
+        own: how many of each sequence's last tokens are not shared, at least one: their logits are
+            what is asked for. None is one of each.
 
     Returns:
         A leaf per sequence, in the order of a walk through the tree: the leaves below any node
         follow each other.
     """
     order = sorted(range(len(sequences)), key=sequences.__getitem__)
+    ends = [len(s) - (own[i] if own else 1) for i, s in enumerate(sequences)]
     leaves: list[Leaf] = []
     todo: list[tuple[list[int], Node | None]] = [(order, None)] if order else []
     while todo:
         group, parent = todo.pop()
         start = parent.stop if parent else 0
-        # The last token of a sequence is never shared: its logits are what is asked for.
-        shortest = min(len(sequences[i]) for i in group)
-        end = min(_common(sequences[group[0]], sequences[group[-1]], start), shortest - 1)
+        nearest = min(ends[i] for i in group)
+        end = min(_common(sequences[group[0]], sequences[group[-1]], start), nearest)
         if (end - start) * (len(group) - 1) >= least_saving:
             node = Node(sequences[group[0]][start:end], start, parent, users=len(group))
             todo.append((group, node))
         elif len(parts := _by_token(sequences, group, end)) > 1:
             todo += [(part, parent) for part in reversed(parts)]
-        else:  # all go on alike, but the shortest end here
-            leaves += [_leaf(sequences, i, parent) for i in group if len(sequences[i]) == shortest]
-            if longer := [i for i in group if len(sequences[i]) > shortest]:
+        else:  # all go on alike, but here some begin to be on their own
+            leaves += [_leaf(sequences, i, parent) for i in group if ends[i] == nearest]
+            if longer := [i for i in group if ends[i] > nearest]:
                 todo.append((longer, parent))
     return leaves
 

@@ -1,20 +1,23 @@
 """Answers of earlier candidates, per document; bounded, shared by workers, kept across restarts.
 
-The file has one JSON object per line, and is only ever appended to, in one write per evaluation;
-when it has grown to several times its content it is replaced at once. A line that cannot be read
-costs a draft, never an answer.
+The file has one JSON object per line. Every worker of a study appends to it, in one write per
+evaluation, and reads what the others have appended. When it has grown to several times its content
+one of them replaces it. No worker waits for another: what goes wrong between them, or is cut off by
+a kill, costs a line, that is a draft, never an answer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +30,8 @@ class DraftStore:
     Args:
         path: where they are kept; None keeps them in memory only.
         answers_each: different answers that are kept per document.
-        most_tokens: tokens of all answers together; the documents longest unused go first.
+        most_tokens: tokens of all answers together, four bytes each; the documents longest unused
+            go first.
     """
 
     def __init__(
@@ -36,10 +40,9 @@ class DraftStore:
         self._path = path
         self._answers_each = answers_each
         self._most_tokens = most_tokens
-        self._answers: OrderedDict[str, list[Answer]] = OrderedDict()
+        self._answers: OrderedDict[str, list[array[int]]] = OrderedDict()
         self._tokens = 0
-        self._read_to = 0
-        self._inode = 0
+        self._file: BinaryIO | None = None  # stays open, so that no other file gets its number
         self._lines = 0
         self._fresh: list[str] = []
         self.refresh()
@@ -49,13 +52,13 @@ class DraftStore:
 
     def answers(self, key: str) -> list[Answer]:
         """Earlier answers to a document, the most recent first."""
-        return self._answers.get(key, [])
+        return [tuple(answer) for answer in self._answers.get(key, ())]
 
     def add(self, key: str, answer: Sequence[int]) -> bool:
         """Remember an answer; False where it is known. `save` writes it down."""
-        if not self._insert(key, tuple(answer)):
+        if not self._insert(key, array("i", answer)):
             return False
-        self._fresh.append(json.dumps({"document": key, "answer": list(answer)}))
+        self._fresh.append(_line(key, answer))
         return True
 
     def save(self) -> None:
@@ -64,12 +67,11 @@ class DraftStore:
         if self._path is None or not fresh:
             return
         try:
-            self.refresh()
-            # A line that another process left unfinished ends before ours begins.
-            text = "".join(f"\n{line}\n" for line in fresh).encode()
+            # A line that another process left unfinished ends before ours begin.
+            text = "\n" + "".join(fresh)
             handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             try:
-                os.write(handle, text)
+                os.write(handle, text.encode())
             finally:
                 os.close(handle)
             self.refresh()
@@ -84,44 +86,60 @@ class DraftStore:
         if self._path is None:
             return
         try:
-            with self._path.open("rb") as file:
-                inode = os.fstat(file.fileno()).st_ino
-                if inode != self._inode:
-                    self._inode, self._read_to, self._lines = inode, 0, 0
-                file.seek(self._read_to)
-                text = file.read()
+            self._open()
         except FileNotFoundError:
             return
         except OSError as error:
             _log.warning("%s: drafts start empty (%s)", self._path, error.strerror)
             self._path = None
             return
-        text = text[: text.rfind(b"\n") + 1]  # the rest is not yet written to its end
-        self._read_to += len(text)
-        damaged = self._take(text.split(b"\n"))
+        damaged = self._take(self._appended())
         if damaged:
             _log.warning("%s: %d damaged lines of drafts are left out", self._path, damaged)
+
+    def _open(self) -> None:
+        """Have the file open, the one that stands at the path now."""
+        assert self._path is not None
+        status = self._path.stat()
+        if self._file is not None:
+            mine = os.fstat(self._file.fileno())
+            same = (mine.st_dev, mine.st_ino) == (status.st_dev, status.st_ino)
+            if same and status.st_size >= self._file.tell():
+                return
+            self._file.close()  # another worker has replaced it, or someone has cut it short
+        self._file = self._path.open("rb")
+        self._lines = 0
+
+    def _appended(self) -> Iterator[bytes]:
+        """Lines from where reading stopped; a last one without an end is left for later."""
+        assert self._file is not None
+        while True:
+            start = self._file.tell()
+            line = self._file.readline()
+            if not line.endswith(b"\n"):
+                self._file.seek(start)
+                return
+            if line != b"\n":
+                yield line
 
     def _take(self, lines: Iterable[bytes]) -> int:
         """Insert lines of the file; how many are damaged."""
         damaged = 0
         for line in lines:
-            if not line:
-                continue
             self._lines += 1
             try:
                 found = json.loads(line)
-                key, answer = found["document"], tuple(found["answer"])
-                whole = isinstance(key, str) and all(type(t) is int and t >= 0 for t in answer)
-            except (ValueError, KeyError, TypeError, RecursionError):
-                whole = False
-            if whole:
-                self._insert(key, answer)
-            else:
+                key, tokens = found["document"], found["answer"]
+                if not isinstance(key, str) or not all(type(t) is int and t >= 0 for t in tokens):
+                    raise ValueError("no document and its answer")
+                answer = array("i", tokens)
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 damaged += 1
+            else:
+                self._insert(key, answer)
         return damaged
 
-    def _insert(self, key: str, answer: Answer) -> bool:
+    def _insert(self, key: str, answer: array[int]) -> bool:
         """Put an answer first among its document's; False where it was there."""
         known = self._answers.setdefault(key, [])
         self._answers.move_to_end(key)
@@ -143,15 +161,20 @@ class DraftStore:
         """Write the whole store anew; appends of that moment are lost to it, not to their writer."""
         assert self._path is not None
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        lines = [
-            json.dumps({"document": key, "answer": list(answer)})
-            for key, answers in self._answers.items()
-            for answer in reversed(answers)
-        ]
-        beside.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        beside.replace(self._path)
-        status = self._path.stat()
-        self._inode, self._read_to, self._lines = status.st_ino, status.st_size, len(lines)
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                for key, answers in self._answers.items():
+                    file.writelines(_line(key, answer) for answer in reversed(answers))
+            beside.replace(self._path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                beside.unlink()
+        # What others have appended since stands behind our lines; these are read again, and known.
+        self.refresh()
+
+
+def _line(key: str, answer: Sequence[int]) -> str:
+    return json.dumps({"document": key, "answer": list(answer)}, separators=(",", ":")) + "\n"
 
 
 def document_key(tokens: Sequence[int], until: Sequence[str], most: int) -> str:

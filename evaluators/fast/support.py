@@ -7,6 +7,8 @@ both ways on a few tokens and compares the logits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
@@ -18,41 +20,55 @@ from .prefix_tree import Leaf, Node
 from .profile import Profile
 
 _ATTENTION = {"full_attention", "sliding_attention"}
-# What changes greedy decoding, and the values at which it does not.
-_PLAIN: dict[str, tuple[object, ...]] = {
-    "num_beams": (None, 1),
-    "repetition_penalty": (None, 1.0),
-    "encoder_repetition_penalty": (None, 1.0),
-    "no_repeat_ngram_size": (None, 0),
-    "encoder_no_repeat_ngram_size": (None, 0),
-    "min_length": (None, 0),
-    "min_new_tokens": (None, 0),
-    "bad_words_ids": (None, []),
-    "sequence_bias": (None,),
-    "forced_bos_token_id": (None,),
-    "forced_eos_token_id": (None,),
-    "suppress_tokens": (None, []),
-    "begin_suppress_tokens": (None, []),
-    "exponential_decay_length_penalty": (None,),
-    "remove_invalid_values": (None, False),
-    "guidance_scale": (None, 1, 1.0),
-    "watermarking_config": (None,),
-    "stop_strings": (None,),
-    "max_time": (None,),
-    "penalty_alpha": (None, 0.0),
-    "dola_layers": (None,),
-    "constraints": (None,),
-    "force_words_ids": (None,),
+# Rotary embeddings that change with the length of the whole sequence, prefix and answer: a shared
+# prefix, computed alone, would have another rotation.
+_ROPE_BY_LENGTH = {"dynamic", "longrope"}
+# Generation settings that cannot change what greedy decoding to a given length answers: they are for
+# sampling, for speed, for other outputs, or are set by lm-eval itself.
+_HARMLESS = {
+    "max_length", "do_sample", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p",
+    "epsilon_cutoff", "eta_cutoff", "early_stopping", "length_penalty", "diversity_penalty",
+    "renormalize_logits", "pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id",
+    "use_cache", "cache_implementation", "cache_config", "max_cache_len", "compile_config",
+    "disable_compile", "low_memory", "prefill_chunk_size", "continuous_batching_config",
+    "output_attentions", "output_hidden_states", "output_scores", "output_logits",
+    "return_dict_in_generate", "transformers_version",
+}  # fmt: skip
+# Of the others, the values that say the same as nothing.
+_NOTHING: dict[str, tuple[object, ...]] = {
+    "num_beams": (1,),
+    "num_beam_groups": (1,),
+    "num_return_sequences": (1,),
+    "repetition_penalty": (1,),
+    "encoder_repetition_penalty": (1,),
+    "guidance_scale": (1,),
+    "no_repeat_ngram_size": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "min_length": (0,),
+    "min_new_tokens": (0,),
+    "penalty_alpha": (0,),
 }
 
 
 def why_not_greedy(config: GenerationConfig) -> str | None:
-    """What in a model's generation settings is more than greedy decoding; None where nothing is."""
-    for name, plain in _PLAIN.items():
-        value = getattr(config, name, None)
-        if value not in plain:
+    """What in a model's generation settings is more than greedy decoding; None where nothing is.
+
+    Settings that nobody here knows count as more.
+    """
+    for name, value in config.to_diff_dict().items():
+        nothing = value is None or value is False or value == [] or value in _NOTHING.get(name, ())
+        if name not in _HARMLESS and not name.startswith("_") and not nothing:
             return f"its generation settings have {name}: {value}"
     return None
+
+
+def _rope_types(parameters: object) -> set[str]:
+    """Kinds of rotary embeddings in a configuration, which may have one for each kind of layer."""
+    if not isinstance(parameters, Mapping):
+        return set()
+    kind = parameters.get("rope_type", parameters.get("type"))
+    found = {kind} if isinstance(kind, str) else set()
+    return found.union(*(_rope_types(value) for value in parameters.values()))
 
 
 def why_not_supported(model: PreTrainedModel) -> str | None:
@@ -61,6 +77,9 @@ def why_not_supported(model: PreTrainedModel) -> str | None:
     kinds = set(getattr(config, "layer_types", None) or ()) - _ATTENTION
     if kinds:
         return f"it has layers of kind {', '.join(sorted(kinds))}, whose state cannot be shared"
+    ropes = _rope_types(getattr(config, "rope_parameters", None)) & _ROPE_BY_LENGTH
+    if ropes:
+        return f"its rotary embeddings ({', '.join(ropes)}) change with the sequence's length"
     if len({parameter.device for parameter in model.parameters()}) != 1:
         return "it is spread over several devices"
     try:

@@ -136,6 +136,15 @@ class Judge:
         return [str(requests[0].args[0]) for requests in self._requests]
 
     @property
+    def references(self) -> list[tuple[str, str]]:
+        """Context and reference answer of every document, in the order of the documents.
+
+        Raises:
+            UserError: the suite's documents have no reference answers.
+        """
+        return [(str(r.args[0]), str(r.args[1])) for r in self._target_requests()]
+
+    @property
     def longest_answer(self) -> int:
         """Most tokens that a request of this suite may generate; 0 where none generates."""
         kinds = (r for requests in self._requests for r in requests[:1])

@@ -17,6 +17,7 @@ from exme.tasks.suite import Suite
 
 from .ifeval import ifeval_ready
 from .quiet import quiet
+from .templates import compile_templates_once
 
 
 def build_task(
@@ -72,6 +73,7 @@ def load_task(
         "fewshot_split": None,
         **overrides,
     }
+    compile_templates_once()
     try:
         with ifeval_ready(suite.suite, content), quiet(), _code_in_sandbox(suite):
             # A group of one: only a group's members are laid over the stock task of their name.

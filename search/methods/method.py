@@ -129,12 +129,14 @@ class KnownPoint:
         coefficients: its effective coefficients.
         parameters: of the method; neutral where they are not named.
         method: whose point it is; None where any will do.
+        grouped: effective coefficients by group; empty where all groups have the same.
     """
 
     name: str
     coefficients: Coefficients
     parameters: Parameters = field(default_factory=dict)
     method: str | None = None
+    grouped: Mapping[str, Coefficients] = field(default_factory=dict)
 
 
 class Method:

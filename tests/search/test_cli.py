@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from typer.testing import CliRunner
 
 from exme.search.cli import app
 from exme.search.runner import open_search
 
-COMMANDS = ["search", "worker", "report", "export", "dashboard", "init"]
+COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def exme(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -45,6 +46,21 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert result.exit_code == 0
     assert f"exme {command}" in result.output.replace("Usage: exme", "")
     assert "Example" in result.output
+
+
+def test_the_shell_completes_commands_and_suites(tmp_path: Path) -> None:
+    def completed(words: str) -> list[str]:
+        count = str(len(words.split(" ")) - 1)
+        asked = {"_EXME_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": count}
+        command = [str(Path(sys.executable).with_name("exme"))]
+        ran = subprocess.run(
+            command, env=os.environ | asked, capture_output=True, text=True, check=True
+        )
+        return ran.stdout.split()
+
+    assert completed("exme sea") == ["search"]
+    assert completed("exme export --ta") == ["--task"]
+    assert completed("exme search --task h") == ["humaneval"]
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -222,13 +222,13 @@ def test_after_a_failure_no_tensor_is_believed_to_hold_what_it_does_not(
     before = resident.state_dict()
     write, count = resident._merger.write, 0
 
-    def fail(tensor: str, merge: Any, found: Any, out: torch.Tensor) -> bool:
+    def fail(tensor: str, part: slice, merge: Any, found: Any, out: torch.Tensor) -> bool:
         nonlocal count
         count += 1
         if count == 5:
             out.view(-1)[0] = 7.0  # half written
             raise KeyboardInterrupt
-        return write(tensor, merge, found, out)
+        return write(tensor, part, merge, found, out)
 
     monkeypatch.setattr(resident._merger, "write", fail)
     with pytest.raises(KeyboardInterrupt):

@@ -16,6 +16,7 @@ from exme.search import plots
 from exme.search.candidate import Candidate
 from exme.search.outcome import Entry, Outcome, TrialRecord
 from exme.search.plots import plot_plane
+from exme.search.scene import Array, Scene, scene_of_outcome
 
 NAMES = ("sums", "minus", "times")
 PLANE = [(1, 0), (0, 1), (0.5, 0.5), (1.3, 0), (0.8, 0.7), (0.9, 0.4), (0.3, 1.2), (1.4, 1.1)]
@@ -92,7 +93,7 @@ def test_three_checkpoints_give_a_slice_through_the_best(tmp_path: Path) -> None
 
 
 def test_the_axes_are_the_two_largest_coefficients_of_the_best_in_order() -> None:
-    scene = plots._scene(outcome([(0.1, 0.9, 0.8), (1, 0, 0), (0, 1, 0), (0, 0, 1)]))
+    scene = scene_of_outcome(outcome([(0.1, 0.9, 0.8), (1, 0, 0), (0, 1, 0), (0, 0, 1)]))
     assert [scene.names[axis] for axis in scene.axes] == ["minus", "times"]
 
 
@@ -103,19 +104,19 @@ def test_points_far_from_inputs_and_best_are_left_out_and_counted(tmp_path: Path
 
 def test_the_base_is_drawn_with_its_score_where_it_has_one() -> None:
     base = Entry("base", candidate((0, 0)), scores((0, 0)), scores((0, 0)))
-    scene = plots._scene(outcome(PLANE, inputs=(base,)))
+    scene = scene_of_outcome(outcome(PLANE, inputs=(base,)))
     assert scene.score_at(scene.marks["base"]) == pytest.approx(100 * scores((0, 0)).mean)
-    assert plots._scene(outcome(PLANE)).score_at(np.zeros(2)) is None
+    assert scene_of_outcome(outcome(PLANE)).score_at(np.zeros(2)) is None
 
 
 def test_an_input_that_is_the_best_is_named_once() -> None:
-    scene = plots._scene(outcome([(1, 0), (0, 1), (-0.5, -0.5)]))
+    scene = scene_of_outcome(outcome([(1, 0), (0, 1), (-0.5, -0.5)]))
     assert list(scene.marks) == ["sums = best (trial 0)", "base", "minus"]
 
 
 def test_accuracies_are_in_percent_and_other_scores_as_they_are() -> None:
-    assert plots._scene(outcome(PLANE)).unit == "%"
-    plain = plots._scene(outcome(PLANE, binary=False))
+    assert scene_of_outcome(outcome(PLANE)).unit == "%"
+    plain = scene_of_outcome(outcome(PLANE, binary=False))
     assert plain.unit == ""
     assert plain.scores.max() < 1
 
@@ -145,9 +146,9 @@ def test_no_complete_trial_is_refused(tmp_path: Path) -> None:
 def test_the_surface_follows_the_hill_and_knows_where_it_has_not_looked() -> None:
     generator = np.random.default_rng(4)
     places = [tuple(row) for row in generator.uniform(0, 1.6, (40, 2))]
-    scene = plots._scene(outcome(places))
+    scene = scene_of_outcome(outcome(places))
     at = np.array([(0.8, 0.8), (0.2, 0.2), (9.0, 9.0)])
-    mean, spread = plots._smooth(scene, at)
+    mean, spread = scene.smooth(at)
     truth = [100 * scores(place).mean for place in at[:2]]
     assert mean[:2] == pytest.approx(truth, abs=3)
     assert spread[0] < 0.3
@@ -160,7 +161,7 @@ def test_names_overlap_neither_each_other_nor_the_edge(
     boxes: list[tuple[Bbox, Bbox]] = []
     place = plots._name_marks
 
-    def spy(ax: Axes, scene: plots._Scene, dots: plots.Array) -> None:
+    def spy(ax: Axes, scene: Scene, dots: Array) -> None:
         place(ax, scene, dots)
         ax.figure.canvas.draw()
         boxes.extend((text.get_window_extent(), ax.bbox) for text in ax.texts)

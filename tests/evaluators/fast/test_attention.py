@@ -47,7 +47,7 @@ def test_parts_join_to_the_whole(window: int | None, softcap: float | None, own:
     ]
     at = torch.arange(25, total)
     index = torch.arange(own)[None]
-    block = Block(index, at[None], at[None], cached=False)
+    block = Block(index, at[None], at[None], None)
     layout = Layout(at, segments, [block], torch.arange(own))
     module = nn.Module()
     module.layer_idx = 0  # type: ignore[assignment]

@@ -58,6 +58,19 @@ def test_corners_are_read_as_lm_eval_reads_them() -> None:
     assert_near(ours, stock(model, 4).loglikelihood(requests))
 
 
+def test_long_continuations_that_begin_alike_are_each_scored_whole() -> None:
+    model = make("llama")
+    alike = " many words" * 50
+    endings = (" one two", " one two three", " five" * 70, "")
+    requests: list[Any] = [
+        Asked((context, alike + ending)) for context in prompts()[:2] for ending in endings
+    ]
+    ours = FastEngine(stock(model, 4)).loglikelihood(requests)
+    # Sums of 200 terms of about minus seven: the last digit of float32 is above 1e-4.
+    for (our, _), (their, _) in zip(ours, stock(model, 4).loglikelihood(requests), strict=True):
+        assert our == pytest.approx(their, rel=1e-6)
+
+
 def test_the_greedy_continuation_is_told_from_others() -> None:
     model = make("llama")
     reference = stock(model, 4)

@@ -56,6 +56,19 @@ def test_a_sequence_that_is_the_beginning_of_others_keeps_its_last_token() -> No
     assert leaves[1].own == (99, 5)
 
 
+@given(data=st.data(), sequences=SEQUENCES, least=st.integers(1, 20))
+def test_tokens_that_must_be_a_sequences_own_are_never_shared(
+    data: st.DataObject, sequences: list[tuple[int, ...]], least: int
+) -> None:
+    own = [data.draw(st.integers(1, len(sequence))) for sequence in sequences]
+    leaves = build_tree(sequences, least, own)
+    assert sorted(leaf.index for leaf in leaves) == list(range(len(sequences)))
+    for leaf in leaves:
+        shared = [token for node in leaf.chain for token in node.tokens]
+        assert (*shared, *leaf.own) == sequences[leaf.index]
+        assert len(leaf.own) >= own[leaf.index]
+
+
 def test_a_thousand_prompts_that_grow_by_a_token_do_not_exhaust_the_stack() -> None:
     leaves = build_tree([tuple(range(i + 1)) for i in range(1500)], 10**9)
     assert len(leaves) == 1500

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,101 @@ def test_a_file_that_has_outgrown_its_content_is_replaced(tmp_path: Path) -> Non
     store.add("a", [7])
     store.save()
     assert DraftStore(path).answers("a")[0] == (7,)
+
+
+def test_a_worker_goes_on_with_the_file_that_another_has_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "drafts.jsonl"
+    one, two = DraftStore(path, answers_each=1), DraftStore(path, answers_each=1)
+    for turn in range(6):  # each replacement may get the number of a file that is gone
+        for i in range(1100):
+            one.add("a", [turn, i])
+        one.save()
+        two.refresh()
+        assert two.answers("a") == [(turn, 1099)]
+        two.add("b", [turn])
+        two.save()
+        one.refresh()
+        assert one.answers("b") == [(turn,)]
+    assert len(path.read_text().splitlines()) < 5000
+    assert [p.name for p in tmp_path.iterdir()] == ["drafts.jsonl"]
+
+
+def test_a_file_that_is_cut_short_or_removed_meanwhile_is_begun_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "drafts.jsonl"
+    store = DraftStore(path)
+    store.add("a", [1] * 50)
+    store.save()
+    path.write_text('{"document": "b", "answer": [2]}\n')
+    store.refresh()
+    assert store.answers("b") == [(2,)]
+    path.unlink()
+    store.refresh()
+    store.add("c", [3])
+    store.save()
+    assert DraftStore(path).answers("c") == [(3,)]
+    assert not caplog.records
+
+
+def test_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "drafts.jsonl"
+    line = b'{"document": "a", "answer": [1, 2]}\n'
+    store = DraftStore(path)
+    for end in range(1, len(line)):
+        path.write_bytes(line[:end])
+        store.refresh()
+        assert store.answers("a") == []
+    path.write_bytes(line)
+    store.refresh()
+    assert store.answers("a") == [(1, 2)]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from exme.evaluators.fast.store import DraftStore
+store = DraftStore(Path(sys.argv[1]), answers_each=2)
+name, turns = sys.argv[2], int(sys.argv[3])
+for turn in range(turns):
+    for document in range(40):
+        store.add(f"{name}-{document}", [turn] * 50)
+        store.add(f"shared-{document}", [turn % 5] * 50)
+    store.save()
+    print(turn, flush=True)
+"""
+
+
+def test_workers_that_write_at_once_and_are_killed_cost_no_one_elses_drafts(tmp_path: Path) -> None:
+    path = tmp_path / "drafts.jsonl"
+    turns = 60
+
+    def start(name: str, count: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", WRITER, str(path), name, str(count)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    victims = [start(f"victim{i}", 10**6) for i in range(2)]
+    writers = [start(f"writer{i}", turns) for i in range(2)]
+    for victim in victims:  # in the middle of their work, wherever they are
+        assert victim.stdout is not None
+        while victim.stdout.readline() not in {"20\n", ""}:
+            pass
+        victim.kill()
+    for process in (*victims, *writers):
+        process.communicate(timeout=120)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    with path.open("ab") as file:
+        file.write(b'{"document": "shared-0", "answer": [1, 2')
+    store = DraftStore(path, answers_each=2)
+    store.add("last", [7])
+    store.save()
+    again = DraftStore(path, answers_each=2)
+    assert again.answers("last") == [(7,)]
+    kept = [again.answers(f"writer{i}-{d}")[:1] for i in range(2) for d in range(40)]
+    # The last evaluation of the one who ended first may have been lost to a replacement.
+    assert sum(answers == [(turns - 1,) * 50] for answers in kept) >= 40
+    assert all(answers and set(answers[0]) <= set(range(turns)) for answers in kept)
+    assert path.stat().st_size < 2_000_000  # 480 different answers of 50 tokens
 
 
 def test_what_ends_an_answer_is_part_of_a_documents_name() -> None:

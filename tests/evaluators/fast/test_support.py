@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -101,11 +102,34 @@ def test_the_probe_leaves_the_model_as_it_was() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("repetition_penalty", 1.1), ("num_beams", 4), ("no_repeat_ngram_size", 3), ("min_length", 5)],
+    [
+        ("repetition_penalty", 1.1),
+        ("num_beams", 4),
+        ("no_repeat_ngram_size", 3),
+        ("min_length", 5),
+        ("max_new_tokens", 7),  # transformers lets it win over the length that lm-eval asks for
+        ("token_healing", True),
+        ("a_setting_of_next_year", 2),
+    ],
 )
 def test_generation_settings_beyond_greedy_are_named(setting: str, value: float) -> None:
     assert why_not_greedy(GenerationConfig()) is None
     reason = why_not_greedy(GenerationConfig(**{setting: value}))
     assert reason == f"its generation settings have {setting}: {value}"
     # What only sampling would use changes nothing.
-    assert why_not_greedy(GenerationConfig(temperature=0.6, top_p=0.9, top_k=20)) is None
+    plain = GenerationConfig(
+        temperature=0.6, top_p=0.9, top_k=20, do_sample=True, max_length=9, eos_token_id=[1, 2]
+    )
+    assert why_not_greedy(plain) is None
+    assert why_not_greedy(GenerationConfig(num_beams=1, repetition_penalty=1.0)) is None
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_rotations_that_change_with_the_length_fall_back(kind: str, nested: bool) -> None:
+    model = copy.deepcopy(make("llama"))
+    rope = {"rope_type": kind, "rope_theta": 1e4}
+    model.config.rope_parameters = {"full_attention": rope} if nested else rope
+    reason = why_not_supported(model)
+    assert reason is not None
+    assert kind in reason

@@ -1,0 +1,158 @@
+"""Notes and artifacts of trials for optuna-dashboard, written by the dashboard's process.
+
+The search itself spends no time on them. Notes stand in the storage, artifacts in the run's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exme.tasks.documents import SuiteDocuments
+
+from .answers import load_answers
+from .charts import plane, plane_place
+from .notes import Difference, documents_csv, trial_note, trial_picture
+from .objective import reference
+from .outcome import Outcome, TrialRecord
+from .plan import best_trial
+from .storage import Storage
+
+if TYPE_CHECKING:
+    from .runner import Search
+
+ARTIFACTS = "artifacts"
+# Seconds between two looks for trials that have ended.
+LOOK = 3.0
+# An artifact's name as people see it, the end of its name in the folder, and its type.
+_KINDS = {
+    "documents": ("scores by document.csv", "text/csv"),
+    "plane": ("where it is.svg", "image/svg+xml"),
+}
+_UNFINISHED = ("running", "waiting")
+
+
+class Annotator:
+    """Annotates the trials of a search, in a thread of its own, until it is closed.
+
+    Args:
+        search: the search, open.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.folder = search.folder / ARTIFACTS
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="exme-annotate", daemon=True)
+        self.done = self._known()
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the trial in hand."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            with contextlib.suppress(Exception):  # a note less: the dashboard goes on
+                self.annotate()
+            self._over.wait(LOOK)
+
+    def _known(self) -> set[int]:
+        """Trials that have their notes already."""
+        prefix = "dashboard:"
+        ids = {
+            int(parts[1])
+            for key in self.search.storage.system_attributes()
+            if key.startswith(prefix)
+            and len(parts := key.split(":")) == 3
+            and parts[2] == "note_ver"
+        }
+        return {t for t, trial_id in self.search.storage.trial_ids().items() if trial_id in ids}
+
+    def annotate(self) -> int:
+        """Annotate what has ended and has no note yet; the number of trials that got one."""
+        search = self.search
+        trials = search.storage.trials()
+        new = [t for t in trials if t.state not in _UNFINISHED and t.number not in self.done]
+        if not new:
+            return 0
+        outcome = Outcome(search.name, search.task, {}, tuple(trials), best_trial(trials))
+        drawn = plane(outcome)
+        inputs = [f"{name} alone" for name in search.plan.method.checkpoints]
+        best_input = reference(trials, inputs)
+        ids = search.storage.trial_ids()
+        for trial in new[::-1]:  # the latest first: it is looked for
+            if self._over.is_set():
+                break
+            before = best_trial([t for t in trials if t.number < trial.number])
+            found = differences(trial, before, search.documents, search.folder)
+            note = trial_note(trial, before, best_input, found)
+            files = {"documents": documents_csv(trial, before)} if trial.scores else {}
+            if drawn is not None and trial.candidate is not None:
+                files["plane"] = trial_picture(drawn, plane_place(outcome, trial))
+            self._write(trial.number, ids[trial.number], note, files)
+            self.done.add(trial.number)
+        return len(new)
+
+    def _write(self, number: int, trial_id: int, note: str, files: dict[str, str]) -> None:
+        self.folder.mkdir(exist_ok=True)
+        for kind, text in files.items():
+            name, mimetype = _KINDS[kind]
+            artifact = f"trial-{number}-{kind}"
+            (self.folder / artifact).write_text(text, encoding="utf-8")
+            meta = {
+                "artifact_id": artifact,
+                "filename": name,
+                "mimetype": mimetype,
+                "encoding": None,
+            }
+            self.search.storage.set_system_attribute(
+                f"dashboard:artifacts:{trial_id}:{artifact}", json.dumps(meta)
+            )
+        save_note(self.search.storage, trial_id, note)
+
+
+def save_note(storage: Storage, trial_id: int, note: str) -> None:
+    """Write a trial's note where optuna-dashboard looks for it; a trial that has ended can have one."""
+    from optuna_dashboard._note import save_note_with_version  # noqa: PLC0415  (slow to import)
+
+    save_note_with_version(storage.study._storage, storage.study._study_id, trial_id, 1, note)
+
+
+def differences(
+    trial: TrialRecord,
+    incumbent: TrialRecord | None,
+    documents: Sequence[SuiteDocuments],
+    folder: Path,
+) -> list[Difference]:
+    """Search documents on which a trial and another differ, with both answers where they are kept here."""
+    if trial.candidate is None or incumbent is None or incumbent.candidate is None:
+        return []
+    if trial.scores is None or incumbent.scores is None:
+        return []
+    ours, theirs = (
+        load_answers(folder, t.candidate.digest, "search")
+        for t in (trial, incumbent)
+        if t.candidate
+    )
+    found = []
+    for suite, a, b in zip(documents, trial.scores.parts, incumbent.scores.parts, strict=True):
+        name = suite.suite.suite
+        columns = suite.suite.question or suite.suite.columns[:1]
+        mine, other = ours.get(name, ()), theirs.get(name, ())
+        if not len(mine) == len(other) == a.count == len(suite.search):
+            continue
+        for i, document in enumerate(suite.search):
+            if a.values[i] != b.values[i]:
+                question = "\n".join(str(document.row[c]) for c in columns)
+                won = a.values[i] > b.values[i]
+                found.append(Difference(document.id, question, mine[i], other[i], won))
+    return found

@@ -1,0 +1,126 @@
+"""Commands that look at a search: `exme status`, `exme report` and `exme dashboard`."""
+
+from __future__ import annotations
+
+import threading
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import RUNS_DEFAULT, JsonOption, RunsOption, StudyArgument, TaskOption, open_study
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def status(
+    study: Annotated[
+        Path | None, typer.Argument(help="Study file; default: every run.", show_default=False)
+    ] = None,
+    task: TaskOption = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and show what changes.")] = False,
+    json: JsonOption = False,
+    runs: RunsOption = RUNS_DEFAULT,
+) -> None:
+    """Show how a search stands, from another window: best, gain, budget, last trials.
+
+    It reads the storage alone: no model is loaded, and the search is not disturbed.
+
+    Example: `exme status studies/mini.yaml --task gsm8k --watch`
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    if study is None:
+        _all_runs(runs, console, json=json)
+        return
+    from exme.search.panel import SearchPanel  # noqa: PLC0415
+    from exme.search.status import Status  # noqa: PLC0415
+
+    opened = Status(study, task, runs)
+    if json:
+        from exme.search.events import JsonScreen, search_facts  # noqa: PLC0415
+
+        if watch:
+            watched = JsonScreen()
+            watched.begin(opened.view)
+            threading.Event().wait()
+        typer.echo(dumps(search_facts(opened.view())))
+    elif watch and console.is_terminal:
+        from exme.search.live import LiveScreen  # noqa: PLC0415
+
+        picture = LiveScreen(console)
+        try:
+            picture.begin(opened.view)
+            picture.note("Watching; Ctrl-C ends this and leaves the search alone.")
+            threading.Event().wait()
+        finally:
+            picture.close()
+    else:
+        note = f"Report: {opened.report}" if opened.report else ""
+        console.print(SearchPanel(opened.view(), note=note))
+
+
+def _all_runs(runs: Path, console: Console, *, json: bool) -> None:
+    from exme.search.events import search_facts  # noqa: PLC0415
+    from exme.search.status import all_runs, runs_table  # noqa: PLC0415
+
+    found = all_runs(runs)
+    if json:
+        for view, changed in found:
+            typer.echo(dumps({**search_facts(view), "changed": changed and changed.isoformat()}))
+    elif found:
+        console.print(runs_table(found))
+    else:
+        typer.echo(f"No search has been begun in {runs}; `exme search` begins one.")
+
+
+def report(
+    study: StudyArgument = None, task: TaskOption = None, runs: RunsOption = RUNS_DEFAULT
+) -> None:
+    """Write the report of a search so far, without scoring anything.
+
+    Example: `exme report studies/mini.yaml --task gsm8k`
+    """
+    from exme.search.report import write_report  # noqa: PLC0415
+    from exme.search.verdict import verdict  # noqa: PLC0415
+
+    with open_study(study, task, runs) as opened:
+        outcome = opened.outcome()
+        path = write_report(outcome, opened.folder, opened.examples(outcome))
+    typer.echo(verdict(outcome).sentence)
+    typer.echo(f"Report: {path}")
+
+
+def dashboard(
+    study: StudyArgument = None,
+    task: TaskOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; the next free one.")] = 8080,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    runs: RunsOption = RUNS_DEFAULT,
+) -> None:
+    """Open optuna-dashboard on the study, with a note and pictures of every trial.
+
+    Notes are written while it is open, for trials that are still to come too.
+
+    Example: `exme dashboard studies/mini.yaml --task gsm8k`
+    """
+    from exme.search.annotate import Annotator  # noqa: PLC0415
+    from exme.search.dashboard import serve  # noqa: PLC0415
+
+    with open_study(study, task, runs) as opened:
+        annotator = Annotator(opened)
+        annotator.start()
+        try:
+            serve(
+                opened.storage.url,
+                host=host,
+                port=port,
+                open_browser=browser,
+                artifacts=annotator.folder,
+            )
+        finally:
+            annotator.close()

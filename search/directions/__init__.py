@@ -1,0 +1,89 @@
+"""Directions: the literature's merge methods as places for a search to start.
+
+A direction is computed once, from the base, the checkpoints and, where its method needs them, search
+documents; never report documents. It gives new task vectors, which enter the search as one more source,
+or starting coefficients, which enter as a first trial. This module is the list of them and needs no
+torch; each method is a module of its own, imported when it is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class About:
+    """What a study needs to know of a direction before it is computed.
+
+    Attributes:
+        name: as a study names it.
+        title: as people read it.
+        paper: where it is described; empty where there is no paper.
+        module: the module of this package that computes it.
+        gives: ``vector``, a task vector of its own, or ``coefficients`` for the checkpoints'.
+        needs: ``nothing``, ``prompts``, or ``references``, the prompts and their reference answers.
+        least: fewest checkpoints that it is made for.
+    """
+
+    name: str
+    title: str
+    paper: str
+    module: str
+    gives: Literal["vector", "coefficients"]
+    needs: Literal["nothing", "prompts", "references"]
+    least: int = 2
+
+
+DIRECTIONS: dict[str, About] = {
+    about.name: about
+    for about in (
+        About("regmean", "RegMean", "arXiv:2212.09849", "regmean", "vector", "prompts"),
+        About(
+            "gradient_matching",
+            "Uncertainty-based gradient matching",
+            "arXiv:2310.12808",
+            "gradient_matching",
+            "vector",
+            "references",
+        ),
+        About(
+            "adamerging",
+            "AdaMerging, task-wise",
+            "arXiv:2310.02575",
+            "adamerging",
+            "coefficients",
+            "prompts",
+            least=1,
+        ),
+        About(
+            "adamerging_layers",
+            "AdaMerging, layer-wise",
+            "arXiv:2310.02575",
+            "adamerging",
+            "vector",
+            "prompts",
+            least=1,
+        ),
+        About(
+            "nll", "Gradient warm start", "", "warm_start", "coefficients", "references", least=1
+        ),
+        About("np_merge", "NP Merge", "arXiv:2412.15467", "np_merge", "vector", "references"),
+        About("prodistill", "ProDistill", "arXiv:2502.12706", "prodistill", "vector", "prompts"),
+        About("doge", "DOGE", "arXiv:2501.01230", "doge", "vector", "nothing"),
+    )
+}
+
+
+def vectors(names: Iterable[str]) -> tuple[str, ...]:
+    """Those that are sources of their own, in order."""
+    return tuple(name for name in names if DIRECTIONS[name].gives == "vector")
+
+
+def made_by(fingerprint: str) -> str:
+    """The direction that made a source; empty for a base or a checkpoint.
+
+    The fingerprint of a direction's task vector is its file's SHA-256, a colon and its name.
+    """
+    return fingerprint.partition(":")[2]

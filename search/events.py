@@ -1,0 +1,161 @@
+"""A search for machines: one JSON object a line, on standard output.
+
+Every object has ``event`` and ``time`` (UTC, ISO 8601). Fields may be added; none changes its meaning.
+docs/reference/events.md lists them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from .live import Watch
+from .outcome import TrialRecord
+from .screen import Screen
+from .space import read
+from .statistics import mean_interval
+from .verdict import Verdict
+from .view import View
+
+_UNFINISHED = ("running", "waiting")
+
+
+class JsonScreen(Screen):
+    """Writes a search's events.
+
+    Args:
+        stream: where to; standard output by default.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__()
+        self.stream = stream or sys.stdout
+        self._told: set[int] = set()
+        self._watch: Watch | None = None
+
+    def say(self, line: str, style: str = "") -> None:
+        """``message``: what a person would read."""
+        self._write("message", text=line)
+
+    def begin(self, look: Callable[[], View]) -> None:
+        """``begin``: the search, and how much of it has been done."""
+        if self._watch is not None:
+            return
+        view = look()
+        self._told = {t.number for t in view.trials if t.state not in _UNFINISHED}
+        self._write("begin", **search_facts(view))
+        self._watch = Watch(look, self._tell_new)
+
+    def trial(
+        self,
+        trial: TrialRecord,
+        trials: Sequence[TrialRecord],
+        left: str,
+        best_input: Mapping[str, float] | None = None,
+    ) -> None:
+        """``trial``: one that has ended, here or at another worker."""
+        if self._watch is not None:
+            self._watch.now()
+
+    def _tell_new(self, view: View) -> None:
+        for trial in view.trials:
+            if trial.state not in _UNFINISHED and trial.number not in self._told:
+                self._told.add(trial.number)
+                self._write("trial", **trial_facts(trial), **_standing(view))
+
+    def note(self, text: str) -> None:
+        """``message``."""
+        self.say(text)
+
+    def verdict(self, found: Verdict, report: Path) -> None:
+        """``verdict``: the result."""
+        self.close()
+        self._write("verdict", **verdict_facts(found), report=str(report))
+
+    def close(self) -> None:
+        """No more trials."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.close()
+
+    def _write(self, event: str, **facts: Any) -> None:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"event": event, "time": time, **facts}, ensure_ascii=False)
+        print(line, file=self.stream, flush=True)
+
+
+def search_facts(view: View) -> dict[str, Any]:
+    """A search as a whole: ``study``, ``budget``, and `_standing`."""
+    budget = {k: v for k, v in view.budget.model_dump().items() if v is not None}
+    return {"study": view.study, "budget": budget, "inputs": list(view.inputs), **_standing(view)}
+
+
+def _standing(view: View) -> dict[str, Any]:
+    """How a search stands: ``used``, ``best``, ``gain`` over the best input, ``seconds_left``."""
+    trials, documents, minutes = view.used
+    gain, best, other = view.gain, view.best, view.best_input
+    left = view.seconds_left
+    return {
+        "used": {"trials": trials, "documents": documents, "minutes": round(minutes, 3)},
+        "best": None
+        if best is None or best.scores is None
+        else {"number": best.number, "score": best.scores.mean},
+        "gain": None
+        if gain is None or other is None
+        else {
+            "over": other.origin.removesuffix(" alone"),
+            "estimate": gain.difference.estimate,
+            "low": _finite(gain.difference.low),
+            "high": _finite(gain.difference.high),
+        },
+        "seconds_left": None if left is None else round(left, 1),
+    }
+
+
+def trial_facts(trial: TrialRecord) -> dict[str, Any]:
+    """A trial: candidate, score with interval, time."""
+    facts: dict[str, Any] = {
+        "number": trial.number,
+        "state": trial.state,
+        "origin": trial.origin,
+        "message": trial.message,
+        "duplicate_of": trial.duplicate_of,
+        "seconds": trial.seconds,
+    }
+    if trial.candidate is not None:
+        reading = read(trial.candidate.coefficients)
+        facts |= {
+            "candidate": trial.candidate.to_json() | {"digest": trial.candidate.digest},
+            "alpha": reading.alpha,
+            "beta": None if reading.beta is None else dict(reading.beta),
+        }
+    if trial.scores is not None:
+        interval = mean_interval(trial.scores)
+        facts |= {
+            "score": interval.estimate,
+            "low": _finite(interval.low),
+            "high": _finite(interval.high),
+            "documents": trial.scores.count,
+            "metric": trial.scores.metric,
+            "suites": {part.suite: part.mean for part in trial.scores.parts},
+        }
+    return facts
+
+
+def verdict_facts(found: Verdict) -> dict[str, Any]:
+    """A verdict: ``proved``, ``sentence``, ``recommended``, ``best_input``."""
+    return {
+        "proved": found.proved,
+        "sentence": found.sentence,
+        "recommended": found.recommended,
+        "best_input": found.best_input,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

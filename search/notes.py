@@ -1,0 +1,209 @@
+"""What the dashboard says of a trial: a note in Markdown, its scores by document, and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from exme.evaluators.scores import Scores
+
+from .candidate import Candidate
+from .charts import Plane
+from .methods import PLAIN
+from .objective import gains
+from .outcome import TrialRecord
+from .space import read
+from .statistics import compare, mean_interval
+from .verdict import Unit, p_text
+
+_SHOWN = 2  # differing answers of each kind
+_LONGEST = 500  # characters of a question or an answer
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A search document that a trial and the incumbent answered with different scores."""
+
+    document: str
+    question: str
+    answer: str
+    other: str
+    won: bool
+
+
+def trial_note(
+    trial: TrialRecord,
+    incumbent: TrialRecord | None,
+    best_input: Mapping[str, float],
+    differing: Sequence[Difference],
+) -> str:
+    """The note, in Markdown.
+
+    Args:
+        trial: one that has ended.
+        incumbent: the best of the trials before it.
+        best_input: see `objective.reference`.
+        differing: documents on which the two differ, in the common order.
+    """
+    parts = [_result(trial)]
+    if trial.candidate is not None:
+        parts.append(_candidate(trial.candidate))
+    parts.append(f"**Proposed by** {trial.origin or 'nobody knows'}, {trial.seconds:.1f} s.")
+    if trial.scores is not None:
+        parts += _suites(trial.scores, best_input)
+        if incumbent is not None and incumbent.scores is not None:
+            parts += [_against(trial, incumbent), *_answers(differing, incumbent)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _result(trial: TrialRecord) -> str:
+    if trial.duplicate_of is not None:
+        return (
+            f"## The same candidate as trial {trial.duplicate_of}\n\nIts scores are that trial's."
+        )
+    if trial.scores is None:
+        words = {"failed": "Could not be scored", "cut off": "Its process was killed"}
+        told = words.get(trial.state, trial.state.capitalize())
+        return f"## {told}\n\n{_plain(trial.message)}".rstrip()
+    unit = Unit([trial.scores])
+    interval = mean_interval(trial.scores)
+    return f"## {unit.full(interval)} on {trial.scores.count:,} search documents"
+
+
+def _candidate(candidate: Candidate) -> str:
+    terms = [f" {c:+.4f} × ({name} − base)" for name, c in candidate.coefficients.items()]
+    lines = ["```", f"candidate = base{''.join(terms)}", "```"]
+    told = f"Effective coefficients c: 1 is a checkpoint as it is. As a mix: {read(candidate.coefficients)}."
+    if candidate.method not in PLAIN:
+        own = ", ".join(f"{name} {value:g}" for name, value in candidate.parameters.items())
+        told += f" Method {candidate.method}{': ' + own if own else ''}."
+    if candidate.grouped:
+        told += f" Means of {len(candidate.grouped)} groups of tensors:"
+        head = ["group", *candidate.coefficients]
+        rows = [
+            [label, *(f"{values[name]:.4f}" for name in candidate.coefficients)]
+            for label, values in candidate.grouped.items()
+        ]
+        return "\n".join([*lines, "", told, "", _table(head, rows)])
+    return "\n".join([*lines, "", told])
+
+
+def _suites(scores: Scores, best_input: Mapping[str, float]) -> list[str]:
+    over = gains(scores, best_input)
+    rows = []
+    for part in scores.parts:
+        unit = Unit([part])
+        gain = f"{'+' if over[part.suite] > 0 else ''}{unit.gap(over[part.suite])}" if over else "–"
+        rows.append([part.suite, part.metric, unit.full(mean_interval(part)), gain])
+    return [_table(["suite", "metric", "score (95%)", "over the best input there"], rows)]
+
+
+def _against(trial: TrialRecord, incumbent: TrialRecord) -> str:
+    assert trial.scores is not None and incumbent.scores is not None
+    result = compare(trial.scores, incumbent.scores)
+    unit = Unit([trial.scores, incumbent.scores])
+    return (
+        f"**Against trial {incumbent.number}**, the best before it: "
+        f"{unit.full(result.difference, sign=True)}, won {result.won}, lost {result.lost} documents, "
+        f"{p_text(result.p_value)} ({result.test})."
+    )
+
+
+def _answers(differing: Sequence[Difference], incumbent: TrialRecord) -> list[str]:
+    shown = [d for won in (True, False) for d in [e for e in differing if e.won == won][:_SHOWN]]
+    if not shown:
+        return []
+    told = [
+        f"**{'Won' if found.won else 'Lost'}: {found.document}**\n\n{_quoted(found.question)}\n\n"
+        f"This trial:\n\n{_quoted(found.answer)}\n\nTrial {incumbent.number}:\n\n"
+        f"{_quoted(found.other)}"
+        for found in shown
+    ]
+    return ["### First differing answers", *told]
+
+
+def _quoted(text: str) -> str:
+    """Text that a model wrote, as a block in which nothing is markup."""
+    cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    lines = [part for line in cut.strip().splitlines() for part in textwrap.wrap(line, 88) or [""]]
+    return "```\n" + "\n".join(lines).replace("```", "'''") + "\n```"
+
+
+def _plain(text: str) -> str:
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`" if text else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def documents_csv(trial: TrialRecord, incumbent: TrialRecord | None) -> str:
+    """The trial's scores document by document, beside those of the best before it."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["suite", "document", "score", "score of the best before"])
+    if trial.scores is None:
+        return stream.getvalue()
+    others: dict[tuple[str, str], float] = {}
+    if incumbent is not None and incumbent.scores is not None:
+        for part in incumbent.scores.parts:
+            others |= {(part.suite, d): v for d, v in zip(part.documents, part.values, strict=True)}
+    for part in trial.scores.parts:
+        for document, value in zip(part.documents, part.values, strict=True):
+            other = others.get((part.suite, document))
+            writer.writerow(
+                [part.suite, document, f"{value:g}", "" if other is None else f"{other:g}"]
+            )
+    return stream.getvalue()
+
+
+def trial_picture(plane: Plane, at: tuple[float, float] | None) -> str:
+    """The plane of coefficients as an SVG, with a ring around one place.
+
+    Args:
+        plane: as `charts.plane` gives it.
+        at: the trial's place in it; None where it is beyond its edges.
+    """
+    right, bottom = plane.x + plane.width, plane.y + plane.height
+    surface = ""
+    if plane.image:
+        surface = (
+            f'<image href="{plane.image}" x="{plane.x}" y="{plane.y}" width="{plane.width}" '
+            f'height="{plane.height}" preserveAspectRatio="none"/>'
+        )
+    dots = "".join(
+        f'<circle cx="{d.x}" cy="{d.y}" r="4" fill="{d.colour}" stroke="#fff"/>' for d in plane.dots
+    )
+    inputs = "".join(
+        f'<path d="M{d.x} {d.y - 6}l6 6l-6 6l-6 -6z" fill="#fff" stroke="#222"/>'
+        for d in plane.inputs
+    )
+    ticks = "".join(
+        f'<text x="{plane.x - 5}" y="{t.at + 4}" text-anchor="end">{t.text}</text>'
+        for t in plane.left
+    ) + "".join(
+        f'<text x="{t.at}" y="{bottom + 15}" text-anchor="middle">{t.text}</text>'
+        for t in plane.below
+    )
+    ring = ""
+    if at is not None:
+        ring = "".join(
+            f'<circle cx="{at[0]}" cy="{at[1]}" r="{r}" fill="none" stroke="{c}" stroke-width="3"/>'
+            for r, c in ((11, "#fff"), (9, "#e4570e"))
+        )
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 420 350" width="630" height="525" '
+        'font-family="sans-serif" font-size="12" fill="#333"><rect width="420" height="350" '
+        f'fill="#fff"/>{surface}<rect x="{plane.x}" y="{plane.y}" width="{plane.width}" '
+        f'height="{plane.height}" fill="none" stroke="#ccc"/>{ticks}'
+        f'<text x="{(plane.x + right) / 2}" y="{bottom + 33}" text-anchor="middle">coefficient of '
+        f'{escape(plane.across)}</text><text transform="translate(12 {(plane.y + bottom) / 2}) '
+        f'rotate(-90)" text-anchor="middle">coefficient of {escape(plane.up)}</text>{dots}{inputs}'
+        f"{ring}</svg>"
+    )

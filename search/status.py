@@ -1,0 +1,106 @@
+"""What searches have found so far, from their storage alone: no model, no document is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from exme.tasks.errors import UserError
+from exme.tasks.suite import load_suite
+
+from .screen import score_text
+from .storage import Storage, sqlite_url, study_names
+from .study_file import BudgetSection, load_study_file
+from .view import View, view_of
+
+DATABASE = "study.db"
+
+
+class Status:
+    """One study's storage, opened to be looked at.
+
+    Args:
+        study: path of the study file.
+        task: suites, as `exme search` takes them.
+        runs: folder of all runs.
+
+    Raises:
+        UserError: the study file cannot be used, or the search was never begun.
+    """
+
+    def __init__(self, study: Path, task: str | None, runs: Path) -> None:
+        self.study = load_study_file(study)
+        if task == "all":
+            task = ",".join(load_suite(name).suite for name in self.study.suites)
+        task = (task or load_suite(self.study.suites[0]).suite).replace(",", "+")
+        self.folder = latest_fork(runs / f"{study.stem}-{task}")
+        url = self.study.storage or sqlite_url(self.folder)
+        is_there = bool(self.study.storage) or (self.folder / DATABASE).is_file()
+        if not is_there or self.folder.name not in study_names(url):
+            raise UserError(
+                f"study {self.folder.name}: not begun yet, in {url if self.study.storage else runs}; "
+                f"`exme search {study} --task {task.replace('+', ',')}` begins it"
+            )
+        self.storage = Storage(url, self.folder.name, self.folder)
+
+    @property
+    def report(self) -> Path | None:
+        """The report, where it has been written."""
+        path = self.folder / "report.html"
+        return path if path.is_file() else None
+
+    def view(self) -> View:
+        """The search as it is now."""
+        proved = len(self.storage.proofs())
+        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
+
+
+def latest_fork(folder: Path) -> Path:
+    """The run's folder, or the last of its forks."""
+    number = 0
+    while folder.with_name(f"{folder.name}-fork{number + 1}").is_dir():
+        number += 1
+    return folder.with_name(f"{folder.name}-fork{number}") if number else folder
+
+
+def all_runs(runs: Path) -> list[tuple[View, datetime | None]]:
+    """Every search in a folder of runs that has a storage of its own there; the latest first.
+
+    Returns:
+        Each with the time of its last change.
+    """
+    found = []
+    for database in runs.glob(f"*/{DATABASE}"):
+        folder = database.parent
+        storage = Storage(sqlite_url(folder), folder.name, folder)
+        inputs = tuple(f"{name} alone" for name in storage.checkpoints())
+        view = View(folder.name, BudgetSection(), inputs, tuple(storage.trials()))
+        proved = len(storage.proofs())
+        view = replace(view, proved=proved, to_prove=len(inputs) + 2)
+        found.append((view, storage.last_change()))
+    return sorted(found, key=lambda each: each[1] or datetime.min, reverse=True)  # noqa: DTZ901
+
+
+def runs_table(found: Sequence[tuple[View, datetime | None]]) -> Table:
+    """Runs as a table for people."""
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
+    for name in ("run", "trials", "best", "gain over the best input", "proof", "last change"):
+        table.add_column(name, justify="right" if name == "trials" else "left")
+    for view, changed in found:
+        best, gain = view.best, view.gain
+        score = score_text(best.scores.mean, best) if best and best.scores else "–"
+        told = "–"
+        if gain is not None and best is not None:
+            d = gain.difference
+            estimate, low, high = (score_text(v, best) for v in (d.estimate, d.low, d.high))
+            told = f"{estimate} [{low}, {high}]"
+        proof = "made" if view.proved >= view.to_prove else "–"
+        when = changed.strftime("%Y-%m-%d %H:%M") if changed else "–"
+        cells = (view.study, str(view.used[0]), score, told, proof, when)
+        table.add_row(*map(Text, cells))
+    return table

@@ -1,0 +1,113 @@
+"""The picture of a search in a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from exme.evaluators.scores import DocumentScores
+from exme.search.candidate import Candidate
+from exme.search.outcome import TrialRecord
+from exme.search.panel import SearchPanel
+from exme.search.plane_map import plane_map
+from exme.search.scene import scene_of
+from exme.search.study_file import BudgetSection
+from exme.search.view import View
+
+INPUTS = ("sums alone", "products alone")
+
+
+def trial(number: int, origin: str, sums: float, products: float, solved: int) -> TrialRecord:
+    ids = tuple(map(str, range(100)))
+    values = (1.0,) * solved + (0.0,) * (100 - solved)
+    scores = DocumentScores("gsm8k", "search", "exact_match,strict-match", ids, values, 0)
+    candidate = Candidate({"sums": sums, "products": products}, "exme", "bfloat16", {})
+    return TrialRecord(number, "complete", origin, candidate, scores, seconds=2.0)
+
+
+TRIALS = (
+    trial(0, "sums alone", 1, 0, 40),
+    trial(1, "products alone", 0, 1, 44),
+    trial(2, "mean", 0.5, 0.5, 46),
+    trial(3, "ExPO 0.3 of products", 0, 1.3, 45),
+    trial(4, "gp", 1.6, 0.2, 30),
+    trial(5, "gp", 1.1, 1.2, 62),
+    trial(6, "gp", 1.0, 0.6, 58),
+)
+
+
+def view(trials: tuple[TrialRecord, ...] = TRIALS, **budget: float) -> View:
+    limits = BudgetSection.model_validate(budget or {"trials": 20})
+    return View("mini-gsm8k", limits, INPUTS, trials, proved=0, to_prove=4)
+
+
+def drawn(shown: View, width: int, *, colours: bool = False, note: str = "") -> str:
+    stream = io.StringIO()
+    console = Console(
+        file=stream, width=width, color_system="truecolor" if colours else None,
+        force_terminal=colours,
+    )  # fmt: skip
+    console.print(SearchPanel(shown, note=note))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 96, 120, 200])
+def test_nothing_is_wider_than_the_terminal(width: int) -> None:
+    assert all(len(line) <= width for line in drawn(view(), width).splitlines())
+
+
+def test_it_says_what_matters() -> None:
+    text = drawn(view(), 120, note="Working on it.")
+    assert "62.0% [52.2%, 70.9%]" in text
+    assert "+1.100 × (sums − base)" in text
+    # McNemar pairs: the incumbent solves all that the best input does and 18 more.
+    assert "+18.0 points" in text and "over products" in text
+    assert "7 of 20" in text
+    assert "about 26 s left" in text  # 13 trials of 2 s
+    assert "700 documents, 14 s of scoring" in text
+    assert "Working on it." in text
+
+
+def test_the_map_is_left_out_where_there_is_no_room() -> None:
+    assert "★ best" in drawn(view(), 120)
+    assert "★ best" not in drawn(view(), 80)
+
+
+def test_the_best_stands_where_its_coefficients_are() -> None:
+    scene = scene_of(TRIALS, TRIALS[5])
+    lines = [line.plain for line in plane_map(scene, 30, 10)]
+    assert [len(line) for line in lines] == [30] * 10
+    (row,) = [i for i, line in enumerate(lines) if "★" in line]
+    column = lines[row].index("★")
+    (x0, x1), (y0, y1) = scene.limits.values()
+    assert x0 + (column + 0.5) / 30 * (x1 - x0) == pytest.approx(1.1, abs=(x1 - x0) / 30)
+    assert y1 - (row + 0.5) / 10 * (y1 - y0) == pytest.approx(1.2, abs=(y1 - y0) / 10)
+    assert sum(line.count("◆") for line in lines) == 3  # base, sums, products
+
+
+def test_without_colours_a_higher_score_is_a_denser_character() -> None:
+    lines = [line.plain for line in plane_map(scene_of(TRIALS, TRIALS[5]), 30, 10, colours=False)]
+    assert set("".join(lines)) & set("#%")
+    assert "▀" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("trials", "words"),
+    [
+        ((), "No trial is complete yet."),
+        (TRIALS[:1], "40.0%"),
+        (TRIALS[:2], "none yet: the best is an input"),
+        ((*TRIALS, TrialRecord(7, "failed", "gp", message="not finite")), "failed not finite"),
+    ],
+)
+def test_a_search_is_shown_at_any_time(trials: tuple[TrialRecord, ...], words: str) -> None:
+    assert words in drawn(view(trials), 120)
+
+
+def test_every_limit_of_the_budget_has_its_bar() -> None:
+    text = drawn(view(documents=1000, minutes=10), 120)
+    assert "700 of 1,000" in text
+    assert "0.2333 of 10" in text
+    assert "about 6 s left" in text  # 300 documents at 2 s a hundred
