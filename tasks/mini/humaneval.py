@@ -49,7 +49,10 @@ def draw(rng: random.Random, kind: str) -> Exercise:
     """Draw a function; see `exercise.Draw`."""
     halves = rng.sample(("sums", "products"), 2) if kind == "mixed" else [kind]
     name, argument = rng.choice(NAMES), rng.choice(ARGUMENTS)
-    sentences, operations, numbers, slots = [], [], [], []
+    sentences: list[str] = []
+    operations: list[str] = []
+    numbers: list[int] = []
+    slots: list[Slot] = []
     for half in halves:
         which = rng.randrange(len(WORDINGS[half]))
         text, operation = WORDINGS[half][which]
