@@ -26,7 +26,7 @@ def solve(subtask: str, text: str) -> str:
         return " ".join(CLOSING[sign] for sign in reversed(opened))
     asked = re.findall(r"(\w+)\?", text)[0]
     colour = re.findall(rf"a (\w+) {asked}\b", text)[0]
-    return re.findall(rf"(\([ABC]\)) {colour}$", text, re.MULTILINE)[0]
+    return str(re.findall(rf"(\([ABC]\)) {colour}$", text, re.MULTILINE)[0])
 
 
 def test_every_target_is_the_answer_to_its_question() -> None:

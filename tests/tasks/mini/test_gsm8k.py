@@ -12,10 +12,11 @@ import pytest
 from exme.tasks.mini import gsm8k
 from exme.tasks.mini.corpus import normalised
 from exme.tasks.mini.curriculum import corpora
+from exme.tasks.mini.exercise import KINDS
 from exme.tasks.mini.presets import TINY
 
 ANNOTATION = re.compile(r"(\d+)([-+*/])(\d+)=<<(\d+)([-+*/])(\d+)=(\d+)>>(\d+)")
-EVEN = dict.fromkeys(gsm8k.KINDS, 1.0)
+EVEN = dict.fromkeys(KINDS, 1.0)
 
 
 def _value(left: int, operation: str, right: int) -> float:
