@@ -231,7 +231,14 @@ def _keep_tensor(tensor: torch.Tensor, device: torch.device, pinned: bool) -> to
     return tensor.clone() if device.type == "cpu" else tensor.to(device)
 
 
-def choose(wanted: str, device: torch.device, sources_bytes: int, live_bytes: int) -> str:
+def choose(
+    wanted: str,
+    device: torch.device,
+    sources_bytes: int,
+    live_bytes: int,
+    *,
+    over_all: bool = False,
+) -> str:
     """``device``, ``host`` or ``mapped``, for what the study says.
 
     Args:
@@ -239,7 +246,19 @@ def choose(wanted: str, device: torch.device, sources_bytes: int, live_bytes: in
         device: where the live model is.
         sources_bytes: size of all sources.
         live_bytes: size of the live model, not loaded yet.
+        over_all: the live model is spread over several devices, and its sources are on none of them.
+
+    Raises:
+        UserError: sources beside a live model that is on no one device.
     """
+    if over_all:
+        if wanted == "device":
+            raise UserError(
+                "residence: device: a model that is spread (`device: spread`) is on no one device; "
+                "use auto, host or mapped"
+            )
+        room = 0.7 * psutil.virtual_memory().available - live_bytes
+        return wanted if wanted != "auto" else "host" if sources_bytes < room else "mapped"
     if wanted != "auto":
         return wanted
     host = psutil.virtual_memory().available
