@@ -36,6 +36,7 @@ from .resident import Sources
 from .screen import Screen, time_left
 from .settling import settle_objective
 from .space import unit
+from .spread import SPREAD
 from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
 from .turns import Turns, describe_failure
@@ -168,7 +169,8 @@ class Search:
         Raises:
             UserError: the models do not fit into memory, or cannot be loaded.
         """
-        check_memory(self.weights, self.precision, self.study.residence)
+        if self.study.device != SPREAD:  # accelerate finds out whether it fits
+            check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
         return Worker(self.study, self.sources, self.documents, self.precision, drafts)
 

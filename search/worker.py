@@ -19,6 +19,7 @@ from exme.tasks.errors import UserError
 
 from .candidate import Candidate
 from .resident import ResidentModel, Sources, pick_device
+from .spread import SPREAD
 from .study_file import StudyFile
 
 
@@ -143,6 +144,7 @@ class Worker:
             device=torch.device(precision.device),
             trust_remote_code=study.trust_remote_code,
             residence=study.residence,
+            over_all=study.device == SPREAD,
         )
         self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
         self.engine: Engine = self.stock

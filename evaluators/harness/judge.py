@@ -131,10 +131,11 @@ class Judge:
                 fewshot_as_multiturn=self.chat.apply is not None and self.chat.multiturn,
                 chat_template=self.chat.apply,
             )
-        if len(task.eval_docs) != len(positions):
+            left = len(task.eval_docs)
+        if left != len(positions):
             raise UserError(
                 f"suite '{self.suite.suite}': lm-eval task '{task.config.task}' drops documents "
-                f"({len(task.eval_docs)} of {len(positions)} are left); it cannot be used"
+                f"({left} of {len(positions)} are left); it cannot be used"
             )
         for instance in task.instances:
             if self.suite.max_gen_toks is not None and instance.request_type == "generate_until":
