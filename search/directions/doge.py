@@ -101,12 +101,9 @@ class Doge:
         k, _, n = tall.shape
         projectors = torch.zeros(n, n, dtype=tall.dtype, device=tall.device)
         for delta in tall:
-            _, vectors = torch.linalg.eigh(delta.T @ delta)  # the smallest first
-            mine = vectors[:, -max(1, n // k) :]
+            mine = _leading(delta.T @ delta, max(1, n // k))
             projectors += mine @ mine.T
-        _, vectors = torch.linalg.eigh(projectors)
-        basis: torch.Tensor = vectors[:, -max(1, round(n * self.rank)) :]
-        return basis
+        return _leading(projectors, max(1, round(n * self.rank)))
 
     def merge(
         self, deltas: torch.Tensor, shift: torch.Tensor, weights: torch.Tensor
@@ -122,3 +119,14 @@ class Doge:
             least = sizes.kthvalue(sizes.numel() - kept + 1).values
             total += weight * torch.where(values.abs() >= least, values, 0.0)
         return total
+
+
+def _leading(symmetric: torch.Tensor, most: int) -> torch.Tensor:
+    """Eigenvectors of the largest eigenvalues: so many, or fewer where the others are about zero.
+
+    A LoRA adapter's delta has few; the rest would be any vectors at all.
+    """
+    values, vectors = torch.linalg.eigh(symmetric)  # the smallest first
+    values, vectors = values[-most:], vectors[:, -most:]
+    found: torch.Tensor = vectors[:, values > 1e-6 * values[-1]]
+    return found

@@ -24,6 +24,9 @@ from .losses import answer_nll
 
 Arrays = Mapping[str, torch.Tensor]
 
+# A weight's own gradient is tiny; Adam's usual 1e-8 would stand in its place.
+TINY = 1e-15
+
 
 class NPMerge:
     """See the module.
@@ -64,7 +67,7 @@ class NPMerge:
                 slope = pair.slope[tensor]
                 mean[tensor].mul_(one).add_(slope, alpha=1 - one)
                 square[tensor].mul_(two).addcmul_(slope, slope, value=1 - two)
-                move = mean[tensor] / square[tensor].sqrt().add_(1e-8)
+                move = mean[tensor] / square[tensor].sqrt().add_(TINY)
                 pair.p[tensor].sub_(move, alpha=self.rate * scale)
         pair.write()
         return [*losses, bench.total(answer_nll)]

@@ -29,6 +29,9 @@ from .direction import Found, Write
 
 Weights = Mapping[str, torch.Tensor]
 
+# A weight's own gradient is tiny; Adam's usual 1e-8 would stand in its place.
+TINY = 1e-15
+
 
 class ProDistill:
     """See the module.
@@ -67,11 +70,14 @@ class ProDistill:
         for number, layer in enumerate(layers):
             own = {n: named[id(p)] for n, p in layer.named_parameters() if id(p) in named}
             task = LayerTask.of(bench, layer, number, own, streams)
-            a, history = self._train(task)
+            targets = task.targets()
+            a, history = self._train(task, targets)
             losses += history
             for name, tensor in own.items():
                 write(tensor, (a[name] * task.deltas[name]).sum(0))
-            task.advance(task.merged(a))
+            task.advance(task.merged(a), targets)
+        # Of every layer: each checkpoint once, the merge once a step, at the start, and once more.
+        bench.passes += len(bench.examples) * (len(bench.names) + self.steps + 2)
         return Found(
             losses=tuple(losses),
             settings={"steps": self.steps, "rate": self.rate, "start": self.start},
@@ -93,18 +99,19 @@ class ProDistill:
             else:
                 bench.load(who, outside)
             for stream in streams:
-                found = _inputs(bench, layers, stream.batch)
-                stream.hidden[who] = found[0][0]
-                stream.extra = [extra for _, extra in found]
+                if not stream.extra:
+                    stream.extra = _arguments(bench, layers, stream.batch)
+                stream.hidden[who] = _embedded(bench, layers[0], stream.batch)
         return streams
 
-    def _train(self, task: LayerTask) -> tuple[dict[str, torch.Tensor], list[float]]:
+    def _train(
+        self, task: LayerTask, targets: Sequence[Mapping[str, torch.Tensor]]
+    ) -> tuple[dict[str, torch.Tensor], list[float]]:
         """a of one layer, and its loss at the start and after each step."""
         a = {name: torch.full_like(d, self.start) for name, d in task.deltas.items()}
-        targets = task.targets()
         value, slopes = task.gradient(a, targets)
         scale, history = value or 1.0, [1.0 if value else 0.0]
-        adam = torch.optim.Adam(list(a.values()), lr=self.rate)
+        adam = torch.optim.Adam(list(a.values()), lr=self.rate, eps=TINY)
         for _ in range(self.steps):
             before = {name: values.clone() for name, values in a.items()}
             for name, values in a.items():
@@ -222,9 +229,9 @@ class LayerTask:
         return total, slopes
 
     @torch.no_grad()
-    def advance(self, merged: Weights) -> None:
-        """Take all streams through the layer."""
-        for stream, target in zip(self.streams, self.targets(), strict=True):
+    def advance(self, merged: Weights, targets: Sequence[Mapping[str, torch.Tensor]]) -> None:
+        """Take all streams through the layer; `targets` are the checkpoints' after it."""
+        for stream, target in zip(self.streams, targets, strict=True):
             hidden = {"merged": self._run(merged, stream, "merged"), **target}
             stream.hidden.update(hidden)
 
@@ -236,16 +243,16 @@ def decoder_layers(bench: Bench) -> torch.nn.ModuleList | None:
     return next((m for m in lists if len(m) == count), None)
 
 
-def _inputs(
-    bench: Bench, layers: torch.nn.ModuleList, batch: Batch
-) -> list[tuple[torch.Tensor, dict[str, Any]]]:
-    """What each layer is called with: hidden states, and the further arguments."""
-    found: list[tuple[torch.Tensor, dict[str, Any]]] = []
+class _Stop(Exception):
+    """The model need not go on."""
+
+
+def _arguments(bench: Bench, layers: torch.nn.ModuleList, batch: Batch) -> list[dict[str, Any]]:
+    """What each layer is called with beside the hidden states; one forward pass."""
+    found: list[dict[str, Any]] = []
 
     def note(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        rest = dict(kwargs)
-        hidden = args[0] if args else rest.pop("hidden_states")
-        found.append((hidden.detach() if not found else hidden[:0], rest))
+        found.append({key: value for key, value in kwargs.items() if key != "hidden_states"})
 
     hooks = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers]
     try:
@@ -254,3 +261,21 @@ def _inputs(
         for hook in hooks:
             hook.remove()
     return found
+
+
+def _embedded(bench: Bench, first: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """What goes into the first layer."""
+    found: list[torch.Tensor] = []
+
+    def note(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found.append(args[0] if args else kwargs["hidden_states"])
+        raise _Stop
+
+    hook = first.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        bench.logits(batch, 1)
+    except _Stop:
+        bench.passes -= len(batch.examples)
+    finally:
+        hook.remove()
+    return found[0]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from exme.search.directions.bench import Bench, Example
 from exme.search.directions.direction import Direction, Found
 from exme.search.residence import Sources
-from tests.search.small_models import make_family, open_sources
+from tests.search.small_models import load_weights, make_family, open_sources
 
 FLOAT32 = (torch.float32,) * 3
 
@@ -26,6 +29,26 @@ EXAMPLES = (
 
 def family(folder: Path, kind: str = "llama") -> Sources:
     return open_sources(make_family(folder / kind, kind, dtypes=FLOAT32))
+
+
+def make_adapter(base: Path, folder: Path, seed: int) -> Path:
+    """A random LoRA adapter of one kind of tensor, and the model that it makes in ``merged/``."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = load_weights(base)
+    factors: dict[str, torch.Tensor] = {}
+    for name in [n for n in weights if "q_proj" in n or "down_proj" in n]:
+        rows, columns = weights[name].shape
+        a = 0.1 * torch.randn(2, columns, generator=generator)
+        b = 0.1 * torch.randn(rows, 2, generator=generator)
+        module = f"base_model.model.{name.removesuffix('.weight')}"
+        factors |= {f"{module}.lora_A.weight": a, f"{module}.lora_B.weight": b}
+        weights[name] = weights[name] + 2.0 * b @ a
+    shutil.copytree(base, folder / "merged")
+    save_file(weights, folder / "merged/model.safetensors", metadata={"format": "pt"})
+    save_file(factors, folder / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    return folder
 
 
 def bench(sources: Sources, folder: Path, **changed: Any) -> Bench:

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from exme.search.adapter import open_checkpoint
+from exme.search.checkpoint import Checkpoint
 from exme.search.directions import DIRECTIONS, made_by, vectors
 from exme.search.directions.settle import direction_of
-from tests.search.small_models import make_family, open_sources
+from exme.search.residence import Sources
+from tests.search.small_models import make_family, make_model, open_sources
 
-from .given import FLOAT32, bench, compute, family
+from .given import FLOAT32, bench, compute, family, make_adapter
 
 ALL = sorted(DIRECTIONS)
 
@@ -68,6 +71,43 @@ def test_a_direction_takes_three_checkpoints(tmp_path: Path, name: str) -> None:
     three = {"base": made["base"], "a": made["math"], "b": made["code"], "c": made["math"]}
     written, found = compute(direction_of(name), bench(open_sources(three), tmp_path / "s"))
     assert written or set(found.coefficients) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("name", "passes"),
+    [
+        ("regmean", 2),
+        ("gradient_matching", 3),
+        ("nll", 6),
+        ("np_merge", 6),
+        ("prodistill", 10),
+        ("doge", 0),
+    ],
+)
+def test_passes_over_documents_are_counted(tmp_path: Path, name: str, passes: int) -> None:
+    """Of two checkpoints and five steps."""
+    on = bench(family(tmp_path), tmp_path / "s")
+    compute(direction_of(name), on)
+    assert on.passes == passes * len(on.examples)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_adapters_are_checkpoints_like_others(tmp_path: Path, name: str) -> None:
+    base = make_model(tmp_path / "base", dtype=torch.float32)
+    found = []
+    adapters = [make_adapter(base, tmp_path / f"a{seed}", seed) for seed in (1, 2)]
+    for kind in ("", "merged"):
+        origin = Checkpoint("base", base)
+        opened = {f.name: open_checkpoint(f.name, f / kind, origin) for f in adapters}
+        on = bench(Sources(origin, opened), tmp_path / f"scratch{kind}", compute=torch.float32)
+        found.append(compute(direction_of(name), on))
+    (low, here), (whole, there) = found
+    assert dict(here.coefficients) == pytest.approx(dict(there.coefficients), abs=1e-3)
+    for tensor, delta in low.items():
+        scale = float(whole[tensor].abs().max())
+        # What is learnt elementwise may turn where a gradient is about zero.
+        far = (delta - whole[tensor]).abs() > 1e-3 * scale
+        assert float(far.float().mean()) < 0.02, tensor
 
 
 def test_the_fingerprint_of_a_task_vector_says_what_made_it() -> None:

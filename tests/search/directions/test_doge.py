@@ -87,6 +87,16 @@ def test_the_shared_subspace_holds_what_all_task_vectors_have_in_common() -> Non
     assert float((shared.T @ direction).norm()) > 0.9999
 
 
+def test_a_delta_of_low_rank_adds_no_vectors_that_it_does_not_have() -> None:
+    generator = torch.Generator().manual_seed(4)
+    left, right = (torch.randn(2, n, 1, generator=generator).double() for n in (20, 12))
+    deltas = left @ right.transpose(1, 2)
+    shared = Doge().shared(deltas)
+    assert shared.shape == (12, 2)
+    inside = torch.linalg.lstsq(right[..., 0].T, shared).solution
+    torch.testing.assert_close(right[..., 0].T @ inside, shared)
+
+
 def test_weights_are_the_inverse_of_norms_whatever_the_scale() -> None:
     deltas, method = given(k=2), Doge()
     weights = method.weights(deltas)

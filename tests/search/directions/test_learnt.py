@@ -154,7 +154,8 @@ def layer_task(tmp_path: Path, number: int = 1) -> tuple[LayerTask, ProDistill]:
         own = {n: named[id(p)] for n, p in layers[i].named_parameters()}
         task = LayerTask.of(on, layers[i], i, own, streams)
         if i < number:
-            task.advance(task.merged({n: torch.full_like(d, 0.5) for n, d in task.deltas.items()}))
+            mean = task.merged({n: torch.full_like(d, 0.5) for n, d in task.deltas.items()})
+            task.advance(mean, task.targets())
     return task, method
 
 
