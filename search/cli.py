@@ -49,6 +49,7 @@ for _command in (
     searching.worker,
     looking.status,
     looking.report,
+    looking.table,
     looking.dashboard,
     making.export,
     making.materialise,
