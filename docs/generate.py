@@ -26,8 +26,10 @@ def commands_page() -> str:
     """Every command: what it does, its example, its arguments and options."""
     parts = [
         "# Commands",
-        "Made from the code by `docs/generate.py`. `exme COMMAND --help` says the same; "
-        "`exme --install-completion` teaches your shell to complete commands, options and suites.",
+        (
+            "Made from the code by `docs/generate.py`. `exme COMMAND --help` says the same; "
+            "`exme --install-completion` teaches your shell to complete commands, options and suites."
+        ),
     ]
     group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
@@ -65,8 +67,10 @@ def study_page() -> str:
     """Every key of a study file: type, default, meaning."""
     parts = [
         "# Study files",
-        "One YAML file says everything about a search; unknown keys are refused. `exme init` writes one "
-        "with comments. Made from the code by `docs/generate.py`.",
+        (
+            "One YAML file says everything about a search; unknown keys are refused. `exme init` writes one "
+            "with comments. Made from the code by `docs/generate.py`."
+        ),
         _keys(StudyFile, ""),
     ]
     return "\n\n".join(parts) + "\n"
@@ -113,7 +117,9 @@ def _attributes(model: type[BaseModel]) -> Mapping[str, str]:
     text = inspect.getdoc(model) or ""
     _, _, listed = text.partition("Attributes:\n")
     found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", listed, re.MULTILINE)
-    return {name: " ".join(told.split()).replace("``", "`").replace("|", "\\|") for name, told in found}
+    return {
+        name: " ".join(told.split()).replace("``", "`").replace("|", "\\|") for name, told in found
+    }
 
 
 PAGES = {"commands.md": commands_page, "study.md": study_page}
