@@ -24,6 +24,7 @@ from exme.tasks.errors import UserError
 
 from .candidate import Candidate
 from .checkpoint import Checkpoint
+from .directions.vector import TaskVector
 from .lm_eval_results import lm_eval_results
 from .mergekit import mergekit_config
 from .model_card import licence_warning, model_card, read_licence, recipe, scores_file
