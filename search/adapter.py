@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from exme.tasks.errors import ShapeMismatch, UserError
 
-from .checkpoint import Checkpoint, Reader, TensorSpec, read_header, read_json, refuse_unbounded
+from .checkpoint import Checkpoint, read_json, refuse_unbounded
 from .directions.vector import TaskVector, is_direction
+from .weight_files import Reader, TensorSpec, read_header
 
 if TYPE_CHECKING:
     import torch

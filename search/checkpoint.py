@@ -1,31 +1,26 @@
-"""Checkpoints on disk: what they hold, and their tensors.
+"""Checkpoints: folders with a config.json and weights, opened without loading them.
 
-This is the only module that reads or writes checkpoint files. Weights are safetensors; headers are
-read first, so that what does not fit is refused before anything is loaded whole.
+Headers are read first, so that what does not fit is refused before anything is loaded whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from exme.tasks.errors import UserError
+
+from .weight_files import INDEX, TORCH_NAMES, Reader, TensorSpec, read_header
 
 if TYPE_CHECKING:
     import torch
 
 SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 
 # What old files hold besides parameters: rotary frequencies, causal masks and positions, which
 # transformers computes and leaves unread (`_keys_to_ignore_on_load_unexpected` of its models).
@@ -35,45 +30,6 @@ _COMPUTED = re.compile(
 
 # The output layers that may be the input embedding once more.
 _HEADS = ("lm_head.weight", "embed_out.weight")
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """A tensor as its file's header states it.
-
-    Attributes:
-        name: parameter name, e.g. ``model.embed_tokens.weight``.
-        shape: its shape.
-        dtype: its dtype as safetensors writes it, e.g. ``BF16``.
-        file: file that holds it.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    file: Path
-
-    @property
-    def elements(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def bytes(self) -> int:
-        """Size in bytes."""
-        return self.elements * _DTYPE_BYTES[self.dtype]
-
-    @property
-    def is_float(self) -> bool:
-        """Whether it takes part in a merge; integer and boolean tensors are copied."""
-        return self.dtype in _FLOATS
-
-
-_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-_DTYPE_BYTES = _FLOATS | {
-    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "U16": 2, "U32": 4, "U64": 8, "BOOL": 1,
-}  # fmt: skip
-_TORCH_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 class Checkpoint:
@@ -164,7 +120,7 @@ class Checkpoint:
         for spec in self.tensors.values():
             if spec.is_float:
                 counts[spec.dtype] = counts.get(spec.dtype, 0) + spec.bytes
-        return _TORCH_NAMES[max(counts, key=lambda d: counts[d])]
+        return TORCH_NAMES[max(counts, key=lambda d: counts[d])]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -205,20 +161,6 @@ class Checkpoint:
         return loaded
 
 
-class Reader:
-    """Tensors of safetensors files, which stay open and mapped."""
-
-    def __init__(self) -> None:
-        self._open: dict[Path, Any] = {}
-
-    def tensor(self, file: Path, name: str) -> torch.Tensor:
-        """A tensor on the CPU; its pages are read from the file when they are touched."""
-        if file not in self._open:
-            self._open[file] = safe_open(file, framework="pt")
-        found: torch.Tensor = self._open[file].get_tensor(name)
-        return found
-
-
 def refuse_unbounded(checkpoint: str, name: str, value: torch.Tensor) -> None:
     """Refuse a tensor with NaN or infinity; a few MB at a time."""
     if not value.is_floating_point():
@@ -231,73 +173,6 @@ def refuse_unbounded(checkpoint: str, name: str, value: torch.Tensor) -> None:
             )
 
 
-def write_weights(
-    folder: Path, tensors: Mapping[str, torch.Tensor], max_shard_bytes: int = 5 * 10**9
-) -> list[Path]:
-    """Write tensors as transformers does: one file, or shards and their index; synced to disk.
-
-    Args:
-        folder: an existing folder.
-        tensors: contiguous CPU tensors that share no memory, by parameter name.
-        max_shard_bytes: largest size of a file's tensors; a larger tensor has a file to itself.
-
-    Returns:
-        The files with weights, in order.
-
-    Raises:
-        OSError: the disk is full, or does not take the files.
-    """
-    from huggingface_hub import split_torch_state_dict_into_shards  # noqa: PLC0415
-
-    split = split_torch_state_dict_into_shards(dict(tensors), max_shard_size=max_shard_bytes)
-    return write_shards(folder, split.filename_to_tensors, tensors.__getitem__)
-
-
-def write_shards(
-    folder: Path, shards: Mapping[str, Sequence[str]], make: Callable[[str], torch.Tensor]
-) -> list[Path]:
-    """Write weight files one after the other, each of which is forgotten before the next is made.
-
-    Args:
-        folder: an existing folder.
-        shards: names of the tensors in each file.
-        make: gives a tensor by its name, contiguous, on the CPU.
-
-    Returns:
-        The files with weights, in order.
-
-    Raises:
-        OSError: the disk is full, or does not take the files.
-    """
-    from safetensors.torch import save_file  # noqa: PLC0415
-
-    files, size = [], 0
-    for file, names in shards.items():
-        files.append(folder / file)
-        tensors = {name: make(name) for name in names}
-        size += sum(tensor.nbytes for tensor in tensors.values())
-        try:
-            save_file(tensors, files[-1], metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise OSError(f"{files[-1]}: {error}") from None
-        sync(files[-1])
-    if len(shards) > 1:
-        places = {name: file for file, names in shards.items() for name in names}
-        index = {"metadata": {"total_size": size}, "weight_map": places}
-        (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
-        sync(folder / INDEX)
-    return files
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk itself."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def tied_names(checkpoint: Checkpoint) -> set[str]:
     """Tensors that a file may hold although they are the embedding once more.
 
@@ -308,34 +183,6 @@ def tied_names(checkpoint: Checkpoint) -> set[str]:
     if tied is None:
         return {head for head in _HEADS if head not in checkpoint.tensors}
     return set(_HEADS) if tied else set()
-
-
-def read_header(file: Path, name: str) -> Iterator[TensorSpec]:
-    """The tensors that a safetensors file says it holds.
-
-    Args:
-        file: the file.
-        name: the checkpoint's name, for errors.
-
-    Raises:
-        UserError: the file is damaged, or holds quantised weights.
-    """
-    try:
-        with safe_open(file, framework="np") as content:
-            for tensor in content.keys():  # noqa: SIM118  (not a mapping)
-                view = content.get_slice(tensor)
-                dtype = view.get_dtype()
-                if dtype not in _DTYPE_BYTES:
-                    raise UserError(
-                        f"checkpoint '{name}': tensor '{tensor}' is {dtype}; quantised weights "
-                        f"cannot be merged, give the checkpoint in float32, float16 or bfloat16"
-                    )
-                yield TensorSpec(tensor, tuple(view.get_shape()), dtype, file)
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"checkpoint '{name}': {file} is not a whole safetensors file ({error}); download or "
-            f"save it again"
-        ) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

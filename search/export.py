@@ -23,7 +23,8 @@ import torch
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
-from .checkpoint import Checkpoint, sync, write_weights
+from .checkpoint import Checkpoint
+from .directions.vector import TaskVector
 from .lm_eval_results import lm_eval_results
 from .mergekit import mergekit_config
 from .model_card import licence_warning, model_card, read_licence, recipe, scores_file
@@ -37,6 +38,7 @@ from .resident import (
     weights_digest,
 )
 from .selection import pick
+from .weight_files import sync, write_weights
 
 if TYPE_CHECKING:
     from .runner import Search
@@ -183,6 +185,12 @@ def export_trial(
         taken=chat_template(search.sources)[1],
         version=metadata.version("exme"),
     )
+    # A recipe finds a direction's task vector in the run's folder.
+    places = {
+        name: str(source.folder)
+        for name, source in search.sources.checkpoints.items()
+        if isinstance(source, TaskVector)
+    }
     scored = outcome.merged.report if outcome.merged is not None else trial.scores
     result = export_model(
         _resident(search),
@@ -190,7 +198,7 @@ def export_trial(
         folder,
         force=force,
         card=card,
-        names=names,
+        names=names | places,
         extra={
             SCORES: scores_file(outcome),
             RESULTS: lm_eval_results(
@@ -367,6 +375,8 @@ def copy_from_base(sources: Sources, folder: Path, *, code: bool) -> None:
     for file in {file for pattern in patterns for file in base.glob(pattern) if file.is_file()}:
         shutil.copyfile(file, folder / file.name)
         sync(folder / file.name)
+    if sources.union is not None:
+        sources.union.write(folder)
     template, _ = chat_template(sources)
     if template is not None:
         write_text(folder / "chat_template.jinja", template)

@@ -26,8 +26,13 @@ _ARCHITECTURE_KEYS = (
 )
 
 
-def check_fit(base: Checkpoint, checkpoint: Checkpoint) -> None:
+def check_fit(base: Checkpoint, checkpoint: Checkpoint, *, union: bool = False) -> None:
     """Refuse a checkpoint that is not a fine-tune of `base`, by name, from headers alone.
+
+    Args:
+        base: the base.
+        checkpoint: the checkpoint.
+        union: their vocabularies have been merged, and need not be the same.
 
     Raises:
         UserError: another architecture, vocabulary, dtype kind, or a missing or additional tensor.
@@ -56,7 +61,8 @@ def check_fit(base: Checkpoint, checkpoint: Checkpoint) -> None:
             )
         if mine.is_float != other.is_float:
             raise UserError(f"{who}: tensor '{name}' is {other.dtype}, the base's is {mine.dtype}")
-    _check_vocabulary(base, checkpoint)
+    if not union:
+        _check_vocabulary(base, checkpoint)
 
 
 def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +75,7 @@ def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
     return settings if theta is None else settings | {"rope_theta": theta}
 
 
-def vocabulary(folder: Path) -> Mapping[str, int] | None:
+def tokens_of(folder: Path) -> Mapping[str, int] | None:
     """Token strings and their ids from tokenizer.json; None where there is no such file."""
     path = folder / "tokenizer.json"
     if not path.is_file():
@@ -84,7 +90,7 @@ def vocabulary(folder: Path) -> Mapping[str, int] | None:
 
 
 def _check_vocabulary(base: Checkpoint, checkpoint: Checkpoint) -> None:
-    ours, theirs = vocabulary(base.folder), vocabulary(checkpoint.folder)
+    ours, theirs = tokens_of(base.folder), tokens_of(checkpoint.folder)
     if ours is None or theirs is None or ours == theirs:
         return
     changed = sorted(t for t in ours.keys() | theirs.keys() if ours.get(t) != theirs.get(t))
@@ -92,5 +98,5 @@ def _check_vocabulary(base: Checkpoint, checkpoint: Checkpoint) -> None:
     raise UserError(
         f"checkpoint '{checkpoint.name}': another vocabulary than the base's: token {token!r} has "
         f"id {theirs.get(token)}, in the base {ours.get(token)} ({len(changed)} tokens differ); "
-        f"embeddings of different vocabularies cannot be added"
+        f"their embeddings are merged by token string only with `vocabulary: union`"
     )

@@ -14,17 +14,18 @@ from exme.tasks.errors import ShapeMismatch
 
 from .adapter import LowRank
 from .candidate import Candidate
+from .fetched import Delta, Fetched
 from .groups import Groups
 from .methods import METHODS, plain
 from .methods.compiled import Kernel, kernel
 from .methods.facts import FactBook, TensorFacts
+from .methods.fused import Fused, fused
 from .methods.method import Merge, Term
-from .methods.plain import Operand
-from .residence import Fetched, Residence
+from .methods.plain import Finite, Operand
+from .residence import Residence
 
 # From so many elements on, compiling the kernel pays within a few candidates.
 WORTH_COMPILING = 2**26
-_ROWS = 2**22  # elements of a low-rank delta that are computed at a time
 
 
 def combine(
@@ -80,11 +81,12 @@ class Merger:
     def __init__(self, residence: Residence, dtype: torch.dtype, *, compiled: bool) -> None:
         self._residence = residence
         self._dtype = dtype
-        self._kernel: Kernel | None = kernel() if compiled else None
-        self._book = FactBook(self._delta)
+        found: tuple[Fused | Kernel | None, ...] = (fused(), kernel()) if compiled else (fused(),)
+        self._kernels = [one for one in found if one is not None]
+        self._book = FactBook(self._delta, residence.room, frugal=residence.frugal)
         self._fetched: dict[str, Fetched] = {}
 
-    def _delta(self, tensor: str, checkpoint: str) -> torch.Tensor:
+    def _delta(self, tensor: str, checkpoint: str) -> Delta:
         if tensor not in self._fetched:  # asked for once more by the next checkpoint
             self._fetched = {tensor: self._residence.fetch(tensor, torch.device("cpu"))}
         return self._fetched[tensor].delta(checkpoint)
@@ -114,80 +116,56 @@ class Merger:
         self._fetched = {}
         return found
 
-    def write(self, tensor: str, merge: Merge, found: Fetched, out: torch.Tensor) -> bool:
-        """Make a tensor.
+    def write(
+        self, tensor: str, part: slice, merge: Merge, found: Fetched, out: torch.Tensor
+    ) -> Finite:
+        """Make a part of a tensor.
 
         Args:
             tensor: its name.
+            part: which of its elements.
             merge: how.
-            found: the tensor of all sources, on the device of `out`.
-            out: what is written, contiguous; in a dtype at least as wide as the merge's.
+            found: these elements of all sources, flat, on the device of `out`.
+            out: what is written, flat; in a dtype at least as wide as the merge's.
 
         Returns:
-            Whether all that was written is finite.
+            Whether all that was written is finite; a GPU's answer is on the GPU.
         """
         origin = merge.copy_of
         if origin is not None:
             source = found.checkpoints.get(origin, found.base) if origin != "base" else found.base
             if isinstance(source, torch.Tensor):
-                return self._run(out, source, (), (), elects=False, index=0)
-        terms = [t for t in merge.terms if merge.elects or t.checkpoint in found.checkpoints]
+                return self._run(out, source, (), elects=False, index=part.start)
         facts = self._book.of(tensor, 0)
-        low_rank = [
-            values
-            for term in terms
-            if isinstance(values := found.checkpoints.get(term.checkpoint), LowRank)
+        operands = [
+            _operand(term, part, found, facts)
+            for term in merge.terms
+            if merge.elects or term.checkpoint in found.checkpoints
         ]
-        if not low_rank:
-            return self._merge(out, found, terms, facts, merge.elects, 0, out.numel())
-        columns = low_rank[0].columns
-        step = max(1, _ROWS // columns) * columns
-        pieces = [(at, min(at + step, out.numel())) for at in range(0, out.numel(), step)]
-        return all(self._merge(out, found, terms, facts, merge.elects, *piece) for piece in pieces)
-
-    def _merge(
-        self,
-        out: torch.Tensor,
-        found: Fetched,
-        terms: Sequence[Term],
-        facts: TensorFacts,
-        elects: bool,
-        start: int,
-        stop: int,
-    ) -> bool:
-        """Elements `start` to `stop` of a tensor; whole rows where a delta is of low rank."""
-        part = slice(start, stop)
-        operands = []
-        for term in terms:
-            values = found.checkpoints.get(term.checkpoint, found.base)
-            is_delta = isinstance(values, LowRank)
-            if isinstance(values, LowRank):
-                rows = start // values.columns, stop // values.columns
-                flat = values.rows(*rows).reshape(-1)
-            else:
-                flat = values.reshape(-1)[part]
-            ranks = None
-            if term.mask.slope:
-                ranks = facts.ranks(term.checkpoint)[part].to(out.device)
-            operands.append(Operand(flat, term.coefficient, term.mask, ranks, is_delta))
-        base, live = found.base.reshape(-1)[part], out.view(-1)[part]
-        return self._run(live, base, operands, terms, elects=elects, index=start)
+        return self._run(out, found.base, operands, elects=merge.elects, index=part.start)
 
     def _run(
         self,
         out: torch.Tensor,
         base: torch.Tensor,
         operands: Sequence[Operand],
-        terms: Sequence[Term],
         *,
         elects: bool,
         index: int,
-    ) -> bool:
-        out, base = out.view(-1), base.reshape(-1)
-        run = plain.merge
-        if self._kernel is not None and self._kernel.takes(out, base, operands, self._dtype):
-            run = self._kernel.merge
-        elif not operands:  # a copy, in whatever dtype
-            out.copy_(base.to(self._dtype))
-            return bool(torch.isfinite(out).all())
-        return run(out, base, operands, elects=elects, dtype=self._dtype, index=index)
+    ) -> Finite:
+        for one in self._kernels:
+            if one.takes(out, base, operands, self._dtype):
+                return one.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
+        return plain.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
+
+
+def _operand(term: Term, part: slice, found: Fetched, facts: TensorFacts) -> Operand:
+    """A term's elements, as the arithmetic takes them."""
+    values = found.checkpoints.get(term.checkpoint, found.base)
+    ranks = None
+    if term.mask.slope:
+        ranks = facts.ranks(term.checkpoint)[part].to(found.base.device)
+    if isinstance(values, LowRank):
+        delta = values.delta().reshape(-1)
+        return Operand(delta, term.coefficient, term.mask, ranks, is_delta=True)
+    return Operand(values, term.coefficient, term.mask, ranks)

@@ -46,6 +46,10 @@ def _obstacles(candidate: Candidate) -> list[tuple[bool, str]]:
             "mergekit interpolates weights about the origin, ExMe task vectors about the base",
         ),
         (
+            "vocabulary" in candidate.sources,
+            "its vocabularies are merged, and mergekit's own union of them has not been compared",
+        ),
+        (
             bool(candidate.grouped),
             "it has coefficients by groups of tensors, and mergekit's filters are parts of names",
         ),

@@ -6,6 +6,8 @@ needs less: the candidate's ``coefficients``, ``dtype`` and ``method``, and wher
     candidate: {method: ties, parameters: {density: 0.2}, dtype: bfloat16,
                 coefficients: {math: 0.5, code: 0.5}}
     sources: {base: {model: org/base}, math: {model: org/math}, code: {model: ./code}}
+
+and ``vocabulary: union`` where checkpoints have other tokens than the base.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from .locate import locate
 from .mergekit import mergekit_config
 from .methods import METHODS
 from .model_card import recipe
-from .residence import Sources
+from .residence import VOCABULARY, Sources
 from .stream import digest_on_disk, write_stream
 
 
@@ -51,11 +53,13 @@ class Recipe:
     Attributes:
         candidate: what to make; its fingerprints may be missing.
         models: where base and checkpoints are, by name.
+        union: whether vocabularies are merged by token string.
         weights_digest: of the weights that it made before; empty where nobody knows.
     """
 
     candidate: Candidate
     models: Mapping[str, str]
+    union: bool = False
     weights_digest: str = ""
 
 
@@ -86,7 +90,8 @@ def read_recipe(path: Path) -> Recipe:
             f"(coefficients, method, dtype) and sources (model by name)"
         ) from None
     _check(file, candidate, models)
-    return Recipe(candidate, models, str(content.get("weights_digest", "")))
+    union = VOCABULARY in candidate.sources or content.get(VOCABULARY) == "union"
+    return Recipe(candidate, models, union, str(content.get("weights_digest", "")))
 
 
 def _check(file: Path, candidate: Candidate, models: Mapping[str, str]) -> None:
@@ -134,7 +139,8 @@ def materialise(
         name: open_checkpoint(name, locate(wanted.models[name], who=f"checkpoint '{name}'"), base)
         for name in wanted.candidate.coefficients
     }
-    sources = Sources(base, checkpoints)
+    sources = Sources(base, checkpoints, union=wanted.union)
+    base = sources.base
     candidate = _with_fingerprints(path, wanted.candidate, sources)
     check_target(out, sources, force=force)
     size = sum(spec.elements for spec in base.tensors.values()) * _itemsize(candidate.dtype)
@@ -178,7 +184,7 @@ def _itemsize(dtype: str) -> int:
 
 def _card(candidate: Candidate, models: Mapping[str, str], sources: Sources) -> str:
     """A short README.md: what it is made of."""
-    rows = [f"- {name}: `{model}`" for name, model in models.items()]
+    rows = [f"- {name}: `{model}`" for name, model in models.items() if name != VOCABULARY]
     method = METHODS[candidate.method]
     values = ", ".join(f"{name} {c:g}" for name, c in candidate.coefficients.items())
     means = " (means over groups)" if candidate.grouped else ""

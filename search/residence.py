@@ -7,7 +7,6 @@ they take and in what a candidate costs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import psutil
@@ -15,11 +14,20 @@ import torch
 
 from exme.tasks.errors import UserError
 
-from .adapter import LowRank, Source
+from .adapter import Adapter, LowRank, Source
 from .checkpoint import Checkpoint
+from .fetched import PART, Fetched, Values, whole_rows
 from .fit import check_fit
+from .scratch import on_disk
+from .vocabulary import Union, WidenedAdapter, WidenedCheckpoint
 
-Values = torch.Tensor | LowRank
+VOCABULARY = "vocabulary"
+
+# Elements that are copied to another device at a time: two such parts of every source are there.
+COPIED = 2**24
+
+# A tensor's name, which of its elements, and these of all sources, flat.
+Part = tuple[str, slice, Fetched]
 
 
 class Sources:
@@ -28,17 +36,39 @@ class Sources:
     Args:
         base: the base.
         checkpoints: the fine-tunes by name, in the study's order, and what directions made of them.
+        union: merge vocabularies that differ by token string, instead of refusing them.
+
+    Attributes:
+        union: the merged vocabulary; None where all have the base's.
 
     Raises:
         UserError: they do not fit together; nothing has been loaded then.
     """
 
-    def __init__(self, base: Checkpoint, checkpoints: Mapping[str, Source]) -> None:
-        for checkpoint in checkpoints.values():
-            if isinstance(checkpoint, Checkpoint):  # the others were opened for this base
-                check_fit(base, checkpoint)
+    def __init__(
+        self,
+        base: Checkpoint,
+        checkpoints: Mapping[str, Source],
+        *,
+        union: bool = False,
+    ) -> None:
         self.base = base
         self.checkpoints = dict(checkpoints)
+        self.union: Union | None = None
+        whole = {n: c for n, c in checkpoints.items() if isinstance(c, Checkpoint)}
+        if union:
+            found = Union(base, whole)
+            self.union = found if found.changes else None
+        if self.union is not None:
+            self.base = WidenedCheckpoint(base, self.union)
+            for name, checkpoint in checkpoints.items():
+                if isinstance(checkpoint, Adapter):
+                    self.checkpoints[name] = WidenedAdapter(checkpoint, self.base, base)
+                if isinstance(checkpoint, Checkpoint):
+                    self.checkpoints[name] = WidenedCheckpoint(checkpoint, self.union, self.base)
+        for checkpoint in self.checkpoints.values():
+            if isinstance(checkpoint, Checkpoint):  # the others were opened for this base
+                check_fit(self.base, checkpoint, union=self.union is not None)
 
     @property
     def bytes(self) -> int:
@@ -47,50 +77,35 @@ class Sources:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of the base (key ``base``) and of every checkpoint."""
+        """Fingerprint of the base (key ``base``) and of every checkpoint.
+
+        Of a merged vocabulary, too (key ``vocabulary``): it decides weights as they do.
+        """
         found = {name: c.fingerprint for name, c in self.checkpoints.items()}
+        if self.union is not None:
+            found[VOCABULARY] = self.union.fingerprint
         return {"base": self.base.fingerprint, **found}
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """One tensor of all sources, on one device.
+class Residence(Protocol):
+    """What the merge asks of a place for sources.
 
     Attributes:
-        base: the base's.
-        checkpoints: each checkpoint's, or its delta in factors; a checkpoint that leaves the tensor
-            as it is (an adapter elsewhere) has none.
+        frugal: whether memory counts for more than the time that tables take.
     """
 
-    base: torch.Tensor
-    checkpoints: Mapping[str, Values]
-
-    def to(self, device: torch.device) -> Fetched:
-        """The same on another device; copies from pinned memory do not wait."""
-        return Fetched(
-            self.base.to(device, non_blocking=True),
-            {name: _to(values, device) for name, values in self.checkpoints.items()},
-        )
-
-    def delta(self, checkpoint: str) -> torch.Tensor:
-        """A checkpoint's delta, float32, in the tensor's shape."""
-        values = self.checkpoints.get(checkpoint)
-        if values is None:
-            return torch.zeros_like(self.base, dtype=torch.float32)
-        if isinstance(values, LowRank):
-            return values.delta()
-        return values.float() - self.base.float()
-
-
-class Residence(Protocol):
-    """What the merge asks of a place for sources."""
+    frugal: bool
 
     def fetch(self, tensor: str, device: torch.device) -> Fetched:
         """One tensor of all sources on a device."""
         ...
 
-    def stream(self, tensors: Sequence[tuple[str, torch.device]]) -> Iterator[tuple[str, Fetched]]:
-        """Several, in order; what comes next may be copied while the last is being used."""
+    def stream(self, tensors: Sequence[tuple[str, torch.device]]) -> Iterator[Part]:
+        """Several, in order and in parts; what comes next may be copied while the last is used."""
+        ...
+
+    def room(self, count: int) -> torch.Tensor:
+        """Room for a table of so many bytes that is kept as long as the sources: uint8."""
         ...
 
 
@@ -104,6 +119,8 @@ class Mapped:
         UserError: a source holds NaN or infinity.
     """
 
+    frugal = True
+
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self.names = set(sources.base.load())
@@ -116,9 +133,17 @@ class Mapped:
         whole = {name: values for name, values in found.items() if values is not None}
         return Fetched(self._sources.base.tensor(tensor), whole).to(device)
 
-    def stream(self, tensors: Sequence[tuple[str, torch.device]]) -> Iterator[tuple[str, Fetched]]:
+    def stream(self, tensors: Sequence[tuple[str, torch.device]]) -> Iterator[Part]:
         """See `Residence.stream`."""
-        return ((tensor, self.fetch(tensor, device)) for tensor, device in tensors)
+        here = torch.device("cpu")
+        for tensor, device in tensors:
+            found = self.fetch(tensor, here)
+            for part in _cut(found, device):
+                yield tensor, part, found.part(part).to(device)
+
+    def room(self, count: int) -> torch.Tensor:
+        """See `Residence.room`: on disk, too, in a file that has no name and goes with the process."""
+        return on_disk((count,), torch.uint8)
 
 
 class Held:
@@ -132,6 +157,8 @@ class Held:
     Raises:
         UserError: a source holds NaN or infinity.
     """
+
+    frugal = False
 
     def __init__(self, sources: Sources, device: torch.device, *, pinned: bool = False) -> None:
         mapped = Mapped(sources)
@@ -147,36 +174,50 @@ class Held:
         """See `Residence.fetch`."""
         return self._kept[tensor].to(device)
 
-    def stream(self, tensors: Sequence[tuple[str, torch.device]]) -> Iterator[tuple[str, Fetched]]:
+    def stream(self, tensors: Sequence[tuple[str, torch.device]]) -> Iterator[Part]:
         """See `Residence.stream`; double-buffered where host and device are two."""
-        ahead: tuple[str, Fetched, torch.cuda.Event | None] | None = None
+        ahead: tuple[Part, torch.cuda.Event | None] | None = None
         for tensor, device in tensors:
-            following = (tensor, *self._copied(tensor, device))
-            if ahead is not None:
-                yield self._ready(*ahead)
-            ahead = following
+            for part in _cut(self._kept[tensor], device):
+                found, event = self._copied(self._kept[tensor].part(part), device)
+                if ahead is not None:
+                    yield _ready(*ahead)
+                ahead = (tensor, part, found), event
         if ahead is not None:
-            yield self._ready(*ahead)
+            yield _ready(*ahead)
 
-    def _copied(self, tensor: str, device: torch.device) -> tuple[Fetched, torch.cuda.Event | None]:
-        if device.type != "cuda" or self._kept[tensor].base.device == device:
-            return self.fetch(tensor, device), None
+    def room(self, count: int) -> torch.Tensor:
+        """See `Residence.room`."""
+        return torch.empty(count, dtype=torch.uint8)
+
+    @staticmethod
+    def _copied(part: Fetched, device: torch.device) -> tuple[Fetched, torch.cuda.Event | None]:
+        if device.type != "cuda" or part.base.device == device:
+            return part.to(device), None
         with torch.cuda.device(device), torch.cuda.stream(_copy_stream(device)):
-            found, event = self.fetch(tensor, device), torch.cuda.Event()
+            found, event = part.to(device), torch.cuda.Event()
             event.record()
         return found, event
 
-    @staticmethod
-    def _ready(tensor: str, found: Fetched, event: torch.cuda.Event | None) -> tuple[str, Fetched]:
-        if event is not None:
-            current = torch.cuda.current_stream(found.base.device)
-            event.wait(current)
-            for values in (found.base, *found.checkpoints.values()):
-                for part in (
-                    (values.left, values.right) if isinstance(values, LowRank) else [values]
-                ):
-                    part.record_stream(current)  # its memory is not given away before it is used
-        return tensor, found
+
+def _cut(found: Fetched, device: torch.device) -> Iterator[slice]:
+    """Parts in which a tensor is handed on: whole, where nothing is copied or computed on the way."""
+    if found.base.device != device:
+        return whole_rows(found.base, COPIED)
+    return whole_rows(found.base, PART if found.has_factors else max(1, found.base.numel()))
+
+
+def _ready(part: Part, event: torch.cuda.Event | None) -> Part:
+    """What has been copied, once the copy is done."""
+    if event is None:
+        return part
+    found = part[2]
+    current = torch.cuda.current_stream(found.base.device)
+    event.wait(current)
+    for values in (found.base, *found.checkpoints.values()):
+        for tensor in (values.left, values.right) if isinstance(values, LowRank) else (values,):
+            tensor.record_stream(current)  # its memory is not given away before it is used
+    return part
 
 
 _STREAMS: dict[torch.device, torch.cuda.Stream] = {}
@@ -186,12 +227,6 @@ def _copy_stream(device: torch.device) -> torch.cuda.Stream:
     if device not in _STREAMS:
         _STREAMS[device] = torch.cuda.Stream(device)
     return _STREAMS[device]
-
-
-def _to(values: Values, device: torch.device) -> Values:
-    if isinstance(values, LowRank):
-        return values.to(device)
-    return values.to(device, non_blocking=True)
 
 
 def _keep(values: Values, device: torch.device, pinned: bool) -> Values:
@@ -206,7 +241,14 @@ def _keep_tensor(tensor: torch.Tensor, device: torch.device, pinned: bool) -> to
     return tensor.clone() if device.type == "cpu" else tensor.to(device)
 
 
-def choose(wanted: str, device: torch.device, sources_bytes: int, live_bytes: int) -> str:
+def choose(
+    wanted: str,
+    device: torch.device,
+    sources_bytes: int,
+    live_bytes: int,
+    *,
+    over_all: bool = False,
+) -> str:
     """``device``, ``host`` or ``mapped``, for what the study says.
 
     Args:
@@ -214,7 +256,19 @@ def choose(wanted: str, device: torch.device, sources_bytes: int, live_bytes: in
         device: where the live model is.
         sources_bytes: size of all sources.
         live_bytes: size of the live model, not loaded yet.
+        over_all: the live model is spread over several devices, and its sources are on none of them.
+
+    Raises:
+        UserError: sources beside a live model that is on no one device.
     """
+    if over_all:
+        if wanted == "device":
+            raise UserError(
+                "residence: device: a model that is spread (`device: spread`) is on no one device; "
+                "use auto, host or mapped"
+            )
+        room = 0.7 * psutil.virtual_memory().available - live_bytes
+        return wanted if wanted != "auto" else "host" if sources_bytes < room else "mapped"
     if wanted != "auto":
         return wanted
     host = psutil.virtual_memory().available

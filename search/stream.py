@@ -1,4 +1,4 @@
-"""A candidate written shard by shard, in memory bounded by a shard: no live model, no study."""
+"""A candidate written tensor by tensor, each forgotten before the next: no live model, no study."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from .candidate import Candidate
-from .checkpoint import Checkpoint, write_shards
+from .checkpoint import Checkpoint
 from .materialise import WORTH_COMPILING, Merger
 from .residence import Mapped, Sources
 from .resident import digest_of
+from .weight_files import TORCH_NAMES, write_shards
 
 
 def pack(sizes: Mapping[str, int], most: int) -> dict[str, list[str]]:
@@ -75,19 +76,23 @@ def write_stream(
     cpu = torch.device("cpu")
 
     def make(name: str) -> torch.Tensor:
-        found = mapped.fetch(name, cpu)
         if name not in merges:
-            return found.base
+            return mapped.fetch(name, cpu).base
         out = torch.empty(specs[name].shape, dtype=dtype)
-        if not merger.write(name, merges[name], found, out):
-            raise FloatingPointError(f"tensor '{name}' of the candidate is not finite")
+        for _, part, found in mapped.stream([(name, cpu)]):
+            if not merger.write(name, part, merges[name], found, out.view(-1)[part]):
+                raise FloatingPointError(f"tensor '{name}' of the candidate is not finite")
         return out
 
     sizes = {
         name: spec.elements * dtype.itemsize if spec.is_float else spec.bytes
         for name, spec in specs.items()
     }
-    return write_shards(folder, pack(sizes, max_shard_bytes), make)
+    made = {
+        name: (candidate.dtype if spec.is_float else TORCH_NAMES[spec.dtype], spec.shape)
+        for name, spec in specs.items()
+    }
+    return write_shards(folder, pack(sizes, max_shard_bytes), made, make)
 
 
 def digest_on_disk(folder: Path) -> str:

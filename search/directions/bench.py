@@ -17,8 +17,9 @@ import torch
 from transformers import PreTrainedModel
 
 from exme.search.checkpoint import tied_names
+from exme.search.fetched import Fetched
 from exme.search.groups import Groups
-from exme.search.residence import Fetched, Mapped, Sources
+from exme.search.residence import Mapped, Sources
 from exme.search.resident import live_tensors, load_model, load_tokenizer
 
 # Most tokens of an example; a longer prompt loses its beginning. And of a batch, padding included.
@@ -120,7 +121,7 @@ class Bench:
         values = found.checkpoints.get(name)
         if isinstance(values, torch.Tensor):
             return values.to(self.real) - found.base.to(self.real)
-        return found.delta(name).to(self.real)
+        return found.delta(name).whole().to(self.real)
 
     def base(self, tensor: str) -> torch.Tensor:
         """The base's tensor, in float32 (or float64)."""

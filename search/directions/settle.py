@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exme.search.checkpoint import read_json, sync
+from exme.search.checkpoint import read_json
 from exme.search.groups import Groups
 from exme.search.residence import Sources
+from exme.search.weight_files import sync
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 

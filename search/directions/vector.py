@@ -14,15 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exme.search.checkpoint import (
-    Checkpoint,
-    Reader,
-    TensorSpec,
-    read_header,
-    read_json,
-    refuse_unbounded,
-    sync,
-)
+from exme.search.checkpoint import Checkpoint, read_json, refuse_unbounded
+from exme.search.weight_files import Reader, TensorSpec, read_header, sync
 from exme.tasks.errors import ShapeMismatch, UserError
 
 if TYPE_CHECKING:

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from .draws import draw_key
+from .draws import RANK_STEPS, draw_key
 
 # Shares are told apart by thousandths: so many magnitudes are kept for every tensor and checkpoint.
 STEPS = 1000
-RANK_STEPS = 255
+_SORTED_AT_ONCE = 2**18  # magnitudes
+_SAMPLED = 16  # one in so many tells where about the median is
 _PIECE = 2**15  # elements of an inner product that are widened at a time
-_ROWS = 2**22  # elements whose ranks are found at a time
 
-Delta = Callable[[str], torch.Tensor]
+
+class Delta(Protocol):
+    """A delta that is computed part by part, so that it takes no memory as a whole."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Its shape."""
+        ...
+
+    def parts(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Its elements, flat, float32, in parts of whole rows; for the receiver to change."""
+        ...
+
+
+# Room for a table of so many bytes, kept as long as the study.
+Room = Callable[[int], torch.Tensor]
 
 
 class TensorFacts:
@@ -23,15 +39,19 @@ class TensorFacts:
 
     Args:
         tensor: the tensor's name.
-        delta: a checkpoint's delta in float32, in the tensor's shape.
+        delta: a checkpoint's delta, by its name.
+        room: for the table of ranks.
+        frugal: see `magnitudes`.
     """
 
-    def __init__(self, tensor: str, delta: Delta) -> None:
+    def __init__(
+        self, tensor: str, delta: Callable[[str], Delta], room: Room, *, frugal: bool
+    ) -> None:
         self._tensor = tensor
         self._delta = delta
+        self._room, self._frugal = room, frugal
         self._magnitudes: dict[str, np.ndarray[tuple[int, int], np.dtype[np.float32]]] = {}
         self._cosines: dict[tuple[str, str], float] = {}
-        self._squares: dict[str, float] = {}
         self._ranks: dict[str, torch.Tensor] = {}
         self._seed = 0
 
@@ -50,19 +70,19 @@ class TensorFacts:
 
     def _table(self, checkpoint: str) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
         if checkpoint not in self._magnitudes:
-            self._magnitudes[checkpoint] = magnitudes(self._delta(checkpoint))
+            self._magnitudes[checkpoint] = magnitudes(self._delta(checkpoint), frugal=self._frugal)
         return self._magnitudes[checkpoint]
 
     def cosine(self, one: str, other: str) -> float:
         """See `Facts.cosine`; in float64, and to six decimals, in which machines agree."""
         pair = (min(one, other), max(one, other))
         if pair not in self._cosines:
-            first, second = (self._delta(name).reshape(-1) for name in pair)
-            for name, delta in zip(pair, (first, second), strict=True):
-                if name not in self._squares:
-                    self._squares[name] = _product(delta, delta)
-            scale = (self._squares[one] * self._squares[other]) ** 0.5
-            product = _product(first, second)
+            products = torch.zeros(3, dtype=torch.float64)
+            deltas = (self._delta(name).parts() for name in pair)
+            for (_, first), (_, second) in zip(*deltas, strict=True):
+                products += _products(first, second)
+            square, other_square, product = products.tolist()
+            scale = (square * other_square) ** 0.5
             cosine = product / scale if scale else 0.0
             self._cosines[pair] = round(max(-1.0, min(1.0, cosine)), 6)
         return self._cosines[pair]
@@ -70,7 +90,8 @@ class TensorFacts:
     def ranks(self, checkpoint: str) -> torch.Tensor:
         """Rank of every element's magnitude in its row, in 255ths; flat, uint8."""
         if checkpoint not in self._ranks:
-            self._ranks[checkpoint] = ranks(self._delta(checkpoint)).reshape(-1)
+            delta = self._delta(checkpoint)
+            self._ranks[checkpoint] = ranks(delta, self._room(delta.shape.numel()))
         return self._ranks[checkpoint]
 
     def key(self, checkpoint: str) -> tuple[int, int]:
@@ -78,49 +99,78 @@ class TensorFacts:
         return draw_key(self._seed, self._tensor, checkpoint)
 
 
-def _product(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Inner product in float64, in pieces that stay in the cache."""
-    pieces = zip(one.split(_PIECE), other.split(_PIECE), strict=True)
-    return sum(float(a.double() @ b.double()) for a, b in pieces)
+def _products(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Squares of both and their inner product, in float64, in pieces that stay in the cache."""
+    found = torch.zeros(3, dtype=torch.float64)
+    for a, b in zip(one.cpu().split(_PIECE), other.cpu().split(_PIECE), strict=True):
+        a, b = a.double(), b.double()
+        found += torch.stack([a @ a, b @ b, a @ b])
+    return found
 
 
-def magnitudes(delta: torch.Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def magnitudes(
+    delta: Delta, *, frugal: bool = False
+) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     """Magnitudes at every thousandth of a delta, from the largest down.
+
+    Args:
+        delta: the delta.
+        frugal: sort those below about their median first, the others after them; all at once take
+            twice the memory of a tensor in bfloat16.
 
     Returns:
         Shape (2, 1001), float32: the k-th largest and the one after it, where k is the whole number
         of elements in that share; in the first row at least the largest, in the second at most the
         smallest.
     """
-    sizes = delta.abs().reshape(-1).cpu().numpy()
-    sizes.sort()  # in place: `abs` has made a copy
-    count = sizes.size
+    count = delta.shape.numel()
     if not count:
         return np.zeros((2, STEPS + 1), np.float32)
     kept = np.array([int(share / STEPS * count) for share in range(STEPS + 1)])
-    last, following = np.maximum(kept, 1) - 1, np.minimum(kept, count - 1)
-    return np.stack([sizes[count - 1 - last], sizes[count - 1 - following]])
+    places = count - 1 - np.stack([np.maximum(kept, 1) - 1, np.minimum(kept, count - 1)])
+    pivot = np.inf
+    if frugal and count > _SORTED_AT_ONCE:
+        sample = [sizes[::_SAMPLED].copy() for sizes in _sizes(delta)]
+        pivot = float(np.median(np.concatenate(sample)))
+    low = sum(int((sizes < pivot).sum()) for sizes in _sizes(delta))
+    found = np.empty((2, STEPS + 1), np.float32)
+    for is_low, start, stop in ((True, 0, low), (False, low, count)):
+        if start == stop:
+            continue
+        ordered, at = np.empty(stop - start, np.float32), 0
+        for sizes in _sizes(delta):
+            chosen = sizes if stop - start == count else sizes[(sizes < pivot) == is_low]
+            ordered[at : at + chosen.size] = chosen
+            at += chosen.size
+        ordered.sort()
+        here = (places >= start) & (places < stop)
+        found[here] = ordered[places[here] - start]
+        del ordered
+    return found
 
 
-def ranks(delta: torch.Tensor) -> torch.Tensor:
+def _sizes(delta: Delta) -> Iterator[np.ndarray[tuple[int], np.dtype[np.float32]]]:
+    """Magnitudes, part by part."""
+    return (elements.abs_().cpu().numpy() for _, elements in delta.parts())
+
+
+def ranks(delta: Delta, room: torch.Tensor) -> torch.Tensor:
     """Rank of every element's magnitude in its row, 0 the smallest, 255 the largest.
 
     Args:
-        delta: float32, shape (*rows, columns); a row by itself where it has one dimension only.
+        delta: of shape (*rows, columns); a vector is one row.
+        room: what is filled, flat, uint8.
 
     Returns:
-        The same shape, uint8; elements of one magnitude are ranked in order of their places.
+        `room`; elements of one magnitude are ranked in order of their places.
     """
-    columns = delta.shape[-1] if delta.dim() else 1
-    flat = delta.reshape(-1, columns)
-    found = torch.empty(flat.shape, dtype=torch.uint8, device=delta.device)
-    step = max(1, _ROWS // max(1, columns))
-    for start in range(0, flat.shape[0], step):
-        order = flat[start : start + step].abs().argsort(dim=1, stable=True)
-        places = torch.arange(columns, device=delta.device) * RANK_STEPS
-        levels = (places.float() / max(1, columns - 1)).round().to(torch.uint8)
-        found[start : start + step].scatter_(1, order, levels.expand(order.shape))
-    return found.reshape(delta.shape)
+    columns = max(1, int(delta.shape[-1])) if delta.shape else 1
+    places = torch.arange(columns) * RANK_STEPS
+    levels = (places.float() / max(1, columns - 1)).round().to(torch.uint8)
+    for part, elements in delta.parts():
+        order = elements.cpu().abs_().reshape(-1, columns).argsort(dim=1, stable=True)
+        room[part].view(-1, columns).scatter_(1, order, levels.expand(order.shape))
+    return room
 
 
 class FactBook:
@@ -128,14 +178,28 @@ class FactBook:
 
     Args:
         delta: a tensor's delta by the names of tensor and checkpoint.
+        room: for tables; in memory where it is not given.
+        frugal: take half the memory and several times the time to find magnitudes.
     """
 
-    def __init__(self, delta: Callable[[str, str], torch.Tensor]) -> None:
-        self._delta = delta
+    def __init__(
+        self,
+        delta: Callable[[str, str], Delta],
+        room: Room | None = None,
+        *,
+        frugal: bool = False,
+    ) -> None:
+        self._delta, self._frugal = delta, frugal
+        self._room = room or (lambda count: torch.empty(count, dtype=torch.uint8))
         self._facts: dict[str, TensorFacts] = {}
 
     def of(self, tensor: str, seed: int) -> TensorFacts:
         """Facts of a tensor, with the draws of this seed."""
         if tensor not in self._facts:
-            self._facts[tensor] = TensorFacts(tensor, lambda who: self._delta(tensor, who))
+            self._facts[tensor] = TensorFacts(
+                tensor,
+                lambda who: self._delta(tensor, who),
+                self._room,
+                frugal=self._frugal,
+            )
         return self._facts[tensor].seeded(seed)

@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define BLOCK 1024 /* elements held in the first-level cache between the steps */
 #define MOST 16    /* sources */
@@ -27,7 +30,7 @@ typedef struct {
     float coefficient;
     float low, high;   /* smallest and largest magnitude that is kept */
     float keep, slope; /* chance to be kept: keep + slope * rank; 1 and 0 where nothing is drawn */
-    uint32_t key[2];   /* of the draws */
+    uint32_t key[2];   /* of the draws: the tensor's, the checkpoint's */
 } Source;
 
 static inline float bits_float(uint32_t bits) {
@@ -42,11 +45,13 @@ static inline uint32_t float_bits(float value) {
     return bits;
 }
 
-static inline uint32_t to_bfloat16(float value) { /* to nearest, ties to even */
+static inline uint32_t to_bfloat16(float value) { /* to nearest, ties to even; of NaN, anything */
     uint32_t bits = float_bits(value);
-    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return (bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded;
+    return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
+
+#define INFINITE 0x7f800000u  /* magnitudes, as bits, from which a float32 is not finite ... */
+#define TOO_LARGE 0x7f7f8000u /* ... and from which the bfloat16 that it is rounded to is not */
 
 static void load(float *restrict to, const void *from, int dtype, int64_t at, int count) {
     if (dtype == FLOAT32) {
@@ -64,44 +69,31 @@ static void load(float *restrict to, const void *from, int dtype, int64_t at, in
 
 /* Round to `dtype`, then cast to `live_dtype`; whether anything written is not finite. */
 static int store(void *to, int live_dtype, int dtype, int64_t at, float *restrict x, int count) {
-    uint32_t bad = 0;
-    if (dtype == BFLOAT16 && live_dtype == BFLOAT16) {
-        uint16_t *restrict out = (uint16_t *)to + at;
-        for (int j = 0; j < count; j++) {
-            uint32_t rounded = to_bfloat16(x[j]);
-            out[j] = (uint16_t)rounded;
-            bad |= (rounded & 0x7f80) == 0x7f80;
-        }
-        return bad != 0;
+    uint32_t most = 0, limit = dtype == BFLOAT16 || live_dtype == BFLOAT16 ? TOO_LARGE : INFINITE;
+    for (int j = 0; j < count; j++) {
+        uint32_t size = float_bits(x[j]) & 0x7fffffff;
+        most = size > most ? size : most;
     }
     if (dtype == BFLOAT16)
         for (int j = 0; j < count; j++) x[j] = bits_float(to_bfloat16(x[j]) << 16);
 #ifdef __FLT16_MAX__
     if (dtype == FLOAT16)
         for (int j = 0; j < count; j++) x[j] = (float)(_Float16)x[j];
+    if (dtype == FLOAT16 || live_dtype == FLOAT16)
+        for (int j = 0; j < count; j++) most |= (fabsf(x[j]) >= 65520.0f) * INFINITE;
     if (live_dtype == FLOAT16) {
         _Float16 *restrict out = (_Float16 *)to + at;
-        for (int j = 0; j < count; j++) {
-            out[j] = (_Float16)x[j];
-            bad |= (float_bits((float)out[j]) & 0x7f800000) == 0x7f800000;
-        }
-        return bad != 0;
+        for (int j = 0; j < count; j++) out[j] = (_Float16)x[j];
+        return most >= limit;
     }
 #endif
     if (live_dtype == BFLOAT16) {
         uint16_t *restrict out = (uint16_t *)to + at;
-        for (int j = 0; j < count; j++) {
-            out[j] = (uint16_t)to_bfloat16(x[j]);
-            bad |= (out[j] & 0x7f80) == 0x7f80;
-        }
-        return bad != 0;
+        for (int j = 0; j < count; j++) out[j] = (uint16_t)to_bfloat16(x[j]);
+    } else {
+        memcpy((float *)to + at, x, 4 * (size_t)count);
     }
-    float *restrict out = (float *)to + at;
-    for (int j = 0; j < count; j++) {
-        out[j] = x[j];
-        bad |= (float_bits(x[j]) & 0x7f800000) == 0x7f800000;
-    }
-    return bad != 0;
+    return most >= limit;
 }
 
 static inline float only_if(int condition, float value) { /* no branch: loops stay vectors */
@@ -125,39 +117,56 @@ static inline int is_elected(float part, float ballot) { /* has the ballot's sig
     return bits_float(float_bits(part) ^ (float_bits(ballot) & 0x80000000u)) > 0;
 }
 
-static inline float uniform(uint32_t x, uint32_t key0, uint32_t key1) { /* draws.py */
-    x ^= key0;
-    x = (x ^ (x >> 16)) * 0x7feb352d;
-    x ^= key1;
-    x = (x ^ (x >> 15)) * 0x846ca68b;
-    return (float)(int32_t)((x ^ (x >> 16)) >> 8) * 0x1p-24f;
+static inline uint32_t mixed(uint32_t x, uint32_t key) { /* draws.py: of the tensor */
+    x ^= key;
+    return (x ^ (x >> 16)) * 0x7feb352d;
 }
 
-static void drop(float *restrict delta, float keep, uint32_t first, uint32_t key0, uint32_t key1,
-                 int count) {
-    const float scale = 1.0f / keep;
+static inline uint32_t draw(uint32_t x, uint32_t key) { /* and of the checkpoint */
+    x += key;
+    return (x ^ (x >> 15)) * 0x846ca68b;
+}
+
+/* Draws below this are kept. */
+static uint32_t limit_of(const Source *s) {
+    return (uint32_t)((double)s->keep * 4294967295.0);
+}
+
+/* Added to it for every rank: as much as leaves the last of them in 32 bits. */
+static uint32_t step_of(const Source *s) {
+    uint32_t step = (uint32_t)((double)s->slope * 4294967295.0), most = ~limit_of(s) / 255;
+    return step < most ? step : most;
+}
+
+/* What a checkpoint's kept elements are multiplied by; what is drawn by rank is divided later. */
+static float weight_of(const Source *s) {
+    return s->ranks == NULL && s->keep < 1 ? s->coefficient * (1.0f / s->keep) : s->coefficient;
+}
+
+static void drop(float *restrict delta, uint32_t limit, uint32_t first, uint32_t key0,
+                 uint32_t key1, int count) {
     for (int j = 0; j < count; j++)
-        delta[j] = only_if(uniform(first + (uint32_t)j, key0, key1) < keep, delta[j] * scale);
+        delta[j] = only_if(draw(mixed(first + (uint32_t)j, key0), key1) < limit, delta[j]);
 }
 
-static void drop_by_rank(float *restrict delta, const uint8_t *restrict ranks, float keep,
-                         float slope, uint32_t first, uint32_t key0, uint32_t key1, int count) {
+static void drop_by_rank(float *restrict delta, const uint8_t *restrict ranks, const Source *s,
+                         uint32_t first, uint32_t key1, int count) {
+    const uint32_t low = limit_of(s), step = step_of(s), key0 = s->key[0];
+    const float keep = s->keep, slope = s->slope;
     for (int j = 0; j < count; j++) {
-        float chance = keep + slope * (float)ranks[j];
-        float scaled = delta[j] * (1.0f / chance);
-        delta[j] = only_if(uniform(first + (uint32_t)j, key0, key1) < chance, scaled);
+        int kept = draw(mixed(first + (uint32_t)j, key0), key1) < low + step * ranks[j];
+        delta[j] = only_if(kept, delta[j] / fmaf(slope, (float)ranks[j], keep));
     }
 }
 
-/* The masked and rescaled delta of a block, in place. */
+/* What a block of a delta leaves, in place. */
 static void mask(float *delta, const Source *s, uint64_t index, int64_t at, int count) {
     if (s->low > 0 || s->high < INFINITY) trim(delta, s->low, s->high, count);
     const uint32_t first = (uint32_t)index, upper = (uint32_t)(index >> 32) * 0x9e3779b9u;
     if (s->ranks != NULL)
-        drop_by_rank(delta, s->ranks + at, s->keep, s->slope, first, s->key[0], s->key[1] ^ upper,
-                     count);
+        drop_by_rank(delta, s->ranks + at, s, first, s->key[1] ^ upper, count);
     else if (s->keep < 1)
-        drop(delta, s->keep, first, s->key[0], s->key[1] ^ upper, count);
+        drop(delta, limit_of(s), first, s->key[0], s->key[1] ^ upper, count);
 }
 
 static void accumulate(float *restrict total, const float *restrict delta, float c, int count) {
@@ -172,70 +181,91 @@ static void vote(float *restrict delta, float *restrict ballot, float c, int cou
     }
 }
 
-/* Second step: contributions of the elected sign are added up, and their weights. */
-static void gather(float *restrict sum, float *restrict weight, const float *restrict part,
-                   const float *restrict ballot, float size, int count) {
+/* Second step: contributions of the elected sign are added up, and their sizes. */
+static void gather(float *restrict sum, float *restrict size, const float *restrict part,
+                   const float *restrict ballot, float c, int count) {
     for (int j = 0; j < count; j++) {
         int agrees = is_elected(part[j], ballot[j]);
         sum[j] += only_if(agrees, part[j]);
-        weight[j] += only_if(agrees, size);
+        size[j] += only_if(agrees, c);
     }
 }
 
-/* Third step: the mean of those that agree, times the sum of all weights. */
-static void settle(float *restrict total, const float *restrict sum, const float *restrict weight,
-                   float all, int count) {
-    for (int j = 0; j < count; j++) {
-        float divisor = weight[j] + only_if(weight[j] == 0, 1.0f);
-        total[j] = total[j] + sum[j] / divisor * all;
-    }
+/* Third step: the mean of those that agree, times the sum of all sizes. Where nobody agrees the sum
+ * is zero; the smallest of the sizes keeps the quotient finite there, and changes none elsewhere. */
+static void settle(float *restrict total, const float *restrict sum, const float *restrict size,
+                   float all, float least, int count) {
+    for (int j = 0; j < count; j++)
+        total[j] += sum[j] * (all / (size[j] > least ? size[j] : least));
 }
 
 static void elect(float *restrict total, float deltas[][BLOCK], const Source *s, int n, int count) {
-    float ballot[BLOCK] = {0}, sum[BLOCK] = {0}, weight[BLOCK] = {0}, all = 0.0f;
-    for (int i = 0; i < n; i++) all += fabsf(s[i].coefficient);
-    for (int i = 0; i < n; i++) vote(deltas[i], ballot, s[i].coefficient, count);
+    float ballot[BLOCK] = {0}, sum[BLOCK] = {0}, size[BLOCK] = {0}, all = 0.0f, least = INFINITY;
+    for (int i = 0; i < n; i++) {
+        float c = fabsf(s[i].coefficient);
+        all += c, least = c < least ? c : least;
+    }
+    for (int i = 0; i < n; i++) vote(deltas[i], ballot, weight_of(s + i), count);
     for (int i = 0; i < n; i++)
-        gather(sum, weight, deltas[i], ballot, fabsf(s[i].coefficient), count);
-    settle(total, sum, weight, all, count);
+        gather(sum, size, deltas[i], ballot, fabsf(s[i].coefficient), count);
+    settle(total, sum, size, all, least, count);
 }
 
-/* The same in registers, where everything is bfloat16: `n`, `mode` and `is_wide` are constants.
- * A little over twice as fast as the steps above, which any dtypes and numbers of sources take. */
-static inline __attribute__((always_inline)) int fused(const Source *s, const int n,
-                                                       const enum Mode mode, const int is_wide,
-                                                       const uint16_t *restrict base,
-                                                       void *restrict live, uint32_t first,
-                                                       uint32_t upper, int64_t start,
-                                                       int64_t stop) {
+/* Copy a block past the caches: nobody reads it before the whole candidate has been written. */
+static void copy_past(void *restrict to, const void *restrict from, size_t bytes) {
+#ifdef __SSE2__
+    if (((uintptr_t)to | bytes) % 64 == 0) {
+        for (size_t at = 0; at < bytes; at += 16)
+            _mm_stream_si128((__m128i *)((char *)to + at),
+                             _mm_load_si128((const __m128i *)((const char *)from + at)));
+        return;
+    }
+#endif
+    memcpy(to, from, bytes);
+}
+
+/* A block of the same in registers, where everything is bfloat16: `n`, `mode` and `is_wide` are
+ * constants. Several times as fast as the steps above, which take any dtypes and number of sources.
+ * The largest magnitude of what is written, as bits. */
+static inline __attribute__((always_inline)) uint32_t fused(const Source *s, const int n,
+                                                            const enum Mode mode,
+                                                            const int is_wide,
+                                                            const uint16_t *restrict base,
+                                                            void *restrict to, uint32_t first,
+                                                            uint32_t upper, int64_t at,
+                                                            const int count) {
     const int is_election = mode >= TRIM_ELECT;
     const uint16_t *restrict x[FUSED];
     const uint8_t *restrict ranks[FUSED];
-    float c[FUSED], size[FUSED], low[FUSED], high[FUSED], keep[FUSED], slope[FUSED], scale[FUSED];
-    uint32_t key0[FUSED], key1[FUSED], bad = 0;
-    float all = 0.0f;
+    float c[FUSED], size[FUSED], low[FUSED], high[FUSED], keep[FUSED], slope[FUSED];
+    uint32_t key1[FUSED], limit[FUSED], step[FUSED], most = 0;
+    const uint32_t key0 = s[0].key[0];
+    float all = 0.0f, least = INFINITY;
     for (int i = 0; i < n; i++) {
-        x[i] = s[i].data, ranks[i] = s[i].ranks, c[i] = s[i].coefficient, size[i] = fabsf(c[i]);
+        x[i] = (const uint16_t *)s[i].data + at, ranks[i] = s[i].ranks + at;
+        c[i] = weight_of(s + i), size[i] = fabsf(s[i].coefficient);
         low[i] = s[i].low, high[i] = s[i].high, keep[i] = s[i].keep, slope[i] = s[i].slope;
-        scale[i] = 1.0f / keep[i], key0[i] = s[i].key[0], key1[i] = s[i].key[1] ^ upper;
-        all += size[i];
+        limit[i] = limit_of(s + i), step[i] = step_of(s + i);
+        key1[i] = s[i].key[1] ^ upper;
+        all += size[i], least = size[i] < least ? size[i] : least;
     }
-    uint16_t *restrict narrow = live;
-    uint32_t *restrict wide = live;
-    for (int64_t j = start; j < stop; j++) {
+    /* Of two, the quotients are three. */
+    const float one = all / size[0], other = all / size[n > 1], both = all / (size[0] + size[n > 1]);
+    uint16_t *restrict narrow = to;
+    uint32_t *restrict wide = to;
+    for (int j = 0; j < count; j++) {
         const float origin = bits_float((uint32_t)base[j] << 16);
+        const uint32_t chance = mixed(first + (uint32_t)j, key0);
         float total = origin, parts[FUSED], ballot = 0.0f;
         for (int i = 0; i < n; i++) {
             float delta = bits_float((uint32_t)x[i][j] << 16) - origin;
             if (mode == TRIM || mode == TRIM_ELECT)
                 delta = trimmed(delta, low[i], high[i]);
             if (mode == DROP || mode == DROP_ELECT)
-                delta = only_if(uniform(first + (uint32_t)j, key0[i], key1[i]) < keep[i],
-                                delta * scale[i]);
+                delta = only_if(draw(chance, key1[i]) < limit[i], delta);
             if (mode == RANK_ELECT) {
-                float chance = keep[i] + slope[i] * (float)ranks[i][j];
-                delta = only_if(uniform(first + (uint32_t)j, key0[i], key1[i]) < chance,
-                                delta * (1.0f / chance));
+                int kept = draw(chance, key1[i]) < limit[i] + step[i] * ranks[i][j];
+                delta = only_if(kept, delta / fmaf(slope[i], (float)ranks[i][j], keep[i]));
             }
             if (is_election) {
                 parts[i] = c[i] * delta;
@@ -246,45 +276,66 @@ static inline __attribute__((always_inline)) int fused(const Source *s, const in
         }
         if (is_election) {
             float sum = 0.0f, weight = 0.0f;
+            int agrees[FUSED];
             for (int i = 0; i < n; i++) {
-                int agrees = is_elected(parts[i], ballot);
-                sum += only_if(agrees, parts[i]);
-                weight += only_if(agrees, size[i]);
+                agrees[i] = is_elected(parts[i], ballot);
+                sum = agrees[i] ? sum + parts[i] : sum;
+                if (n > 2) weight = agrees[i] ? weight + size[i] : weight;
             }
-            total = total + sum / (weight + only_if(weight == 0, 1.0f)) * all;
+            if (n == 2) total += sum * (agrees[0] ? agrees[1] ? both : one : other);
+            else total += sum * (all / (weight > least ? weight : least));
         }
-        const uint32_t rounded = to_bfloat16(total);
-        bad |= (rounded & 0x7f80) == 0x7f80;
+        const uint32_t magnitude = float_bits(total) & 0x7fffffff, rounded = to_bfloat16(total);
+        most = magnitude > most ? magnitude : most;
         if (is_wide) wide[j] = rounded << 16;
         else narrow[j] = (uint16_t)rounded;
     }
-    return bad != 0;
+    return most;
 }
 
-#define ARGUMENTS base, live, first, upper, start, stop
-#define WIDTHS(n, mode) \
-    if (is_wide) return fused(s, n, mode, 1, ARGUMENTS); \
-    return fused(s, n, mode, 0, ARGUMENTS);
-#define SOURCES(mode) \
-    case mode: \
-        if (n == 2) { WIDTHS(2, mode) } \
-        if (n == 3) { WIDTHS(3, mode) } \
-        WIDTHS(4, mode)
+typedef uint32_t Fused(const Source *, const uint16_t *, void *, uint32_t, uint32_t, int64_t, int);
 
-/* The loops that `fused` has been made into; -1 where none fits. */
-static int find_fused(const Source *s, int n, enum Mode mode, int is_wide, const void *base,
-                      void *live, uint32_t first, uint32_t upper, int64_t start, int64_t stop) {
-    if (n == 1 && mode == SUM) { WIDTHS(1, SUM) }
-    if (n < 2 || n > FUSED) return -1;
-    switch (mode) {
-    SOURCES(SUM)
-    SOURCES(TRIM)
-    SOURCES(DROP)
-    SOURCES(TRIM_ELECT)
-    SOURCES(DROP_ELECT)
-    SOURCES(RANK_ELECT)
-    default: return -1;
+#define NAME(n, mode, is_wide) fused_##n##_##mode##_##is_wide
+#define LOOP(n, mode, is_wide) \
+    static uint32_t NAME(n, mode, is_wide)(const Source *s, const uint16_t *base, void *to, \
+                                           uint32_t first, uint32_t upper, int64_t at, \
+                                           int count) { \
+        if (count == BLOCK) \
+            return fused(s, n, mode, is_wide, base, to, first, upper, at, BLOCK); \
+        return fused(s, n, mode, is_wide, base, to, first, upper, at, count); \
     }
+#define LOOPS(n, mode) LOOP(n, mode, 0) LOOP(n, mode, 1)
+#define MODES(n) \
+    LOOPS(n, SUM) LOOPS(n, TRIM) LOOPS(n, DROP) LOOPS(n, TRIM_ELECT) LOOPS(n, DROP_ELECT) \
+    LOOPS(n, RANK_ELECT)
+MODES(1)
+MODES(2)
+MODES(3)
+MODES(4)
+#define WIDTHS(n, mode) {NAME(n, mode, 0), NAME(n, mode, 1)}
+#define ROW(n) \
+    {WIDTHS(n, SUM), WIDTHS(n, TRIM), WIDTHS(n, DROP), WIDTHS(n, TRIM_ELECT), \
+     WIDTHS(n, DROP_ELECT), WIDTHS(n, RANK_ELECT)}
+static Fused *const FUSED_LOOPS[FUSED][OTHER][2] = {ROW(1), ROW(2), ROW(3), ROW(4)};
+
+/* Elements [start, stop) by one of the fused loops; whether one of them is not finite. */
+static int run_fused(Fused *loop, const Source *s, const uint16_t *base, void *live, int is_wide,
+                     uint64_t index, int64_t start, int64_t stop) {
+    _Alignas(64) char block[4 * BLOCK];
+    const size_t itemsize = is_wide ? 4 : 2;
+    uint32_t most = 0;
+    for (int64_t at = start; at < stop; at += BLOCK) {
+        const uint64_t here = index + (uint64_t)at;
+        const int count = stop - at < BLOCK ? (int)(stop - at) : BLOCK;
+        const uint32_t found = loop(s, base + at, block, (uint32_t)here,
+                                    (uint32_t)(here >> 32) * 0x9e3779b9u, at, count);
+        most = found > most ? found : most;
+        copy_past((char *)live + (size_t)at * itemsize, block, (size_t)count * itemsize);
+    }
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
+    return most >= TOO_LARGE;
 }
 
 /* Whether float16 is known to this compiler. */
@@ -304,6 +355,7 @@ static enum Mode mode_of(const Source *s, int n, int is_election) {
         trims += s[i].low > 0 || s[i].high < INFINITY;
         drops += s[i].ranks == NULL && s[i].keep < 1;
         ranks += s[i].ranks != NULL;
+        if (s[i].key[0] != s[0].key[0]) return OTHER;
     }
     if ((trims != 0) + (drops != 0) + (ranks != 0) > 1) return OTHER;
     if (ranks) return ranks == n && is_election ? RANK_ELECT : OTHER;
@@ -325,11 +377,10 @@ int exme_merge(const Source *sources, int n, const void *base, int base_dtype, v
     enum Mode mode = mode_of(sources, n, is_election);
     if (base_dtype != BFLOAT16 || dtype != BFLOAT16 || live_dtype == FLOAT16) mode = OTHER;
     if (((index + (uint64_t)start) >> 32) != ((index + (uint64_t)stop) >> 32)) mode = OTHER;
-    if (mode != OTHER) {
-        int found = find_fused(sources, n, mode, is_wide, base, live, (uint32_t)index,
-                               (uint32_t)(index >> 32) * 0x9e3779b9u, start, stop);
-        if (found >= 0) return found;
-    }
+    if (n < 1 || n > FUSED) mode = OTHER;
+    if (mode != OTHER)
+        return run_fused(FUSED_LOOPS[n - 1][mode][is_wide], sources, base, live, is_wide, index,
+                         start, stop);
     for (int64_t at = start; at < stop;) {
         uint64_t here = index + (uint64_t)at;
         int64_t room = (int64_t)((uint64_t)1 << 32) - (int64_t)(here & 0xffffffff);
@@ -343,7 +394,7 @@ int exme_merge(const Source *sources, int n, const void *base, int base_dtype, v
             load(delta, s->data, s->dtype, at, count);
             if (!s->is_delta) subtract(delta, origin, count);
             mask(delta, s, here, at, count);
-            if (!is_election) accumulate(total, delta, s->coefficient, count);
+            if (!is_election) accumulate(total, delta, weight_of(s), count);
         }
         if (is_election) elect(total, deltas, sources, n, count);
         bad |= store(live, live_dtype, dtype, at, total, count);

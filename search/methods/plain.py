@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from .draws import uniform
+from .draws import draws, limits
 from .method import KEEP_ALL, Mask
 
 # Elements at a time: scratch of a few MB, which stays in the last-level cache.
 CHUNK = 2**18
+CHUNK_AWAY = 2**24  # on a GPU, where a call costs as much as a megabyte
+
+Finite = bool | torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,12 @@ class Operand:
     ranks: torch.Tensor | None = None
     is_delta: bool = False
 
+    @property
+    def weight(self) -> float:
+        """What kept elements are multiplied by, a float32: those drawn by one chance are rescaled."""
+        c, keep = np.float32(self.coefficient), np.float32(self.mask.keep)
+        return float(c * (np.float32(1) / keep) if self.ranks is None and keep < 1 else c)
+
 
 def merge(
     out: torch.Tensor,
@@ -44,7 +54,7 @@ def merge(
     elects: bool,
     dtype: torch.dtype,
     index: int = 0,
-) -> bool:
+) -> Finite:
     """Write base + sum_i c_i m_i(theta_i - base), or the elected mean of its terms, into `out`.
 
     Args:
@@ -56,11 +66,12 @@ def merge(
         index: place of the first element in its tensor, from which draws count.
 
     Returns:
-        Whether all that was written is finite.
+        Whether all that was written is finite; a GPU's answer is on the GPU, nobody waits for it.
     """
-    finite = True
-    for start in range(0, out.numel(), CHUNK):
-        part = slice(start, min(start + CHUNK, out.numel()))
+    finite = []
+    chunk = CHUNK if out.device.type == "cpu" else CHUNK_AWAY
+    for start in range(0, out.numel(), chunk):
+        part = slice(start, min(start + chunk, out.numel()))
         origin = base[part].float()
         deltas = []
         for operand in operands:
@@ -69,18 +80,18 @@ def merge(
                 delta = delta - origin
             ranks = None if operand.ranks is None else operand.ranks[part]
             deltas.append(masked(delta, operand.mask, ranks, index + start))
-        coefficients = [operand.coefficient for operand in operands]
-        total = _elected(origin, deltas, coefficients) if elects else origin
+        total = _elected(origin, deltas, operands) if elects else origin
         if not elects:
-            for delta, coefficient in zip(deltas, coefficients, strict=True):
-                total = torch.add(total, delta, alpha=coefficient)
+            for delta, operand in zip(deltas, operands, strict=True):
+                total = torch.add(total, delta, alpha=operand.weight)
         out[part].copy_(total.to(dtype))
-        finite = finite and bool(torch.isfinite(out[part]).all())
-    return finite
+        finite.append(torch.isfinite(out[part]).all())
+    found = torch.stack(finite).all() if finite else torch.tensor(True)
+    return bool(found) if found.device.type == "cpu" else found
 
 
 def masked(delta: torch.Tensor, mask: Mask, ranks: torch.Tensor | None, index: int) -> torch.Tensor:
-    """The delta with what the mask leaves out set to zero, and what was drawn rescaled.
+    """The delta with what the mask leaves out set to zero; by rank, what was drawn is rescaled.
 
     Args:
         delta: flat, float32.
@@ -94,29 +105,39 @@ def masked(delta: torch.Tensor, mask: Mask, ranks: torch.Tensor | None, index: i
         delta = torch.where((size >= mask.low) & (size <= mask.high), delta, zero)
     if ranks is None and mask.keep >= 1:
         return delta
-    draws = uniform(mask.key, index, index + delta.numel(), delta.device)
-    chance = torch.tensor(mask.keep, dtype=torch.float32, device=delta.device)
-    if ranks is not None:
-        slope = torch.tensor(mask.slope, dtype=torch.float32, device=delta.device)
-        chance = chance + slope * ranks.float()
-    return torch.where(draws < chance, delta * (1.0 / chance), zero)
+    drawn = draws(mask.key, index, index + delta.numel(), delta.device)
+    if ranks is None:
+        return torch.where(drawn < limits(mask.keep)[0], delta, zero)
+    low, step = limits(mask.keep, mask.slope)
+    chance = torch.add(torch.full_like(delta, mask.keep), ranks.float(), alpha=mask.slope)
+    return torch.where(drawn < low + step * ranks.long(), delta / chance, zero)
+
+
+def sizes(operands: Sequence[Operand]) -> tuple[float, float]:
+    """Sum of the coefficients' sizes, added in float32, and the smallest."""
+    every, least = np.float32(0), np.float32(np.inf)
+    for operand in operands:
+        size = np.abs(np.float32(operand.coefficient))
+        every, least = every + size, min(least, size)
+    return float(every), float(least)
 
 
 def _elected(
-    origin: torch.Tensor, deltas: Sequence[torch.Tensor], coefficients: Sequence[float]
+    origin: torch.Tensor, deltas: Sequence[torch.Tensor], operands: Sequence[Operand]
 ) -> torch.Tensor:
-    """The disjoint merge of TIES (arXiv:2306.01708, eq. 2 and 3), float32 step by step."""
-    sizes = [torch.tensor(c, dtype=torch.float32, device=origin.device).abs() for c in coefficients]
-    every = origin.new_zeros(())
+    """The disjoint merge of TIES (arXiv:2306.01708, eq. 2 and 3), float32 step by step.
+
+    Where nobody agrees the sum is zero; the smallest of the sizes keeps the quotient finite there.
+    """
+    every, least = sizes(operands)
     parts, ballot = [], torch.zeros_like(origin)
-    for delta, coefficient, size in zip(deltas, coefficients, sizes, strict=True):
-        every = every + size
-        parts.append(delta * coefficient)
+    for delta, operand in zip(deltas, operands, strict=True):
+        parts.append(delta * operand.weight)
         ballot = ballot + parts[-1]
     total, weight, zero = torch.zeros_like(origin), torch.zeros_like(origin), origin.new_zeros(())
-    for part, size in zip(parts, sizes, strict=True):
+    for part, operand in zip(parts, operands, strict=True):
         agrees = torch.where(ballot < 0, -part, part) > 0
         total = total + torch.where(agrees, part, zero)
-        weight = weight + torch.where(agrees, size, zero)
-    divisor = weight + torch.where(weight == 0, torch.ones_like(weight), zero)
-    return origin + total / divisor * every
+        weight = torch.where(agrees, weight + abs(float(np.float32(operand.coefficient))), weight)
+    quotient = torch.full_like(weight, every) / weight.clamp(min=least)
+    return origin + total * quotient

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from exme.search.checkpoint import Checkpoint, write_weights
+from exme.search.checkpoint import Checkpoint
 from exme.search.fit import check_fit
+from exme.search.weight_files import write_weights
 from exme.tasks.errors import ShapeMismatch, UserError
 
 from .small_models import (

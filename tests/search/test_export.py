@@ -24,7 +24,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from exme.evaluators.scores import DocumentScores
 from exme.search import export
 from exme.search.candidate import Candidate
-from exme.search.checkpoint import write_weights
 from exme.search.export import ExportResult, chat_template, export_best, export_model, verify
 from exme.search.model_card import model_card, read_licence, scores_file
 from exme.search.outcome import Entry, Outcome, TrialRecord
@@ -33,6 +32,7 @@ from exme.search.runner import Search, open_search
 from exme.search.screen import Screen
 from exme.search.study_file import StudyFile
 from exme.search.verdict import verdict
+from exme.search.weight_files import write_weights
 from exme.tasks.errors import UserError
 
 from .landscape import Landscape

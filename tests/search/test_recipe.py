@@ -11,7 +11,6 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from exme.search import recipe
 from exme.search.candidate import Candidate
 from exme.search.cli import app
 from exme.search.export import export_model
@@ -177,31 +176,3 @@ def test_shards_are_filled_in_order_and_a_large_tensor_has_one_to_itself() -> No
 
 def test_the_digest_of_a_folder_is_that_of_its_tensors(family: dict[str, Path]) -> None:
     assert digest_on_disk(family["math"]) == weights_digest(load_weights(family["math"]))
-
-
-def test_only_one_shard_is_in_memory_at_a_time(
-    family: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import weakref
-
-    from exme.search import stream
-
-    alive: list[weakref.ref[torch.Tensor]] = []
-    most = 0
-    shards = stream.write_shards  # type: ignore[attr-defined]
-
-    def watch(folder: Path, plan: Any, make: Any) -> Any:
-        def counted(name: str) -> torch.Tensor:
-            nonlocal most
-            made: torch.Tensor = make(name)
-            alive.append(weakref.ref(made))
-            found = [t for r in alive if (t := r()) is not None]
-            most = max(most, sum(t.nbytes for t in found))
-            return made
-
-        return shards(folder, plan, counted)
-
-    monkeypatch.setattr(stream, "write_shards", watch)
-    materialise(by_hand(family, tmp_path / "r.yaml"), tmp_path / "out", max_shard_bytes=3000)
-    assert 0 < most <= 2 * 3000  # the last shard goes as the next one's first tensor is made
-    assert recipe.RECIPE in {p.name for p in (tmp_path / "out").iterdir()}  # type: ignore[attr-defined]

@@ -67,12 +67,16 @@ def test_tensors_that_are_streamed_are_those_that_are_fetched(
         Held(sources, torch.device("cpu"), pinned=device.type == "cuda"),
         Held(sources, device),
     ):
-        streamed = list(place.stream([(name, device) for name in names]))
-        assert [name for name, _ in streamed] == names
-        for name, found in streamed:
+        streamed: dict[str, list[torch.Tensor]] = {}
+        for name, part, found in place.stream([(name, device) for name in names]):
             assert found.base.device.type == device.type
-            assert torch.equal(found.base, place.fetch(name, device).base)
-            assert torch.equal(found.base.cpu(), sources.base.tensor(name))
+            assert part.start == sum(t.numel() for t in streamed.get(name, []))
+            streamed.setdefault(name, []).append(found.base)
+        assert list(streamed) == names
+        for name, parts in streamed.items():
+            whole = torch.cat(parts).reshape(sources.base.tensors[name].shape)
+            assert torch.equal(whole, place.fetch(name, device).base)
+            assert torch.equal(whole.cpu(), sources.base.tensor(name))
 
 
 @pytest.mark.parametrize("place", ["device", "mapped"])

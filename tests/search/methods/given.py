@@ -8,14 +8,17 @@ from typing import Any
 import torch
 
 from exme.search.candidate import Candidate
+from exme.search.fetched import Fetched
 from exme.search.materialise import Merger
-from exme.search.residence import Fetched
+from exme.search.residence import Part
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 class Given:
     """A residence made of dictionaries: tensors by name, of the base and of each checkpoint."""
+
+    frugal = False
 
     def __init__(self, base: Tensors, checkpoints: Mapping[str, Tensors]) -> None:
         self._base, self._checkpoints = base, checkpoints
@@ -24,8 +27,13 @@ class Given:
         found = {name: tensors[tensor] for name, tensors in self._checkpoints.items()}
         return Fetched(self._base[tensor], found)
 
-    def stream(self, tensors: Sequence[tuple[str, torch.device]]) -> Iterator[tuple[str, Fetched]]:
-        return ((tensor, self.fetch(tensor, device)) for tensor, device in tensors)
+    def stream(self, tensors: Sequence[tuple[str, torch.device]]) -> Iterator[Part]:
+        for tensor, device in tensors:
+            whole = slice(0, self._base[tensor].numel())
+            yield tensor, whole, self.fetch(tensor, device).part(whole)
+
+    def room(self, count: int) -> torch.Tensor:
+        return torch.empty(count, dtype=torch.uint8)
 
 
 def make(
@@ -39,13 +47,14 @@ def make(
     **other: Any,
 ) -> dict[str, torch.Tensor]:
     """A candidate of these tensors, all at once."""
-    merger = Merger(Given(base, checkpoints), dtype, compiled=compiled)
+    given = Given(base, checkpoints)
+    merger = Merger(given, dtype, compiled=compiled)
     candidate = Candidate(coefficients, method, str(dtype).removeprefix("torch."), {}, **other)
     found = {}
-    for name, merge in merger.instructions(candidate, list(base)).items():
+    merges = merger.instructions(candidate, list(base))
+    for name, part, fetched in given.stream([(n, torch.device("cpu")) for n in base]):
         found[name] = torch.empty(base[name].shape, dtype=dtype)
-        fetched = Given(base, checkpoints).fetch(name, torch.device("cpu"))
-        assert merger.write(name, merge, fetched, found[name])
+        assert merger.write(name, part, merges[name], fetched, found[name].view(-1))
     return found
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exme.search.methods import METHODS, PLAIN
-from exme.search.methods.draws import draw_key, uniform
+from exme.search.methods.draws import draw_key, draws
 from exme.tasks.errors import UserError
 
 from .given import disjoint, expected, make
@@ -85,9 +85,9 @@ def test_dare_ties_elects_among_what_was_kept() -> None:
     found = merge("dare_ties", base, others, C, {"density": 0.4}, seed=5)
     kept = {}
     for name in NAMES:
-        draws = uniform(draw_key(5, "w", name), 0, base.numel(), base.device).reshape(base.shape)
+        drawn = draws(draw_key(5, "w", name), 0, base.numel(), base.device).reshape(base.shape)
         delta = others[name].double() - base.double()
-        kept[name] = torch.where(draws < 0.4, delta / 0.4, 0.0)
+        kept[name] = torch.where(drawn / 2**32 < 0.4, delta / 0.4, 0.0)
     torch.testing.assert_close(found.double(), base.double() + disjoint(kept, C), rtol=0, atol=1e-6)
 
 

@@ -1,0 +1,222 @@
+"""Weight files: safetensors, read by their headers and mapped, written tensor by tensor.
+
+The only module that opens weight files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from exme.tasks.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor as its file's header states it.
+
+    Attributes:
+        name: parameter name, e.g. ``model.embed_tokens.weight``.
+        shape: its shape.
+        dtype: its dtype as safetensors writes it, e.g. ``BF16``.
+        file: file that holds it.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    file: Path
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Size in bytes."""
+        return self.elements * _DTYPE_BYTES[self.dtype]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it takes part in a merge; integer and boolean tensors are copied."""
+        return self.dtype in _FLOATS
+
+
+_FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_DTYPE_BYTES = _FLOATS | {
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "U16": 2, "U32": 4, "U64": 8, "BOOL": 1,
+}  # fmt: skip
+# As torch names them, and as safetensors does.
+_STORED = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64",
+    "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8", "uint16": "U16", "uint32": "U32",
+    "uint64": "U64", "bool": "BOOL",
+}  # fmt: skip
+_ORDER = "U64 I64 F64 F32 U32 I32 BF16 F16 U16 I16 I8 U8 BOOL".split()  # within a file
+TORCH_NAMES = {stored: name for name, stored in _STORED.items()}
+
+
+class Reader:
+    """Tensors of safetensors files, which stay open and mapped."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, Any] = {}
+
+    def tensor(self, file: Path, name: str) -> torch.Tensor:
+        """A tensor on the CPU; its pages are read from the file when they are touched."""
+        if file not in self._open:
+            self._open[file] = safe_open(file, framework="pt")
+        found: torch.Tensor = self._open[file].get_tensor(name)
+        return found
+
+
+def read_header(file: Path, name: str) -> Iterator[TensorSpec]:
+    """The tensors that a safetensors file says it holds.
+
+    Args:
+        file: the file.
+        name: the checkpoint's name, for errors.
+
+    Raises:
+        UserError: the file is damaged, or holds quantised weights.
+    """
+    try:
+        with safe_open(file, framework="np") as content:
+            for tensor in content.keys():  # noqa: SIM118  (not a mapping)
+                view = content.get_slice(tensor)
+                dtype = view.get_dtype()
+                if dtype not in _DTYPE_BYTES:
+                    raise UserError(
+                        f"checkpoint '{name}': tensor '{tensor}' is {dtype}; quantised weights "
+                        f"cannot be merged, give the checkpoint in float32, float16 or bfloat16"
+                    )
+                yield TensorSpec(tensor, tuple(view.get_shape()), dtype, file)
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"checkpoint '{name}': {file} is not a whole safetensors file ({error}); download or "
+            f"save it again"
+        ) from None
+
+
+def write_weights(
+    folder: Path, tensors: Mapping[str, torch.Tensor], max_shard_bytes: int = 5 * 10**9
+) -> list[Path]:
+    """Write tensors as transformers does: one file, or shards and their index; synced to disk.
+
+    Args:
+        folder: an existing folder.
+        tensors: contiguous CPU tensors that share no memory, by parameter name.
+        max_shard_bytes: largest size of a file's tensors; a larger tensor has a file to itself.
+
+    Returns:
+        The files with weights, in order.
+
+    Raises:
+        OSError: the disk is full, or does not take the files.
+    """
+    from huggingface_hub import split_torch_state_dict_into_shards  # noqa: PLC0415
+
+    split = split_torch_state_dict_into_shards(dict(tensors), max_shard_size=max_shard_bytes)
+    specs = {
+        name: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for name, t in tensors.items()
+    }
+    return write_shards(folder, split.filename_to_tensors, specs, tensors.__getitem__)
+
+
+def write_shards(
+    folder: Path,
+    shards: Mapping[str, Sequence[str]],
+    specs: Mapping[str, tuple[str, tuple[int, ...]]],
+    make: Callable[[str], torch.Tensor],
+) -> list[Path]:
+    """Write weight files, each tensor of which is forgotten before the next is made.
+
+    Args:
+        folder: an existing folder.
+        shards: names of the tensors in each file.
+        specs: dtype as torch names it and shape of each tensor.
+        make: gives a tensor by its name, contiguous, on the CPU.
+
+    Returns:
+        The files with weights, in order.
+
+    Raises:
+        OSError: the disk is full, or does not take the files.
+    """
+    files, size = [], 0
+    for file, names in shards.items():
+        files.append(folder / file)
+        size += _write_file(files[-1], {name: specs[name] for name in names}, make)
+    if len(shards) > 1:
+        places = {name: file for file, names in shards.items() for name in names}
+        index = {"metadata": {"total_size": size}, "weight_map": places}
+        (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
+        sync(folder / INDEX)
+    return files
+
+
+def _write_file(
+    file: Path,
+    specs: Mapping[str, tuple[str, tuple[int, ...]]],
+    make: Callable[[str], torch.Tensor],
+) -> int:
+    """Write one file by the format's definition, and say how many bytes its tensors take.
+
+    The widest dtypes come first, so that every tensor is aligned; the header's length is a multiple of
+    eight. The same bytes as safetensors' `save_file`. Source: its README, "Format".
+    """
+    import torch  # noqa: PLC0415  (the command line's help must not load torch)
+
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    order = sorted(specs, key=lambda name: (_ORDER.index(_STORED[specs[name][0]]), name))
+    for name in order:
+        dtype, shape = _STORED[specs[name][0]], specs[name][1]
+        start, end = end, end + math.prod(shape) * _DTYPE_BYTES[dtype]
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with file.open("wb", buffering=0) as stream:
+        _write(stream, len(text).to_bytes(8, "little") + text)
+        for name in order:
+            tensor = make(name)
+            if (str(tensor.dtype), tuple(tensor.shape)) != (
+                f"torch.{specs[name][0]}",
+                specs[name][1],
+            ):
+                raise ValueError(f"tensor '{name}' is {tensor.dtype} {list(tensor.shape)}")
+            if tensor.numel():
+                _write(stream, tensor.detach().reshape(-1).view(torch.uint8).numpy().data)
+            del tensor
+        os.fsync(stream.fileno())
+    return end
+
+
+def _write(stream: io.FileIO, content: bytes | memoryview) -> None:
+    """Write all of it: a single call may take less, and never more than 2 GB."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[stream.write(rest[: 2**30]) :]
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
