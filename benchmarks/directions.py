@@ -67,6 +67,12 @@ class Remembering:
             self.known[key] = self.worker.score(candidate, split)
         return self.known[key]
 
+    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        return self.worker.look(candidate, documents)
+
+    def score_longer(self, candidate: Candidate) -> Scored | None:
+        return self.worker.score_longer(candidate)
+
     def seconds_per_document(self) -> float:
         return 0.01  # (it is only said)
 

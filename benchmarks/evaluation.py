@@ -7,10 +7,18 @@ ones by both in turn. Ratios are medians over the repeats. Every answer of both 
 
     python benchmarks/evaluation.py                           # everything
     python benchmarks/evaluation.py --suites gsm8k --documents 64 --repeats 2
+    python benchmarks/evaluation.py --suites gsm8k --dtype bfloat16    # how many answers differ
+    python benchmarks/evaluation.py --suites gsm8k --documents 64 --wide 4 --deep 8
+
+The last one puts the mini models, padded with zeros, into 27M parameters: the same answers for as much
+work as any model of that size takes.
+
+Times are CPU seconds of the process, which are what the clock shows on one thread with nothing else
+running, and are steadier where other programs share the machine.
 
 The real suites are answered by the mini models too, their longest sequence raised to hold the
 prompts: what they say is nonsense, but the prompts, the stop strings and the work are real. Such
-answers would run on, so they are cut at `--longest` tokens.
+answers may run on, so they are cut at the mean length of the suite's own reference answers.
 """
 
 from __future__ import annotations
@@ -20,12 +28,12 @@ import ctypes
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.harness import Engine, Evaluation, Judge, StockEngine
@@ -39,9 +47,41 @@ DOCUMENTS = {"gsm8k": 256, "mmlu": 128, "bbh": 40, "humaneval": 64}
 # Of mmlu's 57 and bbh's 27 subjects, as many as leave each the documents that it has in a search: a
 # search on 256 documents of bbh has 9 of each, one on mmlu's validation split 27.
 SUBJECTS = {"mmlu": 8, "bbh": 4}
+# Mean tokens of humaneval's canonical solutions, and of the answers in bbh's chain-of-thought prompts.
+LONGEST = {"humaneval": 147, "bbh": 367, "mmlu": 1}
 NAMES = {"gsm8k": "gsm8k mini", "mmlu": "mmlu", "bbh": "bbh", "humaneval": "humaneval"}
 KNOWN = [(1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (1.3, 0.0), (0.65, 0.65)]
 BEST = (1.2, 1.4)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How many answers are other strings, of how many, and how far log-likelihoods are apart."""
+
+    strings: int = 0
+    answers: int = 0
+    nats: float = 0.0
+
+    def __add__(self, other: Difference) -> Difference:
+        return Difference(
+            self.strings + other.strings,
+            self.answers + other.answers,
+            max(self.nats, other.nats),
+        )
+
+
+def pad(weights: Weights, model: Any) -> dict[str, torch.Tensor]:
+    """The same function in a wider and deeper model: zeros beside the weights, layers that add nothing."""
+    found = {}
+    for name, like in model.state_dict().items():
+        new = torch.zeros(like.shape, dtype=torch.float32)
+        if name in weights:
+            old = weights[name].float()
+            # The mean of squares that a norm divides by is over more numbers, the new ones zero.
+            shrink = (old.shape[-1] / like.shape[-1]) ** 0.5 if old.ndim == 1 else 1.0
+            new[tuple(slice(size) for size in old.shape)] = old * shrink
+        found[name] = new
+    return found
 
 
 @dataclass
@@ -52,17 +92,33 @@ class Bench:
     tokenizer: Any
     sources: list[Weights]
     judge: Judge
+    answers: list[Any] = field(default_factory=list)
 
     def load(self, coefficients: tuple[float, float]) -> None:
         base, *checkpoints = self.sources
-        load_weights(self.model, combine(base, checkpoints, coefficients))
+        weights = combine(base, checkpoints, coefficients)
+        load_weights(self.model, pad(weights, self.model))
 
     def stock(self, batch: int) -> StockEngine:
         return StockEngine(self.model, self.tokenizer, batch)
 
     def run(self, engine: Engine) -> tuple[float, Evaluation]:
+        """CPU seconds, judging included (it takes a hundredth), and the evaluation."""
+        start = time.process_time()
         found = self.judge.score(engine)
-        return found.engine_seconds, found
+        seconds = time.process_time() - start
+        self.answers = [r.resps[0] for requests in self.judge._requests for r in requests]
+        return seconds, found
+
+    def compare(self, ours: list[Any]) -> Difference:
+        """Earlier answers beside those of the last run."""
+        texts = [(a, b) for a, b in zip(ours, self.answers, strict=True) if isinstance(a, str)]
+        sums = [
+            abs(a[0] - b[0])
+            for a, b in zip(ours, self.answers, strict=True)
+            if not isinstance(a, str)
+        ]
+        return Difference(sum(a != b for a, b in texts), len(ours), max(sums, default=0.0))
 
 
 def candidates(count: int, seed: int = 0) -> list[tuple[float, float]]:
@@ -76,9 +132,16 @@ def candidates(count: int, seed: int = 0) -> list[tuple[float, float]]:
     return found[:count]
 
 
-def open_bench(suite: str, count: int, subjects: int | None, data: Path, longest: int) -> Bench:
+def open_bench(suite: str, count: int, options: argparse.Namespace) -> Bench:
     folder = MINI_DATA.parent / "models" / "base"
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    config = AutoConfig.from_pretrained(folder)
+    for size in ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"):
+        setattr(config, size, getattr(config, size) * options.wide)
+    config.num_hidden_layers = options.deep or config.num_hidden_layers
+    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, options.dtype)).eval()
+    model.generation_config = GenerationConfig.from_pretrained(folder)
+    subjects, data = options.subjects or SUBJECTS.get(suite), options.data
+    longest = options.longest or LONGEST.get(suite)
     where = "mini" if suite == "gsm8k" else str(data)
     loaded = load_suite(suite)
     if where != "mini":
@@ -153,28 +216,28 @@ def flops_per_second() -> float:
     return 2 * 1024 * 128 * 384 / best
 
 
-def differing(ours: Evaluation, theirs: Evaluation) -> int:
-    return sum(a != b for a, b in zip(ours.answers, theirs.answers, strict=True))
-
-
 def measure(suite: str, options: argparse.Namespace) -> list[str]:
     """One suite's rows of the table; details are printed on the way."""
     count = options.documents or DOCUMENTS[suite]
-    bench = open_bench(
-        suite, count, options.subjects or SUBJECTS.get(suite), options.data, options.longest
-    )
+    bench = open_bench(suite, count, options)
     points = candidates(options.candidates)
     bench.load(points[0])
     walls = {batch: bench.run(bench.stock(batch))[0] for batch in options.batch}
     batch = min(walls, key=walls.__getitem__)
-    print(f"\n## {NAMES[suite]}, {count} documents; stock by batch size: {_round(walls)}")
+    size = sum(parameter.numel() for parameter in bench.model.parameters()) / 1e6
+    print(f"\n## {NAMES[suite]}, {count} documents, {size:.1f}M parameters, {options.dtype}")
+    print(f"stock, seconds by batch size: {_round(walls)}")
+    if options.dtype != "float32":
+        _print_rounding(bench, points[-options.repeats :], batch)
+        return []
 
-    first, rows, wrong, compared = [], [], 0, 0
+    first, rows, differ = [], [], Difference()
     for _ in range(options.repeats):
-        fast_seconds, ours = bench.run(FastEngine(bench.stock(batch)))
-        stock_seconds, theirs = bench.run(bench.stock(batch))
+        fast_seconds, _ = bench.run(FastEngine(bench.stock(batch)))
+        ours = bench.answers
+        stock_seconds, _ = bench.run(bench.stock(batch))
         first.append((stock_seconds, fast_seconds))
-        wrong, compared = wrong + differing(ours, theirs), compared + count
+        differ += bench.compare(ours)
     rows.append(_row(NAMES[suite], "first candidate", first))
 
     stock, fast = bench.stock(batch), FastEngine(bench.stock(batch))
@@ -184,18 +247,22 @@ def measure(suite: str, options: argparse.Namespace) -> list[str]:
     for number, point in enumerate(points):
         bench.load(point)
         fast.profile.reset()
-        seconds, ours = bench.run(fast)
+        seconds, evaluation = bench.run(fast)
         growth.append(f"{number + 1}: {seconds:.2f} s")
         if number >= len(points) - options.repeats:
-            stock_seconds, theirs = bench.run(stock)
+            ours = bench.answers
+            stock_seconds, _ = bench.run(stock)
             steady.append((stock_seconds, seconds))
-            wrong, compared = wrong + differing(ours, theirs), compared + count
+            differ += bench.compare(ours)
     rows.append(
         _row(NAMES[suite], f"candidates {len(points) - options.repeats + 1} and on", steady)
     )
     print("fast, by candidate:", ", ".join(growth))
-    print(f"answers that differ: {wrong} of {compared}")
-    _print_profile(bench, fast, ours, seconds)
+    print(
+        f"answers that differ: {differ.strings} of {differ.answers}; "
+        f"log-likelihoods by at most {differ.nats:.1e}"
+    )
+    _print_profile(bench, fast, evaluation, seconds)
     if options.distances:
         _print_distances(bench, fast, points[-1])
     memory = {
@@ -204,6 +271,30 @@ def measure(suite: str, options: argparse.Namespace) -> list[str]:
     }
     print("peak memory beyond the model:", _round(memory), "MB")
     return rows
+
+
+def _print_rounding(bench: Bench, points: Sequence[tuple[float, float]], batch: int) -> None:
+    """How often rounding alone decides an answer: the fast engine, and stock at another batch size."""
+    fast, drafted = Difference(), Difference()
+    other = {size: Difference() for size in (1, batch // 2)}
+    engine = FastEngine(bench.stock(batch))
+    for point in points:
+        bench.load(point)
+        bench.run(bench.stock(batch))
+        stock = bench.answers
+        bench.run(FastEngine(bench.stock(batch)))
+        fast += bench.compare(stock)
+        bench.run(engine)
+        drafted += bench.compare(stock)
+        for size in other:
+            bench.run(bench.stock(size))
+            other[size] += bench.compare(stock)
+    print(f"\n| beside stock, batches of {batch} | answers that differ | of |\n|---|---|---|")
+    named = {"fast, no drafts": fast, "fast, drafts": drafted}
+    for name, found in (*named.items(), *((f"stock, batches of {s}", d) for s, d in other.items())):
+        print(
+            f"| {name} | {found.strings} ({found.strings / found.answers:.1%}) | {found.answers} |"
+        )
 
 
 def _print_profile(bench: Bench, fast: FastEngine, found: Evaluation, seconds: float) -> None:
@@ -252,8 +343,11 @@ def main() -> None:
     parser.add_argument("--subjects", type=int, help="of mmlu and bbh, the first few")
     parser.add_argument("--candidates", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--batch", type=int, nargs="+", default=[16, 32, 64, 128])
-    parser.add_argument("--longest", type=int, default=128, help="tokens of a real suite's answer")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128])
+    parser.add_argument("--longest", type=int, help="tokens at which a real suite's answer is cut")
+    parser.add_argument("--wide", type=int, default=1, help="times the mini models' width")
+    parser.add_argument("--deep", type=int, help="layers")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--distances", action="store_true", help="time against distance, too")
     options = parser.parse_args()

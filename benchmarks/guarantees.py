@@ -4,7 +4,7 @@
 
 Races: pairs of a landscape's points, each candidate with strata from a handful of other points, as a
 search has them. Proofs: report documents drawn from a landscape's documents, with what
-`exme.search.verdict` asks of the two-sided p-value.
+`exme.search.verdict` asks of the one-sided p-value.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def proofs(landscape: Landscape, runs: int, count: int = 500, seed: int = 0) -> 
             for won, lost in known:
                 result = compare(*_pair(won, lost, count))
                 better = result.difference.estimate > 0
-                known[won, lost] = better and result.p_value < SIGNIFICANCE
+                known[won, lost] = better and result.p_better < SIGNIFICANCE
             hits = np.mean([known[int(w), int(k)] for w, k, _ in drawn])
             print(f"| {100 * gain:.0f} points | {share:.1%} ({name}) | {runs} | {hits:.1%} |")
 

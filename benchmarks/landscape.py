@@ -5,8 +5,10 @@ solved neighbours is interpolated and compared with a threshold of the document'
 (`thresholds`): a document changes at one place between two neighbours that differ, nearby
 candidates solve nearly the same documents, and the expected score is the interpolated score.
 
-With two or three coefficients the interpolation is linear on the points' Delaunay triangulation; with more
-it is by inverse squared distance among the nearest points (Shepard 1968, doi:10.1145/800186.810616).
+With two coefficients the interpolation is linear on the points' Delaunay triangulation. With more, points are
+too far apart for that: a document's chance to be solved is a logistic regression on all squares and products of the
+coefficients (`emulate`), fitted to the real outcomes and shrunk towards the documents' own rates. How well it
+predicts the mean score of points that it was not fitted to, `emulation_error` says.
 """
 
 from __future__ import annotations
@@ -52,6 +54,11 @@ class Landscape:
         return int(self.outcomes.shape[1])
 
     @property
+    def checkpoints(self) -> int:
+        """Number of checkpoints; with groups, coefficients stand group by group."""
+        return len(self.names) if len(self.names) == 2 else 2
+
+    @property
     def bounds(self) -> Floats:
         """Lowest and highest value of each coefficient, shape (d, 2)."""
         return np.stack([self.points.min(0), self.points.max(0)], 1)
@@ -59,26 +66,47 @@ class Landscape:
     def solve(self, point: Sequence[float] | Floats) -> Floats:
         """Outcomes at any point within bounds: 0 or 1, shape (n,)."""
         x = np.clip(np.asarray(point, dtype=float), self.bounds[:, 0], self.bounds[:, 1])
-        rows, weights = self._neighbours(x)
-        share = weights @ self.outcomes[rows]
-        return (share > self.thresholds).astype(float)
+        if self._mesh is None:
+            share = _chances(_features(self._unit(x)[None]), self._weights)[0]
+        else:
+            rows, weights = self._neighbours(self._mesh, x)
+            share = weights @ self.outcomes[rows]
+        solved: Floats = (share > self.thresholds).astype(float)
+        return solved
 
     @cached_property
     def _mesh(self) -> Delaunay | None:
-        return Delaunay(self.points) if len(self.names) in (2, 3) else None
+        return Delaunay(self.points) if len(self.names) == 2 else None
 
-    def _neighbours(self, x: Floats) -> tuple[list[int], Floats]:
+    def _unit(self, x: Floats) -> Floats:
+        low, high = self.bounds.T
+        unit: Floats = 2 * (x - low) / (high - low) - 1
+        return unit
+
+    @cached_property
+    def _weights(self) -> Floats:
+        return emulate(self._unit(self.points), self.outcomes)
+
+    def emulation_error(self, folds: int = 5) -> tuple[float, float]:
+        """How far the predicted mean score is off at points left out: root mean square, correlation."""
+        fold = np.random.default_rng(0).permutation(len(self.points)) % folds
+        x, said = self._unit(self.points), np.zeros(len(self.points))
+        for k in range(folds):
+            weights = emulate(x[fold != k], self.outcomes[fold != k])
+            said[fold == k] = _chances(_features(x[fold == k]), weights).mean(1)
+        true = self.outcomes.mean(1)
+        return float(np.sqrt(np.mean((said - true) ** 2))), float(np.corrcoef(said, true)[0, 1])
+
+    def _neighbours(self, mesh: Delaunay, x: Floats) -> tuple[list[int], Floats]:
         """Points to interpolate between, and their weights."""
         d = len(self.names)
-        simplex = -1 if self._mesh is None else int(self._mesh.find_simplex(x))
-        if self._mesh is not None and simplex >= 0:
-            transform = self._mesh.transform[simplex]
+        simplex = int(mesh.find_simplex(x))
+        if simplex >= 0:
+            transform = mesh.transform[simplex]
             inner = transform[:d] @ (x - transform[d])
-            return list(self._mesh.simplices[simplex]), np.append(inner, 1 - inner.sum())
-        squared = ((self.points - x) ** 2).sum(1)
-        rows = [int(i) for i in np.argsort(squared)[: 2 * d + 1]]
-        weights = 1 / np.maximum(squared[rows], 1e-12)
-        return rows, weights / weights.sum()
+            return list(mesh.simplices[simplex]), np.append(inner, 1 - inner.sum())
+        nearest = int(np.argmin(((self.points - x) ** 2).sum(1)))
+        return [nearest], np.ones(1)
 
     def of(self, name: str, chosen: Bools) -> Landscape:
         """The same with some of the documents."""
@@ -117,3 +145,41 @@ def load(path: Path, seed: int = 0) -> Landscape:
             kinds=kinds,
             thresholds=np.random.default_rng(seed).uniform(1e-9, 1 - 1e-9, len(kinds)),
         )
+
+
+def _features(x: Floats) -> Floats:
+    """1, coefficients, their squares and products, shape (p, (d + 1)(d + 2) / 2)."""
+    rows, columns = np.triu_indices(x.shape[1])
+    return np.concatenate([np.ones((len(x), 1)), x, x[:, rows] * x[:, columns]], 1)
+
+
+def _chances(features: Floats, weights: Floats) -> Floats:
+    """Chance of every document at every point, shape (p, n)."""
+    found: Floats = 1 / (1 + np.exp(-np.clip(features @ weights.T, -30, 30)))
+    return found
+
+
+def emulate(x: Floats, outcomes: Bools, shrink: float = 2.0, rounds: int = 12) -> Floats:
+    """A logistic regression per document, by Newton's method.
+
+    Args:
+        x: points in [-1, 1], shape (p, d).
+        outcomes: shape (p, n).
+        shrink: variance of every coefficient but the constant is one over this, a priori.
+        rounds: of Newton's method.
+    Returns:
+        Weights of the features, shape (n, k).
+    """
+    features = _features(x)
+    k = features.shape[1]
+    pull = np.full(k, shrink)
+    pull[0] = 0.1
+    weights = np.zeros((outcomes.shape[1], k))
+    for _ in range(rounds):
+        chance = _chances(features, weights)
+        slope = (outcomes - chance).T @ features - pull * weights
+        curve = np.maximum(chance * (1 - chance), 1e-4)
+        for i in range(len(weights)):
+            hessian = (features * curve[:, i : i + 1]).T @ features + np.diag(pull)
+            weights[i] += np.linalg.solve(hessian, slope[i])
+    return weights

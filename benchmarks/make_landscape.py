@@ -1,69 +1,66 @@
-"""Make a landscape: `python -m benchmarks.make_landscape --suite gsm8k`; hours on one core.
+"""Make a landscape: a table of which documents models made of the mini models solve.
 
-Every point is a model made of the mini models and asked every document. What there is when it is
-interrupted is a landscape, and the same command with more `--points` goes on from it.
+    python -m benchmarks.make_landscape --suite gsm8k --points 225
+    python -m benchmarks.make_landscape --suite gsm8k --groups 3 --points 300
+
+Every point is a candidate as a search scores it: the same study, materialiser, engine and judge. What there
+is when it is interrupted is a landscape, and the same command goes on from it.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
-from transformers.utils import logging as transformers_logging
 
-from exme.tasks.mini import gsm8k, model_path
-from exme.tasks.mini.scoring import combine, load_weights, solve
-from exme.tasks.mini.train import read_weights
+from exme.search.groups import joint
+from exme.search.runner import Search, open_search
+from exme.search.study_file import StudyFile, load_study_file
 
 from .landscape import FOLDER, Bools, Floats, Landscape, load
 
-CHECKPOINTS = ("sums", "products")
-BATCH = 32  # the fastest on one core: a larger batch's cache does not stay in it
+LAYERS = 4  # of the mini models
 
-# Coefficients by name in, whether each document is solved out, shape (n,).
-Outcomes = Callable[[Mapping[str, float]], Bools]
+# Outcomes of a candidate with these coefficients, shape (n,).
+Outcomes = Callable[[Floats], Bools]
 
 
 def make(
-    name: str,
-    outcomes: Outcomes,
-    kinds: Sequence[str],
-    points: Floats,
-    names: Sequence[str],
-    folder: Path = FOLDER,
+    name: str, outcomes: Outcomes, points: Floats, names: tuple[str, ...], minutes: float
 ) -> Landscape:
-    """Score candidates one by one; `<folder>/<name>.npz` holds those done, and a run goes on from it.
+    """Score candidates one by one; the file holds those done, and a run goes on from it.
 
     Args:
         name: of the landscape.
         outcomes: scores a candidate.
-        kinds: kind of each document, shape (n,).
         points: coefficients of the candidates, shape (p, d).
         names: of the coefficients.
-        folder: where it is written.
+        minutes: after which it stops.
     """
-    path = folder / f"{name}.npz"
+    path = FOLDER / f"{name}.npz"
     landscape = load(path) if path.exists() else None
     began = time.perf_counter()
     for number, point in enumerate(points):
         old = np.zeros((0, len(names))) if landscape is None else landscape.points
         if np.isclose(old, point).all(1).any():
             continue
-        row = outcomes(dict(zip(names, map(float, point), strict=True)))[None]
+        if time.perf_counter() - began > 60 * minutes:
+            break
+        row = outcomes(point)[None]
         landscape = Landscape(
             name=name,
-            names=tuple(names),
+            names=names,
             points=np.concatenate([old, point[None]]),
             outcomes=row if landscape is None else np.concatenate([landscape.outcomes, row]),
-            kinds=tuple(kinds),
-            thresholds=np.full(len(kinds), 0.5),
+            kinds=("",) * row.shape[1],
+            thresholds=np.full(row.shape[1], 0.5),
         )
-        written = folder / f"{name}.new.npz"
+        written = FOLDER / f"{name}.new.npz"
         landscape.save(written)  # whole before it takes the old one's place
         written.replace(path)
         print(f"{number} {point} {row.mean():.3f} {time.perf_counter() - began:.0f} s", flush=True)
@@ -72,55 +69,96 @@ def make(
     return landscape
 
 
-def scatter(axis: Floats, d: int, count: int, seed: int = 0) -> Floats:
-    """Points of a grid in random order, its corners first, shape (count, d)."""
-    grid = np.stack([g.ravel() for g in np.meshgrid(*[axis] * d, indexing="ij")], 1)
-    between = ~np.isin(grid, [axis[0], axis[-1]]).all(1)
-    order = np.lexsort([np.random.default_rng(seed).permutation(len(grid)), between])
-    chosen: Floats = grid[order[:count]]
+def grid(axis: Floats, count: int, seed: int = 0) -> Floats:
+    """Points of a square grid, its corners first, then every second one, then the others; shape (count, 2)."""
+    steps = np.arange(len(axis))
+    places = np.stack([g.ravel() for g in np.meshgrid(steps, steps, indexing="ij")], 1)
+    corner = np.isin(places, [0, len(axis) - 1]).all(1)
+    coarse = (places % 2 == 0).all(1)
+    shuffled = np.random.default_rng(seed).permutation(len(places))
+    chosen: Floats = axis[places[np.lexsort([shuffled, ~coarse, ~corner])[:count]]]
     return chosen
 
 
-def gsm8k_mini() -> tuple[Outcomes, list[str]]:
-    """Scorer of the mini models on the mini GSM8K's search documents, and the documents' kinds."""
-    base = read_weights(model_path("base"))
-    others = [read_weights(model_path(name)) for name in CHECKPOINTS]
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_path("base"))
-    model = LlamaForCausalLM.from_pretrained(model_path("base"), dtype=torch.float32).eval()
-    shots, rows = gsm8k.read_rows("fewshot"), gsm8k.read_rows("search")
+def scatter(low: float, high: float, checkpoints: int, groups: int, count: int) -> Floats:
+    """Points for many coefficients, group by group, shape (count, groups * checkpoints).
 
-    def outcomes(coefficients: Mapping[str, float]) -> Bools:
-        weights = combine(base, others, [coefficients[name] for name in CHECKPOINTS])
-        load_weights(model, weights)
-        return np.array(solve(model, tokenizer, shots, rows, batch=BATCH), dtype=np.bool_)
-
-    return outcomes, [_kind(row["answer"]) for row in rows]
-
-
-def _kind(answer: str) -> str:
-    """Kind of a problem by the operations of its worked steps."""
-    steps = [part.split("=")[0] for part in answer.split("<<")[1:]]
-    sums = [any(sign in step[1:] for sign in "+-") for step in steps]
-    return "sums" if all(sums) else "mixed" if any(sums) else "products"
+    Every third has the same coefficients in all groups; the others spread about such a point, with a
+    standard deviation of a sixth of the bounds' width.
+    """
+    generator = np.random.default_rng(1)
+    found = []
+    for number in range(count):
+        tied = np.tile(generator.uniform(low, high, checkpoints), groups)
+        spread = (high - low) / 6 * generator.normal(size=len(tied)) * (number % 3 > 0)
+        found.append(np.clip(tied + spread, low, high))
+    return np.array(found).round(4)
 
 
-SUITES = {"gsm8k": gsm8k_mini}
+def open_study(path: Path, suite: str, documents: int, groups: int, folder: str) -> Search:
+    """The study whose candidates are scored."""
+    content = load_study_file(path).model_dump()
+    content["suites"] = [suite]
+    content["documents"] = {**content["documents"], "search": documents, "report": documents}
+    content["groups"] = _groups(groups)
+    content["racing"] = False
+    study = StudyFile.model_validate(content)
+    return open_search(study, suite, name="landscape", runs=folder)
+
+
+def _groups(count: int) -> dict[str, object] | None:
+    """Two or three blocks of layers; or every layer, the embeddings and the rest (6 for a base of 4 layers)."""
+    if count < LAYERS:
+        return {"blocks": count} if count else None
+    patterns = {f"layer {i}": [f"*layers.{i}.*"] for i in range(LAYERS)}
+    return {"patterns": {**patterns, "embeddings": ["*embed_tokens*"]}}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--suite", choices=sorted(SUITES), default="gsm8k")
+    parser.add_argument("--study", type=Path, default=Path("studies/mini.yaml"))
+    parser.add_argument("--suite", default="gsm8k")
+    parser.add_argument("--documents", type=int, default=256)
+    parser.add_argument("--split", choices=["search", "report"], default="search")
+    parser.add_argument(
+        "--groups", type=int, default=0, help="of tensors: 0 is the plane; 2, 3 or 6"
+    )
     parser.add_argument("--low", type=float, default=-0.2)
     parser.add_argument("--high", type=float, default=2.6)
-    parser.add_argument("--steps", type=int, default=15, help="values per coefficient")
-    parser.add_argument("--points", type=int, default=110, help="of the grid, its corners first")
+    parser.add_argument("--steps", type=int, default=15, help="values per coefficient of the plane")
+    parser.add_argument("--points", type=int, default=225)
+    parser.add_argument("--minutes", type=float, default=60)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    transformers_logging.disable_progress_bar()
-    axis = np.linspace(options.low, options.high, options.steps).round(6)
-    outcomes, kinds = SUITES[options.suite]()
-    points = scatter(axis, len(CHECKPOINTS), options.points)
-    make(f"{options.suite}-mini", outcomes, kinds, points, CHECKPOINTS)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_study(
+            options.study, options.suite, options.documents, options.groups, folder
+        ) as search,
+    ):
+        worker, space = search.local_worker(), search.plan.proposals
+        checkpoints = space.first.parameters()
+        names = tuple(joint(n, g) for g in space.groups for n in checkpoints) or checkpoints
+
+        def outcomes(point: Floats) -> Bools:
+            candidate = space.candidate(
+                dict(zip(names, map(float, point), strict=True)),
+                dtype=search.precision.dtype,
+                sources=search.sources.fingerprints,
+            )
+            return np.array(worker.score(candidate, options.split).scores.values) > 0
+
+        if options.groups:
+            size = f"-{len(names)}"
+            points = scatter(
+                options.low, options.high, len(checkpoints), options.groups, options.points
+            )
+        else:
+            size = ""
+            axis = np.linspace(options.low, options.high, options.steps).round(6)
+            points = grid(axis, options.points)
+        split = "-report" if options.split == "report" else ""
+        make(f"{options.suite}{size}{split}", outcomes, points, tuple(names), options.minutes)
 
 
 if __name__ == "__main__":

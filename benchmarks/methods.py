@@ -12,10 +12,11 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from scipy import stats
 
 from exme.search.allocation import (
+    Field,
     Racing,
     Runner,
     advance,
-    begin,
+    draw,
     face,
     incumbent_of,
     is_left,
@@ -49,10 +50,10 @@ Method = Callable[[Landscape, int], Iterator[Step]]
 
 def known_points(landscape: Landscape) -> list[Floats]:
     """What every search of ours tries first: each checkpoint alone, their mean, ExPO of the best."""
-    d = len(landscape.names)
-    alone = [np.eye(d)[i] for i in range(d)]
+    d, few = len(landscape.names), landscape.checkpoints
+    alone = [(np.arange(d) % few == i).astype(float) for i in range(few)]
     best = max(alone, key=lambda p: float(landscape.solve(p).mean()))
-    return [*alone, np.full(d, 1 / d), 1.3 * best, 1.5 * best]
+    return [*alone, np.full(d, 1 / few), 1.3 * best, 1.5 * best]
 
 
 def ours(racing: Racing) -> Method:
@@ -60,39 +61,43 @@ def ours(racing: Racing) -> Method:
 
     def run(landscape: Landscape, seed: int) -> Iterator[Step]:
         low, width = landscape.bounds[:, 0], np.ptp(landscape.bounds, axis=1)
+        field = Field((landscape.count,))
         runners: list[Runner] = []
         outcomes: list[Floats] = []
         theta = None
         spent = looks = 0
         known = known_points(landscape)
+        few, d = landscape.checkpoints, len(landscape.names)
+        blocks = [list(range(i, d, few)) for i in range(few)] if d > few else []
         state = None
         while True:
             if known:
                 choice = Choice((known.pop(0) - low) / width, None, 0.0)
             else:
                 assert state is not None
-                choice = next_look(runners, state, racing, seed, looks)
+                choice = next_look(runners, state, racing, seed, looks, blocks)
             number = choice.begun
             if number is None:
                 number = len(runners)
-                runners.append(begin(runners, choice.point, landscape.count, seed))
+                order = draw(runners, field, seed).order
+                runners.append(Runner(choice.point, order, np.zeros(0)))
                 outcomes.append(landscape.solve(low + width * choice.point))
             looks += 1
-            runner = face(runners[number], runners)
+            runner = face(runners[number], runners, field)
             stopped = None
             for _ in range(choice.chunks):
                 at = len(runner.seen)
                 chosen = runner.order.documents[at : at + racing.chunk]
-                runner = advance(runner, outcomes[number][chosen], racing)
+                runner = advance(runner, outcomes[number][chosen], racing, field)
                 spent += len(chosen)
                 if runner.stopped:
-                    rival = incumbent_of(runners)
+                    rival = incumbent_of(runners, field)
                     assert rival is not None
                     stopped = (low + width * runner.point, low + width * runners[rival].point)
-                if runner.stopped or runner.is_complete or is_left(runner, runners, racing):
+                if runner.stopped or runner.is_complete or is_left(runner, runners, racing, field):
                     break
             runners[number] = runner
-            state = survey(runners, racing, theta)
+            state = survey(runners, racing, field, theta)
             theta = state.theta
             done = 0 if state.leader is None else len(runners[state.leader].seen)
             yield Step(spent, low + width * state.best, landscape.count - done, stopped)
@@ -123,7 +128,7 @@ def cmaes_full(landscape: Landscape, seed: int) -> Iterator[Step]:
     generator = np.random.default_rng(seed)
     low, high = landscape.bounds.T
     d = len(low)
-    mean, sigma = (np.full(d, 1 / d) - low) / (high - low), 1 / 6
+    mean, sigma = (np.full(d, 1 / landscape.checkpoints) - low) / (high - low), 1 / 6
     size = 4 + int(3 * math.log(d))
     raw = math.log((size + 1) / 2) - np.log(np.arange(1, size + 1))
     mu = size // 2

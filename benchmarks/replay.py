@@ -8,9 +8,11 @@ that was scored in part is charged for the documents still to be scored.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -27,20 +29,8 @@ METHODS: Mapping[str, Method] = {
     "Optuna GP, WilcoxonPruner, known points": optuna_gp(wilcoxon=True, known=True),
     "random, all documents": random_full,
 }
-MARKS = (
-    0.5,
-    1,
-    1.5,
-    2,
-    3,
-    4,
-    6,
-    8,
-    12,
-    16,
-    24,
-    32,
-)  # regret is shown after so many times all documents
+# Regret is shown after so many times all documents.
+MARKS = (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)
 
 
 @dataclass(frozen=True)
@@ -77,12 +67,23 @@ class Replay:
         return float(self.regrets[done[-1] if len(done) else 0])
 
 
-def top_of(landscape: Landscape, points: int = 4000) -> float:
-    """The landscape's best mean, over its table and random points."""
+def top_of(landscape: Landscape, points: int = 2000, rounds: int = 400) -> float:
+    """The landscape's best mean, over its table, random points, and steps from the best of these."""
+    generator = np.random.default_rng(0)
     low, high = landscape.bounds.T
-    drawn = np.random.default_rng(0).uniform(low, high, (points, len(low)))
-    found = max(float(landscape.solve(p).mean()) for p in drawn)
-    return max(found, float(landscape.outcomes.mean(1).max()))
+    drawn = [*generator.uniform(low, high, (points, len(low))), *landscape.points]
+    scores = [float(landscape.solve(p).mean()) for p in drawn]
+    top = max(float(landscape.outcomes.mean(1).max()) if len(low) == 2 else 0.0, *scores)
+    for start in np.argsort(scores)[-5:]:
+        point, best = drawn[start], scores[start]
+        for round_ in range(rounds):
+            step = (high - low) * 0.2 * 0.99**round_ * generator.normal(size=len(low))
+            moved = np.clip(point + step, low, high)
+            found = float(landscape.solve(moved).mean())
+            if found >= best:
+                point, best = moved, found
+        top = max(top, best)
+    return top
 
 
 def replay(method: Method, landscape: Landscape, seed: int, budget: float, top: float) -> Replay:
@@ -115,51 +116,75 @@ def landscapes(path: str) -> dict[str, Landscape]:
     found = {path: whole}
     for kind in sorted(set(whole.kinds)):
         chosen = np.array([k == kind for k in whole.kinds])
-        found[kind] = whole.of(f"{path}: {kind}", chosen)
+        if kind:
+            found[kind] = whole.of(f"{path}: {kind}", chosen)
     return found
 
 
-def table(
-    landscape: Landscape, methods: Mapping[str, Method], seeds: Sequence[int], multiples: int
-) -> None:
-    """Replay the methods and print what they needed, and the curve of regret."""
-    top = top_of(landscape)
+def study(
+    landscape: Landscape, name: str, seeds: Sequence[int], multiples: int, top: float
+) -> dict[str, object]:
+    """Replay one method; what it needed, by seed, and the curve of its regret."""
     n = landscape.count
     error = float(np.sqrt(top * (1 - top) / n))
-    print(f"\n{landscape.name}: {n} documents, best {top:.3f}, standard error {error:.3f}")
-    print(
-        "| method | documents needed (quartiles) | and the finalist | not reached | stops | wrong | "
-        + " | ".join(f"{m}n" for m in MARKS if m <= multiples)
-        + " |"
-    )
-    for name, method in methods.items():
-        began = time.perf_counter()
-        runs = [replay(method, landscape, seed, multiples * n, top) for seed in seeds]
-        needed = np.array([r.needed(error) for r in runs])
-        low, median, high = np.quantile(needed, [0.25, 0.5, 0.75], method="lower")
-        settled = np.quantile([r.needed(error, settled=True) for r in runs], 0.5, method="lower")
-        stops, wrong = sum(r.stops for r in runs), sum(r.wrong for r in runs)
-        curve = [np.median([r.at(m * n) for r in runs]) for m in MARKS if m <= multiples]
-        print(
-            f"| {name} | {median:,.0f} ({low:,.0f} to {high:,.0f}) | {settled:,.0f} | {np.mean(np.isinf(needed)):.0%} "
-            f"| {stops} | {wrong / stops if stops else 0:.1%} | "
-            + " | ".join(f"{100 * c:.1f}" for c in curve)
-            + f" | {time.perf_counter() - began:.0f} s",
-            flush=True,
-        )
+    began = time.process_time()
+    runs = [replay(METHODS[name], landscape, seed, multiples * n, top) for seed in seeds]
+    needed = [r.needed(error) for r in runs]
+    settled = [r.needed(error, settled=True) for r in runs]
+    return {
+        "landscape": landscape.name,
+        "method": name,
+        "documents": n,
+        "top": top,
+        "standard error": error,
+        "budget": multiples * n,
+        "needed": [None if np.isinf(x) else x for x in needed],
+        "settled": [None if np.isinf(x) else x for x in settled],
+        "stops": sum(r.stops for r in runs),
+        "wrong": sum(r.wrong for r in runs),
+        "marks": [m for m in MARKS if m <= multiples],
+        "regret": [
+            np.quantile([r.at(m * n) for r in runs], [0.25, 0.5, 0.75]).tolist()
+            for m in MARKS
+            if m <= multiples
+        ],
+        "seconds": time.process_time() - began,
+    }
+
+
+def quartiles(needed: Sequence[float | None]) -> tuple[float, float, float]:
+    """Of the documents needed; infinite where that many searches never got there."""
+    found = [np.inf if x is None else x for x in needed]
+    low, middle, high = np.quantile(found, [0.25, 0.5, 0.75], method="lower")
+    return float(low), float(middle), float(high)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--landscape", default="gsm8k-mini")
     parser.add_argument("--part", default="", help="kind of documents; all by default")
-    parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--multiples", type=int, default=24, help="budget in times all documents")
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--multiples", type=int, default=48, help="budget in times all documents")
     parser.add_argument("--method", action="append", help="one or several; all by default")
+    parser.add_argument(
+        "--out", type=Path, default=FOLDER / "replays", help="folder of the results"
+    )
     options = parser.parse_args()
-    chosen = {k: v for k, v in METHODS.items() if not options.method or k in options.method}
     landscape = landscapes(options.landscape)[options.part or options.landscape]
-    table(landscape, chosen, range(options.seeds), options.multiples)
+    top = top_of(landscape)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in METHODS:
+        if options.method and name not in options.method:
+            continue
+        found = study(landscape, name, range(options.seeds), options.multiples, top)
+        place = f"{landscape.name} {name}".replace(": ", "-").replace(", ", "-").replace(" ", "-")
+        (options.out / f"{place}.json").write_text(json.dumps(found, indent=1))
+        low, middle, high = quartiles(found["needed"])  # type: ignore[arg-type]
+        print(
+            f"{landscape.name} | {name} | {middle:,.0f} ({low:,.0f} to {high:,.0f}) | stops "
+            f"{found['stops']} wrong {found['wrong']} | {found['seconds']:.0f} s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -12,14 +12,25 @@ Everything is decided from the history, with random numbers seeded by its length
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .proposer import Choice, best_point, choose
+from .goal import Goal
+from .proposer import Choice, best_point, candidates, choose, knowledge_gradient
 from .racing import DEFAULT_ERROR_RATE, Leg, Race
-from .strata import Estimate, Floats, Order, Strata, draw_order, estimate, single_stratum, stratify
+from .strata import (
+    Draw,
+    Estimate,
+    Floats,
+    Order,
+    Strata,
+    estimate,
+    side_by_side,
+    single_stratum,
+    stratify,
+)
 from .surrogate import Surrogate, fit
 
 # Documents' effects are drawn towards 0 as by so many candidates: the variance within documents over
@@ -53,6 +64,41 @@ class Racing:
     lead_from: int = 30
     leave: float = 1.0
     caution: float = 0.5
+
+
+@dataclass(frozen=True)
+class Field:
+    """What is raced over: the search documents of all suites, one suite after the other.
+
+    Attributes:
+        sizes: number of documents of each suite.
+        goal: what is maximised.
+        highest: highest value that the metric can take; infinite where that is not known.
+    """
+
+    sizes: tuple[int, ...]
+    goal: Goal = field(default_factory=Goal)
+    highest: float = 1.0
+
+    @property
+    def count(self) -> int:
+        """Number of documents."""
+        return sum(self.sizes)
+
+    @property
+    def parts(self) -> list[slice]:
+        """The documents of each suite."""
+        ends = np.cumsum(self.sizes)
+        return [slice(int(e) - n, int(e)) for n, e in zip(self.sizes, ends, strict=True)]
+
+    def weights(self, suites: Sequence[float]) -> Floats:
+        """Weight of each document, mean 1, when suites have these."""
+        each = [w * self.count / n for w, n in zip(suites, self.sizes, strict=True)]
+        return np.repeat(each, self.sizes)
+
+    def means(self, values: Floats) -> list[float]:
+        """Mean on each suite of values by document."""
+        return [float(values[part].mean()) for part in self.parts]
 
 
 @dataclass(frozen=True)
@@ -107,74 +153,135 @@ class State:
     theta: Floats
 
 
-def incumbent_of(runners: Sequence[Runner]) -> int | None:
-    """Number of the best complete candidate; the earliest of equals."""
+def incumbent_of(runners: Sequence[Runner], field: Field) -> int | None:
+    """Number of the best complete candidate, feasible ones first; the earliest of equals."""
     done = [i for i, r in enumerate(runners) if r.is_complete]
-    return max(done, key=lambda i: (runners[i].seen.mean(), -i), default=None)
+
+    def rank(i: int) -> tuple[bool, float, int]:
+        means = field.means(runners[i].values)
+        lost = field.goal.shortfall(means)
+        return lost == 0, field.goal.value(means) if lost == 0 else -lost, -i
+
+    return max(done, key=rank, default=None)
 
 
-def new_strata(runners: Sequence[Runner], count: int) -> Strata:
-    """Strata for the next candidate's order."""
-    return stratify([r.values for r in runners]) if runners else single_stratum(count)
+def new_strata(runners: Sequence[Runner], field: Field) -> Strata:
+    """Strata for the next candidate's order, within each suite."""
+    if runners:
+        values = [r.values for r in runners]
+        parts = [stratify([v[part] for v in values]) for part in field.parts]
+    else:
+        parts = [single_stratum(n) for n in field.sizes]
+    if len(parts) == 1:
+        return parts[0]
+    goal = field.goal
+    # The worst suite may be any; and what is only watched is looked at too.
+    level = [1 / len(parts)] * len(parts)
+    suites = goal.weights if goal.kind == "mean" else level
+    each = [max(w, 0.5 / len(parts)) / n for w, n in zip(suites, field.sizes, strict=True)]
+    return side_by_side(parts, each)
 
 
-def begin(runners: Sequence[Runner], point: Floats, count: int, seed: int) -> Runner:
-    """A new candidate with an order of its own.
+def draw(runners: Sequence[Runner], field: Field, seed: int) -> Draw:
+    """An order for a new candidate, when `runners` are known.
 
     Args:
         runners: those before it.
-        point: in [0, 1], shape (d,).
-        count: number of search documents.
-        seed: the study's.
+        field: what is raced over.
+        seed: of this candidate alone.
     """
-    order = draw_order(new_strata(runners, count), [seed, len(runners), _ORDERS])
-    return Runner(point, order, np.zeros(0))
+    return Draw(new_strata(runners, field), (seed, len(runners), _ORDERS))
 
 
-def advance(runner: Runner, values: Floats, racing: Racing) -> Runner:
+def advance(runner: Runner, values: Floats, racing: Racing, field: Field) -> Runner:
     """The candidate after another chunk of its documents; stopped when it has lost."""
     seen = np.concatenate([runner.seen, values])
     lost = False
     if runner.legs and len(seen) < len(runner.order.documents):
-        race = Race(runner.order, runner.legs, error_rate=racing.error_rate)
+        race = Race(runner.order, runner.legs, field.highest, racing.error_rate)
         lost = race.stops_at(seen) is not None
     return replace(runner, seen=seen, stopped=lost)
 
 
-def face(runner: Runner, runners: Sequence[Runner]) -> Runner:
+def leg(start: int, incumbent: Floats, field: Field) -> Leg:
+    """A race from now on against a candidate that was scored on all documents."""
+    if len(field.sizes) == 1:
+        return Leg(start, incumbent)
+    suites = field.goal.tangent(field.means(incumbent))
+    return Leg(start, incumbent, field.weights(suites))
+
+
+def face(runner: Runner, runners: Sequence[Runner], field: Field) -> Runner:
     """Have a candidate race the incumbent of now, from its next document on."""
-    number = incumbent_of(runners)
+    number = incumbent_of(runners, field)
     if number is None:
         return runner
     incumbent = runners[number].values
+    if field.goal.shortfall(field.means(incumbent)) > 0:
+        return runner  # whoever is feasible is better than it, whatever its score
     if runner.legs and np.array_equal(runner.legs[-1].incumbent, incumbent):
         return runner
     # Only on documents not seen yet: a bet after the fact is none.
-    return replace(runner, legs=(*runner.legs, Leg(len(runner.seen), incumbent)))
+    return replace(runner, legs=(*runner.legs, leg(len(runner.seen), incumbent, field)))
 
 
-def estimates_of(runners: Sequence[Runner]) -> tuple[Estimate, ...]:
-    """Each candidate's estimate, the documents' difficulties being taken out of it.
+def estimates_of(runners: Sequence[Runner], field: Field) -> tuple[Estimate, ...]:
+    """Each candidate's estimate of what is maximised: see `suite_estimates`, `combined`."""
+    columns = [suite_estimates(runners, part) for part in field.parts]
+    return tuple(combined(each, field) for each in zip(*columns, strict=True))
+
+
+def combined(suites: Sequence[Estimate], field: Field) -> Estimate:
+    """An estimate of the merit from those of the suites' means."""
+    if len(suites) == 1:
+        return suites[0]
+    means = [e.mean for e in suites]
+    linear = field.goal.tangent(means)
+    error = math.hypot(*(w * e.standard_error for w, e in zip(linear, suites, strict=True)))
+    return Estimate(field.goal.merit(means), error, sum(e.count for e in suites))
+
+
+def suite_estimates(runners: Sequence[Runner], part: slice) -> list[Estimate]:
+    """Each candidate's mean over the documents of a suite, their difficulties being taken out of it.
 
     Outcomes are value = candidate's effect + document's effect + rest, the documents' effects random
     (Henderson 1975): effects of documents are means of what candidates left unexplained, drawn
     towards 0 as by `DRAWN` further candidates, and effects of candidates stratified means of what
-    documents left; a few rounds bring both to rest.
+    documents left; a few rounds bring both to rest. Who has seen no document of the suite yet is as the others
+    are, with all the doubt that there is.
     """
-    table = np.stack([r.values for r in runners])
+    mine = [_within(r, part) for r in runners]
+    some = [r for r in mine if len(r.seen)]
+    if not some:
+        return [Estimate(0.5, 0.5, 0)] * len(mine)
+    table = np.stack([r.values for r in some])
     seen = ~np.isnan(table)
     filled = np.where(seen, table, 0.0)
-    weights = np.stack([_weights(r) for r in runners])
+    weights = np.stack([_weights(r) for r in some])
     difficulty = np.zeros(table.shape[1])
     for _ in range(ROUNDS):
         effects = (weights * (filled - difficulty)).sum(1)
         rest = np.where(seen, table - effects[:, None], 0.0)
         difficulty = rest.sum(0) / (seen.sum(0) + DRAWN)
-    controls = [difficulty, *(r.values for r in runners if r.is_complete)]
-    return tuple(
-        min((estimate(r.seen, r.order, c) for c in controls), key=lambda e: e.standard_error)
-        for r in runners
+    controls = [difficulty, *(r.values for r in some if r.is_complete)]
+    found = iter(
+        [
+            min((estimate(r.seen, r.order, c) for c in controls), key=lambda e: e.standard_error)
+            for r in some
+        ]
     )
+    middle = float(np.mean([(w * f).sum() for w, f in zip(weights, filled, strict=True)]))
+    blank = Estimate(middle, 0.5, 0)
+    return [next(found) if len(r.seen) else blank for r in mine]
+
+
+def _within(runner: Runner, part: slice) -> Runner:
+    """A candidate's part of the race on the documents of one suite."""
+    if part == slice(0, len(runner.order.documents)):
+        return runner
+    documents = runner.order.documents[: len(runner.seen)]
+    mine = (documents >= part.start) & (documents < part.stop)
+    return Runner(runner.point, runner.order.within(part), runner.seen[mine])
 
 
 def _weights(runner: Runner) -> Floats:
@@ -190,14 +297,16 @@ def _weights(runner: Runner) -> Floats:
     return share
 
 
-def survey(runners: Sequence[Runner], racing: Racing, theta: Floats | None = None) -> State:
+def survey(
+    runners: Sequence[Runner], racing: Racing, field: Field, theta: Floats | None = None
+) -> State:
     """What the history says; at least one candidate must have been looked at."""
-    estimates = estimates_of(runners)
+    estimates = estimates_of(runners, field)
     x = np.stack([r.point for r in runners])
     y = np.array([e.mean for e in estimates])
     surrogate, theta = fit(x, y, np.array([e.standard_error**2 for e in estimates]), theta)
     best, leader = best_point(surrogate, np.random.default_rng(len(runners)), racing.caution)
-    return State(estimates, surrogate, incumbent_of(runners), leader, best, theta)
+    return State(estimates, surrogate, incumbent_of(runners, field), leader, best, theta)
 
 
 def next_look(
@@ -207,6 +316,8 @@ def next_look(
     seed: int,
     looks: int,
     blocks: Sequence[Sequence[int]] = (),
+    pending: Floats | None = None,
+    busy: Collection[int] = (),
 ) -> Choice:
     """Where the next look goes.
 
@@ -217,31 +328,75 @@ def next_look(
         seed: the study's.
         looks: looks so far.
         blocks: coefficients that belong together.
+        pending: points that other workers are looking at, in [0, 1], shape (q, d).
+        busy: numbers of the candidates among them.
     """
-    open_points = [i for i, r in enumerate(runners) if not r.stopped and not r.is_complete]
+    open_points = [
+        i for i, r in enumerate(runners) if not r.stopped and not r.is_complete and i not in busy
+    ]
     chunks = math.ceil(len(runners[0].order.documents) / racing.chunk)
     leads = looks >= racing.lead_from and (state.incumbent is None or looks % racing.lead == 0)
     if leads and (state.leader is None or state.leader in open_points):
         return Choice(state.best, state.leader, 0.0, chunks)
     look = 1 if state.incumbent is None else (racing.look or chunks)
     documents = racing.chunk * look
-    # What one look tells: as much as those that were given one look.
-    errors = [e.standard_error**2 * e.count for e in state.estimates if e.standard_error > 0]
-    noise = float(np.median(errors)) / documents if errors else 0.25 / documents
-    noise *= look < chunks
+    noise = look_noise(state, documents) * (look < chunks)
     generator = np.random.default_rng([seed, looks, _PROPOSALS])
-    choice = choose(state.surrogate, open_points, noise, generator, blocks)
+    surrogate = state.surrogate
+    if pending is not None and len(pending):
+        surrogate = surrogate.believing(pending, noise)
+    choice = choose(surrogate, open_points, noise, generator, blocks, tried=len(runners))
     return replace(choice, chunks=look)
 
 
-def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing) -> bool:
+def expected_gain(state: State, looks: float, noise: float, seed: int = 0) -> float:
+    """By how much so many further looks are expected to raise the score of what is named best.
+
+    At most: the lower of what they would bring if each brought what the next one does (the knowledge
+    gradient falls as one learns), and of what knowing every score would bring, E max f - max E f over points
+    drawn all over and about the best.
+
+    Args:
+        state: what the history says.
+        looks: how many.
+        noise: variance of what one look tells.
+        seed: of the points and draws.
+    """
+    generator = np.random.default_rng([seed, len(state.surrogate.x)])
+    d = state.surrogate.x.shape[1]
+    fresh = candidates(state.best[None], len(state.surrogate.x), d, generator, (), 60, 40)
+    points = np.concatenate([state.surrogate.x, fresh])
+    posterior = state.surrogate.at(points)
+    values, vectors = np.linalg.eigh(posterior.covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    draws = posterior.mean[:, None] + root @ generator.normal(size=(len(points), 400))
+    everything = float(draws.max(0).mean() - posterior.mean.max())
+    told = knowledge_gradient(posterior, np.full(len(points), state.surrogate.nugget + noise))
+    return max(0.0, min(everything, looks * float(told.max())))
+
+
+def look_noise(state: State, documents: int) -> float:
+    """Variance of what a look at so many documents tells: as much as those that were given one."""
+    errors = [e.standard_error**2 * e.count for e in state.estimates if e.standard_error > 0]
+    return float(np.median(errors)) / documents if errors else 0.25 / documents
+
+
+def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing, field: Field) -> bool:
     """Whether to leave a candidate for now: it is `racing.leave` standard errors behind.
 
     That is no verdict: it stays open, its estimate is what the surrogate learns from.
     """
-    number = incumbent_of(runners)
+    number = incumbent_of(runners, field)
     if number is None or runner.is_complete:
         return False
-    values = runners[number].values
-    found = estimate(runner.seen, runner.order, values)
-    return bool(found.mean + racing.leave * found.standard_error < values.mean())
+    rival = runners[number].values
+    suites = []
+    for part in field.parts:
+        mine = _within(runner, part)
+        if not len(mine.seen):
+            return False
+        suites.append(estimate(mine.seen, mine.order, rival[part]))
+    found = combined(suites, field)
+    return bool(
+        found.mean + racing.leave * found.standard_error < field.goal.merit(field.means(rival))
+    )

@@ -223,19 +223,29 @@ documents:
   seed: 0      # of their choice and order
 
 sampler:
-  name: gp # after the known points: gp (Gaussian process), tpe, random or qmc
+  name: auto # after the known points: auto (see docs/search.md), gp, cmaes, tpe, qmc or random
   seed: 0
+
+racing:            # losers are stopped before all of their documents are scored; off: nobody is
+  error_rate: 0.05 # chance that a candidate as good as the best so far is stopped, however often one looks
+  chunk: 32        # documents between two looks
+
+goal: mean  # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto
+weights: {{}} # of suites in the mean: {{gsm8k: 2}}; 0 only watches a suite
+tail: 0.5   # share of the suites that cvar is the mean over
+keep: {{}}    # least gain on a suite, in points: {{mmlu: -0.5}} may lose half a point there
 
 budget: # the search ends at whichever comes first; null: no limit
   trials: 30
   documents: null # documents scored, all trials together
   minutes: null
+  gain_per_hour: null # end when another hour is expected to bring fewer points than this
 
 storage: null # URL of an Optuna storage; null: an SQLite file in studies/runs/
 
 dtype: auto         # candidates are rounded to it and exported in it; auto: the base's
 compute_dtype: auto # the model computes in it; auto: float32 on a CPU, dtype on a GPU
-device: auto        # auto, cpu, cuda, cuda:1, ...
+device: auto        # auto, cpu, cuda, cuda:1, ...; spread: all GPUs and memory
 vocabulary: same    # the base's in all checkpoints; union: merged by token string
 residence: auto     # sources on the device, in the host's memory, or mapped from disk
 batch_size: 32      # rows that the model answers at once

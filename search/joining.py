@@ -19,6 +19,7 @@ def join_study(
     where: str,
     say: Callable[[str, str], None],
     fork: bool = False,
+    objectives: int = 1,
 ) -> tuple[Path, Storage]:
     """The study of a run's folder, or the first of its forks, that was begun as this one says.
 
@@ -32,6 +33,7 @@ def join_study(
         where: what error messages call the study file.
         say: writes a line in a style.
         fork: begin a new study where none was begun as this one says.
+        objectives: how many values a trial has.
     Returns:
         The folder of the study that was joined, and the study.
     Raises:
@@ -41,7 +43,11 @@ def join_study(
     while refusal is None or fork or place.is_dir():
         place.mkdir(parents=True, exist_ok=True)
         storage = Storage(
-            url or sqlite_url(place), place.name, place, lambda line: say(line, "yellow")
+            url or sqlite_url(place),
+            place.name,
+            place,
+            lambda line: say(line, "yellow"),
+            objectives,
         )
         try:
             with storage.hold("open"):

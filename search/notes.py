@@ -16,6 +16,7 @@ from .charts import Plane
 from .methods import PLAIN
 from .objective import gains
 from .outcome import TrialRecord
+from .screen import estimate_text
 from .space import read
 from .statistics import compare, mean_interval
 from .verdict import Unit, p_text
@@ -64,6 +65,14 @@ def _result(trial: TrialRecord) -> str:
     if trial.duplicate_of is not None:
         return (
             f"## The same candidate as trial {trial.duplicate_of}\n\nIts scores are that trial's."
+        )
+    if trial.course is not None and trial.scores is None:
+        rival = trial.course.lost_to
+        told = (
+            "Left for now" if rival is None else f"Stopped: it lost its race against trial {rival}"
+        )
+        return (
+            f"## {told}\n\n{estimate_text(trial).capitalize()}; the estimate is over all of them."
         )
     if trial.scores is None:
         words = {"failed": "Could not be scored", "cut off": "Its process was killed"}

@@ -1,17 +1,88 @@
-"""What a search maximises: the mean over its suites of the gain over the best input.
-
-The best input's score on a suite is the same number for every candidate, so the candidate with the
-highest mean gain is the one with the highest mean score; the storage holds the latter, which is known
-from the first trial on. People see gains.
-"""
+"""What a study's search maximises, and by how much its candidates gain."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from exme.evaluators.scores import Scores
 
+from .allocation import Field
+from .goal import Goal, knee
 from .outcome import TrialRecord
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The goal of a study, and what of its history that needs.
+
+    Attributes:
+        suites: searched on, in order.
+        sizes: search documents of each.
+        inputs: origins of the trials that are inputs, e.g. ``sums alone``.
+        goal: without its reference.
+        highest: highest value that the metric can take.
+    """
+
+    suites: tuple[str, ...]
+    sizes: tuple[int, ...]
+    inputs: tuple[str, ...]
+    goal: Goal
+    highest: float = 1.0
+
+    @property
+    def values_per_trial(self) -> int:
+        """How many values Optuna holds of a trial: several for a Pareto front."""
+        return len(self.suites) if self.goal.kind == "pareto" else 1
+
+    def goal_of(self, trials: Sequence[TrialRecord]) -> Goal:
+        """The goal, against the inputs scored so far."""
+        means = [
+            [part.mean for part in t.scores.parts]
+            for t in trials
+            if t.origin in self.inputs and t.scores is not None
+        ]
+        return self.goal.against(means) if means else self.goal
+
+    def field(self, trials: Sequence[TrialRecord]) -> Field:
+        """What candidates race over."""
+        goal = self.goal_of(trials)
+        beyond = any(max(t.scores.values) > self.highest for t in trials if t.scores is not None)
+        return Field(self.sizes, goal, math.inf if beyond else self.highest)
+
+    def is_reference(self, origin: str) -> bool:
+        """Whether a trial is scored on all documents in any case, for gains are over it."""
+        several = len(self.suites) > 1
+        return (several or self.goal.needs_reference) and origin in self.inputs
+
+    def told(self, scores: Scores, trials: Sequence[TrialRecord]) -> list[float]:
+        """The values of a complete trial, as known now.
+
+        An input is the reference itself: until all inputs have been scored, gains are over those that were.
+        """
+        means = [part.mean for part in scores.parts]
+        if self.goal.kind == "pareto":
+            return means
+        goal = self.goal_of(trials)
+        return [(goal if goal.reference else goal.against([means])).value(means)]
+
+    def rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
+        """Trials with their values and whether they are feasible."""
+        goal = self.goal_of(trials)
+        done = [(i, [p.mean for p in t.scores.parts]) for i, t in enumerate(trials) if t.scores]
+        if not done:
+            return trials
+        if goal.kind == "pareto":
+            values = knee([means for _, means in done])
+        else:
+            values = [goal.value(means) for _, means in done]
+        rated = list(trials)
+        for (i, means), value in zip(done, values, strict=True):
+            feasible = goal.shortfall(means) == 0
+            if (rated[i].value, rated[i].feasible) != (value, feasible):
+                rated[i] = replace(rated[i], value=value, feasible=feasible)
+        return rated
 
 
 def reference(trials: Sequence[TrialRecord], inputs: Collection[str]) -> dict[str, float]:
@@ -21,7 +92,7 @@ def reference(trials: Sequence[TrialRecord], inputs: Collection[str]) -> dict[st
         trials: the study's trials.
         inputs: origins of the trials that are inputs, e.g. ``sums alone``.
     Returns:
-        By suite; empty until every input has been tried.
+        By suite; empty until every input has been scored on all of them.
     """
     scored = {t.origin: t.scores for t in trials if t.origin in inputs and t.scores is not None}
     if len(scored) < len(inputs):

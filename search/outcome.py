@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from exme.evaluators.scores import Scores
 
 from .candidate import Candidate
+from .course import Course
+from .strata import Estimate
 
 
 @dataclass(frozen=True)
@@ -16,15 +18,22 @@ class TrialRecord:
 
     Attributes:
         number: Optuna's trial number.
-        state: ``complete``, ``running``, ``waiting``, ``failed`` (could not be scored, `message`
-            says why) or ``cut off`` (its process was killed; it was taken up again).
+        state: ``complete``, ``stopped`` (it lost its race), ``left`` (scored on some documents, and
+            may be taken up again), ``running``, ``waiting``, ``failed`` (could not be scored,
+            `message` says why) or ``cut off`` (its process was killed; it was taken up again).
         origin: where the proposal came from: the name of a known point (``sums alone``, ``mean``,
             ``ExPO 0.3 of sums``) or of the sampler (``gp``).
         candidate: None while it is waiting or running.
         scores: on the search documents; None unless complete.
-        seconds: wall time; 0 unless complete.
+        seconds: wall time; 0 unless it was scored.
         message: why it failed, else empty.
         duplicate_of: number of the trial with the same candidate whose scores it shares.
+        documents: scored in this trial; while it is running, those that it may take.
+        course: how its documents were drawn and what came, where it raced.
+        continues: number of the trial in which this candidate was looked at last; this one goes on
+            from there.
+        value: what the search maximises, as far as it can be said of a complete trial; see `Goal`.
+        feasible: it loses no more than the study's `keep` allows.
     """
 
     number: int
@@ -35,6 +44,16 @@ class TrialRecord:
     seconds: float = 0.0
     message: str = ""
     duplicate_of: int | None = None
+    documents: int = 0
+    course: Course | None = None
+    continues: int | None = None
+    value: float | None = None
+    feasible: bool = True
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Of a trial that was scored in part: what that says about all documents."""
+        return None if self.course is None or self.scores is not None else self.course.estimate
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,7 @@ class Entry:
         report: its scores on the report documents.
         search: its scores on the search documents, where it was a trial.
         proxy: minus target_nll on the report documents, where the study searches by that.
+        longer: its scores there when answers may be twice as long; where some were cut.
     """
 
     name: str
@@ -54,6 +74,7 @@ class Entry:
     report: Scores
     search: Scores | None = None
     proxy: Scores | None = None
+    longer: Scores | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,7 @@ class Outcome:
         looks: how often candidates of this study were scored on its report documents.
         importance: share of the spread between trials that each parameter explains; empty where
             there are too few trials to say.
+        goal: what is maximised over suites, as the study says.
         work: seconds of all trials together by what they were spent on.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
@@ -85,5 +107,6 @@ class Outcome:
     looks: int = 0
     widened: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
+    goal: str = "mean"
     work: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)

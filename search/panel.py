@@ -186,6 +186,11 @@ def _trials(view: View, rows: int, wide: bool) -> Table:
 def _result(trial: TrialRecord) -> tuple[str, str, str]:
     if trial.duplicate_of is not None:
         return f"as trial {trial.duplicate_of}", "", ""
+    if trial.course is not None and trial.scores is None:
+        found = trial.course.estimate
+        half = score_text(1.96 * found.standard_error, trial)
+        score = f"{score_text(found.mean, trial)} ±{half} {trial.state}"
+        return score, f"{found.count:,}", f"{trial.seconds:.1f} s"
     if trial.scores is None:
         return f"{trial.state} {trial.message}"[:40], "", ""
     interval = mean_interval(trial.scores)

@@ -27,19 +27,41 @@ def complete(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The trial with the highest mean score; the earliest of equals, so inputs win ties."""
-    done = complete(trials)
-    return max(done, key=lambda t: (t.scores.mean if t.scores else 0.0, -t.number), default=None)
+    """The complete trial with the highest value, feasible ones first; the earliest of equals, so inputs win ties."""
+
+    def rank(trial: TrialRecord) -> tuple[bool, float, int]:
+        mean = trial.scores.mean if trial.scores else 0.0
+        return trial.feasible, mean if trial.value is None else trial.value, -trial.number
+
+    return max(complete(trials), key=rank, default=None)
+
+
+def best_known(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """As `best_trial`; while no trial is complete, the one whose estimate is high for sure."""
+
+    def estimated(trial: TrialRecord) -> tuple[float, int]:
+        found = trial.estimate
+        return (found.mean - found.standard_error if found else 0.0), -trial.number
+
+    guessed = [t for t in trials if t.estimate is not None]
+    return best_trial(trials) or max(guessed, key=estimated, default=None)
 
 
 def spent(trials: Sequence[TrialRecord]) -> tuple[int, int, float]:
     """Trials, documents and minutes used up.
 
-    Candidates that were known already cost nothing; nor do trials that were cut off.
+    Candidates that were known already cost nothing; nor do trials that were cut off. A candidate that is
+    looked at again is no further trial, but further documents and minutes.
     """
-    counted = [t for t in trials if t.duplicate_of is None and (t.scores or t.state == "failed")]
-    documents = sum(t.scores.count for t in counted if t.scores)
-    return len(counted), documents, sum(t.seconds for t in counted) / 60
+    ended = [t for t in trials if t.duplicate_of is None and has_ended(t)]
+    documents = sum(t.documents for t in ended if t.state != "failed")
+    count = sum(t.continues is None for t in ended)
+    return count, documents, sum(t.seconds for t in ended) / 60
+
+
+def has_ended(trial: TrialRecord) -> bool:
+    """Whether a trial was scored, in part at least, or could not be."""
+    return trial.scores is not None or trial.course is not None or trial.state == "failed"
 
 
 def is_over(budget: BudgetSection, trials: Sequence[TrialRecord]) -> str:
@@ -62,13 +84,14 @@ def has_room(budget: BudgetSection, trials: Sequence[TrialRecord], per_trial: in
     Args:
         budget: the study's.
         trials: all trials.
-        per_trial: documents that one trial takes.
+        per_trial: documents that a trial may take that does not say so itself.
     """
     used, documents, _ = spent(trials)
-    running = sum(t.state == "running" for t in trials)
-    if budget.trials is not None and used + running >= budget.trials:
+    running = [t for t in trials if t.state == "running"]
+    if budget.trials is not None and used + len(running) >= budget.trials:
         return False
-    return budget.documents is None or documents + running * per_trial < budget.documents
+    reserved = sum(t.documents or per_trial for t in running)
+    return budget.documents is None or documents + reserved < budget.documents
 
 
 class Plan:
@@ -135,9 +158,9 @@ class Plan:
 
         ExPO waits until every checkpoint was tried, for it starts from the best one.
         """
-        ended = {t.origin: t for t in trials if t.scores or t.state == "failed"}
+        ended = {t.origin: t for t in trials if has_ended(t)}
         alone = {f"{name} alone": name for name in self.inputs}
-        best = best_trial([ended[origin] for origin in alone if origin in ended])
+        best = _best_start([ended[origin] for origin in alone if origin in ended])
         points = list(self.first)
         if best is not None and all(origin in ended for origin in alone):
             points += self._expo_points(alone[best.origin])
@@ -168,14 +191,16 @@ class Plan:
         told: list[str] = []
         if not self.may_widen:
             return bounds, told
-        done = complete(trials)
-        bounds = self._around(bounds, done)
-        since = 0
+        bounds = self._around(bounds, [t for t in trials if has_ended(t)])
+        since = position = 0
         best: TrialRecord | None = None
         stays: TrialRecord | None = None  # the best that moves none of the bounds of now
-        for position, trial in enumerate(done):
-            since += position >= self.known_count
-            best = trial if best is None else best_trial((best, trial))
+        for trial in trials:
+            if trial.scores is None and trial.course is None:
+                continue
+            since += position >= self.known_count and trial.continues is None
+            position += 1
+            best = trial if best is None else best_known((best, trial))
             if since < TRIALS_BETWEEN_WIDENINGS or best is None or best.candidate is None:
                 continue
             if best is stays:
@@ -200,6 +225,16 @@ class Plan:
                 value, (low, high) = float(proposal[name]), bounds[name]
                 bounds[name] = min(low, value), max(high, value)
         return bounds
+
+
+def _best_start(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The best of the checkpoints alone, by what is known of them."""
+
+    def score(trial: TrialRecord) -> tuple[float, int]:
+        mean = trial.scores.mean if trial.scores else trial.estimate.mean if trial.estimate else 0.0
+        return mean, -trial.number
+
+    return max(trials, key=score, default=None)
 
 
 def _pairs(

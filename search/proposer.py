@@ -74,6 +74,7 @@ def choose(
     blocks: Sequence[Sequence[int]] = (),
     wide: int = 40,
     near: int = 20,
+    tried: int | None = None,
 ) -> Choice:
     """The point at which a look is worth most.
 
@@ -84,11 +85,13 @@ def choose(
         generator: of the random points.
         blocks: coefficients that belong together, e.g. the groups of one checkpoint.
         wide: random points all over; `near`: about each of the two best.
+        tried: how many of the surrogate's points were tried, the others being in hand; all by default.
     """
     d = surrogate.x.shape[1]
-    means = surrogate.at(surrogate.x).mean
+    tried = len(surrogate.x) if tried is None else tried
+    means = surrogate.at(surrogate.x[:tried]).mean
     centres = surrogate.x[np.argsort(-means)[:2]]
-    fresh = candidates(centres, len(surrogate.x), d, generator, blocks, wide, near)
+    fresh = candidates(centres, tried, d, generator, blocks, wide, near)
     points = np.concatenate([surrogate.x, fresh])
     posterior = surrogate.at(points)
     worth = knowledge_gradient(posterior, np.full(len(points), surrogate.nugget + look))

@@ -26,6 +26,12 @@ such gamblers' wealths is one too: ours stake fixed shares of the highest stake 
 of them is near the best whatever the gap. Where even the best outcome of the documents left could not make
 mean(d) >= 0, H0 is false for certain and K infinite.
 
+**Objectives over suites.** Every objective of ours is the lowest of some weighted means of gains (`objective`):
+of one, for the mean; of those over the suites that may be the worst ones, for CVaR. At the incumbent it
+equals one of them, so a candidate that is as good as the incumbent is as good in that one. d_i is
+then w_i (x_i - y_i), w_i the document's weight in it, and less the margin by which the candidate's own
+penalty exceeds the incumbent's.
+
 The candidate must not depend on the order: see `strata`.
 
 Sources: Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting",
@@ -59,10 +65,14 @@ class Leg:
     Attributes:
         start: documents that had been seen when this incumbent came.
         incumbent: its values by document, shape (n,).
+        weights: w of each document, shape (n,), mean 1; None where all weigh the same.
+        margin: by how much the candidate must be better to be as good.
     """
 
     start: int
     incumbent: Floats
+    weights: Floats | None = None
+    margin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +85,8 @@ class Race:
     Attributes:
         order: the order in which the candidate's documents are drawn.
         legs: incumbents as they came, at least one; nothing is bet before the first.
-        highest: highest value that the metric can take.
+        highest: highest value that the metric can take; infinite where it has none, and then nobody
+            is ever stopped.
         error_rate: bound on the chance of ever stopping a candidate that is as good.
     """
 
@@ -113,24 +124,27 @@ class Race:
         ends = [*(leg.start for leg in self.legs[1:]), m]
         for leg, end in zip(self.legs, ends, strict=True):
             part = slice(min(leg.start, m), min(end, m))
-            growth, beaten = self._leg(seen, leg.incumbent)
+            growth, beaten = self._leg(seen, leg)
             logs[:, part] = growth[:, part]
             lost[part] = beaten[part]
         with np.errstate(over="ignore"):
             wealth: Floats = np.exp(logs.cumsum(axis=1)).mean(axis=0)
         return np.where(np.logical_or.accumulate(lost), math.inf, wealth)
 
-    def _leg(self, seen: Floats, incumbent: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    def _leg(self, seen: Floats, leg: Leg) -> tuple[Floats, NDArray[np.bool_]]:
         """Growth of each gambler's log-wealth against one incumbent, and where H0 is impossible."""
         m, n = len(seen), len(self.order.documents)
-        baseline = incumbent[self.order.documents]
-        differences = seen - baseline[:m]
-        room = self.highest - baseline
+        weights = np.ones(n) if leg.weights is None else leg.weights[self.order.documents]
+        baseline = leg.incumbent[self.order.documents]
+        differences = weights[:m] * (seen - baseline[:m]) - leg.margin
+        # (no 0 * inf: where a metric is unbounded, a document without weight is not)
+        room = np.where(weights > 0, weights * (self.highest - baseline), 0.0) - leg.margin
         left, appeal = self.order.left, self.order.appeal
         before = np.concatenate([[0.0], differences.cumsum()])
         eta = -before[:m] / n
         z = differences * left[:m] / (n * appeal[:m])
-        bound = (left * np.maximum.accumulate((room / appeal)[::-1])[::-1] / n)[:m]
+        most_each = np.maximum(room, 0) / appeal
+        bound = (left * np.maximum.accumulate(most_each[::-1])[::-1] / n)[:m]
         # Rounding must not turn a stake on nothing into one on something.
         margin = np.maximum(bound - eta, 1e-12)
         growth = 1 + STAKES[:, None] * ((eta - z) / margin)[None]

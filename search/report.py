@@ -7,11 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .answers import Example
+from .audit import Audit, audit
 from .estimate import duration
+from .goal import front
 from .outcome import Entry, Outcome, TrialRecord
-from .plan import spent
+from .plan import complete, spent
 from .space import read
 from .statistics import Interval, compare, holm, mean_interval
+from .strata import Estimate
 from .verdict import Unit, count_of, p_text, verdict
 
 CONVENTION = (
@@ -65,6 +68,7 @@ def _markdown(outcome: Outcome, caption: str) -> str:
         *_scores(outcome),
         *_by_suite(outcome),
         *_audit(outcome),
+        *_front(outcome),
         *_best(outcome),
     ]
     if caption:
@@ -136,7 +140,7 @@ def _scores(outcome: Outcome) -> list[str]:
             gain = unit.full(result.difference, sign=True)
             row += [gain, p, str(result.won), str(result.lost)]
         note += (
-            f" p: two-sided, {result.test}; where it and the interval disagree, p decides. Won and "
+            f" p: two-sided, {result.test}; the verdict's is one-sided. Won and "
             "lost: report documents on which merged scored higher and lower. The score of merged "
             "on the search documents is too high, because it was chosen for it; the search never "
             "saw the report documents."
@@ -184,15 +188,60 @@ def _audit(outcome: Outcome) -> list[str]:
     if not kinds:
         return []
     rows = [[name, *(_share(scores.audit.get(kind)) for kind in kinds)] for name, scores in shown]
-    note = (
-        f"Shares of the {shown[0][1].split} documents. A gain that comes with fewer of these is "
-        "one of format, at least in part."
-    )
-    return ["## Answers that could not be scored as meant", _table(["model", *kinds], rows), note]
+    note = f"Shares of the {shown[0][1].split} documents. cut: as long as an answer may be."
+    parts = ["## Answers that could not be scored as meant", _table(["model", *kinds], rows), note]
+    if outcome.merged and outcome.inputs:
+        best = max(outcome.inputs, key=lambda e: e.report.mean)
+        parts.append(_audit_words(audit(outcome.merged, best), outcome.merged, best))
+    return [part for part in parts if part]
+
+
+def _audit_words(found: Audit, merged: Entry, best: Entry) -> str:
+    """What the audit says about the gain over the best input."""
+    unit = Unit([merged.report, best.report])
+    words = []
+    if found.is_flagged:
+        counts = ", ".join(f"{kind}: {a} against {b}" for kind, a, b in found.fewer)
+        reason = f"it has fewer such answers than {best.name} ({counts})" if counts else ""
+        reason = reason or "it goes when answers may be longer"
+        words.append(f"**Caution: the gain may be one of format, for {reason}.**")
+    if found.gain > 0 and found.spared is not None and found.documents < merged.report.count:
+        words.append(
+            f"On the {found.documents} documents where neither has such an answer merged is "
+            f"{unit.signed(found.spared)} against {best.name}, {unit.signed(found.gain)} on all."
+        )
+    if found.longer is not None:
+        words.append(
+            f"With room for answers of twice the length (scored once) it is "
+            f"{unit.signed(found.longer)}."
+        )
+    return " ".join(words)
 
 
 def _share(values: Sequence[float] | None) -> str:
     return f"{100 * sum(values) / len(values):.1f}%" if values else "–"
+
+
+def _front(outcome: Outcome) -> list[str]:
+    """The candidates of a Pareto front on the search documents; the knee is the one that was proved."""
+    done = [t for t in complete(outcome.trials) if t.duplicate_of is None and t.candidate]
+    if outcome.goal != "pareto" or not done:
+        return []
+    parts = [t.scores.parts for t in done if t.scores]
+    chosen = front([[part.mean for part in each] for each in parts])
+    rows = []
+    for i in sorted(chosen, key=lambda i: -parts[i][0].mean):
+        candidate, mark = done[i].candidate, "knee" if done[i] == outcome.winner else ""
+        assert candidate is not None
+        values = ", ".join(f"{n} {c:.4f}" for n, c in candidate.coefficients.items())
+        scores = [Unit(parts[i]).score(part.mean) for part in parts[i]]
+        rows.append([str(done[i].number), values, *scores, mark])
+    head = ["trial", "coefficients", *(part.suite for part in parts[0]), ""]
+    note = (
+        "Candidates that no other beats on every suite, on the search documents; all are somewhat "
+        "too high there. The knee is the farthest beyond the plane through the front's ends."
+    )
+    return ["## The Pareto front", _table(head, rows), note]
 
 
 def _best(outcome: Outcome) -> list[str]:
@@ -224,13 +273,24 @@ def _trials(trials: Sequence[TrialRecord]) -> str:
             values = trial.candidate.coefficients
             place = [", ".join(f"{n} {c:.4f}" for n, c in values.items()), str(read(values))]
         score = unit.full(mean_interval(trial.scores)) if trial.scores else "–"
-        seconds = f"{trial.seconds:.1f}" if trial.state == "complete" else "–"
+        if trial.course is not None and trial.estimate is not None:
+            score = f"about {unit.full(_around(trial.estimate))}"
+        seconds = f"{trial.seconds:.1f}" if trial.scores or trial.course else "–"
         note = "" if trial.state == "complete" else f"{trial.state}: {trial.message}".rstrip(": ")
+        if trial.course is not None:
+            count, rival = trial.course.estimate.count, trial.course.lost_to
+            lost = f", behind trial {rival}" if rival is not None else ""
+            note = f"{trial.state} after {count} documents{lost}"
         if trial.duplicate_of is not None:
             note = f"same candidate as trial {trial.duplicate_of}"
         rows.append([str(trial.number), trial.origin, *place, score, seconds, note])
     head = ["trial", "origin", "coefficients", "alpha, beta", "score (95%)", "seconds", "note"]
     return _table(head, rows)
+
+
+def _around(found: Estimate) -> Interval:
+    half = 1.96 * found.standard_error
+    return Interval(found.mean, found.mean - half, found.mean + half)
 
 
 def _bounds(outcome: Outcome) -> list[str]:

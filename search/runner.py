@@ -11,31 +11,37 @@ from types import TracebackType
 from typing import Self
 
 from exme.evaluators.sandbox import require_run_generated_code
+from exme.evaluators.scores import Scores
 from exme.tasks.documents import SuiteDocuments, load_documents
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import Suite, load_suite
 
 from .adapter import open_checkpoint
-from .answers import Example, examples, save_answers
+from .allocation import Racing
+from .answers import Answers, Example, examples, load_answers, save_answers
 from .candidate import Candidate
 from .checkpoint import Checkpoint
+from .course import Look
 from .directions.settle import Settled, Workshop, agree
 from .estimate import check_memory, describe, give_back_memory, weigh
 from .facts import facts
 from .joining import join_study
 from .locate import locate
+from .looks import Looks
 from .methods import PLAIN
 from .objective import reference
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import Plan, best_trial, complete, is_over, spent
 from .resident import Sources
 from .screen import Screen, time_left
+from .settling import settle_objective
 from .space import unit
+from .spread import SPREAD
 from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
 from .turns import Turns, describe_failure
 from .view import View, view_of
-from .worker import Precision, Scored, Scorer, Worker, settle_precision
+from .worker import Precision, Scorer, Worker, settle_precision
 
 RUNS = Path("studies/runs")
 
@@ -90,6 +96,7 @@ class Search:
         floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
         self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
+        self.objective = settle_objective(study, self.documents, self.plan.inputs)
         self._engine_name: str = study.engine
         self.folder, self.storage = join_study(
             runs / f"{name}-{self.task}",
@@ -99,12 +106,24 @@ class Search:
             where=where,
             say=self.screen.say,
             fork=fork,
+            objectives=self.objective.values_per_trial,
+        )
+        self.storage.rate = self.objective.rate
+        racing = study.races
+        self.looks = Looks(
+            self.plan.proposals,
+            self.objective,
+            {d.suite.suite: [e.id for e in d.search] for d in self.documents},
+            None if racing is None else Racing(racing.error_rate, racing.chunk),
+            study.sampler.name,
+            study.sampler.seed,
         )
         self.turns = Turns(
             study,
             self.plan,
             self.storage,
             self.screen,
+            self.looks,
             dtype=self.precision.dtype,
             sources=self.sources.fingerprints,
             per_trial=self._count("search"),
@@ -149,7 +168,8 @@ class Search:
         Raises:
             UserError: the models do not fit into memory, or cannot be loaded.
         """
-        check_memory(self.weights, self.precision, self.study.residence)
+        if self.study.device != SPREAD:  # accelerate finds out whether it fits
+            check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
         return Worker(self.study, self.sources, self.documents, self.precision, drafts)
 
@@ -179,7 +199,7 @@ class Search:
         self.screen.begin(self.view)
         duplicates, failures = 0, 0
         while True:
-            reason = is_over(self.study.budget, self.storage.trials())
+            reason = self.turns.why_over(self.storage.trials())
             if not reason and duplicates >= MOST_DUPLICATES:
                 reason = f"the last {duplicates} proposals had all been tried"
             if reason:
@@ -226,21 +246,57 @@ class Search:
             self.storage.save_duplicate(proposal, candidate, twin)
             return
         try:
-            scored = self.worker.score(candidate, "search")
+            if not self.looks.is_racing:
+                scored = self.worker.score(candidate, "search")
+                scores: Scores | None = scored.scores
+                look, answers, seconds = None, scored.answers, scored.seconds
+            else:
+                look, answers, seconds = self._look(proposal, candidate)
+                partial = look.course.partial
+                scores = partial.whole() if partial.is_complete else None
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001  (one candidate's failure is not the search's)
             self.storage.fail(proposal, candidate, describe_failure(error))
             return
-        self._keep_answers(candidate, scored)
-        seconds = {"propose": proposing, **scored.seconds}
-        self.storage.save(proposal, candidate, scored.scores, seconds)
+        self._keep_answers(candidate, answers)
+        seconds = {"propose": proposing, **seconds}
+        if scores is not None:
+            values = self.objective.told(scores, self.storage.trials())
+            self.storage.save(proposal, candidate, scores, seconds, values, look)
+        elif look is not None:
+            self.storage.save_look(proposal, candidate, look, seconds)
 
-    def _keep_answers(self, candidate: Candidate, scored: Scored) -> None:
+    def _look(
+        self, proposal: Proposal, candidate: Candidate
+    ) -> tuple[Look, Answers, Mapping[str, float]]:
+        """Look at a candidate; its answers are blank where documents were not asked yet."""
+        trials = self.storage.trials()
+        number = proposal.trial.number
+        order = self.looks.begin(
+            candidate,
+            trials[number].origin,
+            number,
+            [t for t in trials if t.number != number],
+            self.plan.bounds(trials)[0],
+            proposal.documents,
+        )
+        look, seconds, said = self.looks.make(order, candidate, self.worker)
+        before = load_answers(self.folder, candidate.digest, "search")
+        answers = {}
+        for found in self.documents:
+            name = found.suite.suite
+            new = said.get(name, {})
+            old = before.get(name) or [""] * len(found.search)
+            pairs = zip(found.search, old, strict=False)
+            answers[name] = [new.get(document.id, kept) for document, kept in pairs]
+        return look, answers, seconds
+
+    def _keep_answers(self, candidate: Candidate, answers: Answers) -> None:
         """For the dashboard's notes: a trial is a trial without them."""
-        if any(scored.answers.values()):
+        if any(any(found) for found in answers.values()):
             with contextlib.suppress(OSError):
-                save_answers(self.folder, candidate.digest, scored.answers, "search")
+                save_answers(self.folder, candidate.digest, answers, "search")
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
         """The plain sum with these effective coefficients."""
@@ -279,6 +335,22 @@ class Search:
                 scored = self.worker.score(candidate, "report")
                 save_answers(self.folder, candidate.digest, scored.answers)
                 self.storage.save_proof(candidate, scored.scores, scored.proxy)
+        self._prove_longer()
+
+    def _prove_longer(self) -> None:
+        """Score the winner and the best input once more with room for longer answers, where some were cut."""
+        outcome = self.outcome()
+        if outcome.merged is None or not outcome.inputs:
+            return
+        best = max(outcome.inputs, key=lambda entry: entry.report.mean)
+        pair = [outcome.merged, best]
+        if not any(sum(entry.report.audit.get("cut", ())) for entry in pair):
+            return
+        for entry in pair:
+            if entry.longer is None:
+                scored = self.worker.score_longer(entry.candidate)
+                if scored is not None:
+                    self.storage.save_longer(entry.candidate, scored.scores)
 
     def view(self) -> View:
         """The search as it is now; safe to call from any thread."""
@@ -297,6 +369,7 @@ class Search:
         """All that is in the storage."""
         trials = self.storage.trials()
         proofs, proxies = self.storage.proofs(), self.storage.proofs("proxy")
+        longer = self.storage.proofs("longer")
         by_digest = {t.candidate.digest: t for t in complete(trials) if t.candidate is not None}
         inputs = self.inputs()
         digests = {candidate.digest for candidate in inputs.values()}
@@ -307,7 +380,14 @@ class Search:
             trial = by_digest.get(candidate.digest)
             digest = candidate.digest
             searched = trial.scores if trial else None
-            return Entry(name, candidate, proofs[digest], searched, proxies.get(digest))
+            return Entry(
+                name,
+                candidate,
+                proofs[digest],
+                searched,
+                proxies.get(digest),
+                longer.get(digest),
+            )
 
         winner = best_trial(trials)
         merged = None
@@ -325,6 +405,7 @@ class Search:
             inputs=tuple(e for e in found if e is not None),
             merged=merged,
             looks=len(set(proofs) - digests),
+            goal=self.objective.goal.kind,
             widened=tuple(widened),
             importance=self.storage.importance(),
             work=self.storage.work(),
@@ -359,7 +440,7 @@ class Search:
             self.folder,
             search=per_trial,
             report=self._count("report"),
-            trials=min(left),
+            trials=min(left, default=1),
             seconds_per_document=seconds,
         )
         if used:
@@ -379,12 +460,20 @@ class Search:
     def _left(self, trials: list[TrialRecord]) -> str:
         used, documents, minutes = spent(trials)
         budget = self.study.budget
-        left = [budget.trials - used] if budget.trials is not None else []
-        if budget.documents is not None:
-            per_trial = self._count("search")
-            left.append(max(0, -(-(budget.documents - documents) // per_trial)))
-        time_budget = None if budget.minutes is None else budget.minutes - minutes
-        return time_left(trials, min(left) if left else None, time_budget)
+        left = time_left(
+            trials,
+            None if budget.trials is None else max(0, budget.trials - used),
+            None if budget.minutes is None else budget.minutes - minutes,
+            None if budget.documents is None else max(0, budget.documents - documents),
+        )
+        shows = self.looks.adaptive or budget.gain_per_hour is not None
+        gain = self.turns.outlook(trials) if shows else None
+        if gain is None:
+            return left
+        shown = (
+            f"{gain:.2g}" if self.study.objective == "target_nll" else f"{100 * gain:.1f} points"
+        )
+        return f"{left}  another hour: at most +{shown}".strip()
 
     def _pinned(self) -> dict[str, object]:
         """What decides scores; a study cannot go on when one of these changes."""
@@ -396,6 +485,8 @@ class Search:
             "checkpoints": list(self.study.checkpoints),
             "directions": list(self.study.directions) or None,
             "objective": self.study.objective,
+            # (it decides how many values Optuna holds of a trial)
+            **({"goal": "pareto"} if self.objective.values_per_trial > 1 else {}),
             "suites": [
                 [d.suite.suite, d.suite.version, d.suite.metric_name, list(d.suite.lm_eval_tasks)]
                 for d in self.documents

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import (
     BaseDistribution,
@@ -22,7 +24,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from .space import Bounds
+from .evolution import evolve
+from .space import Bounds, Value
 
 # A proposal keeps this share of a bound's width from every trial that is running, in one
 # coefficient at least. Nearer candidates solve nearly the same documents.
@@ -37,15 +40,34 @@ def trial_seed(seed: int, number: int) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
+@dataclass(frozen=True)
+class Known:
+    """A trial as samplers see it.
+
+    Attributes:
+        origin: who proposed it.
+        parameters: of its proposal.
+        value: its score, or the estimate of it where it was scored in part; None while it is running.
+    """
+
+    origin: str
+    parameters: Mapping[str, Value]
+    value: float | None
+
+
 class BoundedSampler(BaseSampler):
     """Proposes all parameters together, from the sampler that the study names.
 
     Args:
-        name: ``gp``, ``tpe``, ``random`` or ``qmc``.
+        name: ``gp``, ``cmaes``, ``tpe``, ``random`` or ``qmc``; another name where the proposal is
+            `given`.
         seed: the study's seed.
         bounds: bounds of each parameter now.
         known: number of known points, which stand for the usual random start.
         choices: parameters that are chosen, not measured, with their choices.
+        given: the proposal, where it is made already.
+        history: all trials with their estimates; by default those that Optuna has.
+        first: bounds of each parameter at the study's beginning, the unit of ``cmaes``.
     """
 
     def __init__(
@@ -55,12 +77,17 @@ class BoundedSampler(BaseSampler):
         bounds: Bounds,
         known: int,
         choices: Mapping[str, tuple[str, ...]] | None = None,
+        *,
+        given: Mapping[str, Value] | None = None,
+        history: Sequence[Known] | None = None,
+        first: Bounds | None = None,
     ) -> None:
         self.name = name
         self.seed = seed
         self.bounds = bounds
         self.known = known
         self.choices = choices or {}
+        self.given, self.history, self.first = given, history, first or bounds
 
     def _inner(self, number: int) -> BaseSampler:
         seed = trial_seed(self.seed, number)
@@ -87,9 +114,18 @@ class BoundedSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """A proposal; empty where the inner sampler leaves the parameters to chance."""
-        inner = self._inner(trial.number)
-        inner.before_trial(study, trial)
-        found = inner.sample_relative(study, trial, search_space)
+        if self.given is not None:
+            return self._within(self.given)
+        if self.name == "cmaes":
+            found = self._evolved(trial.number)
+        else:
+            inner, seen = self._inner(trial.number), study
+            if self.history is not None and self.name in ("gp", "tpe"):
+                seen = self._study(self.history, search_space)
+                mine = seen.ask().number  # samplers write to the trial they propose for
+                trial = seen.get_trials(deepcopy=False)[mine]
+            inner.before_trial(seen, trial)
+            found = inner.sample_relative(seen, trial, search_space)
         running = [
             other.params
             for other in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -108,6 +144,53 @@ class BoundedSampler(BaseSampler):
             if all(self.is_apart(found, other) for other in running):
                 break
         return found
+
+    def _within(self, proposal: Mapping[str, Value]) -> dict[str, Any]:
+        """A proposal, its numbers within the bounds: coefficients are kept rounded."""
+        inner = {n: min(max(float(proposal[n]), a), b) for n, (a, b) in self.bounds.items()}
+        return {**inner, **{name: proposal[name] for name in self.choices}}
+
+    def _study(
+        self, history: Sequence[Known], search_space: Mapping[str, BaseDistribution]
+    ) -> Study:
+        """The history as a study in memory, in which trials that were scored in part are complete."""
+        study = optuna.create_study(direction="maximize")
+        for known in history:
+            spaces = dict(search_space)
+            for name in self.bounds:  # it may lie beyond bounds that never widened to it
+                value = float(known.parameters[name])
+                low, high = self.bounds[name]
+                spaces[name] = FloatDistribution(min(low, value), max(high, value))
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params={name: known.parameters[name] for name in spaces},
+                    distributions=spaces,
+                    value=known.value,
+                    state=TrialState.RUNNING if known.value is None else TrialState.COMPLETE,
+                )
+            )
+        return study
+
+    def _evolved(self, number: int) -> dict[str, Any]:
+        """A proposal of CMA-ES, which begins at the best of the known points."""
+        history, names = self.history or (), list(self.bounds)
+        low = np.array([self.first[name][0] for name in names])
+        width = np.array([self.first[name][1] for name in names]) - low
+
+        def place(known: Known) -> Any:
+            return (np.array([float(known.parameters[n]) for n in names]) - low) / width
+
+        told = [
+            (place(k), k.value) for k in history if k.origin == self.name and k.value is not None
+        ]
+        others = [k for k in history if k.origin != self.name and k.value is not None]
+        best = max(others, key=lambda k: k.value or 0.0, default=None)
+        start = np.full(len(names), 0.5) if best is None else place(best)
+        limits = (np.array([self.bounds[name] for name in names]) - low[:, None]) / width[:, None]
+        drawn = low + width * evolve(start, told, limits, trial_seed(self.seed, number))
+        chance = np.random.default_rng(trial_seed(self.seed, number) ^ 3)
+        chosen = {name: str(chance.choice(options)) for name, options in self.choices.items()}
+        return self._within({**dict(zip(names, map(float, drawn), strict=True)), **chosen})
 
     def is_apart(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         """Whether two points differ in a choice, or by `DISTANCE` in a coefficient."""
@@ -138,7 +221,8 @@ class BoundedSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Let the inner sampler keep its books."""
-        self._inner(trial.number).after_trial(study, trial, state, values)
+        if self.given is None and self.name != "cmaes":
+            self._inner(trial.number).after_trial(study, trial, state, values)
 
 
 def hash_name(name: str) -> int:

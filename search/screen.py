@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from .estimate import duration
 from .methods import PLAIN
 from .objective import gains
 from .outcome import TrialRecord
-from .plan import best_trial
+from .plan import best_known, best_trial, has_ended
 from .space import read
 from .statistics import is_binary, mean_interval
+from .strata import Estimate
 from .verdict import Verdict
 from .view import View
 
@@ -73,15 +75,16 @@ class Screen:
         head = f"#{trial.number:<3} {trial.origin:<19} "
         if trial.candidate is not None:
             head += f"{candidate_text(trial.candidate)}  "
-        if trial.scores is None:
+        if not has_ended(trial) or trial.state == "failed":
             self.say(f"{head}failed: {trial.message}", "red")
             return
         if trial.duplicate_of is not None:
             self.say(f"{head}the same candidate as #{trial.duplicate_of}", "dim")
             return
-        tail = f"  {trial.seconds:.1f} s"
-        if best is not None and best.scores is not None:
-            tail += f"  best {score_text(best.scores.mean, trial)} (#{best.number})"
+        tail = f"  {trial.seconds:.1f} s{best_text(trials, trial)}"
+        if trial.scores is None:
+            self.say(f"{head}{estimate_text(trial)}{tail}  {left}")
+            return
         line = f"{head}{interval_text(trial)}{gains_text(trial, best_input or {})}{tail}  {left}"
         self.say(line, "bold green" if is_best else "")
 
@@ -105,8 +108,15 @@ def coefficients_text(coefficients: Mapping[str, float]) -> str:
 
 def score_text(value: float, trial: TrialRecord) -> str:
     """A score in the unit people read: percent for accuracies."""
-    assert trial.scores is not None
-    return f"{value:.1%}" if is_binary(trial.scores.values) else f"{value:.4f}"
+    return f"{value:.1%}" if is_share(trial) else f"{value:.4f}"
+
+
+def is_share(trial: TrialRecord) -> bool:
+    """Whether a trial's documents are solved or not."""
+    if trial.scores is not None:
+        return is_binary(trial.scores.values)
+    values = [] if trial.course is None else trial.course.partial.values.tolist()
+    return is_binary([v for v in values if not math.isnan(v)])
 
 
 def interval_text(trial: TrialRecord) -> str:
@@ -115,7 +125,40 @@ def interval_text(trial: TrialRecord) -> str:
     interval = mean_interval(trial.scores)
     low, high = score_text(interval.low, trial), score_text(interval.high, trial)
     score = score_text(interval.estimate, trial)
-    return f"{score} [{low}, {high}]  {trial.scores.count} documents"
+    more = trial.documents if 0 < trial.documents < trial.scores.count else 0
+    again = f", {more} of them now" if more else ""
+    return f"{score} [{low}, {high}]  {trial.scores.count} documents{again}"
+
+
+def estimate_text(trial: TrialRecord) -> str:
+    """What is known of a trial that was scored in part, and why no more is."""
+    assert trial.course is not None
+    found = trial.course.estimate
+    low, high = (score_text(bound, trial) for bound in ends(found, is_share(trial)))
+    again = "" if trial.continues is None else f", {trial.documents} of them now"
+    text = f"about {score_text(found.mean, trial)} [{low}, {high}]  "
+    if trial.course.lost_to is not None:
+        return (
+            text + f"stopped after {found.count} documents{again}: behind #{trial.course.lost_to}"
+        )
+    return text + f"{found.count} documents{again}"
+
+
+def ends(found: Estimate, share: bool) -> tuple[float, float]:
+    """95% interval of an estimate."""
+    low, high = found.mean - 1.96 * found.standard_error, found.mean + 1.96 * found.standard_error
+    return (max(0.0, low), min(1.0, high)) if share else (low, high)
+
+
+def best_text(trials: Sequence[TrialRecord], trial: TrialRecord) -> str:
+    """The best so far: ``  best 62.5% (#12)``; ``about`` while it is an estimate."""
+    best = best_known(trials)
+    if best is None:
+        return ""
+    if best.scores is not None:
+        return f"  best {score_text(best.scores.mean, trial)} (#{best.number})"
+    assert best.estimate is not None
+    return f"  best about {score_text(best.estimate.mean, trial)} (#{best.number})"
 
 
 def gains_text(trial: TrialRecord, best_input: Mapping[str, float]) -> str:
@@ -129,15 +172,31 @@ def gains_text(trial: TrialRecord, best_input: Mapping[str, float]) -> str:
     return f"  gain {scale * sum(found.values()) / len(found):{form}} ({each})"
 
 
-def time_left(trials: Sequence[TrialRecord], remaining: int | None, minutes: float | None) -> str:
-    """What is left of the search, from the last few trials' times."""
-    recent = [t.seconds for t in trials if t.scores and t.duplicate_of is None][-5:]
-    if not recent or (remaining is None and minutes is None):
+def time_left(
+    trials: Sequence[TrialRecord],
+    remaining: int | None,
+    minutes: float | None,
+    documents: int | None = None,
+) -> str:
+    """What is left of the search, from the last few trials' times.
+
+    Args:
+        trials: all trials.
+        remaining: trials left; `minutes` and `documents` likewise; None where there is no such budget.
+        minutes: of search.
+        documents: search documents.
+    """
+    recent = [t for t in trials if has_ended(t) and t.documents and t.duplicate_of is None][-5:]
+    if not recent or (remaining is None and minutes is None and documents is None):
         return ""
+    spent = sum(t.seconds for t in recent)
     seconds = float("inf")
     if remaining is not None:
-        seconds = remaining * sum(recent) / len(recent)
+        seconds = remaining * spent / len(recent)
+    if documents is not None:
+        seconds = min(seconds, documents * spent / sum(t.documents for t in recent))
     if minutes is not None:
         seconds = min(seconds, minutes * 60)
-    trials_left = f"{remaining} trials, " if remaining is not None else ""
-    return f"left {trials_left}{duration(max(0.0, seconds))}"
+    parts = [f"{remaining} trials"] if remaining is not None else []
+    parts += [f"{documents:,} documents"] if documents is not None else []
+    return f"left {', '.join([*parts, duration(max(0.0, seconds))])}"

@@ -31,6 +31,7 @@ class PairedComparison:
     Attributes:
         difference: mean of the per-document differences, with its interval.
         p_value: two-sided; of the hypothesis that neither is better.
+        p_better: one-sided; of the hypothesis that the first is not better.
         won: documents on which the first scored higher; `lost` lower.
         count: documents in all.
         test: name of the test.
@@ -38,6 +39,7 @@ class PairedComparison:
 
     difference: Interval
     p_value: float
+    p_better: float
     won: int
     lost: int
     count: int
@@ -98,16 +100,16 @@ def compare(a: Scores, b: Scores, *, level: float = 0.95, seed: int = 0) -> Pair
         discordant = won + lost
         # Both tails: with chances of 1/2 they are mirror images.
         p = min(1.0, 2 * float(special.bdtr(min(won, lost), discordant, 0.5)))
-        interval = _bonett_price(won, lost, n, level)
-        return PairedComparison(Interval(mean, *interval), p, won, lost, n, "McNemar's exact test")
-    p = _sign_flip(differences, seed)
+        better = float(special.bdtr(lost, discordant, 0.5)) if discordant else 1.0
+        interval = Interval(mean, *_bonett_price(won, lost, n, level))
+        return PairedComparison(interval, p, better, won, lost, n, "McNemar's exact test")
+    p, better = _sign_flip(differences, seed)
     half = math.inf
     if n > 1:
         half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * float(differences.std(ddof=1))
         half /= math.sqrt(n)
-    return PairedComparison(
-        Interval(mean, mean - half, mean + half), p, won, lost, n, "sign-flip permutation test"
-    )
+    interval = Interval(mean, mean - half, mean + half)
+    return PairedComparison(interval, p, better, won, lost, n, "sign-flip permutation test")
 
 
 def _differences(a: DocumentScores, b: DocumentScores) -> np.ndarray:
@@ -129,7 +131,7 @@ def _compare_means(a: Scores, b: Scores, level: float, seed: int) -> PairedCompa
         half = _normal(level) * math.sqrt(variance) / len(by_suite)
     return PairedComparison(
         Interval(mean, mean - half, mean + half),
-        _sign_flip(shares, seed),
+        *_sign_flip(shares, seed),
         int((shares > 0).sum()),
         int((shares < 0).sum()),
         len(shares),
@@ -163,17 +165,21 @@ def _bonett_price(won: int, lost: int, n: int, level: float) -> tuple[float, flo
     return max(-1.0, centre - half), min(1.0, centre + half)
 
 
-def _sign_flip(differences: np.ndarray, seed: int) -> float:
+def _sign_flip(differences: np.ndarray, seed: int) -> tuple[float, float]:
+    """p-values, two-sided and one-sided for a positive mean."""
     moved = differences[differences != 0]
     if not len(moved):
-        return 1.0
+        return 1.0, 1.0
     generator = np.random.default_rng(seed)
     # The tolerance counts sums that differ from the observed one by rounding only.
-    observed = abs(moved.sum()) - 1e-12 * np.abs(moved).sum()
-    hits, done = 0, 0
+    slack = 1e-12 * np.abs(moved).sum()
+    observed = moved.sum()
+    hits, above, done = 0, 0, 0
     while done < _FLIPS:  # in blocks, so that memory stays small for many documents
         block = min(1000, _FLIPS - done)
         signs = generator.choice([-1.0, 1.0], size=(block, len(moved)))
-        hits += int((np.abs(signs @ moved) >= observed).sum())
+        sums = signs @ moved
+        hits += int((np.abs(sums) >= abs(observed) - slack).sum())
+        above += int((sums >= observed - slack).sum())
         done += block
-    return (hits + 1) / (_FLIPS + 1)
+    return (hits + 1) / (_FLIPS + 1), (above + 1) / (_FLIPS + 1)

@@ -8,7 +8,7 @@ happen twice happens under a lock (`lock`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,7 @@ from exme.tasks.errors import UserError
 
 from .backend import open_backend
 from .candidate import Candidate
+from .course import Course, Look
 from .heartbeat import Heart, Member, Watch
 from .lock import locks_for
 from .outcome import TrialRecord
@@ -31,15 +32,18 @@ from .packing import pack, unpack
 from .patience import LONGEST_WAIT, Patience, hide_secrets
 from .sampler import BoundedSampler
 from .space import read
+from .strata import Estimate
 
 _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
     TrialState.FAIL: "failed",
-    TrialState.PRUNED: "failed",
+    TrialState.PRUNED: "left",  # or stopped, as its course says
 }
 CUT_OFF = "cut off"
+# Origin of trials that score a finalist on all documents.
+FINAL = "final"
 
 
 class StudyChanged(UserError):
@@ -82,10 +86,12 @@ class Proposal:
     Attributes:
         parameters: what to try, by parameter name.
         trial: Optuna's handle on it.
+        documents: that it is worth, where whoever proposed it has a view on that.
     """
 
     parameters: Mapping[str, float | str]
     trial: optuna.Trial
+    documents: int | None = None
 
 
 class Storage:
@@ -96,6 +102,10 @@ class Storage:
         name: name of the study in it.
         folder: the run's folder, for locks where the database has none.
         say: where "waiting for the database" goes.
+        objectives: how many values a trial has.
+
+    Attributes:
+        rate: fills in what is maximised of all trials, given all of them.
 
     Raises:
         UserError: the storage cannot be opened.
@@ -107,9 +117,11 @@ class Storage:
         name: str,
         folder: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
+        objectives: int = 1,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.url, self.name = url, name
+        self.rate: Callable[[list[TrialRecord]], list[TrialRecord]] = lambda trials: trials
         self.watch = Watch()
         self.member = Member.here()
         self._heart = Heart(self.member, self._beat)
@@ -124,7 +136,7 @@ class Storage:
                 self.study = optuna.create_study(
                     storage=self._backend,
                     study_name=name,
-                    direction="maximize",
+                    directions=["maximize"] * objectives,
                     load_if_exists=True,
                 )
         except UserError:
@@ -204,22 +216,31 @@ class Storage:
                 if trial.state.is_finished():
                     self._finished[trial.number] = record
             found.append(record)
-        return found
+        return self.rate(found)
 
     def enqueue(self, parameters: Mapping[str, float | str], origin: str) -> None:
         """Have a point tried next."""
         self.study.enqueue_trial(dict(parameters), user_attrs={"origin": origin})
 
-    def ask(self, sampler: BoundedSampler) -> Proposal:
+    def is_any_waiting(self) -> bool:
+        """Whether points were enqueued that nobody has taken up."""
+        return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+    def ask(self, sampler: BoundedSampler, documents: int | None = None) -> Proposal:
         """Take up the next enqueued point, or have the sampler propose one.
 
-        Call under the lock ``propose``, with `claim` in the same block.
+        A sampler to which the proposal was given goes before what is enqueued. Call under the lock
+        ``propose``, with `claim` in the same block.
 
         Raises:
             TrialTaken: the lock was lost with the database, and another took the trial for dead.
         """
         self.study.sampler = sampler
-        trial = self.study.ask()
+        if sampler.given is None:
+            trial = self.study.ask()
+        else:
+            made = self._backend.create_new_trial(self.study._study_id)
+            trial = optuna.Trial(self.study, made)
         try:
             trial.set_user_attr("worker", self.member.to_json())
             self._in_hand = trial
@@ -232,15 +253,15 @@ class Storage:
                 trial.set_user_attr("origin", sampler.name)
         except UpdateFinishedTrialError:
             raise TrialTaken from None
-        return Proposal(parameters, trial)
+        return Proposal(parameters, trial, documents)
 
-    def claim(self, proposal: Proposal, candidate: Candidate) -> None:
-        """Let the other workers see what is being scored here.
+    def claim(self, proposal: Proposal, candidate: Candidate, documents: int = 0) -> None:
+        """Let the other workers see what is being scored here, and how many documents it may take.
 
         Raises:
             TrialTaken: see `ask`.
         """
-        self._write(proposal, candidate=candidate.to_json())
+        self._write(proposal, candidate=candidate.to_json(), spent=documents)
 
     def save(
         self,
@@ -248,43 +269,102 @@ class Storage:
         candidate: Candidate,
         scores: Scores,
         seconds: Mapping[str, float],
+        values: Sequence[float] = (),
+        look: Look | None = None,
     ) -> None:
-        """Record a scored candidate; the trial is complete when this returns.
+        """Record a candidate that was scored on all documents; its trial is then complete.
 
         Args:
             proposal: the trial in hand.
             candidate: what was scored.
             scores: on the search documents.
             seconds: wall time by what it was spent on.
+            values: what is maximised; the mean score by default.
+            look: how it raced, where it did.
 
         Raises:
             TrialTaken: the trial was given to another worker.
         """
+        told = list(values) or [scores.mean]
         self._write(
             proposal,
-            reading=str(read(candidate.coefficients)),
-            seconds=round(sum(seconds.values()), 3),
-            **{"seconds by work": {k: round(v, 4) for k, v in seconds.items()}},
+            spent=scores.count if look is None else look.documents,
+            **self._about(candidate, seconds, look),
+            value=told,
             scores=pack(scores),  # last: with it, anyone can finish the trial
         )
-        self._tell(proposal, scores.mean)
+        self._tell(proposal, told)
 
-    def save_duplicate(self, proposal: Proposal, candidate: Candidate, of: TrialRecord) -> None:
-        """Record that a candidate is that of an earlier, complete trial, whose scores it shares.
+    def save_look(
+        self, proposal: Proposal, candidate: Candidate, look: Look, seconds: Mapping[str, float]
+    ) -> None:
+        """Record a look that ended before all documents were scored; its trial is then pruned.
+
+        Optuna's value of it is the estimate of the score on all documents.
 
         Raises:
             TrialTaken: the trial was given to another worker.
         """
-        if of.scores is None:
-            raise ValueError(f"trial {of.number} has no scores to share")
+        estimate = look.course.estimate
+        self._report(proposal, estimate)
+        course = look.course.to_json()
+        self._write(
+            proposal,
+            spent=look.documents,
+            outcome="left" if look.course.lost_to is None else "stopped",
+            **self._about(candidate, seconds, look),
+            course=course,  # last, as `scores` of complete trials
+        )
+        self._tell(proposal, None, TrialState.PRUNED)
+
+    def _about(
+        self, candidate: Candidate, seconds: Mapping[str, float], look: Look | None
+    ) -> dict[str, Any]:
+        """Attributes for people to read, and the way that a complete trial came."""
+        found: dict[str, Any] = {
+            "reading": str(read(candidate.coefficients)),
+            "seconds": round(sum(seconds.values()), 3),
+            "seconds by work": {k: round(v, 4) for k, v in seconds.items()},
+        }
+        if look is None:
+            return found
+        if look.continues is not None:
+            found["continues"] = look.continues
+        estimate = look.course.estimate
+        found["estimate"] = {
+            "mean": estimate.mean,
+            "standard_error": estimate.standard_error,
+            "documents": estimate.count,
+        }
+        found["draw"] = look.course.draw.to_json()
+        return found
+
+    def save_duplicate(self, proposal: Proposal, candidate: Candidate, of: TrialRecord) -> None:
+        """Record that a candidate is that of an earlier trial, whose scores it shares.
+
+        Raises:
+            TrialTaken: the trial was given to another worker.
+        """
         self._write(
             proposal,
             candidate=candidate.to_json(),
             duplicate_of=of.number,
             seconds=0.0,
-            scores=pack(of.scores),
+            spent=0,
         )
-        self._tell(proposal, of.scores.mean)
+        if of.scores is not None:
+            told = self._backend_trial(of.number).values or [of.scores.mean]
+            self._write(proposal, value=told, scores=pack(of.scores))
+            self._tell(proposal, told)
+        elif of.course is not None:
+            self._report(proposal, of.course.estimate)
+            self._write(proposal, course=of.course.to_json())
+            self._tell(proposal, None, TrialState.PRUNED)
+        else:
+            raise ValueError(f"trial {of.number} has no scores to share")
+
+    def _backend_trial(self, number: int) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]
 
     def fail(self, proposal: Proposal, candidate: Candidate, message: str) -> None:
         """Record that a candidate could not be scored, and why.
@@ -293,7 +373,7 @@ class Storage:
             TrialTaken: the trial was given to another worker.
         """
         self._write(proposal, candidate=candidate.to_json(), message=message)
-        self._tell(proposal, None)
+        self._tell(proposal, None, TrialState.FAIL)
 
     def release(self, proposal: Proposal) -> str:
         """Give a trial in hand back, to be taken up again at once by whoever comes next.
@@ -329,14 +409,21 @@ class Storage:
     def _take_back(self, trial: FrozenTrial) -> str:
         packed, number = trial.user_attrs.get("scores"), trial.number
         try:
+            told = f"trial {number} had been scored when its process was killed"
             if packed is not None:
-                self.study.tell(number, self._unpack(packed).mean)
-                return f"trial {number} had been scored when its process was killed"
+                values = trial.user_attrs.get("value") or [self._unpack(packed).mean]
+                self.study.tell(number, values)
+                return told
+            if trial.user_attrs.get("course") is not None:
+                self.study.tell(number, state=TrialState.PRUNED)
+                return told
             # Requeued first: killed between the two, the point is tried again, not lost; nor
             # twice, for the trial that stands for this one says so.
             parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             waiting = self.study.get_trials(deepcopy=False)
-            if parameters and not any(t.user_attrs.get("again") == number for t in waiting):
+            known = any(t.user_attrs.get("again") == number for t in waiting)
+            # (whether a finalist is still one is decided anew)
+            if parameters and not known and trial.user_attrs.get("origin") != FINAL:
                 origin = {k: v for k, v in trial.user_attrs.items() if k == "origin"}
                 again = {**origin, "again": number}
                 self.study.enqueue_trial(parameters, user_attrs=again)
@@ -353,14 +440,27 @@ class Storage:
             self._in_hand = None
             raise TrialTaken from None
 
-    def _tell(self, proposal: Proposal, value: float | None) -> None:
-        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+    def _tell(
+        self,
+        proposal: Proposal,
+        values: Sequence[float] | None,
+        state: TrialState = TrialState.COMPLETE,
+    ) -> None:
         self._in_hand = None
         try:
-            self.study.tell(proposal.trial, value, state=state)
+            self.study.tell(proposal.trial, values, state=state)
         except (UpdateFinishedTrialError, ValueError):
             found = self._backend.get_trial(proposal.trial._trial_id)
             if found.state != state:
+                raise TrialTaken from None
+
+    def _report(self, proposal: Proposal, estimate: Estimate) -> None:
+        """What Optuna takes for a pruned trial's value; it has none for several objectives."""
+        if len(self.study.directions) == 1:
+            try:
+                proposal.trial.report(estimate.mean, estimate.count)
+            except UpdateFinishedTrialError:
+                self._in_hand = None
                 raise TrialTaken from None
 
     def _beat(self, count: int) -> None:
@@ -373,9 +473,24 @@ class Storage:
 
         Source: PED-ANOVA, arXiv:2304.10255, as Optuna has it. Empty where it cannot say.
         """
+        # Stopped trials count with their estimates, which Optuna's evaluators leave out.
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        study = optuna.create_study(direction="maximize")
+        for trial in self.study.get_trials(deepcopy=False):
+            record = self._finished.get(trial.number)
+            if record is None or not trial.params or record.duplicate_of is not None:
+                continue
+            value = record.scores.mean if record.scores is not None else None
+            if record.estimate is not None:
+                value = record.estimate.mean
+            if value is not None:
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params=trial.params, distributions=trial.distributions, value=value
+                    )
+                )
         try:
-            return dict(optuna.importance.get_param_importances(self.study, evaluator=evaluator))
+            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
         except (ValueError, RuntimeError):  # too few trials, or all alike
             return {}
 
@@ -408,8 +523,13 @@ class Storage:
             proof["proxy"] = pack(proxy)
         self.study.set_user_attr(f"report:{candidate.digest}", proof)
 
+    def save_longer(self, candidate: Candidate, scores: Scores) -> None:
+        """Add a proved candidate's scores with room for longer answers."""
+        key = f"report:{candidate.digest}"
+        self.study.set_user_attr(key, {**self.study.user_attrs[key], "longer": pack(scores)})
+
     def proofs(self, kind: str = "scores") -> dict[str, Scores]:
-        """Scores on the report documents by candidate digest; `kind` may be ``proxy``."""
+        """Scores on the report documents by candidate digest; `kind` may be ``proxy`` or ``longer``."""
         found = {}
         for key, value in self.study.user_attrs.items():
             if key.startswith("report:") and kind in value:
@@ -434,15 +554,26 @@ class Storage:
         complete = trial.state == TrialState.COMPLETE
         message = str(attributes.get("message", ""))
         state = _STATES[trial.state]
+        scores = self._unpack(packed) if packed and complete else None
+        course = None
+        if state == "left" and "course" in attributes:
+            course = Course.from_json(attributes["course"], self._identifiers)
+            state = "left" if course.lost_to is None else "stopped"
+        documents = attributes.get("spent", 0)
+        if scores is not None and "spent" not in attributes:
+            documents = scores.count  # as earlier versions left it to be understood
         return TrialRecord(
             number=trial.number,
             state=CUT_OFF if state == "failed" and not message else state,
             origin=str(attributes.get("origin", "")),
             candidate=Candidate.from_json(candidate) if candidate else None,
-            scores=self._unpack(packed) if packed and complete else None,
+            scores=scores,
             seconds=float(attributes.get("seconds", 0.0)),
             message=message,
             duplicate_of=attributes.get("duplicate_of"),
+            documents=0 if attributes.get("duplicate_of") is not None else int(documents),
+            course=course,
+            continues=attributes.get("continues"),
         )
 
     def _unpack(self, packed: Any) -> Scores:

@@ -16,8 +16,10 @@ that were scored on all.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +75,8 @@ def stratify(values: Sequence[Floats], groups: int = 4, least: float = LEAST_APP
     """
     table = np.stack([np.asarray(v, dtype=float) for v in values])
     seen = ~np.isnan(table)
+    if seen.any() and not (np.nanmin(table) >= 0 and np.nanmax(table) <= 1):
+        return _unbounded(table, seen)
     total = np.where(seen, table, 0.0).sum(0)
     overall = total.sum() / max(1, seen.sum())
     rate = (total + overall) / (seen.sum(0) + 1.0)
@@ -84,6 +88,32 @@ def stratify(values: Sequence[Floats], groups: int = 4, least: float = LEAST_APP
     )
     appeal = np.maximum(least, np.sqrt(np.clip(2 * spread, 0, 1)))[labels]
     return Strata(labels.astype(np.int64), appeal, np.maximum(spread, 0.02))
+
+
+def _unbounded(table: Floats, seen: NDArray[np.bool_]) -> Strata:
+    """One stratum, for metrics that are no shares: there the rate says nothing of the spread."""
+    several = seen.sum(0) > 1
+    within = (
+        np.nanvar(table[:, several], axis=0, ddof=1).mean() if several.any() else np.nanvar(table)
+    )
+    alone = single_stratum(table.shape[1])
+    return Strata(alone.labels, alone.appeal, np.full(1, max(2 * float(within), 1e-6)))
+
+
+def side_by_side(parts: Sequence[Strata], weights: Sequence[float]) -> Strata:
+    """The strata of several suites as strata of all of their documents.
+
+    Args:
+        parts: of each suite.
+        weights: of a document of each suite; the appeal is in proportion to them.
+    """
+    labels, start = [], 0
+    for part in parts:
+        labels.append(part.labels + start)
+        start += len(part.variance)
+    top = max(weights)
+    appeal = np.concatenate([p.appeal * (w / top) for p, w in zip(parts, weights, strict=True)])
+    return Strata(np.concatenate(labels), appeal, np.concatenate([p.variance for p in parts]))
 
 
 @dataclass(frozen=True)
@@ -105,6 +135,17 @@ class Order:
         """Sum of the appeals of the documents not drawn before each place, shape (n,)."""
         return self.appeal[::-1].cumsum()[::-1]
 
+    def within(self, part: slice) -> Order:
+        """The order among the documents of one suite.
+
+        Args:
+            part: of the documents.
+        """
+        mine = (self.documents >= part.start) & (self.documents < part.stop)
+        labels, groups = np.unique(self.strata.labels[part], return_inverse=True)
+        strata = Strata(groups, self.strata.appeal[part], self.strata.variance[labels])
+        return Order(self.documents[mine] - part.start, self.appeal[mine], strata)
+
 
 def draw_order(strata: Strata, seed: int | Sequence[int]) -> Order:
     """Draw an order by successive sampling.
@@ -115,6 +156,43 @@ def draw_order(strata: Strata, seed: int | Sequence[int]) -> Order:
     waits = np.random.default_rng(seed).exponential(size=strata.count) / strata.appeal
     documents = np.argsort(waits)
     return Order(documents, strata.appeal[documents], strata)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """An order as it is kept: what it was drawn from.
+
+    Attributes:
+        strata: of the documents.
+        seed: of the random numbers.
+    """
+
+    strata: Strata
+    seed: tuple[int, ...]
+
+    @cached_property
+    def order(self) -> Order:
+        """The order itself."""
+        return draw_order(self.strata, list(self.seed))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; `from_json` is the inverse. Appeals are kept by stratum."""
+        strata = self.strata
+        first = [int(np.argmax(strata.labels == h)) for h in range(len(strata.variance))]
+        return {
+            "labels": "".join(chr(ord("0") + h) for h in strata.labels),
+            "appeal": [float(strata.appeal[i]) for i in first],
+            "variance": [float(v) for v in strata.variance],
+            "seed": list(self.seed),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Draw:
+        """Inverse of `to_json`."""
+        labels = np.array([ord(c) - ord("0") for c in data["labels"]], dtype=np.int64)
+        appeal = np.array(data["appeal"], dtype=float)[labels]
+        variance = np.array(data["variance"], dtype=float)
+        return cls(Strata(labels, appeal, variance), tuple(data["seed"]))
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,20 @@ class DocumentsSection(_Section):
 class SamplerSection(_Section):
     """Who proposes points after the known ones, and the seed of its random choices."""
 
-    name: Literal["gp", "tpe", "random", "qmc"] = "gp"
+    name: Literal["auto", "gp", "cmaes", "tpe", "qmc", "random"] = "auto"
     seed: int = Field(default=0, ge=0)
+
+
+class RacingSection(_Section):
+    """Candidates are scored chunk by chunk, and losers are stopped.
+
+    Attributes:
+        error_rate: bound on the chance that a candidate as good as the incumbent is stopped.
+        chunk: documents that are scored together, and after which is looked.
+    """
+
+    error_rate: float = Field(default=0.05, gt=0, lt=1)
+    chunk: int = Field(default=32, ge=1)
 
 
 class GroupsSection(_Section):
@@ -93,11 +105,20 @@ class GroupsSection(_Section):
 
 
 class BudgetSection(_Section):
-    """When the search ends: at whichever of these comes first."""
+    """When the search ends: at whichever of these comes first.
+
+    Attributes:
+        trials: candidates tried; another look at one of them is none.
+        documents: search documents scored.
+        minutes: of scoring, added up over all workers.
+        gain_per_hour: another hour is expected to bring less than this, in points (in the metric's own
+            unit for target_nll).
+    """
 
     trials: int | None = Field(default=None, ge=1)
     documents: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
+    gain_per_hour: float | None = Field(default=None, gt=0)
 
 
 class ChatSection(_Section):
@@ -134,6 +155,14 @@ class StudyFile(_Section):
         directions: methods of the literature that are computed once, before the first trial; each is
             a first trial, and those that give a task vector are searched as sources.
         residence: where the sources are kept; auto is the fastest place that has the room.
+        sampler: who proposes; its name alone, or with a seed.
+        racing: how candidates are compared before all of their documents are scored; ``off`` scores
+            every candidate on all search documents.
+        goal: what is maximised over several suites: the mean gain over the best inputs; the gain on the
+            suite where it is lowest; the mean of the lowest ones (`cvar`); or all of them (`pareto`).
+        weights: of suites in the mean, 1 where not named; 0 only watches a suite.
+        tail: share of the suites that `cvar` is the mean over.
+        keep: by how much a candidate must gain at least on a suite, in points (below 0: may lose at most).
         storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
         compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
@@ -155,6 +184,11 @@ class StudyFile(_Section):
     chat: ChatSection = ChatSection()
     max_gen_toks: int | None = Field(default=None, ge=1)
     sampler: SamplerSection = SamplerSection()
+    racing: RacingSection | None = RacingSection()
+    goal: Literal["mean", "worst", "cvar", "pareto"] = "mean"
+    weights: Mapping[str, float] = {}
+    tail: float = Field(default=0.5, gt=0, le=1)
+    keep: Mapping[str, float] = {}
     budget: BudgetSection = BudgetSection(trials=30)
     storage: str | None = None
     dtype: Dtype = "auto"
@@ -179,6 +213,39 @@ class StudyFile(_Section):
                 raise ValueError(f"suites: '{suite}' is named twice")
             found.add(suite)
         return names
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _short_sampler(cls, sampler: Any) -> Any:
+        return {"name": sampler} if isinstance(sampler, str) else sampler
+
+    @field_validator("racing", mode="before")
+    @classmethod
+    def _switched(cls, racing: Any) -> Any:
+        if racing is True or racing == "on":
+            return {}
+        return None if racing is False or racing == "off" else racing  # YAML reads off as false
+
+    @model_validator(mode="after")
+    def _goal_fits(self) -> StudyFile:
+        known = [load_suite(name).suite for name in self.suites]
+        for key, section in (("weights", self.weights), ("keep", self.keep)):
+            for name in section:
+                if name not in known:
+                    raise ValueError(
+                        f"{key}: suite '{name}' is not in suites (have: {', '.join(known)})"
+                        f"{did_you_mean(name, known)}"
+                    )
+        if any(w < 0 for w in self.weights.values()):
+            raise ValueError(f"weights: expected 0 or more, found {dict(self.weights)}")
+        if not any(self.weights.get(name, 1.0) > 0 for name in known):
+            raise ValueError("weights: expected one above 0 at least")
+        return self
+
+    @property
+    def races(self) -> RacingSection | None:
+        """How candidates race; they do not where none of several objectives comes first."""
+        return None if self.goal == "pareto" else self.racing
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -244,8 +311,10 @@ class StudyFile(_Section):
                 "directions are computed for one vocabulary; leave out `vocabulary: union`"
             )
         b = self.budget
-        if b.trials is None and b.documents is None and b.minutes is None:
-            raise ValueError("budget: set at least one of trials, documents, minutes")
+        if not any(limit is not None for limit in b.model_dump().values()):
+            raise ValueError(
+                "budget: set at least one of trials, documents, minutes, gain_per_hour"
+            )
         return self
 
     def _check_directions(self) -> None:

@@ -8,18 +8,36 @@ nearly all of the time, is done by all workers at once.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from .candidate import Candidate
+from .looks import FINAL, FINALISTS, Bounds, Looks, owed
 from .outcome import TrialRecord
-from .plan import Plan, complete, has_room, is_over
-from .sampler import BoundedSampler
+from .plan import Plan, has_ended, has_room, is_over, spent
+from .sampler import BoundedSampler, Known
 from .screen import Screen
+from .space import Value
 from .storage import Proposal, Storage
 from .study_file import StudyFile
 
 # Seconds between two looks at what the other workers have in hand.
 WAIT = 0.5
+
+
+@dataclass(frozen=True)
+class Given:
+    """A proposal that is made already.
+
+    Attributes:
+        parameters: by name.
+        origin: who made it.
+        documents: that it is worth.
+    """
+
+    parameters: Mapping[str, Value]
+    origin: str
+    documents: int
 
 
 class Turns:
@@ -32,7 +50,8 @@ class Turns:
         screen: where lines go.
         dtype: of candidates.
         sources: fingerprints of the base and the checkpoints.
-        per_trial: documents that one trial takes.
+        per_trial: documents that a trial takes without a race.
+        looks: how candidates race, or would.
     """
 
     def __init__(
@@ -41,14 +60,17 @@ class Turns:
         plan: Plan,
         storage: Storage,
         screen: Screen,
+        looks: Looks,
         *,
         dtype: str,
         sources: Mapping[str, str],
         per_trial: int,
     ) -> None:
+        self.looks = looks
         self.study, self.plan, self.storage, self.screen = study, plan, storage, screen
         self.dtype, self.sources, self.per_trial = dtype, sources, per_trial
         self._is_waiting = False
+        self._outlook: tuple[int, float | None] | None = None
 
     def take(self) -> tuple[Proposal, Candidate] | None:
         """The next point, this worker's alone; None, after a while, when there is none to be had.
@@ -61,32 +83,138 @@ class Turns:
         """
         with self.storage.hold("propose"):
             found = self._propose()
-        if found is None and not is_over(self.study.budget, self.storage.trials()):
+        if found is None and not self.why_over(self.storage.trials()):
             if not self._is_waiting:
                 self.screen.say("The rest of the budget is in other workers' hands; waiting.")
             time.sleep(WAIT)
         self._is_waiting = found is None
         return found
 
+    def why_over(self, trials: Sequence[TrialRecord]) -> str:
+        """Why the search is at its end, finalists and all; or the empty string."""
+        reason = self.is_used_up(trials)
+        if not reason or not self.is_racing:
+            return reason
+        # (a finalist in another's hands may come back)
+        if any(t.state == "running" for t in trials) or self._finalist(trials) is not None:
+            return ""
+        return reason
+
+    def is_used_up(self, trials: Sequence[TrialRecord]) -> str:
+        """Why nothing but finalists is to be tried, or the empty string."""
+        reason = is_over(self.study.budget, trials)
+        least = self.study.budget.gain_per_hour
+        if reason or least is None:
+            return reason
+        found = self.outlook(trials)
+        unit = 1.0 if self.study.objective == "target_nll" else 100.0
+        if found is None or unit * found >= least:
+            return ""
+        return f"another hour is expected to bring {unit * found:.2g}, less than {least:g}"
+
+    def outlook(self, trials: Sequence[TrialRecord]) -> float | None:
+        """What another hour is expected to bring; see `Looks.outlook`."""
+        ended = sum(has_ended(t) for t in trials)
+        if self._outlook is None or self._outlook[0] != ended:
+            self._outlook = ended, self.looks.outlook(trials, self.plan.bounds(trials)[0])
+        return self._outlook[1]
+
+    @property
+    def is_racing(self) -> bool:
+        """Whether candidates may be stopped."""
+        return self.looks.is_racing
+
     def _propose(self) -> tuple[Proposal, Candidate] | None:
         self._say_recovered()
         trials, budget, space = self.storage.trials(), self.study.budget, self.plan.proposals
-        if is_over(budget, trials) or not has_room(budget, trials, self.per_trial):
-            return None
-        known = {t.origin for t in trials}
-        for point in self.plan.due_points(trials):
-            if point.name not in known:
-                self.storage.enqueue(self.plan.of_point(point), point.name)
         bounds, widened = self.plan.bounds(trials)
+        given: Given | None = None
+        over = self.is_used_up(trials)
+        if over or not has_room(budget, trials, self.per_trial):
+            if self.is_racing and over:
+                given = self._finalist(trials)
+            if given is None:
+                return None
+        elif self._is_near_end(trials, bounds):
+            given = self._finalist(trials)
+        if given is None:
+            known = {t.origin for t in trials}
+            for point in self.plan.due_points(trials):
+                if point.name not in known:
+                    self.storage.enqueue(self.plan.of_point(point), point.name)
+                    known.add(point.name)
+            if not self.storage.is_any_waiting():
+                given = self._adaptive(trials, bounds)
         for sentence in widened:
             if self.storage.add_note(sentence):
                 self.screen.say(sentence, "cyan")
-        settings, known_count = self.study.sampler, self.plan.known_count
-        sampler = BoundedSampler(settings.name, settings.seed, bounds, known_count, space.choices)
-        proposal = self.storage.ask(sampler)
+        documents = None if given is None else given.documents
+        proposal = self.storage.ask(self._sampler(trials, bounds, given), documents)
         candidate = space.candidate(proposal.parameters, dtype=self.dtype, sources=self.sources)
-        self.storage.claim(proposal, candidate)
+        self.storage.claim(proposal, candidate, documents or self.looks.first)
         return proposal, candidate
+
+    def _sampler(
+        self, trials: Sequence[TrialRecord], bounds: Bounds, given: Given | None
+    ) -> BoundedSampler:
+        settings = self.study.sampler
+        return BoundedSampler(
+            given.origin if given is not None else self.looks.sampler,
+            settings.seed,
+            bounds,
+            self.plan.known_count,
+            self.plan.proposals.choices,
+            given=None if given is None else given.parameters,
+            history=self._history(trials) if self.looks.needs_history else None,
+            first=self.plan.proposals.bounds(*self.study.space.coefficients),
+        )
+
+    def _history(self, trials: Sequence[TrialRecord]) -> list[Known]:
+        found = []
+        for t in trials:
+            if t.candidate is None or t.duplicate_of is not None or t.state == "cut off":
+                continue
+            value = t.estimate.mean if t.estimate else t.value
+            if value is not None or t.state == "running":
+                point = self.plan.proposals.of_candidate(t.candidate)
+                found.append(Known(t.origin, point, value))
+        return found
+
+    def _adaptive(self, trials: Sequence[TrialRecord], bounds: Bounds) -> Given | None:
+        """What `auto` proposes."""
+        found = self.looks.propose(trials, bounds) if self.looks.adaptive else None
+        if found is None:
+            return None
+        parameters, documents = found
+        return Given(parameters, self.looks.sampler, documents)
+
+    def _is_near_end(self, trials: Sequence[TrialRecord], bounds: Bounds) -> bool:
+        """Whether what is left of the budget is no more than the finalists need."""
+        documents = self.study.budget.documents
+        if not self.is_racing or documents is None:
+            return False
+        left = documents - spent(trials)[1]
+        if left > FINALISTS * self.per_trial:
+            return False
+        return left <= owed(self.looks.finalists(trials, bounds))
+
+    def _finalist(self, trials: Sequence[TrialRecord]) -> Given | None:
+        """A candidate that is to be scored on all documents before the search ends."""
+        finals = 0
+        for trial in reversed([t for t in trials if t.state not in ("waiting", "cut off")]):
+            if trial.origin != FINAL:
+                break
+            finals += 1
+        if finals >= FINALISTS:
+            return None
+        running = [t.candidate.digest for t in trials if t.state == "running" and t.candidate]
+        bounds, _ = self.plan.bounds(trials)
+        for trial, documents in self.looks.finalists(trials, bounds):
+            assert trial.candidate is not None
+            if trial.candidate.digest not in running:
+                point = self.plan.proposals.of_candidate(trial.candidate)
+                return Given(point, FINAL, documents)
+        return None
 
     def recover(self) -> None:
         """Take back the trials of workers that died."""
@@ -98,7 +226,10 @@ class Turns:
             self.screen.say(sentence, "yellow")
 
     def twin(self, proposal: Proposal, candidate: Candidate) -> TrialRecord | None:
-        """The complete trial of the same candidate; waits for one that is in another's hands."""
+        """The ended trial of the same candidate; waits for one that is in another's hands.
+
+        A candidate that was left is not ended: it may be taken up again.
+        """
         while True:
             trials = [
                 t
@@ -107,7 +238,7 @@ class Turns:
                 and t.number != proposal.trial.number
                 and t.candidate.digest == candidate.digest
             ]
-            done = complete(trials)
+            done = [t for t in trials if t.scores is not None or t.state == "stopped"]
             if done:
                 return done[0]
             # Only the later of two waits, or they would wait for each other.

@@ -11,7 +11,8 @@ from exme.evaluators.scores import Scores
 from .outcome import Entry, Outcome
 from .statistics import Interval, PairedComparison, compare, is_binary
 
-# A gain is called proved below this two-sided p-value, corrected for the number of looks.
+# A gain is called proved below this one-sided p-value, corrected for the number of looks: so often at
+# most is a candidate that is not better called that.
 SIGNIFICANCE = 0.05
 
 
@@ -20,7 +21,7 @@ class Verdict:
     """Whether the search found something better than its inputs.
 
     Attributes:
-        proved: the gain over the best input is positive, with a two-sided p below 0.05 after
+        proved: the gain over the best input is positive, with a one-sided p below 0.05 after
             Bonferroni's correction for the number of looks at the report documents.
         sentence: the same in words, for people.
         recommended: name of the entry to use, ``merged`` or an input; empty before the proof.
@@ -72,7 +73,7 @@ def verdict(outcome: Outcome) -> Verdict:
     better = result.difference.estimate > 0
     looks = max(1, outcome.looks)
     return Verdict(
-        proved=better and looks * result.p_value < SIGNIFICANCE,
+        proved=better and looks * result.p_better < SIGNIFICANCE,
         sentence=_sentence(result, looks, best, Unit([merged.report, best.report])),
         recommended="merged" if better else best.name,
         comparison=result,
@@ -107,6 +108,10 @@ class Unit:
         """A difference of scores: ``7.2 points``."""
         return self._number(value) + (" points" if self.percent else "")
 
+    def signed(self, value: float) -> str:
+        """A difference with its sign: ``+7.2 points``."""
+        return ("+" if value > 0 else "") + self.gap(value)
+
     def span(self, interval: Interval) -> str:
         """The ends of an interval: ``4.1 to 10.3``."""
         return f"{self._number(interval.low)} to {self._number(interval.high)}"
@@ -124,8 +129,9 @@ def _unproved(sentence: str, best: str = "") -> Verdict:
 
 def _sentence(result: PairedComparison, looks: int, best: Entry, unit: Unit) -> str:
     gain = result.difference.estimate
-    corrected = min(1.0, looks * result.p_value)
-    p = p_text(corrected) + (f" corrected for {looks} looks" if looks > 1 else "")
+    corrected = min(1.0, looks * (result.p_better if gain > 0 else result.p_value))
+    p = "one-sided " * (gain > 0) + p_text(corrected)
+    p += f" corrected for {looks} looks" if looks > 1 else ""
     facts = f"{p}, {count_of(best.report)}"
     span = unit.span(result.difference)
     if gain > 0:

@@ -87,7 +87,7 @@ class View:
         left = []
         if self.budget.trials is not None and recent:
             left.append((self.budget.trials - trials) * each / len(recent))
-        scored = sum(t.scores.count for t in recent if t.scores)
+        scored = sum(t.documents for t in recent)
         if self.budget.documents is not None and scored:
             left.append((self.budget.documents - documents) * each / scored)
         if self.budget.minutes is not None:

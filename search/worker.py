@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from exme.tasks.errors import UserError
 
 from .candidate import Candidate
 from .resident import ResidentModel, Sources, pick_device
+from .spread import SPREAD
 from .study_file import StudyFile
 
 
@@ -96,6 +97,19 @@ class Scorer(Protocol):
         """Scores of a candidate on the documents of ``search`` or ``report``."""
         ...
 
+    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        """Scores of a candidate on some of the search documents.
+
+        Args:
+            candidate: the same as at the last call, as a rule.
+            documents: positions among the documents of all suites, in the study's order.
+        """
+        ...
+
+    def score_longer(self, candidate: Candidate) -> Scored | None:
+        """Scores on the report documents when answers may be twice as long; None where they cannot be."""
+        ...
+
     def seconds_per_document(self) -> float:
         """Measured time that one document takes."""
         ...
@@ -130,6 +144,7 @@ class Worker:
             device=torch.device(precision.device),
             trust_remote_code=study.trust_remote_code,
             residence=study.residence,
+            over_all=study.device == SPREAD,
         )
         self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
         self.engine: Engine = self.stock
@@ -139,6 +154,8 @@ class Worker:
             self.engine = fast
             self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
         self._judges: dict[str, list[Judge]] = {}
+        self._longer: list[Judge] = []
+        self._live = ""  # digest of the candidate that is in the model
 
     def judges(self, split: str) -> list[Judge]:
         """The judges of ``search`` or ``report``, one a suite, built at their first use.
@@ -177,18 +194,62 @@ class Worker:
             FloatingPointError: a weight of the candidate is not finite.
             ValueError: a document's score is not finite.
         """
-        start = time.perf_counter()
+        return self._evaluate(candidate, split, [None] * len(self.documents))
+
+    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        """See `Scorer.look`; the candidate is materialised unless it is in the model.
+
+        Raises:
+            FloatingPointError, ValueError: see `score`.
+        """
+        by_suite: list[Sequence[int] | None] = []
+        start = 0
+        for found in self.documents:
+            end = start + len(found.search)
+            by_suite.append([d - start for d in documents if start <= d < end])
+            start = end
+        return self._evaluate(candidate, "search", by_suite)
+
+    def score_longer(self, candidate: Candidate) -> Scored | None:
+        """See `Scorer.score_longer`; None where the model's context has no room for that.
+
+        Raises:
+            FloatingPointError, ValueError: see `score`.
+        """
+        if not self._longer:
+            chat = chat_of(self.study, self.resident.tokenizer, self.stock)
+            for judge, suite_of in zip(self.judges("report"), self.documents, strict=True):
+                limit = 2 * judge.longest_answer
+                if limit >= self.stock.max_length:
+                    return None
+                suite = suite_of.suite.model_copy(update={"max_gen_toks": limit} if limit else {})
+                self._longer.append(Judge(replace(suite_of, suite=suite), "report", chat))
         self.resident.materialise(candidate)
+        self._live = candidate.digest
+        found = [judge.score(self.engine) for judge in self._longer]
+        seconds = {"model": sum(e.engine_seconds for e in found)}
+        return Scored(join([e.scores for e in found]), seconds)
+
+    def _evaluate(
+        self, candidate: Candidate, split: str, chosen: Sequence[Sequence[int] | None]
+    ) -> Scored:
+        start = time.perf_counter()
+        if chosen[0] is None or self._live != candidate.digest:
+            self._live = ""
+            self.resident.materialise(candidate)
+            self._live = candidate.digest
         if self.resident.device.type == "cuda":
             torch.cuda.synchronize(self.resident.device)
         middle = time.perf_counter()
         by_target = self.study.objective == "target_nll"
         found, proxies = [], []
-        for judge in self.judges(split):
+        for judge, places in zip(self.judges(split), chosen, strict=True):
+            if places is not None and not places:
+                continue
             if by_target:
-                proxies.append(judge.score_targets(self.engine))
+                proxies.append(judge.score_targets(self.engine, places))
             if not by_target or split == "report":
-                found.append(judge.score(self.engine))
+                found.append(judge.score(self.engine, places))
         end = time.perf_counter()
         model = sum(e.engine_seconds for e in (*found, *proxies))
         return Scored(

@@ -36,10 +36,13 @@ class Fewshot(_Frozen):
         count: number of examples.
         split: the examples are the first documents of this split, and never scored; None where
             lm-eval's task brings examples of its own.
+        own: questions of those examples, where they come from the suite's own data: a document that
+            reads the same is never scored.
     """
 
     count: int = Field(ge=0)
     split: str | None = None
+    own: tuple[str, ...] = ()
 
 
 class SplitRef(_Frozen):

@@ -91,6 +91,10 @@ class FastEngine:
             dtype = self._reference.softmax_dtype
             return score(self._model, pairs, self.budget, self.profile, dtype)
 
+    def count_tokens(self, text: str) -> int:
+        """See `harness.Engine.count_tokens`."""
+        return self._reference.count_tokens(text)
+
     def _say(self, reason: str) -> None:
         """Say once why the reference answers."""
         if reason not in self._said and reason != self.fallback:

@@ -88,6 +88,10 @@ class Reference(Protocol):
         """Token ids of a context and of its continuation."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has."""
+        ...
+
     def finish(self, tokens: Sequence[int], until: Sequence[str]) -> str:
         """The answer that generated tokens stand for, cut at its stop strings."""
         ...

@@ -36,6 +36,10 @@ class Engine(Protocol):
         """Log-likelihood (nats) of each request's continuation, and whether it is the greedy one."""
         ...
 
+    def count_tokens(self, text: str) -> int:
+        """How many tokens a text has."""
+        ...
+
 
 @dataclass(frozen=True)
 class Chat:
@@ -112,10 +116,11 @@ class Judge:
                 fewshot_as_multiturn=self.chat.apply is not None and self.chat.multiturn,
                 chat_template=self.chat.apply,
             )
-        if len(task.eval_docs) != len(positions):
+            left = len(task.eval_docs)
+        if left != len(positions):
             raise UserError(
                 f"suite '{self.suite.suite}': lm-eval task '{task.config.task}' drops documents "
-                f"({len(task.eval_docs)} of {len(positions)} are left); it cannot be used"
+                f"({left} of {len(positions)} are left); it cannot be used"
             )
         for instance in task.instances:
             if self.suite.max_gen_toks is not None and instance.request_type == "generate_until":
@@ -147,16 +152,21 @@ class Judge:
     def longest_answer(self) -> int:
         """Most tokens that a request of this suite may generate; 0 where none generates."""
         kinds = (r for requests in self._requests for r in requests[:1])
-        settings = [r.args[1] for r in kinds if r.request_type == "generate_until"]
-        return max((int(s.get("max_gen_toks", 256)) for s in settings), default=0)
+        return max((_limit(r) for r in kinds if r.request_type == "generate_until"), default=0)
 
-    def score(self, engine: Engine) -> Evaluation:
-        """Evaluate the engine on all documents, in one go, by the suite's metric.
+    def score(self, engine: Engine, chosen: Sequence[int] | None = None) -> Evaluation:
+        """Evaluate the engine in one go, by the suite's metric.
+
+        Args:
+            engine: the engine.
+            chosen: positions of the documents to score, in the order of the result; each at most
+                once. All by default. A document's outcome does not depend on the others.
 
         Raises:
             ValueError: a document's score is not finite.
         """
-        instances = [instance for requests in self._requests for instance in requests]
+        places = self._places(chosen)
+        instances = [instance for place in places for instance in self._requests[place]]
         for instance in instances:
             instance.resps = []
             instance.filtered_resps = {}
@@ -165,27 +175,44 @@ class Judge:
             instance.resps.append(response)
         engine_seconds = time.perf_counter() - start
         with quiet():
-            for task in self._tasks.values():
-                task.apply_filters()
-        return self._collect(engine_seconds)
+            for name, task in self._tasks.items():
+                of_task = [
+                    instance
+                    for place in places
+                    if self.documents[place].task == name
+                    for instance in self._requests[place]
+                ]
+                if of_task:
+                    task._instances = of_task  # what `apply_filters` goes over
+                    task.apply_filters()
+        return self._collect(engine, engine_seconds, places)
 
-    def score_targets(self, engine: Engine) -> Evaluation:
+    def _places(self, chosen: Sequence[int] | None) -> Sequence[int]:
+        return range(len(self.documents)) if chosen is None else chosen
+
+    def score_targets(self, engine: Engine, chosen: Sequence[int] | None = None) -> Evaluation:
         """Evaluate the engine by the mean log-likelihood per byte of the reference answers.
 
         This is minus `target_nll`, so that higher is better, as for every score. Nothing is
         generated. It is a proxy: see docs/suites.md.
 
+        Args:
+            engine: the engine.
+            chosen: as for `score`.
+
         Raises:
             UserError: the suite's documents have no reference answers.
             ValueError: a document's score is not finite.
         """
-        requests = self._target_requests()
+        places = self._places(chosen)
+        all_requests = self._target_requests()
+        requests = [all_requests[place] for place in places]
         start = time.perf_counter()
         found = engine.loglikelihood(requests)
         engine_seconds = time.perf_counter() - start
         sizes = [len(request.args[1].encode()) for request in requests]
         values = tuple(float(ll) / size for (ll, _), size in zip(found, sizes, strict=True))
-        scores = self._scores(NEGATIVE_TARGET_NLL, values, {})
+        scores = self._scores(NEGATIVE_TARGET_NLL, places, values, {})
         return Evaluation(scores, ("",) * len(values), engine_seconds)
 
     def _target_requests(self) -> list[Instance]:
@@ -212,9 +239,10 @@ class Judge:
         _respond(engine, [instance for requests in head for instance in requests])
         return (time.perf_counter() - start) / len(head)
 
-    def _collect(self, engine_seconds: float) -> Evaluation:
-        values, answers, empty, unextracted = [], [], [], []
-        for document, requests in zip(self.documents, self._requests, strict=True):
+    def _collect(self, engine: Engine, engine_seconds: float, places: Sequence[int]) -> Evaluation:
+        values, answers, empty, unextracted, cut = [], [], [], [], []
+        for place in places:
+            document, requests = self.documents[place], self._requests[place]
             filtered = [request.filtered_resps[self.suite.filter] for request in requests]
             # The request's document, not ours: a task may have processed it.
             metrics = self._tasks[document.task].process_results(requests[0].doc, filtered)
@@ -231,22 +259,38 @@ class Judge:
             empty.append(float(generated and not answer.strip()))
             # lm-eval's regex filters write this fallback where they find no answer.
             unextracted.append(float(filtered[0] == "[invalid]"))
-        audit = {"empty": tuple(empty), "unextracted": tuple(unextracted)}
-        scores = self._scores(self.metric, tuple(values), audit)
+            cut.append(float(generated and self._is_cut(engine, requests[0], answer)))
+        audit = {"empty": tuple(empty), "unextracted": tuple(unextracted), "cut": tuple(cut)}
+        scores = self._scores(self.metric, places, tuple(values), audit)
         return Evaluation(scores, tuple(answers), engine_seconds)
 
+    def _is_cut(self, engine: Engine, request: Instance, answer: str) -> bool:
+        """Whether an answer has as many tokens as it may; one that ended of itself there counts too."""
+        limit = _limit(request)
+        # Most answers are far from it: a token has a byte at least.
+        return len(answer.encode()) >= limit and engine.count_tokens(answer) >= limit
+
     def _scores(
-        self, metric: str, values: tuple[float, ...], audit: dict[str, tuple[float, ...]]
+        self,
+        metric: str,
+        places: Sequence[int],
+        values: tuple[float, ...],
+        audit: dict[str, tuple[float, ...]],
     ) -> DocumentScores:
         return DocumentScores(
             suite=self.suite.suite,
             split=self.split,
             metric=metric,
-            documents=tuple(d.id for d in self.documents),
+            documents=tuple(self.documents[place].id for place in places),
             values=values,
             seed=self.seed,
             audit=audit,
         )
+
+
+def _limit(request: Instance) -> int:
+    """Most tokens of an answer; 256 is lm-eval's own limit."""
+    return int(request.args[1].get("max_gen_toks", 256))
 
 
 def _respond(engine: Engine, instances: Sequence[Instance]) -> list[tuple[Instance, Any]]:

@@ -72,6 +72,10 @@ class StockEngine(HFLM):  # type: ignore[misc]  # lm_eval is not typed
             self._batches[key] = super().tok_batch_encode(list(strings), *args, **kwargs)
         return self._batches[key]
 
+    def count_tokens(self, text: str) -> int:
+        """See `harness.Engine.count_tokens`."""
+        return len(self.tok_encode(text, add_special_tokens=False))
+
     # What the fast engine asks of its reference (fast/reference.py).
 
     def why_not_plain(self) -> str | None:

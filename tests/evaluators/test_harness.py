@@ -72,6 +72,22 @@ def test_scores_on_the_mini_model_equal_lm_evals(split: str) -> None:
     assert 0 < ours.mean < 1  # the comparison must not hold for want of answers
 
 
+def test_some_documents_in_any_order_score_as_they_do_among_all() -> None:
+    documents = load_documents(load_suite("gsm8k"), "mini", search=24, report=4, seed=3)
+    model, tokenizer = open_model(MINI_MODELS / "sums")
+    judge, engine = Judge(documents, "search"), StockEngine(model, tokenizer, 16)
+    chosen = [17, 3, 22, 0, 5, 11, 9]
+    some = judge.score(engine, chosen)
+    whole = judge.score(engine)
+    assert some.scores.documents == tuple(whole.scores.documents[i] for i in chosen)
+    assert some.scores.values == tuple(whole.scores.values[i] for i in chosen)
+    assert some.answers == tuple(whole.answers[i] for i in chosen)
+    assert 0 < whole.scores.mean < 1
+    targets, all_targets = (judge.score_targets(engine, c).scores for c in (chosen, None))
+    expected = tuple(all_targets.values[i] for i in chosen)
+    assert targets.values == pytest.approx(expected, rel=1e-5)  # batches are padded otherwise
+
+
 def test_scores_of_a_real_model_on_real_gsm8k_equal_lm_evals(shared: Path) -> None:
     documents = load_documents(
         load_suite("gsm8k"), str(shared / "data"), search=6, report=6, seed=0
@@ -116,6 +132,9 @@ def test_empty_and_unextracted_answers_are_audited() -> None:
     class Mute:
         def generate_until(self, requests: list[Any]) -> list[str]:
             return ["" if i % 2 else " so it is 7" for i in range(len(requests))]
+
+        def count_tokens(self, text: str) -> int:
+            return len(text)
 
         def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
             raise NotImplementedError

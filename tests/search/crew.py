@@ -41,6 +41,8 @@ class Crew:
         storage: its URL; None is SQLite in the run's folder.
         sampler: of the study.
         seconds: that scoring a candidate takes.
+        documents: to search on.
+        racing: as the study has it.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class Crew:
     sampler: str = "random"
     seconds: float = 0.0
     documents: int = 64
+    racing: str = "off"
 
     def open(self, lines: Path | None = None) -> Search:
         """Join the study in this process; what is said is appended to a file."""
@@ -60,6 +63,7 @@ class Crew:
             "budget": {"trials": self.trials},
             "sampler": {"name": self.sampler},
             "storage": self.storage,
+            "racing": self.racing,
         }
         stream = open(lines or os.devnull, "a", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115
         screen = Screen(Console(file=stream, width=200, soft_wrap=True))

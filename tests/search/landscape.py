@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from exme.evaluators.scores import DocumentScores, join
 from exme.search.candidate import Candidate
@@ -50,6 +51,23 @@ class Landscape:
             values = tuple(float(_uniform(f"{split}{i}") < share) for i in ids)
             parts.append(DocumentScores(suite.suite, split, suite.metric_name, ids, values, 0))
         return Scored(join(parts), {"materialise": 0.1, "model": 0.8, "judge": 0.1})
+
+    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        """See `exme.search.worker.Scorer`."""
+        whole = self.score(candidate, "search").scores
+        parts, start = [], 0
+        for part in whole.parts:
+            mine = [d - start for d in documents if start <= d < start + part.count]
+            start += part.count
+            if mine:
+                ids = tuple(part.documents[i] for i in mine)
+                values = tuple(part.values[i] for i in mine)
+                parts.append(replace(part, documents=ids, values=values))
+        return Scored(join(parts), {"materialise": 0.1, "model": 0.8, "judge": 0.1})
+
+    def score_longer(self, candidate: Candidate) -> Scored | None:
+        """See `exme.search.worker.Scorer`."""
+        return self.score(candidate, "report")
 
     def seconds_per_document(self) -> float:
         """See `exme.search.worker.Scorer`."""

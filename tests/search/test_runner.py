@@ -32,6 +32,7 @@ def study_file(**changed: Any) -> StudyFile:
             "documents": {"search": 128, "report": 400},
             "budget": {"trials": 12},
             "sampler": {"name": "random"},  # the quickest; what is tested is the search around it
+            "racing": "off",
         }
         | changed
     )
@@ -192,7 +193,7 @@ def test_bounds_stay_when_the_study_says_so(tmp_path: Path) -> None:
     assert outcome.widened == ()
 
 
-@pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "qmc"])
+@pytest.mark.parametrize("sampler", ["auto", "gp", "cmaes", "tpe", "random", "qmc"])
 def test_every_sampler_proposes_within_bounds_without_repeating_itself(
     tmp_path: Path, sampler: str
 ) -> None:

@@ -227,3 +227,23 @@ def test_scores_on_other_documents_are_refused() -> None:
         compare(scores([1, 0]), scores([1, 0, 1]))
     with pytest.raises(ValueError, match="not the same documents"):
         compare(scores([1, 0]), scores([1, 0], split="search"))
+
+
+@pytest.mark.parametrize(("won", "lost"), [(7, 1), (1, 7), (5, 5), (0, 0), (12, 0)])
+def test_the_one_sided_p_value_is_the_chance_of_winning_as_many_by_luck(
+    won: int, lost: int
+) -> None:
+    n = won + lost
+    by_hand = sum(math.comb(n, k) for k in range(won, n + 1)) / 2**n
+    assert compare(*pair(won, lost, 20)).p_better == pytest.approx(by_hand)
+
+
+def test_the_one_sided_p_value_of_other_scores_is_that_of_all_sign_flips() -> None:
+    differences = [0.4, -0.1, 0.3, 0.25, 0.05, -0.2, 0.15]
+    sums = [
+        sum(s * d for s, d in zip(signs, differences, strict=True))
+        for signs in itertools.product([1, -1], repeat=len(differences))
+    ]
+    by_hand = sum(total >= sum(differences) - 1e-9 for total in sums) / len(sums)
+    found = compare(scores(differences), scores([0] * 7)).p_better
+    assert found == pytest.approx(by_hand, abs=0.01)

@@ -29,7 +29,7 @@ def test_a_minimal_study_gets_the_documented_defaults(
 ) -> None:
     monkeypatch.delenv("EXME_DATA", raising=False)
     study = load(tmp_path, MINIMAL)
-    assert (study.method, study.data, study.sampler.name) == ("exme", "hub", "gp")
+    assert (study.method, study.data, study.sampler.name) == ("exme", "hub", "auto")
     assert study.space.coefficients == (0.0, 1.6)
     assert study.budget.trials == 30
     assert study.trust_remote_code is False

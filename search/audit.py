@@ -1,0 +1,71 @@
+"""Whether a gain may be one of format: answers that were cut, empty, or without an extractable answer.
+
+A limit on the length of answers can make a gain and unmake it: models that answer at length lose what is cut, and
+a merge that answers briefly gains that without solving more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .outcome import Entry
+
+# Kinds of answers that were not scored as meant, as the judge names them.
+KINDS = ("cut", "empty", "unextracted")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The winner beside the best input, on the report documents.
+
+    Attributes:
+        gain: difference of the mean scores.
+        spared: the difference on the documents on which neither answer was cut, empty or without an
+            extractable answer; None where there are none left.
+        documents: number of these.
+        fewer: kinds of which the winner has fewer, with the numbers of both.
+        longer: the difference with room for answers of twice the length; None where no answer was cut.
+    """
+
+    gain: float
+    spared: float | None
+    documents: int
+    fewer: tuple[tuple[str, int, int], ...]
+    longer: float | None
+
+    @property
+    def is_flagged(self) -> bool:
+        """Whether the gain comes with fewer such answers, or goes when answers may be longer."""
+        lost = self.longer is not None and self.longer <= 0
+        return self.gain > 0 and (bool(self.fewer) or lost)
+
+
+def audit(merged: Entry, best: Entry) -> Audit:
+    """Compare the winner with the best input.
+
+    Args:
+        merged: the winner.
+        best: the best input, on the same report documents.
+    """
+    ours, theirs = merged.report, best.report
+    fewer = []
+    for kind in KINDS:
+        if kind in ours.audit and kind in theirs.audit:
+            mine, other = int(sum(ours.audit[kind])), int(sum(theirs.audit[kind]))
+            if mine < other:
+                fewer.append((kind, mine, other))
+    kept = [i for i in range(ours.count) if not (_odd(ours.audit, i) or _odd(theirs.audit, i))]
+    spared = _mean([ours.values[i] - theirs.values[i] for i in kept])
+    longer = None
+    if merged.longer is not None and best.longer is not None:
+        longer = merged.longer.mean - best.longer.mean
+    return Audit(ours.mean - theirs.mean, spared, len(kept), tuple(fewer), longer)
+
+
+def _odd(outcomes: Mapping[str, Sequence[float]], i: int) -> bool:
+    return any(outcomes[kind][i] > 0 for kind in KINDS if kind in outcomes)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,78 @@
+"""A study's candidates as runners of a race, read off its trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .allocation import Field, Runner, leg
+from .candidate import Candidate
+from .outcome import TrialRecord
+from .strata import Floats, Order, single_stratum
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """All candidates that were scored, in the order in which they were begun.
+
+    Attributes:
+        runners: the candidates.
+        trials: the last trial of each.
+    """
+
+    runners: tuple[Runner, ...]
+    trials: tuple[TrialRecord, ...]
+
+    def place_of(self, candidate: Candidate) -> int | None:
+        """A candidate's place among the runners."""
+        digests = [t.candidate.digest for t in self.trials if t.candidate is not None]
+        return digests.index(candidate.digest) if candidate.digest in digests else None
+
+    def open_places(self) -> list[int]:
+        """Places of those that are neither complete nor stopped."""
+        return [i for i, r in enumerate(self.runners) if not r.stopped and not r.is_complete]
+
+
+def line_up(
+    trials: Sequence[TrialRecord], field: Field, point: Callable[[Candidate], Floats]
+) -> Lineup:
+    """The runners of a study.
+
+    Args:
+        trials: all trials.
+        field: what is raced over.
+        point: a candidate's place in [0, 1] within the bounds of now, shape (d,).
+    """
+    last: dict[str, TrialRecord] = {}
+    for trial in trials:
+        if trial.candidate is None or trial.duplicate_of is not None:
+            continue
+        if trial.scores is not None or trial.course is not None:
+            last[trial.candidate.digest] = trial
+    values = {t.number: _values(t) for t in last.values()}
+    runners = []
+    for trial in last.values():
+        assert trial.candidate is not None
+        runners.append(_runner(trial, point(trial.candidate), values, field))
+    return Lineup(tuple(runners), tuple(last.values()))
+
+
+def _values(trial: TrialRecord) -> Floats:
+    if trial.scores is not None:
+        return np.array(trial.scores.values)
+    assert trial.course is not None
+    return trial.course.partial.values
+
+
+def _runner(trial: TrialRecord, point: Floats, values: dict[int, Floats], field: Field) -> Runner:
+    mine = values[trial.number]
+    if trial.course is None or trial.scores is not None:
+        alike = single_stratum(len(mine))
+        return Runner(point, Order(np.arange(len(mine)), alike.appeal, alike), mine)
+    course = trial.course
+    seen = mine[course.draw.order.documents]
+    legs = tuple(leg(start, values[number], field) for start, number in course.legs)
+    stopped = course.lost_to is not None
+    return Runner(point, course.draw.order, seen[: course.partial.count], legs, stopped)

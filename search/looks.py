@@ -1,0 +1,328 @@
+"""Looks: which candidate is looked at next, at how many documents, and what a look leaves behind.
+
+A trial of a racing search is one look: at a new candidate, or at one that was begun and left. How looks are
+shared out is told in `allocation`; here they meet the study: its space, its storage, its other workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from .allocation import (
+    Field,
+    Racing,
+    Runner,
+    State,
+    advance,
+    draw,
+    estimates_of,
+    expected_gain,
+    face,
+    incumbent_of,
+    is_left,
+    look_noise,
+    next_look,
+    survey,
+)
+from .candidate import Candidate
+from .course import Course, Look
+from .lineup import Lineup, line_up
+from .objective import Objective
+from .outcome import TrialRecord
+from .partial import Partial
+from .sampler import trial_seed
+from .space import Space, Value
+from .storage import FINAL
+from .strata import Draw, Floats
+from .worker import Scored
+
+Bounds = Mapping[str, tuple[float, float]]
+
+# At a search's end so many candidates that may yet be the best are scored on all documents.
+FINALISTS = 3
+# Candidates that must be known before it is said what more of them would bring.
+ENOUGH = 8
+
+
+class Looker(Protocol):
+    """What a look asks of a worker; see `exme.search.worker.Scorer`."""
+
+    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        """Scores on some of the search documents."""
+        ...
+
+
+@dataclass(frozen=True)
+class Order:
+    """A look that is to be made.
+
+    Attributes:
+        runner: the candidate, facing the incumbent.
+        draw: of its documents.
+        partial: its scores so far.
+        lineup: those whom it races.
+        legs: from which document on it raced against which trial.
+        most: documents to score at most.
+        patient: it goes on though it is behind, until the test says that it has lost.
+        continues: its last trial.
+    """
+
+    runner: Runner
+    draw: Draw
+    partial: Partial
+    lineup: Lineup
+    field: Field
+    legs: tuple[tuple[int, int], ...]
+    most: int
+    patient: bool
+    continues: int | None = None
+
+
+class Looks:
+    """The looks of one study.
+
+    Args:
+        space: what is proposed.
+        objective: what is maximised.
+        documents: identifiers of the search documents of each suite.
+        racing: how candidates race; None where each is scored on all documents at once.
+        sampler: of the study.
+        seed: the sampler's.
+
+    Attributes:
+        sampler: the one that proposes: `auto` is `gp` where there is more to choose than numbers.
+        adaptive: it decides how long looks are; else every candidate runs until it is complete or has lost.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        objective: Objective,
+        documents: Mapping[str, Sequence[str]],
+        racing: Racing | None,
+        sampler: str,
+        seed: int,
+    ) -> None:
+        self.space, self.objective, self.documents = space, objective, documents
+        self.count = sum(objective.sizes)
+        self.is_racing = racing is not None
+        self.racing = racing or Racing(chunk=self.count)
+        several = bool(space.choices) or objective.values_per_trial > 1
+        self.sampler = "gp" if sampler == "auto" and several else sampler
+        self.adaptive, self.seed = self.sampler == "auto", seed
+
+    @property
+    def first(self) -> int:
+        """Documents that a known point is worth."""
+        return self.racing.chunk if self.adaptive else self.count
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether the sampler is told of estimates by us, not by Optuna."""
+        if self.objective.values_per_trial > 1:
+            return False
+        return self.sampler == "cmaes" or (self.is_racing and self.sampler in ("gp", "tpe"))
+
+    def lineup(self, trials: Sequence[TrialRecord], bounds: Bounds) -> tuple[Lineup, Field]:
+        """The candidates so far, within the bounds of now."""
+        field = self.objective.field(trials)
+        return line_up(
+            trials, field, lambda c: self.point(self.space.of_candidate(c), bounds)
+        ), field
+
+    def point(self, proposal: Mapping[str, Value], bounds: Bounds) -> Floats:
+        """A proposal's place in [0, 1], shape (d,)."""
+        return np.array(
+            [
+                (float(proposal[n]) - low) / ((high - low) or 1.0)
+                for n, (low, high) in bounds.items()
+            ]
+        )
+
+    def propose(
+        self, trials: Sequence[TrialRecord], bounds: Bounds
+    ) -> tuple[dict[str, Value], int] | None:
+        """The proposal that is worth a look, and the documents it is worth; None where nothing is known."""
+        lineup, field = self.lineup(trials, bounds)
+        if not lineup.runners:
+            return None
+        state = survey(lineup.runners, self.racing, field)
+        busy, pending = self._in_hand(trials, lineup, bounds)
+        choice = next_look(
+            lineup.runners,
+            state,
+            self.racing,
+            self.seed,
+            len(trials),
+            self.blocks(bounds),
+            pending=pending,
+            busy=busy,
+        )
+        documents = choice.chunks * self.racing.chunk
+        if choice.begun is not None:
+            return self._again(lineup.trials[choice.begun]), documents
+        names = zip(bounds, choice.point, strict=True)
+        return {
+            n: bounds[n][0] + float(x) * (bounds[n][1] - bounds[n][0]) for n, x in names
+        }, documents
+
+    def blocks(self, bounds: Bounds) -> list[list[int]]:
+        """Parameters that belong together: a checkpoint's coefficients in all groups."""
+        names = list(bounds)
+        if not self.space.groups:
+            return []
+        groups, inner = len(self.space.groups), len(self.space.first.parameters())
+        found = [[g * inner + i for g in range(groups)] for i in range(inner)]
+        return found + [[i] for i in range(groups * inner, len(names))]
+
+    def _again(self, trial: TrialRecord) -> dict[str, Value]:
+        assert trial.candidate is not None
+        return self.space.of_candidate(trial.candidate)
+
+    def _in_hand(
+        self, trials: Sequence[TrialRecord], lineup: Lineup, bounds: Bounds
+    ) -> tuple[set[int], Floats]:
+        """Places of the runners that others are looking at, and the points of all that they have in hand."""
+        running = [t.candidate for t in trials if t.state == "running" and t.candidate]
+        places = {p for c in running if (p := lineup.place_of(c)) is not None}
+        points = [self.point(self.space.of_candidate(c), bounds) for c in running]
+        return places, np.array(points).reshape(len(points), len(bounds))
+
+    def outlook(self, trials: Sequence[TrialRecord], bounds: Bounds) -> float | None:
+        """By how much another hour is expected to raise the score, at most; None while it cannot be said."""
+        ended = [t for t in trials if t.documents and t.duplicate_of is None and t.seconds]
+        lineup, field = self.lineup(trials, bounds)
+        if len(lineup.runners) < ENOUGH or not ended:
+            return None
+        pace = 3600 * sum(t.documents for t in ended) / sum(t.seconds for t in ended)
+        state = survey(lineup.runners, self.racing, field)
+        documents = min(self.racing.chunk * (self.racing.look or 1), self.count)
+        noise = look_noise(state, documents) * (documents < self.count)
+        return expected_gain(state, pace / documents, noise, self.seed)
+
+    # The end of a search --------------------------------------------------------------------------
+
+    def finalists(
+        self, trials: Sequence[TrialRecord], bounds: Bounds
+    ) -> list[tuple[TrialRecord, int]]:
+        """Candidates that may be the best and were scored in part, with the documents they lack.
+
+        They are those whose posterior mean is less than a standard deviation below the incumbent, best first;
+        where nobody is complete yet, the best one.
+        """
+        lineup, field = self.lineup(trials, bounds)
+        places = lineup.open_places()
+        if not places:
+            return []
+        state = survey(lineup.runners, self.racing, field)
+        posterior = state.surrogate.at(np.stack([lineup.runners[i].point for i in places]))
+        spread = np.sqrt(np.maximum(np.diag(posterior.covariance), 0))
+        order = [int(i) for i in np.argsort(-posterior.mean)]
+        if state.incumbent is None:
+            order = order[:1]
+        else:
+            top = state.estimates[state.incumbent].mean
+            order = [i for i in order if posterior.mean[i] + spread[i] > top][:FINALISTS]
+        chosen = [places[i] for i in order]
+        return [(lineup.trials[p], self.count - len(lineup.runners[p].seen)) for p in chosen]
+
+    # One look -------------------------------------------------------------------------------------
+
+    def begin(
+        self,
+        candidate: Candidate,
+        origin: str,
+        number: int,
+        trials: Sequence[TrialRecord],
+        bounds: Bounds,
+        documents: int | None = None,
+    ) -> Order:
+        """What is to be done about a candidate.
+
+        Args:
+            candidate: to look at.
+            origin: of its trial; `number` the trial's.
+            number: decides the order of a new candidate's documents.
+            trials: all trials.
+            bounds: of now.
+            documents: to score at most; by default what a known point is worth.
+        """
+        lineup, field = self.lineup(trials, bounds)
+        place = lineup.place_of(candidate)
+        legs: tuple[tuple[int, int], ...] = ()
+        if place is None:
+            point = self.point(self.space.of_candidate(candidate), bounds)
+            drawn = draw(lineup.runners, field, trial_seed(self.seed, number))
+            runner = Runner(point, drawn.order, np.zeros(0))
+            partial, before = Partial.blank(self.documents), None
+        else:
+            last = lineup.trials[place]
+            assert last.course is not None
+            runner, drawn, partial = lineup.runners[place], last.course.draw, last.course.partial
+            legs, before = last.course.legs, last.number
+        if documents is None:
+            documents = self.count if origin == FINAL else self.first
+        whole = self.objective.is_reference(origin)
+        if not whole:
+            facing = face(runner, lineup.runners, field)
+            if len(facing.legs) > len(runner.legs):
+                rival = incumbent_of(lineup.runners, field)
+                assert rival is not None
+                legs = (*legs, (len(runner.seen), lineup.trials[rival].number))
+            runner = facing
+        left = self.count - len(runner.seen)
+        patient = whole or origin == FINAL or not self.adaptive
+        most = left if whole else min(left, documents)
+        return Order(runner, drawn, partial, lineup, field, legs, most, patient, before)
+
+    def make(
+        self, order: Order, candidate: Candidate, worker: Looker
+    ) -> tuple[Look, dict[str, float], dict[str, dict[str, str]]]:
+        """Look at a candidate, chunk by chunk, until it has lost, is left, or has had its documents.
+
+        Returns:
+            What there is of it then, the wall time by work, and what it answered, by suite and document.
+        """
+        said: dict[str, dict[str, str]] = {}
+        runner, partial = order.runner, order.partial
+        seconds: dict[str, float] = {}
+        done = 0
+        while done < order.most:
+            at = len(runner.seen)
+            size = min(self.racing.chunk, order.most - done)
+            chosen = [int(i) for i in runner.order.documents[at : at + size]]
+            scored = worker.look(candidate, chosen)
+            for name, value in scored.seconds.items():
+                seconds[name] = seconds.get(name, 0.0) + value
+            for part in scored.scores.parts:
+                answers = scored.answers.get(part.suite, ())
+                said.setdefault(part.suite, {}).update(zip(part.documents, answers, strict=False))
+            partial = partial.add(scored.scores)
+            field = self._safe(order.field, partial)
+            runner = advance(runner, partial.values[chosen], self.racing, field)
+            done += len(chosen)
+            behind = not order.patient and is_left(runner, order.lineup.runners, self.racing, field)
+            if runner.stopped or behind:
+                break
+        estimate = estimates_of([*order.lineup.runners, runner], order.field)[-1]
+        lost_to = order.legs[-1][1] if runner.stopped else None
+        course = Course(order.draw, partial, estimate, order.legs, lost_to)
+        return Look(course, done, order.continues), seconds, said
+
+    def _safe(self, field: Field, partial: Partial) -> Field:
+        """Without a bound on the metric, once it is seen to have been none."""
+        beyond = float(np.nanmax(partial.values)) > field.highest
+        return replace(field, highest=math.inf) if beyond else field
+
+
+def owed(finalists: Sequence[tuple[TrialRecord, int]]) -> int:
+    """Documents that finalists lack."""
+    return sum(count for _, count in finalists)
+
+
+__all__ = ["FINAL", "FINALISTS", "Looks", "Order", "State", "owed"]

@@ -1,0 +1,52 @@
+"""What a study's file leaves to be settled once its suites and documents are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from exme.tasks.documents import SuiteDocuments
+from exme.tasks.errors import UserError
+
+from .goal import Goal
+from .objective import Objective
+from .study_file import StudyFile
+
+
+def settle_objective(
+    study: StudyFile, documents: Sequence[SuiteDocuments], checkpoints: Sequence[str]
+) -> Objective:
+    """What a study maximises on these suites.
+
+    Args:
+        study: the study file.
+        documents: of each suite that is searched on.
+        checkpoints: their names.
+
+    Raises:
+        UserError: none of the suites counts.
+    """
+    suites = tuple(found.suite.suite for found in documents)
+    weights = [study.weights.get(name, 1.0) for name in suites]
+    if not sum(weights):
+        raise UserError(
+            f"weights: {', '.join(suites)} have weight 0, so there is nothing to search for"
+        )
+    by_target = study.objective == "target_nll"
+    counted = sum(w > 0 for w in weights)
+    points = 1.0 if by_target else 0.01
+    keep = tuple(study.keep[s] * points if s in study.keep else -math.inf for s in suites)
+    goal = Goal(
+        weights=tuple(w / sum(weights) for w in weights),
+        kind=study.goal if len(suites) > 1 else "mean",
+        tail=max(1, math.ceil(study.tail * counted - 1e-9)),
+        keep=keep if any(k > -math.inf for k in keep) else (),
+    )
+    return Objective(
+        suites=suites,
+        sizes=tuple(len(found.search) for found in documents),
+        inputs=tuple(f"{name} alone" for name in checkpoints),
+        goal=goal,
+        # Likelihoods per byte are at most 1, their logarithms at most 0.
+        highest=0.0 if by_target else 1.0,
+    )

@@ -1,0 +1,117 @@
+"""Whole searches over two suites that want different merges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exme.evaluators.scores import DocumentScores, join
+from exme.search.candidate import Candidate
+from exme.search.outcome import Outcome
+from exme.search.report import write_report
+from exme.search.runner import open_search
+from exme.search.worker import Scored
+from exme.tasks.errors import UserError
+
+from .landscape import Landscape, _uniform
+from .test_objective import data, study_file
+
+__all__ = ["data"]
+
+# Each suite has its own hill; between the two both are solved somewhat.
+PEAKS = {"gsm8k": {"sums": 1.3, "products": 0.3}, "shop": {"sums": 0.3, "products": 1.3}}
+
+
+class TwoHills(Landscape):
+    def score(self, candidate: Candidate, split: str) -> Scored:
+        parts = []
+        for found in self.documents:
+            name = found.suite.suite
+            self.peak: Mapping[str, float] = PEAKS[name]
+            share, ids = self.share(candidate.coefficients), tuple(d.id for d in found.of(split))
+            values = tuple(float(_uniform(f"{name}{split}{i}") < share) for i in ids)
+            parts.append(DocumentScores(name, split, found.suite.metric_name, ids, values, 0))
+        return Scored(join(parts), {"model": 1.0})
+
+
+def run(folder: Path, data: Path, **changed: Any) -> tuple[Outcome, str]:
+    study = study_file(
+        data=str(data), **{"sampler": {"name": "auto"}, "budget": {"documents": 1500}, **changed}
+    )
+    with open_search(study, "all", name="test", runs=folder) as search:
+        search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+        outcome = search.run()
+        report = write_report(outcome, search.folder).read_text()
+    assert outcome.winner is not None and outcome.winner.scores is not None
+    return outcome, report
+
+
+def gains(outcome: Outcome) -> dict[str, float]:
+    trials = {t.origin: t for t in outcome.trials if t.scores}
+    inputs = [trials["sums alone"].scores, trials["products alone"].scores]
+    assert outcome.winner is not None and outcome.winner.scores is not None
+    found = {}
+    for i, part in enumerate(outcome.winner.scores.parts):
+        found[part.suite] = part.mean - max(s.parts[i].mean for s in inputs if s)
+    return found
+
+
+def test_the_worst_suite_is_raised_where_the_mean_would_give_one_up(
+    tmp_path: Path, data: Path
+) -> None:
+    weighted, _ = run(tmp_path / "mean", data, weights={"shop": 0.0})
+    level, _ = run(tmp_path / "worst", data, goal="worst")
+    assert gains(weighted)["gsm8k"] > gains(level)["gsm8k"]
+    assert min(gains(level).values()) > min(gains(weighted).values()) + 0.1
+    assert level.winner is not None
+    assert level.winner.value == pytest.approx(min(gains(level).values()))
+
+
+def test_what_is_to_be_kept_is_kept(tmp_path: Path, data: Path) -> None:
+    outcome, _ = run(tmp_path, data, weights={"shop": 0.0}, keep={"shop": -15})
+    assert outcome.winner is not None and outcome.winner.feasible
+    assert gains(outcome)["shop"] >= -0.15
+    assert any(not t.feasible for t in outcome.trials if t.scores)
+
+
+def test_a_front_is_reported_with_its_knee(tmp_path: Path, data: Path) -> None:
+    outcome, report = run(
+        tmp_path, data, goal="pareto", sampler={"name": "random"}, budget={"trials": 14}
+    )
+    assert {t.state for t in outcome.trials} == {"complete"}
+    front = report.split("## The Pareto front")[1].split("##")[0]
+    rows = [line for line in front.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    assert len(rows) >= 2
+    assert [row.endswith("| knee |") for row in rows].count(True) == 1
+    assert outcome.winner is not None
+    assert any(row.startswith(f"| {outcome.winner.number} |") for row in rows)
+
+
+def test_several_objectives_are_searched_by_a_gaussian_process(tmp_path: Path, data: Path) -> None:
+    outcome, _ = run(tmp_path, data, goal="pareto", budget={"trials": 8})
+    assert {t.origin for t in outcome.trials[5:]} == {"gp"}
+
+
+def test_names_of_suites_are_checked(data: Path) -> None:
+    for key in ("weights", "keep"):
+        with pytest.raises(ValueError, match=f"{key}: suite 'shpo' is not in suites"):
+            study_file(**{key: {"shpo": 1.0}})
+    with pytest.raises(ValueError, match="expected 0 or more"):
+        study_file(weights={"shop": -1.0})
+
+
+def test_a_search_on_suites_of_no_weight_is_refused(tmp_path: Path, data: Path) -> None:
+    study = study_file(data=str(data), weights={"shop": 0.0})
+    with pytest.raises(UserError, match="shop have weight 0"):
+        open_search(study, "shop", runs=tmp_path)
+
+
+def test_a_search_ends_when_another_hour_is_expected_to_bring_little(
+    tmp_path: Path, data: Path
+) -> None:
+    outcome, _ = run(tmp_path, data, budget={"documents": 6000, "gain_per_hour": 3.0})
+    spent = sum(t.documents for t in outcome.trials)
+    assert 500 < spent < 5000
