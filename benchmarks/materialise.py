@@ -8,7 +8,8 @@ median over rounds of the ratio within a round, for machines are noisy.
     OMP_NUM_THREADS=1 python benchmarks/materialise.py --mergekit ~/mergekit-environment
 
 The second form merges two fine-tunes of a random Llama of about that size on disk, with mergekit and
-with `exme materialise`'s code, on the disk and in memory (/dev/shm).
+with `exme materialise`'s code, on the disk, in memory (/dev/shm), and without writing.
+`benchmarks/mergekit_golden.py` makes that environment.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shutil
 import statistics
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -48,6 +50,8 @@ OWN = {
 
 class Random:
     """Sources in memory: random bfloat16 tensors, fine-tunes near their base."""
+
+    frugal = False
 
     def __init__(self, tensors: int, sources: int) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -161,24 +165,32 @@ def in_memory(gigabytes: float, sources: int, rounds: int, *, wide: bool) -> Non
 
 
 MERGEKIT = """
-import sys, time, yaml
+import re, sys, threading, time, yaml
 from mergekit.config import MergeConfiguration
+from mergekit.io.tensor_writer import TensorWriter
 from mergekit.merge import MergeOptions, run_merge
+if sys.argv[2] == "-":  # nothing written
+    sys.argv[2] = sys.argv[3]
+    TensorWriter.save_tensor = TensorWriter.finalize = lambda *a, **k: None
 config = MergeConfiguration.model_validate(yaml.safe_load(open(sys.argv[1])))
+def private():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+first, peaks, done = private(), [0], threading.Event()
+def watch():
+    while not done.wait(0.005):
+        peaks.append(max(peaks.pop(), private() - first))
+threading.Thread(target=watch, daemon=True).start()
 start = time.perf_counter()
 run_merge(config, sys.argv[2], options=MergeOptions(
     copy_tokenizer=False, device="cpu", quiet=True, lazy_loader=True))
-print(time.perf_counter() - start)
+took = time.perf_counter() - start
+print(took, max(peaks))
 """
 
 
-def against_mergekit(environment: Path, gigabytes: float, scratch: Path | None) -> None:
-    """Print times of the same merge by mergekit and by us."""
+def random_llamas(folder: Path, gigabytes: float) -> None:
+    """Write a base and two fine-tunes of it of about this size."""
     from transformers import LlamaConfig, LlamaForCausalLM  # noqa: PLC0415
-
-    from exme.search.checkpoint import Checkpoint  # noqa: PLC0415
-    from exme.search.residence import Mapped, Sources  # noqa: PLC0415
-    from exme.search.stream import write_stream  # noqa: PLC0415
 
     layers = max(
         1, round((gigabytes * 1e9 / 2 - 2 * 32000 * 2048) / (4 * 2048**2 + 3 * 2048 * 5632))
@@ -186,17 +198,28 @@ def against_mergekit(environment: Path, gigabytes: float, scratch: Path | None) 
     config = LlamaConfig(num_hidden_layers=layers, hidden_size=2048, intermediate_size=5632,
                          num_attention_heads=16, num_key_value_heads=16, vocab_size=32000,
                          tie_word_embeddings=False)  # fmt: skip
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config).bfloat16()
+    for name in ("base", "math", "code"):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.view(-1)[::3].add_(0.01)
+        model.save_pretrained(folder / name)
+    del model
+
+
+def against_mergekit(
+    environment: Path, gigabytes: float, scratch: Path | None, rounds: int
+) -> None:
+    """Print times of the same merge by mergekit and by us."""
+    from exme.search.checkpoint import Checkpoint  # noqa: PLC0415
+    from exme.search.residence import Mapped, Sources  # noqa: PLC0415
+    from exme.search.stream import write_stream  # noqa: PLC0415
+
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))
         memory = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
-        torch.manual_seed(0)
-        model = LlamaForCausalLM(config).bfloat16()
-        for name in ("base", "math", "code"):
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    parameter.view(-1)[::3].add_(0.01)
-            model.save_pretrained(folder / name)
-        del model
+        random_llamas(folder, gigabytes)
         content = {
             "merge_method": "task_arithmetic",
             "base_model": str(folder / "base"),
@@ -224,29 +247,43 @@ def against_mergekit(environment: Path, gigabytes: float, scratch: Path | None) 
             for name, part, found in mapped.stream([(n, torch.device("cpu")) for n in live]):
                 merger.write(name, part, merges[name], found, live[name].view(-1)[part])
 
-        rows: dict[str, list[float]] = {}
-        for round_ in range(3):
+        rows: dict[str, list[tuple[float, float]]] = {}
+
+        def theirs(what: str, *places: Path | str) -> None:
+            script = [environment.expanduser() / "bin" / "python", "-c", MERGEKIT]
+            command = [*script, folder / "merge.yml", *places]
+            found = subprocess.run(command, check=True, capture_output=True, text=True)  # type: ignore[arg-type]
+            took, peak = found.stdout.split()[-2:]
+            rows.setdefault(f"mergekit, {what}", []).append((float(took), float(peak)))
+
+        def ours(what: str, work: Callable[[], object]) -> None:
+            peak = Peak()
+            peak.start()
+            took = seconds(work)
+            rows.setdefault(f"exme, {what}", []).append((took, peak.stop()))
+
+        for round_ in range(rounds):
             for where, out in (("disk", folder), ("/dev/shm", memory)):
-                script = [environment.expanduser() / "bin" / "python", "-c", MERGEKIT]
-                command = [*script, folder / "merge.yml", out / f"mergekit-{round_}"]
-                found = subprocess.run(command, check=True, capture_output=True, text=True)  # type: ignore[arg-type]
-                rows.setdefault(f"mergekit, written to {where}", []).append(
-                    float(found.stdout.split()[-1])
-                )
+                theirs(f"written to {where}", out / f"mergekit-{round_}")
                 target = out / f"ours-{round_}"
                 target.mkdir()
-                took = seconds(
-                    lambda t=target: write_stream(t, sources, candidate, max_shard_bytes=10**9)
+                ours(
+                    f"written to {where}",
+                    lambda t=target: write_stream(t, sources, candidate, max_shard_bytes=10**9),  # type: ignore[misc]
                 )
-                rows.setdefault(f"exme, written to {where}", []).append(took)
-            rows.setdefault("exme, into a live model, nothing written", []).append(
-                seconds(resident)
-            )
+                for made in (target, out / f"mergekit-{round_}"):
+                    shutil.rmtree(made)
+            theirs("nothing written", "-", folder / f"nothing-{round_}")
+            ours("into a live model, nothing written", resident)
         size = sources.base.bytes
-        print(f"\nRandom Llama of {size / 1e9:.2f} GB (bfloat16), two sources; median of three\n")
-        print("| what | s |\n|---|---|")
+        print(
+            f"\nRandom Llama of {size / 1e9:.2f} GB (bfloat16), two sources, {torch.get_num_threads()} "
+            f"thread(s); median of {rounds}; memory beyond that before the merge, files apart\n"
+        )
+        print("| what | s | peak extra, MB |\n|---|---|---|")
         for what, values in rows.items():
-            print(f"| {what} | {statistics.median(values):.2f} |")
+            took, most = (statistics.median(column) for column in zip(*values, strict=True))
+            print(f"| {what} | {took:.2f} | {most / 1e6:.0f} |")
 
 
 def main() -> None:
@@ -260,7 +297,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="folder on the disk to measure")
     options = parser.parse_args()
     if options.mergekit is not None:
-        against_mergekit(options.mergekit, options.gigabytes, options.scratch)
+        against_mergekit(options.mergekit, options.gigabytes, options.scratch, options.rounds)
         return
     for sources in options.sources:
         in_memory(options.gigabytes, sources, options.rounds, wide=options.wide)

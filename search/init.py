@@ -245,7 +245,7 @@ storage: null # URL of an Optuna storage; null: an SQLite file in studies/runs/
 
 dtype: auto         # candidates are rounded to it and exported in it; auto: the base's
 compute_dtype: auto # the model computes in it; auto: float32 on a CPU, dtype on a GPU
-device: auto        # auto, cpu, cuda, cuda:1, ...
+device: auto        # auto, cpu, cuda, cuda:1, ...; spread: all GPUs and memory
 vocabulary: same    # the base's in all checkpoints; union: merged by token string
 residence: auto     # sources on the device, in the host's memory, or mapped from disk
 batch_size: 32      # rows that the model answers at once

@@ -19,8 +19,9 @@ from .groups import Groups
 from .methods import METHODS, plain
 from .methods.compiled import Kernel, kernel
 from .methods.facts import FactBook, TensorFacts
+from .methods.fused import Fused, fused
 from .methods.method import Merge, Term
-from .methods.plain import Operand
+from .methods.plain import Finite, Operand
 from .residence import Residence
 
 # From so many elements on, compiling the kernel pays within a few candidates.
@@ -80,8 +81,9 @@ class Merger:
     def __init__(self, residence: Residence, dtype: torch.dtype, *, compiled: bool) -> None:
         self._residence = residence
         self._dtype = dtype
-        self._kernel: Kernel | None = kernel() if compiled else None
-        self._book = FactBook(self._delta, residence.room)
+        found: tuple[Fused | Kernel | None, ...] = (fused(), kernel()) if compiled else (fused(),)
+        self._kernels = [one for one in found if one is not None]
+        self._book = FactBook(self._delta, residence.room, frugal=residence.frugal)
         self._fetched: dict[str, Fetched] = {}
 
     def _delta(self, tensor: str, checkpoint: str) -> Delta:
@@ -116,7 +118,7 @@ class Merger:
 
     def write(
         self, tensor: str, part: slice, merge: Merge, found: Fetched, out: torch.Tensor
-    ) -> bool:
+    ) -> Finite:
         """Make a part of a tensor.
 
         Args:
@@ -127,7 +129,7 @@ class Merger:
             out: what is written, flat; in a dtype at least as wide as the merge's.
 
         Returns:
-            Whether all that was written is finite.
+            Whether all that was written is finite; a GPU's answer is on the GPU.
         """
         origin = merge.copy_of
         if origin is not None:
@@ -150,14 +152,11 @@ class Merger:
         *,
         elects: bool,
         index: int,
-    ) -> bool:
-        run = plain.merge
-        if self._kernel is not None and self._kernel.takes(out, base, operands, self._dtype):
-            run = self._kernel.merge
-        elif not operands:  # a copy, in whatever dtype
-            out.copy_(base.to(self._dtype))
-            return bool(torch.isfinite(out).all())
-        return run(out, base, operands, elects=elects, dtype=self._dtype, index=index)
+    ) -> Finite:
+        for one in self._kernels:
+            if one.takes(out, base, operands, self._dtype):
+                return one.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
+        return plain.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
 
 
 def _operand(term: Term, part: slice, found: Fetched, facts: TensorFacts) -> Operand:

@@ -86,9 +86,24 @@ class Sources:
             found[VOCABULARY] = self.union.fingerprint
         return {"base": self.base.fingerprint, **found}
 
+    def check_unchanged(self) -> None:
+        """Refuse files that were changed since they were opened; costs a look at each file's times.
+
+        Raises:
+            UserError: names the file.
+        """
+        for checkpoint in (self.base, *self.checkpoints.values()):
+            checkpoint.unchanged.check()
+
 
 class Residence(Protocol):
-    """What the merge asks of a place for sources."""
+    """What the merge asks of a place for sources.
+
+    Attributes:
+        frugal: whether memory counts for more than the time that tables take.
+    """
+
+    frugal: bool
 
     def fetch(self, tensor: str, device: torch.device) -> Fetched:
         """One tensor of all sources on a device."""
@@ -112,6 +127,8 @@ class Mapped:
     Raises:
         UserError: a source holds NaN or infinity.
     """
+
+    frugal = True
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
@@ -149,6 +166,8 @@ class Held:
     Raises:
         UserError: a source holds NaN or infinity.
     """
+
+    frugal = False
 
     def __init__(self, sources: Sources, device: torch.device, *, pinned: bool = False) -> None:
         mapped = Mapped(sources)
@@ -231,7 +250,14 @@ def _keep_tensor(tensor: torch.Tensor, device: torch.device, pinned: bool) -> to
     return tensor.clone() if device.type == "cpu" else tensor.to(device)
 
 
-def choose(wanted: str, device: torch.device, sources_bytes: int, live_bytes: int) -> str:
+def choose(
+    wanted: str,
+    device: torch.device,
+    sources_bytes: int,
+    live_bytes: int,
+    *,
+    over_all: bool = False,
+) -> str:
     """``device``, ``host`` or ``mapped``, for what the study says.
 
     Args:
@@ -239,7 +265,19 @@ def choose(wanted: str, device: torch.device, sources_bytes: int, live_bytes: in
         device: where the live model is.
         sources_bytes: size of all sources.
         live_bytes: size of the live model, not loaded yet.
+        over_all: the live model is spread over several devices, and its sources are on none of them.
+
+    Raises:
+        UserError: sources beside a live model that is on no one device.
     """
+    if over_all:
+        if wanted == "device":
+            raise UserError(
+                "residence: device: a model that is spread (`device: spread`) is on no one device; "
+                "use auto, host or mapped"
+            )
+        room = 0.7 * psutil.virtual_memory().available - live_bytes
+        return wanted if wanted != "auto" else "host" if sources_bytes < room else "mapped"
     if wanted != "auto":
         return wanted
     host = psutil.virtual_memory().available

@@ -17,12 +17,17 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
-from .checkpoint import tied_names
+from .checkpoint import read_json, tied_names
 from .materialise import WORTH_COMPILING, Merger
 from .methods.method import Merge
 from .residence import Sources, choose, settle
+from .spread import SPREAD, own_names, spread, where_they_live
 
 __all__ = ["ResidentModel", "Sources", "live_tensors", "load_model", "pick_device"]
+
+
+# Devices that hold values; torch knows others, such as ``meta``, that hold shapes alone.
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 class ResidentModel:
@@ -35,6 +40,7 @@ class ResidentModel:
         device: where the model lives.
         trust_remote_code: run the model code that a checkpoint brings along.
         residence: where the sources are kept: ``device``, ``host``, ``mapped``, or ``auto``.
+        over_all: spread the live model over all GPUs and the host's memory, instead of one device.
         compiled: use the compiled kernel; by default where the model is large enough to gain by it.
     """
 
@@ -47,6 +53,7 @@ class ResidentModel:
         device: torch.device,
         trust_remote_code: bool = False,
         residence: str = "auto",
+        over_all: bool = False,
         compiled: bool | None = None,
     ) -> None:
         self.sources = sources
@@ -55,16 +62,22 @@ class ResidentModel:
         folder = sources.base.folder
         elements = sum(spec.elements for spec in sources.base.tensors.values())
         live_bytes = elements * compute_dtype.itemsize
-        self.residence = choose(residence, device, sources.bytes, live_bytes)
+        self.residence = choose(residence, device, sources.bytes, live_bytes, over_all=over_all)
         self.model: PreTrainedModel = load_model(folder, compute_dtype, trust_remote_code)
         if sources.union is not None and sources.union.rows != self.model.config.vocab_size:
             self.model.resize_token_embeddings(sources.union.rows, mean_resizing=False)
-        self.model.to(device)  # type: ignore[arg-type]  # transformers' annotation is too narrow
         self.model.eval()
         self.trust_remote_code = trust_remote_code
         self.tokenizer = tokenizer_of(sources, trust_remote_code)
         names = set(sources.base.tensors) - tied_names(sources.base)
         self._live = live_tensors(self.model, names, who="base")
+        if over_all:
+            own = own_names(self.model, self._live)
+            spread(self.model)
+            self._live = where_they_live(self.model, self._live, own)
+        else:
+            self.model.to(device)  # type: ignore[arg-type]  # transformers' annotation is too narrow
+            self._live = live_tensors(self.model, names, who="base")
         self._settled = settle(self.residence, sources, device)
         self._merged = [name for name, live in self._live.items() if live.is_floating_point()]
         self._merger = Merger(
@@ -106,13 +119,21 @@ class ResidentModel:
         merges = self._merger.instructions(candidate, self._merged)
         due = [name for name in self._merged if self._holds.get(name) != merges[name]]
         places = [(name, self._live[name].device) for name in due]
+        asked: list[tuple[str, torch.Tensor]] = []
         for name, part, found in self._settled.stream(places):
             self._holds.pop(name, None)  # until it is whole, it holds nothing
             out = self._live[name].data.view(-1)
-            if not self._merger.write(name, part, merges[name], found, out[part]):
-                raise FloatingPointError(f"tensor '{name}' of the candidate is not finite")
+            finite = self._merger.write(name, part, merges[name], found, out[part])
+            if isinstance(finite, torch.Tensor):
+                asked.append((name, finite))
+            elif not finite:
+                raise _not_finite(name)
             if part.stop == out.numel():
                 self._holds[name] = merges[name]
+        for name, finite in asked:  # all is under way: now to wait for the GPU costs nothing
+            if not finite:
+                del self._holds[name]
+                raise _not_finite(name)
 
     def forget(self) -> None:
         """Make every tensor afresh next time: call it when someone else wrote into the model."""
@@ -129,6 +150,10 @@ class ResidentModel:
             .clone().contiguous()
             for name, live in self._live.items()
         }  # fmt: skip
+
+
+def _not_finite(tensor: str) -> FloatingPointError:
+    return FloatingPointError(f"tensor '{tensor}' of the candidate is not finite")
 
 
 def weights_digest(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -149,11 +174,17 @@ def digest_of(digest: Any, name: str, tensor: torch.Tensor) -> None:
 def pick_device(wanted: str) -> torch.device:
     """The device that the study names; ``auto`` is the GPU where there is one.
 
+    Of a model that is spread, the first: where its inputs go.
+
     Raises:
         UserError: the device is not there.
     """
-    if wanted == "auto":
+    if wanted in ("auto", SPREAD):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted.partition(":")[0] not in _DEVICES:
+        raise UserError(
+            f"device '{wanted}' is none (have: auto, {', '.join(_DEVICES)}); set `device: auto`"
+        )
     try:
         device = torch.device(wanted)
         torch.empty(0, device=device)
@@ -218,6 +249,8 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
     Raises:
         UserError: transformers does not know it, or its files do not fit its config.json.
     """
+    if (folder / "generation_config.json").is_file():  # transformers passes over a damaged one
+        read_json(folder / "generation_config.json")
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -225,8 +258,10 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        reason = " ".join(str(error).split())
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever a model's settings make of its code)
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{folder}: transformers cannot load it ({reason})") from None
     finally:
         transformers.logging.set_verbosity(level)
@@ -247,6 +282,6 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     """A tokenizer by transformers; a UserError where there is none."""
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # noqa: BLE001  (the library raises plain Exception, too)
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{folder}: transformers finds no tokenizer there ({reason})") from None

@@ -36,11 +36,13 @@ from .resident import Sources
 from .screen import Screen, time_left
 from .settling import settle_objective
 from .space import unit
+from .spread import SPREAD
 from .storage import Proposal, TrialTaken
 from .study_file import StudyFile, load_study_file
 from .turns import Turns, describe_failure
 from .view import View, view_of
 from .worker import Precision, Scorer, Worker, settle_precision
+from .workers import stop_if_asked
 
 RUNS = Path("studies/runs")
 
@@ -167,7 +169,8 @@ class Search:
         Raises:
             UserError: the models do not fit into memory, or cannot be loaded.
         """
-        check_memory(self.weights, self.precision, self.study.residence)
+        if self.study.device != SPREAD:  # accelerate finds out whether it fits
+            check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
         return Worker(self.study, self.sources, self.documents, self.precision, drafts)
 
@@ -197,6 +200,7 @@ class Search:
         self.screen.begin(self.view)
         duplicates, failures = 0, 0
         while True:
+            stop_if_asked()
             reason = self.turns.why_over(self.storage.trials())
             if not reason and duplicates >= MOST_DUPLICATES:
                 reason = f"the last {duplicates} proposals had all been tried"
@@ -497,6 +501,7 @@ class Search:
             "dtype": self.precision.dtype,
             "compute_dtype": self.precision.compute,
             "content of the checkpoints": self.sources.fingerprints,
+            "settings of the base": self.sources.base.settings_fingerprint,
         }
 
 

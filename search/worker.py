@@ -12,13 +12,14 @@ import torch
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.store import DraftStore
-from exme.evaluators.harness import Chat, Engine, Judge, StockEngine
+from exme.evaluators.harness import Chat, Engine, FiniteLogits, Judge, StockEngine
 from exme.evaluators.scores import Scores, join
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
 from .resident import ResidentModel, Sources, pick_device
+from .spread import SPREAD
 from .study_file import StudyFile
 
 
@@ -143,9 +144,11 @@ class Worker:
             device=torch.device(precision.device),
             trust_remote_code=study.trust_remote_code,
             residence=study.residence,
+            over_all=study.device == SPREAD,
         )
         self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
         self.engine: Engine = self.stock
+        self.logits = FiniteLogits(self.resident.model)
         self.engine_name = "stock"
         if study.engine == "fast":
             fast = FastEngine(self.stock, DraftStore(drafts))
@@ -189,8 +192,9 @@ class Worker:
         """Materialise and evaluate.
 
         Raises:
-            FloatingPointError: a weight of the candidate is not finite.
-            ValueError: a document's score is not finite.
+            FloatingPointError: a weight or a logit of the candidate is not finite.
+            ValueError: a document's score is not finite, or its metric raised.
+            UserError: a checkpoint's file was changed while it is in use.
         """
         return self._evaluate(candidate, split, [None] * len(self.documents))
 
@@ -232,6 +236,8 @@ class Worker:
         self, candidate: Candidate, split: str, chosen: Sequence[Sequence[int] | None]
     ) -> Scored:
         start = time.perf_counter()
+        self.resident.sources.check_unchanged()
+        self.logits.begin()
         if chosen[0] is None or self._live != candidate.digest:
             self._live = ""
             self.resident.materialise(candidate)
@@ -248,6 +254,7 @@ class Worker:
                 proxies.append(judge.score_targets(self.engine, places))
             if not by_target or split == "report":
                 found.append(judge.score(self.engine, places))
+        self.logits.check()
         end = time.perf_counter()
         model = sum(e.engine_seconds for e in (*found, *proxies))
         return Scored(

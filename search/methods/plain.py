@@ -16,6 +16,9 @@ from .method import KEEP_ALL, Mask
 
 # Elements at a time: scratch of a few MB, which stays in the last-level cache.
 CHUNK = 2**18
+CHUNK_AWAY = 2**24  # on a GPU, where a call costs as much as a megabyte
+
+Finite = bool | torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def merge(
     elects: bool,
     dtype: torch.dtype,
     index: int = 0,
-) -> bool:
+) -> Finite:
     """Write base + sum_i c_i m_i(theta_i - base), or the elected mean of its terms, into `out`.
 
     Args:
@@ -63,11 +66,12 @@ def merge(
         index: place of the first element in its tensor, from which draws count.
 
     Returns:
-        Whether all that was written is finite.
+        Whether all that was written is finite; a GPU's answer is on the GPU, nobody waits for it.
     """
-    finite = True
-    for start in range(0, out.numel(), CHUNK):
-        part = slice(start, min(start + CHUNK, out.numel()))
+    finite = []
+    chunk = CHUNK if out.device.type == "cpu" else CHUNK_AWAY
+    for start in range(0, out.numel(), chunk):
+        part = slice(start, min(start + chunk, out.numel()))
         origin = base[part].float()
         deltas = []
         for operand in operands:
@@ -81,8 +85,9 @@ def merge(
             for delta, operand in zip(deltas, operands, strict=True):
                 total = torch.add(total, delta, alpha=operand.weight)
         out[part].copy_(total.to(dtype))
-        finite = finite and bool(torch.isfinite(out[part]).all())
-    return finite
+        finite.append(torch.isfinite(out[part]).all())
+    found = torch.stack(finite).all() if finite else torch.tensor(True)
+    return bool(found) if found.device.type == "cpu" else found
 
 
 def masked(delta: torch.Tensor, mask: Mask, ranks: torch.Tensor | None, index: int) -> torch.Tensor:
@@ -108,6 +113,15 @@ def masked(delta: torch.Tensor, mask: Mask, ranks: torch.Tensor | None, index: i
     return torch.where(drawn < low + step * ranks.long(), delta / chance, zero)
 
 
+def sizes(operands: Sequence[Operand]) -> tuple[float, float]:
+    """Sum of the coefficients' sizes, added in float32, and the smallest."""
+    every, least = np.float32(0), np.float32(np.inf)
+    for operand in operands:
+        size = np.abs(np.float32(operand.coefficient))
+        every, least = every + size, min(least, size)
+    return float(every), float(least)
+
+
 def _elected(
     origin: torch.Tensor, deltas: Sequence[torch.Tensor], operands: Sequence[Operand]
 ) -> torch.Tensor:
@@ -115,11 +129,9 @@ def _elected(
 
     Where nobody agrees the sum is zero; the smallest of the sizes keeps the quotient finite there.
     """
-    every, least = np.float32(0), np.float32(np.inf)
+    every, least = sizes(operands)
     parts, ballot = [], torch.zeros_like(origin)
     for delta, operand in zip(deltas, operands, strict=True):
-        size = np.abs(np.float32(operand.coefficient))
-        every, least = every + size, min(least, size)
         parts.append(delta * operand.weight)
         ballot = ballot + parts[-1]
     total, weight, zero = torch.zeros_like(origin), torch.zeros_like(origin), origin.new_zeros(())
@@ -127,5 +139,5 @@ def _elected(
         agrees = torch.where(ballot < 0, -part, part) > 0
         total = total + torch.where(agrees, part, zero)
         weight = torch.where(agrees, weight + abs(float(np.float32(operand.coefficient))), weight)
-    quotient = torch.full_like(weight, float(every)) / weight.clamp(min=float(least))
+    quotient = torch.full_like(weight, every) / weight.clamp(min=least)
     return origin + total * quotient

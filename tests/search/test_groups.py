@@ -10,6 +10,7 @@ import torch
 
 from exme.search.candidate import Candidate
 from exme.search.groups import Groups
+from exme.search.methods.plain import Finite
 from exme.search.space import Space
 from exme.tasks.errors import UserError
 
@@ -189,7 +190,7 @@ def test_only_the_tensors_of_a_changed_group_are_made_again(
     written: list[str] = []
     write = resident._merger.write
 
-    def count(tensor: str, *rest: Any) -> bool:
+    def count(tensor: str, *rest: Any) -> Finite:
         written.append(tensor)
         return write(tensor, *rest)
 
@@ -222,7 +223,7 @@ def test_after_a_failure_no_tensor_is_believed_to_hold_what_it_does_not(
     before = resident.state_dict()
     write, count = resident._merger.write, 0
 
-    def fail(tensor: str, part: slice, merge: Any, found: Any, out: torch.Tensor) -> bool:
+    def fail(tensor: str, part: slice, merge: Any, found: Any, out: torch.Tensor) -> Finite:
         nonlocal count
         count += 1
         if count == 5:

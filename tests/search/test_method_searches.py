@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
+from transformers import AutoTokenizer
 
 from exme.search.runner import open_search
 from exme.tasks.errors import UserError
+from exme.tasks.mini import MODELS
 
+from .small_models import edit_json, edit_weights, load_weights
 from .test_runner import Opened, close, study_file
 
 
@@ -100,3 +105,30 @@ def test_groups_that_the_base_does_not_have_are_refused_before_anything_is_writt
     with pytest.raises(UserError, match="blocks of"):
         open_search(study_file(groups={"blocks": 50}), "gsm8k", runs=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_search_over_merged_vocabularies_says_what_was_copied_and_goes_on_only_with_them(
+    tmp_path: Path,
+) -> None:
+    folder = Path(shutil.copytree(MODELS / "sums", tmp_path / "sums"))
+    words = AutoTokenizer.from_pretrained(folder)
+    words.add_tokens(["<think>"], special_tokens=True)
+    words.save_pretrained(folder)
+    weights = load_weights(folder)
+    name = "model.embed_tokens.weight"
+    wider = torch.cat([weights[name], weights[name][-1:]])
+    edit_weights(folder, **{name.replace(".", "__"): wider})
+    edit_json(folder / "config.json", vocab_size=len(wider))
+    settings: dict[str, Any] = {
+        "checkpoints": {"sums": str(folder), "products": "mini/products"},
+        "vocabulary": "union",
+        "budget": {"trials": 3},
+    }
+    opened = Opened(tmp_path / "runs", **settings)
+    outcome = opened.search.run()
+    assert any("1 are added: '<think>' (id 780," in line for line in opened.lines)
+    assert outcome.winner is not None and outcome.winner.candidate is not None
+    assert "vocabulary" in outcome.winner.candidate.sources
+    close(opened)
+    with pytest.raises(UserError, match="shape"):
+        Opened(tmp_path / "runs", **settings | {"vocabulary": "same"})

@@ -18,6 +18,8 @@ Tensors = Mapping[str, torch.Tensor]
 class Given:
     """A residence made of dictionaries: tensors by name, of the base and of each checkpoint."""
 
+    frugal = False
+
     def __init__(self, base: Tensors, checkpoints: Mapping[str, Tensors]) -> None:
         self._base, self._checkpoints = base, checkpoints
 
