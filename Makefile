@@ -105,7 +105,7 @@ wheel: $(DEV) ## build dist/exme-*.whl
 
 .PHONY: docs
 docs: $(DOCS) $(LINKED) ## build the docs site into site/; it needs no network to be read
-	@$(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	$(call say,"open site/index.html")
 
 .PHONY: clean

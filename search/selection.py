@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from exme.tasks.errors import UserError
 
 from .outcome import TrialRecord
-from .plan import complete
+from .plan import best_trial, complete
 
 
 def pick(
@@ -50,14 +50,14 @@ def _numbered(trials: Sequence[TrialRecord], number: int) -> TrialRecord:
 
 
 def ranking(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Complete trials by their mean score, the earliest of equals first, each candidate once."""
-    done = sorted(complete(trials), key=lambda t: (-(t.scores.mean if t.scores else 0.0), t.number))
-    seen: set[str] = set()
-    found = []
-    for trial in done:
-        if trial.candidate is not None and trial.candidate.digest not in seen:
-            seen.add(trial.candidate.digest)
-            found.append(trial)
+    """Complete trials as `best_trial` ranks them, the best first, each candidate once."""
+    done = complete(trials)
+    found, seen = [], set[str]()
+    while (best := best_trial(done)) is not None:
+        done.remove(best)
+        if best.candidate is not None and best.candidate.digest not in seen:
+            seen.add(best.candidate.digest)
+            found.append(best)
     return found
 
 

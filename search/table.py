@@ -21,6 +21,7 @@ _WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}
 def trials_table(trials: Sequence[TrialRecord]) -> DataFrame:
     """One row a trial: what was tried, its score with its 95% interval, each suite's, its time.
 
+    A trial that was stopped or left has an ``estimate`` with its standard error instead of a score.
     Columns of coefficients are named ``c.<checkpoint>``, of suites ``score.<suite>``.
     """
     from pandas import DataFrame  # noqa: PLC0415  (slow to import)
@@ -46,6 +47,9 @@ def _row(trial: TrialRecord) -> dict[str, Any]:
         row |= {"score": interval.estimate, "low": interval.low, "high": interval.high}
         row["documents"] = trial.scores.count
         row |= {f"score.{part.suite}": part.mean for part in trial.scores.parts}
+    elif trial.estimate is not None:
+        row |= {"estimate": trial.estimate.mean, "estimate_error": trial.estimate.standard_error}
+        row["documents"] = trial.estimate.count
     return row
 
 

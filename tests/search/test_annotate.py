@@ -32,7 +32,8 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Search]:
         search._worker = Landscape(search.documents, PEAK)
         search.work()
         for trial in search.storage.trials():
-            assert trial.candidate is not None and trial.scores is not None
+            if trial.candidate is None or trial.scores is None:  # it was stopped
+                continue
             answers = [f"{trial.number} says {i} | <b>``` " for i in range(trial.scores.count)]
             save_answers(search.folder, trial.candidate.digest, {"gsm8k": answers}, "search")
         annotator = Annotator(search)
@@ -83,7 +84,7 @@ def test_the_dashboard_serves_notes_and_artifacts(searched: Search) -> None:
         identifier = study["study_id"]
         trials = json.loads(get(f"{address}/api/studies/{identifier}?after=0"))["trials"]
         assert all(trial["note"]["body"] for trial in trials)
-        last = trials[-1]
+        last = [trial for trial in trials if trial["state"] == "Complete"][-1]
         kinds = {artifact["filename"]: artifact for artifact in last["artifacts"]}
         assert set(kinds) == {"scores by document.csv", "where it is.svg"}
         place = f"{address}/artifacts/{identifier}/{last['trial_id']}"

@@ -127,7 +127,10 @@ def test_tables_hold_every_trial_and_every_score(tmp_path: Path, suffix: str) ->
     assert all(
         means[f"trial {t}"] == pytest.approx(score)
         for t, score in zip(trials["trial"], trials["score"], strict=True)
+        if not pd.isna(score)  # others were stopped
     )
+    stopped = trials[trials["state"] == "stopped"]
+    assert len(stopped) and stopped["estimate"].between(0, 1).all()
     report = documents[documents["split"] == "report"].groupby("model")["score"].count()
     assert dict(report) == dict.fromkeys(("base", "merged", "products", "sums"), 60)
     with pytest.raises(UserError, match=r"ends in \.parquet or \.csv"):
