@@ -54,9 +54,15 @@ def spent(trials: Sequence[TrialRecord]) -> tuple[int, int, float]:
     looked at again is no further trial, but further documents and minutes.
     """
     ended = [t for t in trials if t.duplicate_of is None and has_ended(t)]
-    documents = sum(t.documents for t in ended if t.state != "failed")
+    documents = sum(cost(t) for t in ended if t.state != "failed")
     count = sum(t.continues is None for t in ended)
     return count, documents, sum(t.seconds for t in ended) / 60
+
+
+def cost(trial: TrialRecord) -> int:
+    """Documents that were scored in a trial; all of them where it does not say."""
+    whole = trial.scores is not None and trial.duplicate_of is None and trial.continues is None
+    return trial.documents or (trial.scores.count if trial.scores is not None and whole else 0)
 
 
 def has_ended(trial: TrialRecord) -> bool:
