@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--storage", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0.05, help="that a candidate takes")
+    parser.add_argument("--pause", type=float, default=0.8, help="longest between two kills")
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -42,10 +43,12 @@ def main() -> None:
                 sys.exit("no PostgreSQL here (Debian and Ubuntu: apt install postgresql)")
             url = stack.enter_context(Postgres(binaries, durable=True)).url
         crew = Crew(folder, options.trials, url, seconds=options.seconds)
-        sys.exit(soak(crew, options.kills, options.workers, random.Random(options.seed)))
+        sys.exit(
+            soak(crew, options.kills, options.workers, random.Random(options.seed), options.pause)
+        )
 
 
-def soak(crew: Crew, kills: int, workers: int, chance: random.Random) -> int:
+def soak(crew: Crew, kills: int, workers: int, chance: random.Random, pause: float) -> int:
     """Run the study, killing; the number of things that are wrong."""
     begin, killed, number = time.monotonic(), 0, 0
     running: list[int] = []
@@ -55,7 +58,7 @@ def soak(crew: Crew, kills: int, workers: int, chance: random.Random) -> int:
             number += 1
         if killed >= kills:
             break
-        time.sleep(chance.uniform(0.0, 0.8))
+        time.sleep(chance.uniform(0.0, pause))
         victim = running.pop(chance.randrange(len(running)))
         done, _ = os.waitpid(victim, os.WNOHANG)
         if done:

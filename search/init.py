@@ -223,7 +223,7 @@ space:
 suites: [{task}] # what this study may search on: names (`exme suites`) or suite files of your own
 data: {data}      # hub; mini: the small sets shipped with exme; or a folder with <suite>/<split>.jsonl
 objective: metric # each suite's own, or target_nll: likelihood of reference answers, a smooth proxy
-run_generated_code: {runs_code} # humaneval and mbpp need true: the sandbox runs what the model writes
+run_generated_code: {runs_code} # humaneval, mbpp need true: the sandbox runs what the model writes
 max_gen_toks: null # most tokens of an answer; null leaves it to the suites
 
 chat: # for models that were trained on a chat template; the names are lm-eval's
@@ -241,10 +241,10 @@ sampler:
   seed: 0
 
 racing:            # losers are stopped before all of their documents are scored; off: nobody is
-  error_rate: 0.05 # chance that a candidate as good as the best so far is stopped, however often one looks
+  error_rate: 0.05 # chance that one as good as the best so far is stopped, for all looks together
   chunk: 32        # documents between two looks
 
-goal: mean  # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto
+goal: mean # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto
 weights: {{}} # of suites in the mean: {{gsm8k: 2}}; 0 only watches a suite
 tail: 0.5   # share of the suites that cvar is the mean over
 keep: {{}}    # least gain on a suite, in points: {{mmlu: -0.5}} may lose half a point there
