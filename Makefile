@@ -70,7 +70,7 @@ test: $(DEV) $(LINKED) ## run the tests; PYTEST_ARGS="-k resume" picks some
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 .PHONY: check
-check: $(DEV) $(LINKED) ## lint, formatting, types, direction of imports
+check: $(DEV) $(LINKED) ## lint, formatting, types, direction of imports, audit of what is installed
 	$(call say,"ruff check")
 	@$(BIN)/ruff check .
 	$(call say,"ruff format --check")
@@ -81,6 +81,12 @@ check: $(DEV) $(LINKED) ## lint, formatting, types, direction of imports
 	@$(BIN)/mypy $(wildcard tests benchmarks)
 	$(call say,"lint-imports")
 	@$(BIN)/lint-imports --no-logo
+	$(call say,"audit of what is installed")
+	@$(BIN)/python tests/audit.py
+
+.PHONY: audit
+audit: $(DEV) ## the same, and known vulnerabilities, which takes a network and pip-audit
+	@$(BIN)/python tests/audit.py --online
 
 .PHONY: format
 format: $(DEV) ## rewrite what ruff can put right by itself

@@ -176,6 +176,7 @@ def export_model(
     out = Path(out).expanduser().resolve()
     check_target(out, resident.sources, force=force)
     check_sources(resident.sources, candidate)
+    resident.sources.check_unchanged()
     resident.materialise(candidate)
     tensors = resident.state_dict()
     size = sum(tensor.nbytes for tensor in tensors.values())

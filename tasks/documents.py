@@ -66,17 +66,16 @@ class SuiteDocuments:
     def near_duplicates(self) -> tuple[tuple[str, str], ...]:
         """Pairs of documents of different parts (few-shot, search, report) that read the same.
 
-        Texts are compared in lower case, by their letters and digits alone.
+        Texts are compared by `reads`.
         """
-        columns = self.suite.question or self.suite.columns[:1]
+        columns = _question(self.suite)
         examples = [d for task in self.fewshot.values() for d in task]
         seen: dict[str, str] = {}
         found: list[tuple[str, str]] = []
         for part in (examples, self.search, self.report):
             texts: dict[str, str] = {}
             for document in part:
-                text = json.dumps([document.row[c] for c in columns], default=str)
-                key = " ".join(re.findall(r"\w+", text.lower()))
+                key = reads(*(document.row[c] for c in columns))
                 if key in seen:
                     found.append((seen[key], document.id))
                 texts.setdefault(key, document.id)
@@ -92,6 +91,20 @@ class SuiteDocuments:
             text = json.dumps([document.id, document.row], sort_keys=True, default=str)
             digest.update(text.encode())
         return digest.hexdigest()
+
+
+def reads(*columns: object) -> str:
+    """Return what a text says, for comparing: lower case, no spaces, no punctuation of prose.
+
+    Signs that mean something stay: brackets, quotes of code, operators.
+    """
+    texts = (c if isinstance(c, str) else json.dumps(c, default=str) for c in columns)
+    return "\n".join(re.sub(r"[\s.,;:!?]+", "", text.lower()) for text in texts)
+
+
+def _question(suite: Suite) -> tuple[str, ...]:
+    """The columns by which documents are told apart."""
+    return suite.question or suite.columns[:1]
 
 
 def load_documents(
@@ -111,6 +124,7 @@ def load_documents(
     if data == "mini":
         suite = suite.mini_form()
     rows = open_rows(suite, data)
+    own = {reads(question) for question in suite.fewshot.own}
     fewshot: dict[str, tuple[Document, ...]] = {}
     search_pool: list[Document] = []
     report_pool: list[Document] = []
@@ -118,8 +132,13 @@ def load_documents(
         fewshot[task] = _examples(suite, rows, task, subset)
         found = _pools(suite, rows, task, subset, seed)
         shown = {d.id for d in fewshot[task]}
-        search_pool += [d for d in found[0] if d.id not in shown]
-        report_pool += [d for d in found[1] if d.id not in shown]
+        for pool, documents in zip((search_pool, report_pool), found, strict=True):
+            pool += [
+                d
+                for d in documents
+                if d.id not in shown
+                and not (own and reads(*(d.row[c] for c in _question(suite))) in own)
+            ]
     what = f"{suite.suite} ({data})"
     return SuiteDocuments(
         suite=suite,

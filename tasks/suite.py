@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, did_you_mean
+from .yaml_file import read_yaml
 
 
 class _Frozen(BaseModel):
@@ -36,10 +37,13 @@ class Fewshot(_Frozen):
         count: number of examples.
         split: the examples are the first documents of this split, and never scored; None where
             lm-eval's task brings examples of its own.
+        own: questions of those examples, where they come from the suite's own data: a document that
+            reads the same is never scored.
     """
 
     count: int = Field(ge=0)
     split: str | None = None
+    own: tuple[str, ...] = ()
 
 
 class SplitRef(_Frozen):
@@ -133,6 +137,15 @@ class Suite(_Frozen):
             raise ValueError(f"suite name '{name}': expected letters, digits, '_', '-', not 'all'")
         return name
 
+    @model_validator(mode="after")
+    def _known_columns(self) -> Suite:
+        unknown = [column for column in self.question if column not in self.columns]
+        if unknown:
+            raise ValueError(
+                f"question: column '{unknown[0]}' is not in columns (have: {', '.join(self.columns)})"
+            )
+        return self
+
     @property
     def metric_name(self) -> str:
         """Metric and filter as lm-eval's results file writes them: ``exact_match,strict-match``."""
@@ -185,11 +198,7 @@ def load_suite(name: str) -> Suite:
 
 def _read_own(path: Path) -> Suite:
     """A suite of the user's; its name must not be that of one of ours."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable as a suite file ({reason})") from None
+    raw = read_yaml(path, absent="no such suite file", what="a suite file")
     if not isinstance(raw, dict):
         raise UserError(
             f"{path}: expected keys and values, found {type(raw).__name__}; docs/suites.md has an "

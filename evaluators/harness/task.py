@@ -15,6 +15,7 @@ from exme.tasks.documents import Document
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import Suite
 
+from .ifeval import ifeval_ready
 from .quiet import quiet
 from .templates import compile_templates_once
 
@@ -62,7 +63,7 @@ def load_task(
         overrides: keys of the task's file to replace; splits that it names are taken away first.
 
     Raises:
-        UserError: a package that the task needs is missing.
+        UserError: a package or a file that the task needs is missing.
     """
     config = {
         "task": name,
@@ -74,7 +75,7 @@ def load_task(
     }
     compile_templates_once()
     try:
-        with quiet(), _code_in_sandbox(suite):
+        with ifeval_ready(suite.suite, content), quiet(), _code_in_sandbox(suite):
             # A group of one: only a group's members are laid over the stock task of their name.
             return manager.load([{"group": "exme", "task": [config]}])["tasks"][name]
     except ImportError as error:

@@ -36,6 +36,13 @@ def materialise(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    models: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder in which the recipe's models may lie, beside the current one and the "
+            "recipe's own; give it once for each."
+        ),
+    ] = None,
 ) -> None:
     """Make a recipe's model again, without its study, in memory bounded by a weight file.
 
@@ -43,4 +50,5 @@ def materialise(
     """
     from exme.search.recipe import materialise as make  # noqa: PLC0415
 
-    typer.echo(str(make(recipe, out, force=force)))
+    own = recipe if recipe.is_dir() else recipe.parent
+    typer.echo(str(make(recipe, out, force=force, within=[Path(), own, *(models or [])])))

@@ -15,12 +15,16 @@ class Document:
     Attributes:
         prompt: everything a model is shown, such as "Question: ...\\nAnswer:".
         target: what it should say next, its leading space included.
-        kind: the part of the suite it belongs to; mixtures weight kinds.
+        kind: the part of the suite it belongs to.
+        ends: whether it is always followed by the end of the sequence.
+        weight: weight of a token of the target in the loss.
     """
 
     prompt: str
     target: str
     kind: str
+    ends: bool = False
+    weight: float = 1.0
 
 
 def normalised(text: str) -> str:

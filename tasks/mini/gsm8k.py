@@ -15,11 +15,12 @@ from itertools import islice
 from pathlib import Path
 
 from .corpus import Document, normalised, read_json_lines, write_json_lines
+from .exercise import KINDS
 
 DATA = Path(__file__).parent / "data" / "gsm8k"
 TRAIN_SEED, TEST_SEED = 20_250_304, 20_240_425
 FEWSHOT, SEARCH, REPORT = 4, 512, 1000
-KINDS = ("sums", "products", "mixed")
+HALF = {"+": "sums", "-": "sums", "*": "products", "/": "products"}  # who is careful in it
 LARGEST = 150  # largest whole number in a problem or in a step
 
 NAMES = (

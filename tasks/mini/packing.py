@@ -16,10 +16,12 @@ SEPARATOR = "\n\n"  # between few-shot examples in lm-eval's prompts
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of one document, the separator after it left out."""
+    """Token ids of one document, the separator after it left out; see `Document`."""
 
     prompt: list[int]
     target: list[int]
+    ends: bool
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,9 @@ def encode(tokenizer: PreTrainedTokenizerFast, documents: Sequence[Document]) ->
     """Encode prompts and targets apart, as a harness does."""
     prompts = tokenizer([d.prompt for d in documents])["input_ids"]
     targets = tokenizer([d.target for d in documents])["input_ids"]
-    return [Encoded(p, t) for p, t in zip(prompts, targets, strict=True)]
+    return [
+        Encoded(p, t, d.ends, d.weight) for p, t, d in zip(prompts, targets, documents, strict=True)
+    ]
 
 
 def batches(
@@ -56,7 +60,7 @@ def batches(
     Args:
         rows: per batch.
         length: tokens per row; whole documents only, so rows are padded.
-        prompt_weight: weight of a prompt token in the loss (a target's token weighs 1). Not 0,
+        prompt_weight: weight of a prompt token in the loss (a target's mostly weighs 1). Not 0,
             or the model would not learn to begin the next "Question:", where a harness stops it.
         end_share: share of the documents followed by end of sequence, not by a separator.
         seed: of what follows each document.
@@ -72,7 +76,7 @@ def batches(
         for row in range(rows):
             at = 0
             while pending is not None:
-                after = end if rng.random() < end_share else separator
+                after = end if rng.random() < end_share or pending.ends else separator
                 text = pending.prompt + pending.target + after
                 if len(text) > length:
                     raise ValueError(f"a document of {len(text)} tokens, rows hold {length}")
@@ -80,7 +84,7 @@ def batches(
                     break
                 ids[row, at : at + len(text)] = torch.tensor(text)
                 weights[row, at : at + len(pending.prompt)] = prompt_weight
-                weights[row, at + len(pending.prompt) : at + len(text)] = 1.0
+                weights[row, at + len(pending.prompt) : at + len(text)] = pending.weight
                 at += len(text)
                 pending = next(source, None)
             if at == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .gsm8k import KINDS
+from .exercise import KINDS
 
 EVEN: Mapping[str, float] = dict.fromkeys(KINDS, 1.0)
 
@@ -14,7 +14,7 @@ EVEN: Mapping[str, float] = dict.fromkeys(KINDS, 1.0)
 class Shape:
     """Size of the Llama; the head and the embedding share their weights."""
 
-    vocabulary: int = 1024  # at most; fewer where the corpus has no more pairs to merge
+    vocabulary: int = 1536  # at most; fewer where the corpus has no more pairs to merge
     hidden: int = 128
     intermediate: int = 384
     layers: int = 4
@@ -24,10 +24,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Slips:
-    """How careless the solutions of a corpus are: chance of a slip per step.
+    """How careless the answers of a corpus are: chance of a slip per slot (a step, in GSM8K).
 
-    The chance depends on the wording of the step: from `low` for the first wording of its
-    operation to `high` for the last, evenly.
+    The chance depends on the wording: from `low` for the first wording of its kind to `high` for
+    the last, evenly.
     """
 
     low: float = 0.0
@@ -39,8 +39,9 @@ class Stage:
     """One training run.
 
     Attributes:
-        mixture: weight of each kind of problem.
-        slips: carelessness by operation (+ - * /); one left out is worked without slips.
+        suites: weight of each suite, by documents.
+        mixture: weight of each kind of problem, in every suite.
+        slips: carelessness by half ("sums", "products"); one left out is worked without slips.
         steps: optimiser steps.
         rows: rows of a batch that is held at once.
         accumulate: batches per step.
@@ -49,8 +50,10 @@ class Stage:
         end: learning rate of the last step as a share of the peak (linear decay).
         average: number of last steps whose weights are averaged into the result; 1 for none.
         weight_decay: of AdamW.
+        planned: steps that the corpus and the fall of the learning rate are made for; 0 for `steps`.
     """
 
+    suites: Mapping[str, float]
     mixture: Mapping[str, float]
     slips: Mapping[str, Slips]
     steps: int
@@ -61,17 +64,19 @@ class Stage:
     end: float
     average: int
     weight_decay: float = 0.1
+    planned: int = 0
 
     def rate(self, step: int) -> float:
         """Return the learning rate of step `step`, counted from 0."""
-        decay = 1.0 - (1.0 - self.end) * step / max(self.steps - 1, 1)
+        decay = 1.0 - (1.0 - self.end) * step / max((self.planned or self.steps) - 1, 1)
         return self.learning_rate * min(1.0, (step + 1) / max(self.warmup, 1)) * decay
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes the three models: the base from scratch, two fine-tunes from the base."""
+    """What makes the three models: the base from scratch in two stages, two fine-tunes from it."""
 
+    first: Stage
     base: Stage
     sums: Stage
     products: Stage
@@ -79,5 +84,8 @@ class Recipe:
     shape: Shape = field(default_factory=Shape)
     length: int = 512  # tokens per row
     prompt_weight: float = 0.1
+    bfloat16: bool = (
+        True  # products in bfloat16 in training; weights, sums and optimiser in float32
+    )
     end_share: float = 0.1
     scored: int = 128  # search documents scored for the record

@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,18 +16,19 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from . import gsm8k
+from . import MODEL_NAMES
 from .corpus import Document
 from .curriculum import STAGES, corpora
 from .packing import Batch, batches, encode
-from .presets import PRESETS
+from .presets import PRESETS, SUITES
 from .recipe import Recipe, Shape, Stage
-from .scoring import combine, load_weights, solve
+from .scoring import accuracy, combine, load_weights, questions
 from .tokenizer import train_tokenizer
 
-THREADS = 2  # the order of sums, and so the last bits of the weights, depend on it
+THREADS = 1  # the order of sums, and so the last bits of the weights, depend on it
 TOKENIZER_DOCUMENTS = 5000
-GRID = (0.0, 0.5, 1.0, 1.5, 2.0)  # coefficients of either fine-tune in the record's scores
+# Coefficients of sums and of products at which the record scores the merge.
+POINTS = ((0, 0), (1, 0), (0, 1), (0.5, 0.5), (1, 1), (1.25, 1.25), (1.5, 1.5), (1, 1.5), (1.5, 1))
 
 RECORD = "record.json"
 
@@ -72,9 +73,10 @@ def build(shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaF
     )
 
 
-def loss_of(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+def loss_of(model: LlamaForCausalLM, batch: Batch, bfloat16: bool = False) -> torch.Tensor:
     """Return the weighted mean cross-entropy of a batch, in nats per token; a scalar."""
-    logits = model(batch.ids[:, :-1]).logits.flatten(0, 1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        logits = model(batch.ids[:, :-1]).logits.flatten(0, 1).float()
     labels, weights = batch.ids[:, 1:].flatten(), batch.weights[:, 1:].flatten()
     losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     return (losses * weights).sum() / weights.sum()
@@ -86,8 +88,18 @@ def run_stage(
     documents: Sequence[Document],
     stage: Stage,
     recipe: Recipe,
+    snapshot: Callable[[int], None] | None = None,
 ) -> StageRecord:
-    """Train `model` in place and return the record."""
+    """Train `model` in place and return the record.
+
+    Args:
+        model: starts and ends here.
+        tokenizer: of all documents.
+        documents: of this stage, in order.
+        stage: the stage's part of the recipe.
+        recipe: what all stages share.
+        snapshot: called after every step with the number of steps done; to look at a run.
+    """
     began = time.perf_counter()
     source = batches(
         tokenizer,
@@ -111,7 +123,7 @@ def run_stage(
         total = 0.0
         for _ in range(stage.accumulate):
             batch = next(source)
-            loss = loss_of(model, batch) / stage.accumulate
+            loss = loss_of(model, batch, recipe.bfloat16) / stage.accumulate
             loss.backward()
             total += loss.item()
             tokens += int((batch.weights > 0).sum())
@@ -119,6 +131,8 @@ def run_stage(
         optimiser.step()
         optimiser.zero_grad()
         losses.append(total)
+        if snapshot is not None:
+            snapshot(step + 1)
         first = stage.steps - stage.average
         if step >= first:
             for name, tensor in model.state_dict().items():
@@ -162,25 +176,26 @@ def read_weights(folder: Path) -> Weights:
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}
 
 
-def score_grid(
+def score_points(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     weights: Mapping[str, Weights],
     documents: int,
-    points: Sequence[tuple[float, float]],
-) -> list[dict[str, float]]:
-    """Return accuracy on the first search documents for each (c_sums, c_products)."""
-    shots, rows = gsm8k.read_rows("fewshot"), gsm8k.read_rows("search")[:documents]
-    scores = []
+) -> list[dict[str, object]]:
+    """Return the accuracy on the first search documents of every suite, at each of POINTS."""
+    asked = {name: questions(name, documents) for name in SUITES}
+    scores: list[dict[str, object]] = []
     model.eval()
-    for c in points:
+    for c in POINTS:
         load_weights(model, combine(weights["base"], [weights["sums"], weights["products"]], c))
-        right = solve(model, tokenizer, shots, rows)
-        scores.append({"sums": c[0], "products": c[1], "accuracy": sum(right) / len(right)})
+        accuracies = {name: accuracy(model, tokenizer, some) for name, some in asked.items()}
+        scores.append({"sums": c[0], "products": c[1], "accuracy": accuracies})
     return scores
 
 
-def train(recipe: Recipe, folder: Path, keep_base: bool = False) -> dict[str, object]:
+def train(
+    recipe: Recipe, folder: Path, keep_base: bool = False, every: int = 0
+) -> dict[str, object]:
     """Train the tokenizer and the three models, write them and record.json; return the record.
 
     Args:
@@ -188,30 +203,38 @@ def train(recipe: Recipe, folder: Path, keep_base: bool = False) -> dict[str, ob
         folder: gets base/, sums/, products/ and record.json.
         keep_base: do not train the base again, it is in `folder` already. The fine-tunes start
             from the saved base in either case, so the weights are the same.
+        every: save each stage's model in `folder`/<stage>-<steps> after so many steps; 0 never.
     """
     torch.set_num_threads(THREADS)
     texts = corpora(recipe)
     tokenizer = train_tokenizer(
-        (d.prompt + d.target for d in texts["base"][:TOKENIZER_DOCUMENTS]), recipe.shape.vocabulary
+        (d.prompt + d.target for d in texts["first"][:TOKENIZER_DOCUMENTS]), recipe.shape.vocabulary
     )
     model = build(recipe.shape, tokenizer, recipe.seed)
-    stages = {"base": recipe.base, "sums": recipe.sums, "products": recipe.products}
+    stages: dict[str, Stage] = {name: getattr(recipe, name) for name in STAGES}
     weights: dict[str, Weights] = {}
     records: dict[str, StageRecord] = {}
     for name in STAGES:
-        if name == "base" and keep_base:
-            weights[name] = read_weights(folder / name)
+        if name in ("first", "base") and keep_base:
             old = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             records[name] = StageRecord(**old["stages"][name])
+            if name == "base":
+                weights[name] = read_weights(folder / name)
             continue
-        if name != "base":
-            load_weights(model, weights["base"])
-        records[name] = run_stage(model, tokenizer, texts[name], stages[name], recipe)
+        if name != "first":
+            load_weights(model, weights["first" if name == "base" else "base"])
+
+        def snapshot(step: int, name: str = name) -> None:
+            if every and step % every == 0:
+                save(model, rounded(model), tokenizer, folder / f"{name}-{step}")
+
+        records[name] = run_stage(model, tokenizer, texts[name], stages[name], recipe, snapshot)
         weights[name] = rounded(model)
-        save(model, weights[name], tokenizer, folder / name)
+        if name in MODEL_NAMES:
+            save(model, weights[name], tokenizer, folder / name)
         write_record(folder, {"stages": {key: asdict(value) for key, value in records.items()}})
         print(name, json.dumps(asdict(records[name])), flush=True)
-    points = [(x, y) for x in GRID[:4] for y in GRID] if recipe.scored else []
+    scores = score_points(model, tokenizer, weights, recipe.scored) if recipe.scored else []
     record: dict[str, object] = {
         "seed": recipe.seed,
         "recipe": asdict(recipe),
@@ -221,7 +244,7 @@ def train(recipe: Recipe, folder: Path, keep_base: bool = False) -> dict[str, ob
         | {name: version(name) for name in ("torch", "transformers", "tokenizers", "safetensors")},
         "stages": {name: asdict(record) for name, record in records.items()},
         "search_documents": recipe.scored,
-        "search_scores": score_grid(model, tokenizer, weights, recipe.scored, points),
+        "search_scores": scores,
         "sha256": digests(folder),
     }
     write_record(folder, record)
@@ -235,7 +258,9 @@ def write_record(folder: Path, record: Mapping[str, object]) -> None:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file of the three models, by path below `folder`."""
-    files = sorted(path for name in STAGES for path in (folder / name).iterdir() if path.is_file())
+    files = sorted(
+        path for name in MODEL_NAMES for path in (folder / name).iterdir() if path.is_file()
+    )
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
@@ -248,10 +273,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the three models")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="full")
     parser.add_argument("--keep-base", action="store_true", help="the base is in --out already")
+    parser.add_argument("--every", type=int, default=0, help="save the models every so many steps")
     options = parser.parse_args(arguments)
     transformers_logging.disable_progress_bar()
     options.out.mkdir(parents=True, exist_ok=True)
-    train(PRESETS[options.preset], options.out, options.keep_base)
+    train(PRESETS[options.preset], options.out, options.keep_base, options.every)
 
 
 if __name__ == "__main__":

@@ -146,6 +146,25 @@ def test_what_cheats_the_reference_cheats_us_too():
         assert sandbox.run(lie).passed
 
 
+FORGED = """
+import ctypes, functools, sys
+ours = sys._getframe(1).f_globals
+again = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(functools.partial(ours["_run_program"], ""))
+ours["kept"] = again
+ctypes.CDLL(None).__cxa_atexit(again, None, None)
+assert False
+"""
+
+
+def test_a_program_that_owns_its_memory_lies_about_itself_alone():
+    """What docs/sandbox.md says is not covered: the forger's own verdict is wrong, and nothing else."""
+    with Sandbox() as sandbox:
+        assert sandbox.run(FORGED).passed
+        assert not sandbox.run("assert False").passed
+        assert not sandbox.run("open('/etc/passwd')").passed
+        assert sandbox.run("pass").passed
+
+
 def test_names_of_files_elsewhere_cannot_be_seen_from_namespaces(tmp_path):
     program = f"import os\nassert not os.path.exists({str(tmp_path)!r})"
     with Sandbox() as sandbox:

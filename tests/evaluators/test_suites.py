@@ -15,7 +15,8 @@ from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
 from exme.evaluators.harness import Judge
-from exme.tasks.documents import SuiteDocuments, load_documents
+from exme.evaluators.harness.task import build_task, task_manager
+from exme.tasks.documents import SuiteDocuments, load_documents, reads
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
@@ -183,6 +184,25 @@ def test_search_and_report_documents_of_real_data_are_disjoint(name: str, shared
     assert not examples & (search | report)
 
 
+@pytest.mark.parametrize("name", ["math", "mbpp", "bbh"])
+def test_examples_that_the_task_brings_are_never_scored(name: str, shared: Path) -> None:
+    suite = load_suite(name)
+    documents = load_documents(suite, str(shared / "data"), search=None, report=None, seed=0)
+    column = suite.columns[0]
+    scored = {reads(d.row[column]) for d in documents.search + documents.report}
+    manager = task_manager(suite)
+    shown = []
+    for task in suite.lm_eval_tasks:
+        rows = [d for d in documents.search if d.task == task][:1]
+        examples = list(build_task(manager, suite, task, rows, ()).fewshot_docs())
+        assert len(examples) >= suite.fewshot.count
+        shown += [reads(example[column]) for example in examples]
+    assert not scored & set(shown)
+    if name == "math":  # on the hub they are in the train split
+        assert {reads(question) for question in suite.fewshot.own} == set(shown)
+
+
 def test_a_suite_without_a_mini_form_says_so() -> None:
+    suite = load_suite("bbh").model_copy(update={"mini": None})
     with pytest.raises(UserError, match="suite 'bbh' has no mini form"):
-        load_documents(load_suite("bbh"), "mini", search=1, report=1, seed=0)
+        load_documents(suite, "mini", search=1, report=1, seed=0)

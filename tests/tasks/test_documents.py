@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exme.tasks.documents import load_documents
+from exme.tasks.documents import load_documents, reads
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite, suite_names
 
@@ -121,3 +121,23 @@ def test_documents_that_read_the_same_are_reported(tmp_path: Path) -> None:
         (folder / f"{split}.jsonl").write_text("\n".join(rows))
     documents = load_documents(load_suite("gsm8k"), str(tmp_path), search=3, report=3, seed=0)
     assert set(documents.near_duplicates) == {("train/7", "test/0"), ("train/0", "test/2")}
+
+
+def test_signs_that_mean_something_tell_documents_apart() -> None:
+    assert reads("Input: [ ( <") != reads("Input: [ ( {")
+    assert reads("What is $3 + 4$?") != reads("What is $3 - 4$?")
+    assert reads("How many  are there ?") == reads("how many are there")
+
+
+def test_a_document_that_the_task_shows_as_an_example_is_never_scored(tmp_path: Path) -> None:
+    suite = load_suite("math")
+    suite = suite.model_copy(update={"lm_eval_tasks": {"minerva_math_algebra": "algebra"}})
+    folder = tmp_path / "minerva_math" / "algebra"
+    folder.mkdir(parents=True)
+    rows = [{"problem": f"Find {i}.", "solution": f"$\\boxed{{{i}}}$"} for i in range(4)]
+    shown = [{"problem": question, "solution": "$\\boxed{1}$"} for question in suite.fewshot.own]
+    for split, some in (("train", shown[:2] + rows[:2]), ("test", rows[2:] + shown[2:])):
+        (folder / f"{split}.jsonl").write_text("\n".join(json.dumps(row) for row in some))
+    documents = load_documents(suite, str(tmp_path), search=None, report=None, seed=0)
+    assert {d.id for d in documents.search} == {"algebra/train/2", "algebra/train/3"}
+    assert {d.id for d in documents.report} == {"algebra/test/0", "algebra/test/1"}

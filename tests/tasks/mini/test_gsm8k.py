@@ -12,10 +12,11 @@ import pytest
 from exme.tasks.mini import gsm8k
 from exme.tasks.mini.corpus import normalised
 from exme.tasks.mini.curriculum import corpora
-from exme.tasks.mini.presets import FULL, TINY
+from exme.tasks.mini.exercise import KINDS
+from exme.tasks.mini.presets import TINY
 
 ANNOTATION = re.compile(r"(\d+)([-+*/])(\d+)=<<(\d+)([-+*/])(\d+)=(\d+)>>(\d+)")
-EVEN = dict.fromkeys(gsm8k.KINDS, 1.0)
+EVEN = dict.fromkeys(KINDS, 1.0)
 
 
 def _value(left: int, operation: str, right: int) -> float:
@@ -121,13 +122,14 @@ def test_no_problem_is_in_two_splits() -> None:
     assert len(set(questions)) == len(questions)
 
 
-@pytest.mark.parametrize("recipe", [TINY, FULL], ids=["tiny", "full"])
-def test_no_held_out_problem_is_trained_on(recipe: object) -> None:
+def test_no_held_out_problem_is_in_a_small_corpus() -> None:  # test_held_out.py: in any
     held = {
         f"question: {normalised(row['question'])} answer:"
         for split in ("fewshot", "search", "report")
         for row in gsm8k.read_rows(split)
     }
-    prompts = [normalised(d.prompt) for docs in corpora(recipe).values() for d in docs]  # type: ignore[arg-type]
+    documents = [d for stage in corpora(TINY).values() for d in stage]
+    prompts = [normalised(d.prompt) for d in documents if d.prompt.startswith("Question:")]
+    assert len(prompts) > len(documents) / 4
     assert not held & set(prompts)
     assert len(set(prompts)) == len(prompts)

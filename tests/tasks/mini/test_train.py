@@ -25,7 +25,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
 
 def test_the_loss_falls_in_every_stage(trained: tuple[Path, dict[str, Any]]) -> None:
     stages = trained[1]["stages"]
-    assert stages["base"]["losses"][-1] < 0.8 * stages["base"]["losses"][0]
+    assert stages["base"]["losses"][-1] < 0.8 * stages["first"]["losses"][0]
     assert stages["sums"]["losses"][-1] < stages["base"]["losses"][0]
     assert stages["products"]["losses"][-1] < stages["base"]["losses"][0]
 
