@@ -25,8 +25,9 @@ from exme.evaluators.harness import StockEngine
 from exme.tasks.documents import MINI_DATA
 
 MINI_MODELS = MINI_DATA.parent / "models"
+VOCABULARY = len(AutoTokenizer.from_pretrained(MINI_MODELS / "base"))
 _SIZES: dict[str, Any] = {
-    "vocab_size": 780,
+    "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 3,
