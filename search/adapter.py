@@ -9,7 +9,6 @@ and exceptions (`rank_pattern`, `fan_in_fan_out`, `modules_to_save`, embeddings)
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from exme.tasks.errors import ShapeMismatch, UserError
 
 from .checkpoint import Checkpoint, read_json, refuse_unbounded
 from .directions.vector import TaskVector, is_direction
+from .unchanged import Unchanged, digest_files
 from .weight_files import Reader, TensorSpec, read_header
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ _PART = re.compile(
     r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<part>[AB])(\.default)?(\.weight)?$"
 )
 _SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.)")
+# What can keep `re` busy for years: repeated groups, and many repetitions in a row.
+_SLOW = re.compile(r"\)[*+{?]|([*+{].*){4}|.{300}", re.DOTALL)
 # Settings that make an adapter more than scale * B @ A.
 _MORE = {"use_dora": "DoRA", "use_bdlora": "BD-LoRA", "alora_invocation_tokens": "aLoRA"}
 
@@ -93,11 +95,14 @@ class Adapter:
                 f"checkpoint '{name}': {file} is missing; weights are read from safetensors only"
             )
         self.files = [file]
+        self.unchanged = Unchanged(name, (folder / CONFIG, file))
         self._reader = Reader()
         self._parts: dict[str, dict[str, TensorSpec]] = {}
         self._saved: dict[str, TensorSpec] = {}
         for spec in read_header(file, name):
             self._sort(spec)
+        if not self._parts and not self._saved:
+            raise UserError(f"checkpoint '{name}': {file} holds no tensors; save the adapter again")
         for tensor in self._parts:
             self._check_factors(tensor)
         self.tensors = base.tensors
@@ -111,6 +116,7 @@ class Adapter:
                 f"{who}: {self.folder} holds a PEFT adapter of type {kind}, expected LORA; merge it "
                 f"into its base with peft's `merge_and_unload()` and save that"
             )
+        self._check_scale()
         more = [title for key, title in _MORE.items() if self.config.get(key)]
         if self.config.get("bias", "none") != "none":
             more.append(f"bias: {self.config['bias']}")
@@ -120,8 +126,35 @@ class Adapter:
                 f"merge it into its base with peft's `merge_and_unload()` and save that"
             )
 
+    def _check_scale(self) -> None:
+        """Refuse an alpha that is no number, and a pattern that no adapter needs."""
+        patterns = self.config.get("alpha_pattern") or {}
+        file = f"checkpoint '{self.name}': {self.folder / CONFIG}"
+        if not isinstance(patterns, dict):
+            raise UserError(f"{file}: alpha_pattern: expected patterns and numbers, found a list")
+        alphas = {"lora_alpha": self.config.get("lora_alpha", 8), **patterns}
+        for key, alpha in alphas.items():
+            if (
+                isinstance(alpha, bool)
+                or not isinstance(alpha, int | float)
+                or not _is_finite(alpha)
+            ):
+                shown = key if key == "lora_alpha" else f"alpha_pattern '{key}'"
+                raise UserError(f"{file}: {shown}: expected a number, found {alpha!r}")
+        for pattern in patterns:
+            if _SLOW.search(pattern) or not _is_regular(pattern):
+                raise UserError(
+                    f"{file}: alpha_pattern '{pattern}': expected a plain regular expression over "
+                    f"names of modules"
+                )
+
     def _sort(self, spec: TensorSpec) -> None:
         """Put a tensor of the adapter's file where it belongs."""
+        if not spec.is_float:
+            raise UserError(
+                f"checkpoint '{self.name}': tensor '{spec.name}' is {spec.dtype}, expected floating "
+                f"point; save the adapter in float32, float16 or bfloat16"
+            )
         bare = spec.name.removeprefix(_PREFIX)
         found = _PART.match(bare)
         if found is None:
@@ -158,6 +191,11 @@ class Adapter:
                 f"two factors A and B; save the adapter again"
             )
         a, b = (parts[name].shape for name in sorted(parts))
+        if 0 in (*a, *b):
+            raise UserError(
+                f"checkpoint '{self.name}': tensor '{tensor}' has factors of rank 0; save the "
+                f"adapter again"
+            )
         if len(a) != 2 or len(b) != 2 or len(shape) != 2:
             raise UserError(
                 f"checkpoint '{self.name}': tensor '{tensor}' is adapted as a convolution, which is "
@@ -184,11 +222,7 @@ class Adapter:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the adapter's configuration and its weights."""
-        digest = hashlib.sha256()
-        for file in (self.folder / CONFIG, *self.files):
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        return digest.hexdigest()
+        return digest_files((self.folder / CONFIG, *self.files))
 
     def tensor(self, name: str) -> torch.Tensor | LowRank | None:
         """A tensor that the adapter holds whole, its delta in factors, or None: it is the base's."""
@@ -224,6 +258,21 @@ class Adapter:
                 refuse_unbounded(self.name, name, factor)
             found[name] = value
         return found
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def _is_regular(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def _pattern(patterns: Mapping[str, float] | None, module: str, default: float) -> float:

@@ -5,7 +5,6 @@ Headers are read first, so that what does not fit is refused before anything is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from exme.tasks.errors import UserError
 
+from .unchanged import Unchanged, digest_files
 from .weight_files import INDEX, TORCH_NAMES, Reader, TensorSpec, read_header
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Checkpoint:
                     )
                 found[spec.name] = spec
         self._check_index(found)
+        self.unchanged = Unchanged(name, self.files)
         self.tensors = {n: spec for n, spec in found.items() if not _COMPUTED.search(n)}
         if not any(spec.is_float for spec in self.tensors.values()):
             raise UserError(f"checkpoint '{name}': {folder} holds no floating-point tensors")
@@ -80,7 +81,8 @@ class Checkpoint:
         if not isinstance(weight_map, dict) or not weight_map:
             raise UserError(f"checkpoint '{self.name}': {index} has no weight_map")
         for shard in weight_map.values():
-            if not isinstance(shard, str) or Path(shard).name != shard:
+            is_name = isinstance(shard, str) and shard not in ("", ".", "..") and "\0" not in shard
+            if not is_name or Path(shard).name != shard:
                 raise UserError(f"checkpoint '{self.name}': {index} points outside: {shard!r}")
         return weight_map
 
@@ -88,7 +90,7 @@ class Checkpoint:
         shards = sorted(set(self._index.values())) or [SINGLE]
         files = [self.folder / shard for shard in shards]
         for file in files:
-            if file.is_file():
+            if _is_file(file):
                 continue
             pickles = [p.name for p in self.folder.glob("*.bin")]
             hint = (
@@ -125,11 +127,13 @@ class Checkpoint:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the content of all weight files, in order of their names."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-        return digest.hexdigest()
+        return digest_files(self.files)
+
+    @cached_property
+    def settings_fingerprint(self) -> str:
+        """SHA-256 over names and content of the other files that decide what the model answers."""
+        found = {file for pattern in _SETTINGS for file in self.folder.glob(pattern)}
+        return digest_files(sorted(file for file in found if file.is_file()), names=True)
 
     def tensor(self, name: str) -> torch.Tensor:
         """One tensor as it is stored, mapped from its file: memory is taken as it is read."""
@@ -161,6 +165,22 @@ class Checkpoint:
         return loaded
 
 
+# Configuration, tokenizer and code, by their names in transformers.
+_SETTINGS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "spiece.model",
+    "*.tiktoken",
+    "chat_template.*",
+    "*.py",
+)
+
+
 def refuse_unbounded(checkpoint: str, name: str, value: torch.Tensor) -> None:
     """Refuse a tensor with NaN or infinity; a few MB at a time."""
     if not value.is_floating_point():
@@ -171,6 +191,13 @@ def refuse_unbounded(checkpoint: str, name: str, value: torch.Tensor) -> None:
                 f"checkpoint '{checkpoint}': tensor '{name}' holds NaN or infinity; "
                 f"it cannot be merged"
             )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # e.g. a name that is too long
+        return False
 
 
 def tied_names(checkpoint: Checkpoint) -> set[str]:
@@ -189,7 +216,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; a UserError where there is none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a JSON object, found {type(data).__name__}")

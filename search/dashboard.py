@@ -72,7 +72,7 @@ def open_server(
     for candidate in ports:
         try:
             return make_server(host, candidate, app, server_class=server, handler_class=_Handler)
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, ValueError) as error:  # (ValueError: no name of a host)
             if getattr(error, "errno", None) != errno.EADDRINUSE:
                 raise UserError(
                     f"dashboard: cannot listen on {host}, port {candidate} ({error}); give another "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from exme.tasks.documents import SuiteDocuments
+from exme.tasks.errors import UserError
 
 from .storage import Storage, StudyChanged, sqlite_url
 
@@ -41,7 +42,12 @@ def join_study(
     """
     place, forks, refusal = folder, 0, None
     while refusal is None or fork or place.is_dir():
-        place.mkdir(parents=True, exist_ok=True)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{place}: the run's folder cannot be made ({error}); give another with --runs"
+            ) from None
         storage = Storage(
             url or sqlite_url(place),
             place.name,

@@ -64,10 +64,14 @@ def locate(name: str, *, who: str, revision: str | None = None) -> Path:
     """
     if name.startswith(MINI):
         return _mini(name, who)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(name).expanduser()
+        is_there, is_folder = folder.exists(), folder.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, ~nobody
+        raise UserError(f"{who}: {name!r} is no folder ({error})") from None
+    if is_folder:
         return folder
-    if folder.exists():
+    if is_there:
         raise UserError(f"{who}: {name} is a file; give the folder that holds it")
     found = _HUB_ID.fullmatch(name)
     if found is None:

@@ -35,8 +35,9 @@ _PASSING = ("08", "57P", "533", "40")
 
 def hide_secrets(text: str) -> str:
     """A text without the passwords of the URLs in it."""
-    hidden = re.sub(r"(\w[\w+.-]*://[^\s:/@]*):[^\s/]*@", r"\1:***@", text)
-    return re.sub(r"(?i)\b(password|passwd|pwd|token|sslpassword)=[^\s&;'\"]+", r"\1=***", hidden)
+    # To the last @ of the word: a password may hold a slash or an @ of its own.
+    hidden = re.sub(r"(?<![\w+.-])(\w[\w+.-]{0,40}://[^\s:/@]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)(password|passwd|pwd|token|secret)=[^\s&;'\"]+", r"\1=***", hidden)
 
 
 class Patience:

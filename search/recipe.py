@@ -12,15 +12,14 @@ and ``vocabulary: union`` where checkpoints have other tokens than the base.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks.yaml_file import read_yaml
 
 from .adapter import open_checkpoint
 from .candidate import Candidate
@@ -38,7 +37,7 @@ from .export import (
     staged,
     write_text,
 )
-from .locate import locate
+from .locate import MINI, is_hub_id, locate
 from .mergekit import mergekit_config
 from .methods import METHODS
 from .model_card import recipe
@@ -69,13 +68,8 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UserError: not there, or not a recipe.
     """
-    file = path / RECIPE if path.is_dir() else path
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such recipe; give an {RECIPE} or an export's folder") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{file}: not readable as YAML ({' '.join(str(error).split())})") from None
+    file = path / RECIPE if _is_folder(path) else path
+    content = read_yaml(file, absent=f"no such recipe; give an {RECIPE} or an export's folder")
     try:
         given: dict[str, Any] = dict(content["candidate"])
         models = {str(name): str(source["model"]) for name, source in content["sources"].items()}
@@ -84,7 +78,8 @@ def read_recipe(path: Path) -> Recipe:
         if "grouped" in given:
             given.setdefault("coefficients", {})
         candidate = Candidate.from_json(given)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        _check_types(candidate)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"{file}: not a recipe ({type(error).__name__}: {error}); expected candidate "
             f"(coefficients, method, dtype) and sources (model by name)"
@@ -92,6 +87,31 @@ def read_recipe(path: Path) -> Recipe:
     _check(file, candidate, models)
     union = VOCABULARY in candidate.sources or content.get(VOCABULARY) == "union"
     return Recipe(candidate, models, union, str(content.get("weights_digest", "")))
+
+
+def _check_types(candidate: Candidate) -> None:
+    """What `Candidate` takes on trust; raises a TypeError or a ValueError."""
+    for name in ("method", "dtype"):
+        if not isinstance(getattr(candidate, name), str):
+            raise TypeError(f"{name} is {getattr(candidate, name)!r}, not a text")
+    names = list(candidate.coefficients)
+    if not names:
+        raise ValueError("there are no coefficients")
+    for label, values in candidate.grouped.items():
+        if list(values) != names:
+            raise ValueError(
+                f"group '{label}' has coefficients of other checkpoints than the first"
+            )
+    for name, fingerprint in dict(candidate.sources).items():
+        if not isinstance(fingerprint, str):
+            raise TypeError(f"the fingerprint of '{name}' is {fingerprint!r}, not a text")
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # e.g. a name that is too long
+        return False
 
 
 def _check(file: Path, candidate: Candidate, models: Mapping[str, str]) -> None:
@@ -118,7 +138,12 @@ def _check(file: Path, candidate: Candidate, models: Mapping[str, str]) -> None:
 
 
 def materialise(
-    path: Path, out: Path, *, force: bool = False, max_shard_bytes: int = SHARD_BYTES
+    path: Path,
+    out: Path,
+    *,
+    force: bool = False,
+    max_shard_bytes: int = SHARD_BYTES,
+    within: Sequence[Path] | None = None,
 ) -> ExportResult:
     """Make a recipe's candidate as a folder for `from_pretrained`, in memory bounded by a shard.
 
@@ -127,6 +152,7 @@ def materialise(
         out: the folder; it must not exist, be empty or, with `force`, be an earlier export.
         force: replace an earlier export, once the new one is complete.
         max_shard_bytes: largest weight file.
+        within: folders in which the recipe's folders must lie, links followed; None is anywhere.
 
     Raises:
         UserError: the recipe or a source cannot be used, a source is not the one that the recipe
@@ -134,6 +160,7 @@ def materialise(
     """
     wanted = read_recipe(path)
     out = out.expanduser().resolve()
+    _check_places(path, wanted.models, within)
     base = Checkpoint("base", locate(wanted.models["base"], who="base"))
     checkpoints = {
         name: open_checkpoint(name, locate(wanted.models[name], who=f"checkpoint '{name}'"), base)
@@ -164,6 +191,25 @@ def materialise(
     except OSError as error:
         raise UserError(f"{out}: could not be written, nothing was left there ({error})") from None
     return ExportResult(out, candidate.digest, digest, size)
+
+
+def _check_places(path: Path, models: Mapping[str, str], within: Sequence[Path] | None) -> None:
+    """Refuse folders elsewhere: a recipe may be a stranger's, and a model's files are copied."""
+    if within is None:
+        return
+    allowed = [folder.expanduser().resolve() for folder in within]
+    for name, model in models.items():
+        try:
+            if model.startswith(MINI) or is_hub_id(model):
+                continue
+            place = Path(model).expanduser().resolve()
+        except (OSError, ValueError, RuntimeError):
+            continue  # `locate` says what is wrong with it
+        if not any(place.is_relative_to(folder) for folder in allowed):
+            raise UserError(
+                f"{path}: '{name}' is {model}, which lies outside of {' and '.join(map(str, allowed))}"
+                f"; if you trust the recipe, allow the folder with --models"
+            )
 
 
 def _with_fingerprints(path: Path, candidate: Candidate, sources: Sources) -> Candidate:

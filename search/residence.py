@@ -86,6 +86,15 @@ class Sources:
             found[VOCABULARY] = self.union.fingerprint
         return {"base": self.base.fingerprint, **found}
 
+    def check_unchanged(self) -> None:
+        """Refuse files that were changed since they were opened; costs a look at each file's times.
+
+        Raises:
+            UserError: names the file.
+        """
+        for checkpoint in (self.base, *self.checkpoints.values()):
+            checkpoint.unchanged.check()
+
 
 class Residence(Protocol):
     """What the merge asks of a place for sources.

@@ -17,13 +17,17 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
-from .checkpoint import tied_names
+from .checkpoint import read_json, tied_names
 from .materialise import WORTH_COMPILING, Merger
 from .methods.method import Merge
 from .residence import Sources, choose, settle
 from .spread import SPREAD, own_names, spread, where_they_live
 
 __all__ = ["ResidentModel", "Sources", "live_tensors", "load_model", "pick_device"]
+
+
+# Devices that hold values; torch knows others, such as ``meta``, that hold shapes alone.
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 class ResidentModel:
@@ -177,6 +181,10 @@ def pick_device(wanted: str) -> torch.device:
     """
     if wanted in ("auto", SPREAD):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted.partition(":")[0] not in _DEVICES:
+        raise UserError(
+            f"device '{wanted}' is none (have: auto, {', '.join(_DEVICES)}); set `device: auto`"
+        )
     try:
         device = torch.device(wanted)
         torch.empty(0, device=device)
@@ -241,6 +249,8 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
     Raises:
         UserError: transformers does not know it, or its files do not fit its config.json.
     """
+    if (folder / "generation_config.json").is_file():  # transformers passes over a damaged one
+        read_json(folder / "generation_config.json")
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -248,8 +258,10 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        reason = " ".join(str(error).split())
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever a model's settings make of its code)
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{folder}: transformers cannot load it ({reason})") from None
     finally:
         transformers.logging.set_verbosity(level)
@@ -270,6 +282,6 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     """A tokenizer by transformers; a UserError where there is none."""
     try:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # noqa: BLE001  (the library raises plain Exception, too)
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{folder}: transformers finds no tokenizer there ({reason})") from None

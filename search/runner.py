@@ -42,6 +42,7 @@ from .study_file import StudyFile, load_study_file
 from .turns import Turns, describe_failure
 from .view import View, view_of
 from .worker import Precision, Scorer, Worker, settle_precision
+from .workers import stop_if_asked
 
 RUNS = Path("studies/runs")
 
@@ -199,6 +200,7 @@ class Search:
         self.screen.begin(self.view)
         duplicates, failures = 0, 0
         while True:
+            stop_if_asked()
             reason = self.turns.why_over(self.storage.trials())
             if not reason and duplicates >= MOST_DUPLICATES:
                 reason = f"the last {duplicates} proposals had all been tried"
@@ -499,6 +501,7 @@ class Search:
             "dtype": self.precision.dtype,
             "compute_dtype": self.precision.compute,
             "content of the checkpoints": self.sources.fingerprints,
+            "settings of the base": self.sources.base.settings_fingerprint,
         }
 
 

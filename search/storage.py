@@ -127,10 +127,11 @@ class Storage:
         self._heart = Heart(self.member, self._beat)
         self._in_hand: optuna.Trial | None = None
         self._finished: dict[int, TrialRecord] = {}
+        self._followed: set[int] = set()  # trials that were cut off and are requeued
         self._documents: dict[str, tuple[str, ...]] = {}
         patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
-        self._locks = locks_for(url, name, folder or Path(), patience)
         try:
+            self._locks = locks_for(url, name, folder or Path(), patience)
             with self._locks.hold("tables"):
                 self._backend = open_backend(url, patience)
                 self.study = optuna.create_study(
@@ -376,7 +377,7 @@ class Storage:
         self._tell(proposal, None, TrialState.FAIL)
 
     def release(self, proposal: Proposal) -> str:
-        """Give a trial in hand back, to be taken up again at once by whoever comes next.
+        """Give a trial in hand back, to be taken up again by whoever proposes next.
 
         Returns:
             A sentence about it; empty when it had ended.
@@ -400,7 +401,10 @@ class Storage:
             if member is not None and member.id == self.member.id and self._is_in_hand(trial):
                 continue
             if self.watch.is_dead(trial.number, member, int(trial.user_attrs.get("beat", 0))):
-                told.append(self._take_back(trial))
+                # Read again: what was read may be older than the death, and its worker have ended
+                # the trial between the two.
+                told.append(self._take_back(self._backend.get_trial(trial._trial_id)))
+        self._requeue()
         return [sentence for sentence in told if sentence]
 
     def _is_in_hand(self, trial: FrozenTrial) -> bool:
@@ -408,6 +412,8 @@ class Storage:
 
     def _take_back(self, trial: FrozenTrial) -> str:
         packed, number = trial.user_attrs.get("scores"), trial.number
+        if trial.state != TrialState.RUNNING:
+            return ""
         try:
             told = f"trial {number} had been scored when its process was killed"
             if packed is not None:
@@ -417,20 +423,30 @@ class Storage:
             if trial.user_attrs.get("course") is not None:
                 self.study.tell(number, state=TrialState.PRUNED)
                 return told
-            # Requeued first: killed between the two, the point is tried again, not lost; nor
-            # twice, for the trial that stands for this one says so.
-            parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            waiting = self.study.get_trials(deepcopy=False)
-            known = any(t.user_attrs.get("again") == number for t in waiting)
-            # (whether a finalist is still one is decided anew)
-            if parameters and not known and trial.user_attrs.get("origin") != FINAL:
-                origin = {k: v for k, v in trial.user_attrs.items() if k == "origin"}
-                again = {**origin, "again": number}
-                self.study.enqueue_trial(parameters, user_attrs=again)
+            # Closed first, which fails where its worker's last word is still on its way to the
+            # database, and requeued by `recover`, this one or the next.
             self.study.tell(number, state=TrialState.FAIL)
         except (UpdateFinishedTrialError, ValueError):
             return ""  # it ended, or was taken back, between two lines
         return f"trial {number} was cut off and is taken up again"
+
+    def _requeue(self) -> None:
+        """Have the points of trials that were cut off tried again, each once.
+
+        The trial that stands for another says so.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        self._followed |= {t.user_attrs["again"] for t in trials if "again" in t.user_attrs}
+        for trial in trials:
+            parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            is_cut_off = trial.state == TrialState.FAIL and "message" not in trial.user_attrs
+            # (whether a finalist is still one is decided anew)
+            is_cut_off = is_cut_off and trial.user_attrs.get("origin") != FINAL
+            if is_cut_off and parameters and trial.number not in self._followed:
+                origin = {k: v for k, v in trial.user_attrs.items() if k == "origin"}
+                again = {**origin, "again": trial.number}
+                self.study.enqueue_trial(parameters, user_attrs=again)
+                self._followed.add(trial.number)
 
     def _write(self, proposal: Proposal, **attributes: Any) -> None:
         try:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import load_suite
+from exme.tasks.yaml_file import read_yaml
 
 from .directions import DIRECTIONS, vectors
 from .methods import METHODS, PLAIN
@@ -22,7 +24,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SpaceSection(_Section):
@@ -150,6 +152,8 @@ class StudyFile(_Section):
         max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
         method: a merge method, or several, among which the search chooses.
         groups: groups of tensors with coefficients of their own; without it there are none.
+        starts: points that are tried first: coefficients by checkpoint, those left out 0, and the
+            method's own parameters.
         vocabulary: ``same`` refuses checkpoints with other tokens than the base's, ``union`` merges
             vocabularies by token string.
         directions: methods of the literature that are computed once, before the first trial; each is
@@ -175,6 +179,7 @@ class StudyFile(_Section):
     method: str | tuple[str, ...] = "exme"
     groups: GroupsSection | None = None
     directions: tuple[str, ...] = ()
+    starts: tuple[Mapping[str, float], ...] = ()
     space: SpaceSection = SpaceSection()
     suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
     data: str = "hub"
@@ -282,10 +287,8 @@ class StudyFile(_Section):
     @field_validator("checkpoints")
     @classmethod
     def _plain_names(cls, checkpoints: Mapping[str, str]) -> Mapping[str, str]:
-        import re  # noqa: PLC0415
-
         for name in checkpoints:
-            if not re.match(NAME, name) or name in ("base", "merged", "vocabulary"):
+            if not re.fullmatch(NAME, name) or name in ("base", "merged", "vocabulary"):
                 raise ValueError(
                     f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
                     f"none of 'base', 'merged' and 'vocabulary'"
@@ -306,6 +309,7 @@ class StudyFile(_Section):
         except UserError as error:
             raise ValueError(str(error)) from None
         self._check_directions()
+        self._check_starts()
         if self.directions and self.vocabulary == "union":
             raise ValueError(
                 "directions are computed for one vocabulary; leave out `vocabulary: union`"
@@ -316,6 +320,17 @@ class StudyFile(_Section):
                 "budget: set at least one of trials, documents, minutes, gain_per_hour"
             )
         return self
+
+    def _check_starts(self) -> None:
+        own = {parameter.name for name in self.methods for parameter in METHODS[name].own}
+        known = [*self.checkpoints, *sorted(own)]
+        for start in self.starts:
+            for name in start:
+                if name not in known:
+                    raise ValueError(
+                        f"starts: '{name}' is neither a checkpoint nor a parameter of "
+                        f"{', '.join(self.methods)} (have: {', '.join(known)}){did_you_mean(name, known)}"
+                    )
 
     def _check_directions(self) -> None:
         for name in self.directions:
@@ -337,26 +352,6 @@ class StudyFile(_Section):
             )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without silent losses: a key given twice is an error."""
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[str] = set()
-    for key_node, _ in node.value:
-        key = str(key_node.value)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key '{key}' is given twice", key_node.start_mark
-            )
-        seen.add(key)
-    loader.flatten_mapping(node)
-    return dict(loader.construct_pairs(node, deep=True))
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def load_study_file(path: Path) -> StudyFile:
     """Read and check a study file.
 
@@ -365,22 +360,16 @@ def load_study_file(path: Path) -> StudyFile:
     Raises:
         UserError: not there, not YAML, or a key or value that cannot be used.
     """
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (safe)
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{path}: no such study file; `exme init` writes one") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
-        where = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable as YAML ({where})") from None
+    raw = read_yaml(path, absent="no such study file; `exme init` writes one")
     if not isinstance(raw, dict):
         raise UserError(
             f"{path}: expected keys and values, found {type(raw).__name__}; see studies/mini.yaml"
         )
     suites = raw.get("suites")
     if isinstance(suites, list):  # paths are meant from the study file's folder
-        own = (".yaml", ".yml")
         raw["suites"] = [
-            str(path.parent / Path(s).expanduser()) if str(s).endswith(own) else s for s in suites
+            str(path.parent / os.path.expanduser(name)) if _is_file_name(name) else name  # noqa: PTH111  (no error)
+            for name in suites
         ]
     if "data" not in raw and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
@@ -388,6 +377,14 @@ def load_study_file(path: Path) -> StudyFile:
         return StudyFile.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error)}") from None
+
+
+def _is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name.endswith((".yaml", ".yml"))
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
 
 
 def _explain(error: ValidationError) -> str:
@@ -406,7 +403,8 @@ def _explain(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return message
-    return f"{where}: {message[0].lower()}{message[1:]}, found {first['input']!r}"
+    found = _SHORT.repr(first["input"])  # (aliases make a few lines of YAML gigabytes of text)
+    return f"{where}: {message[0].lower()}{message[1:]}, found {found}"
 
 
 def _keys_at(location: list[str]) -> list[str]:

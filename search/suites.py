@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
@@ -14,6 +15,8 @@ from exme.tasks.suite import Suite
 
 def suites_table(suites: Sequence[Suite], data: str) -> Table:
     """A table of suites with their documents in `data`: ``mini``, ``hub`` or a folder."""
+    if data not in ("hub", "mini") and not Path(data).expanduser().is_dir():
+        raise UserError(f"data: no folder {data}; give hub, mini or a folder of JSON lines")
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ["suite", "version", "metric", "shots", f"search ({data})", f"report ({data})"]
     for name in [*columns, "published search/report", "splits", "needs"]:

@@ -12,7 +12,7 @@ import torch
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.store import DraftStore
-from exme.evaluators.harness import Chat, Engine, Judge, StockEngine
+from exme.evaluators.harness import Chat, Engine, FiniteLogits, Judge, StockEngine
 from exme.evaluators.scores import Scores, join
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
@@ -148,6 +148,7 @@ class Worker:
         )
         self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
         self.engine: Engine = self.stock
+        self.logits = FiniteLogits(self.resident.model)
         self.engine_name = "stock"
         if study.engine == "fast":
             fast = FastEngine(self.stock, DraftStore(drafts))
@@ -191,8 +192,9 @@ class Worker:
         """Materialise and evaluate.
 
         Raises:
-            FloatingPointError: a weight of the candidate is not finite.
-            ValueError: a document's score is not finite.
+            FloatingPointError: a weight or a logit of the candidate is not finite.
+            ValueError: a document's score is not finite, or its metric raised.
+            UserError: a checkpoint's file was changed while it is in use.
         """
         return self._evaluate(candidate, split, [None] * len(self.documents))
 
@@ -234,6 +236,8 @@ class Worker:
         self, candidate: Candidate, split: str, chosen: Sequence[Sequence[int] | None]
     ) -> Scored:
         start = time.perf_counter()
+        self.resident.sources.check_unchanged()
+        self.logits.begin()
         if chosen[0] is None or self._live != candidate.digest:
             self._live = ""
             self.resident.materialise(candidate)
@@ -250,6 +254,7 @@ class Worker:
                 proxies.append(judge.score_targets(self.engine, places))
             if not by_target or split == "report":
                 found.append(judge.score(self.engine, places))
+        self.logits.check()
         end = time.perf_counter()
         model = sum(e.engine_seconds for e in (*found, *proxies))
         return Scored(

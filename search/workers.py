@@ -211,6 +211,7 @@ class Interrupts:
 
     def install(self) -> None:
         """Be called for both signals, from now on."""
+        _asked.clear()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self)
 
@@ -219,4 +220,18 @@ class Interrupts:
             self.say("\nStopped at once. What was in hand is taken up again by the same command.")
             self.leave(130)
         self._came = True
+        _asked.set()
+        raise KeyboardInterrupt
+
+
+# That a process was asked to stop.
+_asked = threading.Event()
+
+
+def stop_if_asked() -> None:
+    """Raise once more what the first signal raised.
+
+    Python drops what is raised in the midst of a destructor or of an import that may fail.
+    """
+    if _asked.is_set():
         raise KeyboardInterrupt

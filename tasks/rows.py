@@ -50,7 +50,7 @@ class FolderRows:
         if subset is None:
             return self.folder / f"{split}.jsonl"
         turned = self.folder / split / f"{subset}.jsonl"
-        return turned if turned.is_file() else self.folder / subset / f"{split}.jsonl"
+        return turned if _is_file(turned) else self.folder / subset / f"{split}.jsonl"
 
     def where(self, subset: str | None, split: str) -> str:
         """See `Rows.where`."""
@@ -58,12 +58,12 @@ class FolderRows:
 
     def has(self, subset: str | None, split: str) -> bool:
         """See `Rows.has`."""
-        return self._path(subset, split).is_file()
+        return _is_file(self._path(subset, split))
 
     def read(self, subset: str | None, split: str) -> list[dict[str, Any]]:
         """See `Rows.read`."""
         path = self._path(subset, split)
-        if not path.is_file():
+        if not _is_file(path):
             raise UserError(
                 f"{path}: no such file; suite '{self.suite.suite}' expects its split '{split}' "
                 f"there, one JSON object a line with the columns {', '.join(self.suite.columns)}"
@@ -75,7 +75,8 @@ class FolderRows:
                     row = json.loads(line)
                     check_columns(self.suite, row, f"{path}:{len(rows) + 1}")
                     rows.append(row)
-            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+            # ValueError: not JSON, not text, or a number of thousands of digits.
+            except (ValueError, RecursionError) as error:
                 raise UserError(
                     f"{path}:{len(rows) + 1}: not a JSON object in UTF-8 ({error}); write one JSON "
                     f"object a line"
@@ -134,6 +135,13 @@ class HubRows:
         return self._loaded[subset]
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # e.g. a name that is too long
+        return False
+
+
 def check_columns(suite: Suite, row: object, where: str) -> None:
     """Refuse a row that lacks what the suite's lm-eval task reads.
 
@@ -148,3 +156,6 @@ def check_columns(suite: Suite, row: object, where: str) -> None:
             f"{where}: column '{missing[0]}' is missing (found: {', '.join(row) or 'none'}); suite "
             f"'{suite.suite}' needs {', '.join(suite.columns)}"
         )
+    empty = [c for c in suite.columns if row[c] is None]
+    if empty:
+        raise UserError(f"{where}: column '{empty[0]}' is null; suite '{suite.suite}' needs it")

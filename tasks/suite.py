@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, did_you_mean
+from .yaml_file import read_yaml
 
 
 class _Frozen(BaseModel):
@@ -136,6 +137,15 @@ class Suite(_Frozen):
             raise ValueError(f"suite name '{name}': expected letters, digits, '_', '-', not 'all'")
         return name
 
+    @model_validator(mode="after")
+    def _known_columns(self) -> Suite:
+        unknown = [column for column in self.question if column not in self.columns]
+        if unknown:
+            raise ValueError(
+                f"question: column '{unknown[0]}' is not in columns (have: {', '.join(self.columns)})"
+            )
+        return self
+
     @property
     def metric_name(self) -> str:
         """Metric and filter as lm-eval's results file writes them: ``exact_match,strict-match``."""
@@ -188,11 +198,7 @@ def load_suite(name: str) -> Suite:
 
 def _read_own(path: Path) -> Suite:
     """A suite of the user's; its name must not be that of one of ours."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable as a suite file ({reason})") from None
+    raw = read_yaml(path, absent="no such suite file", what="a suite file")
     if not isinstance(raw, dict):
         raise UserError(
             f"{path}: expected keys and values, found {type(raw).__name__}; docs/suites.md has an "

@@ -1,9 +1,11 @@
 """lm-eval behind one door: nothing outside this folder imports it.
 
 `judge` scores engines, `task` builds lm-eval's tasks over documents of our choice, `stock` is lm-eval's own
-model over the resident one, `verify` has lm-eval score the same documents by itself.
+model over the resident one, `finite` watches its logits, `verify` has lm-eval score the same documents by
+itself.
 """
 
+from .finite import FiniteLogits
 from .judge import Chat, Engine, Evaluation, Judge
 from .stock import StockEngine
 from .verify import LmEvalScores, lm_eval_scores
@@ -12,6 +14,7 @@ __all__ = [
     "Chat",
     "Engine",
     "Evaluation",
+    "FiniteLogits",
     "Judge",
     "LmEvalScores",
     "StockEngine",

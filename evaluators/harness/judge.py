@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from lm_eval.api.instance import Instance
 
 from exme.evaluators.scores import DocumentScores
-from exme.tasks.documents import SuiteDocuments
+from exme.tasks.documents import Document, SuiteDocuments
 from exme.tasks.errors import UserError
 
 from .quiet import quiet
@@ -100,11 +100,26 @@ class Judge:
         for name in self.suite.lm_eval_tasks:
             mine = [i for i, d in enumerate(self.documents) if d.task == name]
             if mine:
-                rows = [self.documents[i] for i in mine]
-                task = build_task(manager, self.suite, name, rows, documents.fewshot[name])
-                task.set_fewshot_seed(seed=documents.seed)
-                self._build_requests(task, mine)
-                self._tasks[name] = task
+                self._tasks[name] = self._build(manager, name, mine, documents.fewshot[name])
+
+    def _build(
+        self, manager: Any, name: str, positions: Sequence[int], examples: Sequence[Document]
+    ) -> Any:
+        """One of the suite's lm-eval tasks, with its requests."""
+        rows = [self.documents[i] for i in positions]
+        try:
+            task = build_task(manager, self.suite, name, rows, examples)
+            task.set_fewshot_seed(seed=self.seed)
+            self._build_requests(task, positions)
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001  (a task's templates and functions may raise any)
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise UserError(
+                f"suite '{self.suite.suite}': lm-eval task '{name}' makes no prompts of these "
+                f"documents ({reason}); see docs/suites.md for what it reads"
+            ) from None
+        return task
 
     def _build_requests(self, task: Any, positions: Sequence[int]) -> None:
         """Build lm-eval's requests for one of its tasks, and sort them by our documents."""
@@ -243,9 +258,14 @@ class Judge:
         values, answers, empty, unextracted, cut = [], [], [], [], []
         for place in places:
             document, requests = self.documents[place], self._requests[place]
+            if self.suite.filter not in requests[0].filtered_resps:
+                have = ", ".join(requests[0].filtered_resps)
+                raise UserError(
+                    f"suite '{self.suite.suite}': lm-eval task '{document.task}' has no filter "
+                    f"'{self.suite.filter}' (have: {have})"
+                )
             filtered = [request.filtered_resps[self.suite.filter] for request in requests]
-            # The request's document, not ours: a task may have processed it.
-            metrics = self._tasks[document.task].process_results(requests[0].doc, filtered)
+            metrics = self._metrics(document, requests[0].doc, filtered)
             if self.suite.metric not in metrics:
                 have = ", ".join(metrics)
                 raise UserError(
@@ -263,6 +283,23 @@ class Judge:
         audit = {"empty": tuple(empty), "unextracted": tuple(unextracted), "cut": tuple(cut)}
         scores = self._scores(self.metric, places, tuple(values), audit)
         return Evaluation(scores, tuple(answers), engine_seconds)
+
+    def _metrics(self, document: Document, row: Any, filtered: list[Any]) -> dict[str, Any]:
+        """lm-eval's metrics of one document; a ValueError that names it where they raise.
+
+        Args:
+            document: ours.
+            row: the request's, which the task may have processed.
+            filtered: the answers.
+        """
+        try:
+            found: dict[str, Any] = self._tasks[document.task].process_results(row, filtered)
+        except Exception as error:
+            raise ValueError(
+                f"suite '{self.suite.suite}': the metric raised {type(error).__name__} on document "
+                f"{document.id}: {error}"
+            ) from error
+        return found
 
     def _is_cut(self, engine: Engine, request: Instance, answer: str) -> bool:
         """Whether an answer has as many tokens as it may; one that ended of itself there counts too."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exme.search.checkpoint import Checkpoint, read_json, refuse_unbounded
+from exme.search.unchanged import Unchanged
 from exme.search.weight_files import Reader, TensorSpec, read_header, sync
 from exme.tasks.errors import ShapeMismatch, UserError
 
@@ -106,6 +107,7 @@ class TaskVector:
         if not file.is_file():
             raise UserError(f"direction '{name}': {file} is missing; remove {folder}, search again")
         self.files = [file]
+        self.unchanged = Unchanged(name, (folder / RECORD, file))
         self._deltas: dict[str, TensorSpec] = {}
         for spec in read_header(file, name):
             own = base.tensors.get(spec.name)

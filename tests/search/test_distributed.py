@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -32,6 +33,13 @@ def postgres() -> Iterator[Postgres]:
         pytest.skip("no driver of PostgreSQL here: pip install 'exme[postgres]'")
     with Postgres(binaries) as server:
         yield server
+
+
+def fresh(server: Postgres, name: str) -> str:
+    """URL of a new, empty database."""
+    where = ["-h", "127.0.0.1", "-p", str(server.port), "-U", "exme"]
+    subprocess.run([server.binaries / "createdb", *where, name], check=True)
+    return server.url.replace("/postgres", f"/{name}")
 
 
 @pytest.mark.parametrize("storage", ["sqlite", "postgres"])
@@ -169,20 +177,7 @@ def test_the_same_candidate_in_two_hands_is_scored_once(tmp_path: Path) -> None:
 
 def test_machines_that_begin_a_study_at_once_begin_one(tmp_path: Path, postgres: Postgres) -> None:
     # Folders of their own: all they share is the database, which is empty.
-    subprocess.run(
-        [
-            postgres.binaries / "createdb",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(postgres.port),
-            "-U",
-            "exme",
-            "fresh",
-        ],
-        check=True,
-    )
-    url = postgres.url.replace("/postgres", "/fresh")
+    url = fresh(postgres, "fresh")
     crews = [Crew(tmp_path / str(number), 12, url) for number in range(3)]
     for crew in crews:
         crew.folder.mkdir()
@@ -192,3 +187,91 @@ def test_machines_that_begin_a_study_at_once_begin_one(tmp_path: Path, postgres:
     assert codes == [0, 0, 0], errors
     with crews[0].open() as search:
         assert complaints(search, [line for c in crews for line in c.said()], 12) == []
+
+
+def _proxy(url: str, port: int) -> None:
+    import optuna
+    from optuna.storages import RDBStorage, run_grpc_proxy_server  # noqa: TID251
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    run_grpc_proxy_server(RDBStorage(url), host="127.0.0.1", port=port)
+
+
+def test_workers_share_a_study_through_optunas_grpc_proxy(
+    tmp_path: Path, postgres: Postgres
+) -> None:
+    pytest.importorskip("grpc")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    # (a process of its own, started afresh: gRPC's threads do not survive a fork)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from tests.search.test_distributed import _proxy; _proxy(sys.argv[2], int(sys.argv[3]))"
+    )
+    root = str(SOAK.parents[1])
+    proxy = subprocess.Popen(
+        [sys.executable, "-c", code, root, fresh(postgres, "proxied"), str(port)]
+    )
+    try:
+        crew = Crew(tmp_path, 24, f"grpc://127.0.0.1:{port}", seconds=0.02)
+        deadline = time.monotonic() + 90
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+            except OSError:
+                assert proxy.poll() is None and time.monotonic() < deadline
+                time.sleep(0.1)
+        pids = [crew.start(number) for number in range(3)]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+        assert codes == [0, 0, 0], [p.read_text() for p in tmp_path.glob("*.error")]
+        with crew.open() as search:
+            assert complaints(search, crew.said(), 24) == []
+            who = {t.user_attrs["worker"]["pid"] for t in search.storage.study.get_trials()}
+        assert who == set(pids)
+    finally:
+        proxy.kill()
+        proxy.wait()
+
+
+def test_a_worker_that_ends_between_two_looks_at_its_trial_is_not_taken_up_again(
+    tmp_path: Path,
+) -> None:
+    crew = Crew(tmp_path, 10)
+    with crew.open() as slow, crew.open() as other:
+        found = slow.turns.take()
+        assert found is not None
+        proposal, candidate = found
+        proposal.trial.set_user_attr("worker", Member("far", "far", "far 1", 1, "1").to_json())
+        stock = other.storage.watch.is_dead
+
+        def ends_just_now(trial: int, member: Member | None, beat: int) -> bool:
+            # The trial was read as running; before its worker is found dead, it completes.
+            slow.storage.save(
+                proposal, candidate, slow.worker.score(candidate, "search").scores, {}
+            )
+            return True
+
+        other.storage.watch.is_dead = ends_just_now  # type: ignore[method-assign]
+        assert other.storage.recover() == []
+        other.storage.watch.is_dead = stock  # type: ignore[method-assign]
+        trials = other.storage.trials()
+        assert [t.state for t in trials if t.number == proposal.trial.number] == ["complete"]
+        again = [t.user_attrs for t in other.storage.study.get_trials() if "again" in t.user_attrs]
+        assert again == []
+
+
+def test_a_kill_between_closing_a_trial_and_requeuing_it_loses_nothing(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 10)
+    with crew.open() as search:
+        found = search.turns.take()
+        assert found is not None
+        assert search.storage.release(found[0])  # closed, and not requeued yet
+        assert not [t for t in search.storage.trials() if t.state == "waiting" and t.origin == ""]
+    for _ in range(2):
+        with crew.open() as other:
+            assert other.storage.recover() == []
+            raw = other.storage.study.get_trials()
+            again = [t.user_attrs["again"] for t in raw if "again" in t.user_attrs]
+            assert again == [found[0].trial.number]

@@ -79,5 +79,5 @@ def test_a_suite_file_that_cannot_be_used_is_refused(
 
 
 def test_a_missing_suite_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none\.yaml: not readable as a suite file"):
+    with pytest.raises(UserError, match=r"none\.yaml: no such suite file"):
         load_suite(str(tmp_path / "none.yaml"))

@@ -1,0 +1,158 @@
+"""Starting workers: one per GPU, shares of the cores, their lines, and what becomes of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from exme.search import workers
+from exme.search.workers import Interrupts, Share, run_workers, shares, stop_if_asked, visible_gpus
+from exme.tasks.errors import UserError
+
+NOTHING: dict[str, str] = {}
+
+
+def test_every_worker_has_a_gpu_of_its_own() -> None:
+    found = shares(4, ["0", "1", "2", "3"], 16, NOTHING)
+    assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in found] == ["0", "1", "2", "3"]
+    assert [s.words for s in found] == ["GPU 0", "GPU 1", "GPU 2", "GPU 3"]
+    assert {s.environment["OMP_NUM_THREADS"] for s in found} == {"4"}
+
+
+def test_more_workers_than_gpus_take_turns_on_them() -> None:
+    found = shares(5, ["GPU-a", "GPU-b"], 4, NOTHING)
+    assert [s.environment["CUDA_VISIBLE_DEVICES"][-1] for s in found] == list("ababa")
+    assert {s.environment["OMP_NUM_THREADS"] for s in found} == {"1"}  # one at least
+
+
+def test_without_gpus_the_cores_are_divided_and_what_is_set_stays() -> None:
+    (first, *_) = shares(3, [], 8, NOTHING)
+    assert first.environment == {
+        "OMP_NUM_THREADS": "2",
+        "MKL_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "passive",
+    }
+    assert first.words == "2 CPU threads"
+    (own, *_) = shares(3, [], 8, {"OMP_NUM_THREADS": "5", "OMP_WAIT_POLICY": "active"})
+    assert own.environment == {"MKL_NUM_THREADS": "2"}
+    assert own.words == "5 CPU threads"
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "expected"),
+    [
+        (None, 3, ["0", "1", "2"]),
+        ("4,6", 2, ["4", "6"]),
+        ("GPU-8f, GPU-1c", 2, ["GPU-8f", "GPU-1c"]),
+        ("2,7", 1, ["2"]),  # torch sees one of them
+        ("", 0, []),
+    ],
+)
+def test_gpus_go_by_the_names_that_the_scheduler_gave(
+    visible: str | None, count: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert visible_gpus("auto") == expected
+    assert visible_gpus("cpu") == []
+
+
+@pytest.mark.gpu
+def test_a_worker_sees_its_gpu_and_no_other() -> None:
+    said: list[str] = []
+    code = (
+        "import torch; print('#', torch.cuda.device_count(), torch.ones(1, device='cuda').item())"
+    )
+    parts = shares(2, visible_gpus("auto"), 2, os.environ)
+    assert run_workers([], parts, said.append, [sys.executable, "-c", code]) == [0, 0]
+    assert sorted(said) == ["[1] # 1 1.0", "[2] # 1 1.0"]
+
+
+def start(code: str, said: list[str], count: int = 2) -> list[int]:
+    parts = [Share({"WHO": str(i)}, "a share") for i in range(count)]
+    return run_workers([], parts, said.append, [sys.executable, "-c", code])
+
+
+def test_lines_carry_their_workers_number_and_what_all_say_is_shown_once() -> None:
+    said: list[str] = []
+    code = (
+        "import os; print('This will take about an hour'); print('#' + os.environ['WHO'], 'done')"
+    )
+    assert start(code, said, 3) == [0, 0, 0]
+    assert sorted(line for line in said if "#" in line) == [
+        "[1] #0 done",
+        "[2] #1 done",
+        "[3] #2 done",
+    ]
+    assert sum("an hour" in line for line in said) == 1
+
+
+def test_a_worker_that_dies_is_named_and_the_others_go_on() -> None:
+    said: list[str] = []
+    code = (
+        "import os, signal, time\n"
+        "if os.environ['WHO'] == '0': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "time.sleep(0.5); print('# still here')"
+    )
+    assert start(code, said) == [-signal.SIGKILL, 0]
+    assert "[1] ended with signal SIGKILL; its trial is taken up again." in said
+    assert "[2] # still here" in said
+
+
+def test_a_signal_to_the_one_that_started_them_reaches_every_worker(tmp_path: Path) -> None:
+    said: list[str] = []
+    code = (
+        "import os, time; from pathlib import Path\n"
+        f"place = Path({str(tmp_path)!r})\n"
+        "try:\n    print('# begun', flush=True); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    (place / os.environ['WHO']).touch()\n"
+    )
+
+    def interrupt() -> None:
+        while len(said) < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start(code, said)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+@pytest.mark.parametrize("count", [0, 257])
+def test_a_number_of_workers_that_is_a_slip_is_refused(count: int) -> None:
+    with pytest.raises(UserError, match=f"expected 1 to 256, found {count}"):
+        run_workers([], [Share({}, "")] * count, print)
+
+
+def test_the_first_signal_stops_in_order_and_the_second_at_once() -> None:
+    said: list[str] = []
+    left: list[int] = []
+    interrupts = Interrupts(said.append, left.append)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupts(signal.SIGINT, None)
+        assert not left
+        with pytest.raises(KeyboardInterrupt):  # what Python dropped is raised once more
+            stop_if_asked()
+        with pytest.raises(KeyboardInterrupt):
+            interrupts(signal.SIGTERM, None)
+    finally:
+        workers._asked.clear()
+    assert left == [130]
+    assert said[0].startswith("\nStopped at once.")
+    stop_if_asked()
