@@ -56,6 +56,7 @@ def facts(
         **suites,
         "objective": study.objective,
         "method": ", ".join(study.methods),
+        **({"directions": ", ".join(study.directions)} if study.directions else {}),
         "data": study.data,
         "seed of documents": str(study.documents.seed),
         "chat": str(chat),

@@ -54,9 +54,15 @@ def spent(trials: Sequence[TrialRecord]) -> tuple[int, int, float]:
     looked at again is no further trial, but further documents and minutes.
     """
     ended = [t for t in trials if t.duplicate_of is None and has_ended(t)]
-    documents = sum(t.documents for t in ended if t.state != "failed")
+    documents = sum(cost(t) for t in ended if t.state != "failed")
     count = sum(t.continues is None for t in ended)
     return count, documents, sum(t.seconds for t in ended) / 60
+
+
+def cost(trial: TrialRecord) -> int:
+    """Documents that were scored in a trial; all of them where it does not say."""
+    whole = trial.scores is not None and trial.duplicate_of is None and trial.continues is None
+    return trial.documents or (trial.scores.count if trial.scores is not None and whole else 0)
 
 
 def has_ended(trial: TrialRecord) -> bool:
@@ -119,6 +125,9 @@ class Plan:
         self.first = first_points(alone.first)
         for method in alone.methods.values():
             self.first += method.starts()
+        self.first += [
+            _start(number, start, self.inputs) for number, start in enumerate(study.starts, 1)
+        ]
         self.first = [self._with_directions(point) for point in self.first]
         self.known_count = (
             len(self.first) + len(self.directions) + len(self._expo_points(self.inputs[0]))
@@ -225,6 +234,13 @@ class Plan:
                 value, (low, high) = float(proposal[name]), bounds[name]
                 bounds[name] = min(low, value), max(high, value)
         return bounds
+
+
+def _start(number: int, start: Mapping[str, float], inputs: Sequence[str]) -> KnownPoint:
+    """A point that the study gives; checkpoints that it leaves out have no part in it."""
+    coefficients = {name: float(start.get(name, 0.0)) for name in inputs}
+    own = {name: float(value) for name, value in start.items() if name not in coefficients}
+    return KnownPoint(f"start {number}", coefficients, own)
 
 
 def _best_start(trials: Sequence[TrialRecord]) -> TrialRecord | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .outcome import TrialRecord
-from .plan import best_trial, complete, spent
+from .plan import best_trial, complete, cost, spent
 from .statistics import PairedComparison, compare
 from .study_file import BudgetSection, StudyFile
 
@@ -87,7 +87,7 @@ class View:
         left = []
         if self.budget.trials is not None and recent:
             left.append((self.budget.trials - trials) * each / len(recent))
-        scored = sum(t.documents for t in recent)
+        scored = sum(cost(t) for t in recent)
         if self.budget.documents is not None and scored:
             left.append((self.budget.documents - documents) * each / scored)
         if self.budget.minutes is not None:

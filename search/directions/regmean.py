@@ -125,13 +125,15 @@ def grams(bench: Bench, layers: Mapping[str, torch.nn.Linear]) -> dict[str, torc
         gram = x.to(bench.real).T @ x.to(bench.real)
         found[tensor] = found[tensor] + gram if tensor in found else gram
 
+    # The output layer sees what logits are asked for; without it, a large vocabulary's are not made.
+    has_head = bench.model.get_output_embeddings() in layers.values()
     hooks = [
         layer.register_forward_pre_hook(partial(watch, tensor)) for tensor, layer in layers.items()
     ]
     try:
         for batch in bench.batches():
             now.append(batch)
-            bench.logits(batch, batch.ids.shape[1])
+            bench.logits(batch, batch.ids.shape[1] if has_head else 1)
     finally:
         for hook in hooks:
             hook.remove()

@@ -32,6 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a study file, hill.yaml, whose search is over."""
     folder = tmp_path_factory.mktemp("place")
     content = study_file(suites=["gsm8k"]).model_dump(mode="json", exclude_none=True)
+    content["racing"] = False  # what is shown here are complete trials
     (folder / "hill.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return folder
 

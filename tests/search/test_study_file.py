@@ -51,7 +51,7 @@ REFUSED = {
     ),
     "misspelt nested key": (
         MINIMAL + "budget: {trails: 3}\n",
-        "unknown key 'budget.trails' (have: trials, documents, minutes)",
+        "unknown key 'budget.trails' (have: trials, documents, minutes, gain_per_hour)",
         "did you mean 'trials'?",
     ),
     "no base": ("checkpoints: {a: mini/sums}\n", "key 'base' is missing", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,7 +26,7 @@ from exme.evaluators.harness import StockEngine
 from exme.tasks.documents import MINI_DATA
 
 MINI_MODELS = MINI_DATA.parent / "models"
-VOCABULARY = len(AutoTokenizer.from_pretrained(MINI_MODELS / "base"))
+VOCABULARY: int = json.loads((MINI_MODELS / "base" / "config.json").read_text())["vocab_size"]
 _SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,

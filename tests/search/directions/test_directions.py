@@ -110,6 +110,20 @@ def test_adapters_are_checkpoints_like_others(tmp_path: Path, name: str) -> None
         assert float(far.float().mean()) < 0.02, tensor
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ALL)
+def test_a_direction_on_a_gpu_is_the_cpus(tmp_path: Path, name: str) -> None:
+    sources = family(tmp_path)
+    found = [
+        compute(direction_of(name), bench(sources, tmp_path / where, device=torch.device(where)))
+        for where in ("cpu", "cuda")
+    ]
+    (here, expected), (there, got) = found
+    assert dict(got.coefficients) == pytest.approx(dict(expected.coefficients), abs=1e-6)
+    for tensor, delta in here.items():
+        torch.testing.assert_close(there[tensor].cpu(), delta, rtol=1e-5, atol=1e-7)
+
+
 def test_the_fingerprint_of_a_task_vector_says_what_made_it() -> None:
     assert made_by("0a" * 32 + ":doge") == "doge"
     assert made_by("0a" * 32) == ""
