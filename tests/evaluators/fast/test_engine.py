@@ -145,6 +145,10 @@ def test_stop_strings_cut_where_lm_eval_cuts() -> None:
         for _ in range(draw.randint(1, 3)):
             at = draw.randrange(len(text) - 4)
             stops.append(text[at : at + draw.randint(1, 4)])
+        # lm-eval looks for stops in the names of special tokens, too, which no answer shows: what it
+        # then answers depends on its batch size.
+        names = tokenizer().all_special_tokens
+        stops = [stop for stop in stops if not any(stop in name for name in names)]
         requests = generations(contexts, until=stops, most=24)
         ours = FastEngine(stock(model, 8)).generate_until(requests)
         assert ours == stock(model, 8).generate_until(requests), stops
