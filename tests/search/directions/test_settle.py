@@ -175,7 +175,7 @@ def test_a_winner_with_a_direction_is_exported_and_its_recipe_makes_it_again(
 
 
 def test_a_real_worker_scores_a_search_from_a_direction(tmp_path: Path) -> None:
-    settings = {"directions": ["doge"], "documents": {"search": 3, "report": 2}}
+    settings: dict[str, Any] = {"directions": ["doge"], "documents": {"search": 3, "report": 2}}
     opened = Opened(tmp_path, **settings, max_gen_toks=8, budget={"trials": 5})
     opened.search._worker = None  # no landscape: the models themselves
     outcome = opened.search.run()
