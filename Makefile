@@ -22,6 +22,7 @@ BIN   := $(VENV)/bin
 STATE := $(VENV)/.exme
 RUN   := $(STATE)/run
 DEV   := $(STATE)/dev
+DOCS  := $(STATE)/docs
 
 # The editable install links file by file, so it is renewed when the list of files changes, not when their content does:
 # the list's checksum is the stamp's name.
@@ -102,9 +103,14 @@ wheel: $(DEV) ## build dist/exme-*.whl
 	@rm -rf build/lib build/bdist.*  # setuptools packs whatever an earlier build left there
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
+.PHONY: docs
+docs: $(DOCS) $(LINKED) ## build the docs site into site/; it needs no network to be read
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	$(call say,"open site/index.html")
+
 .PHONY: clean
 clean: ## remove caches and builds; the set-up and the runs stay
-	@rm -rf dist build/lib build/bdist.* exme.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf dist site build/lib build/bdist.* exme.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name '.?*' -prune -o -type d -name __pycache__ -print | xargs rm -rf
 
 .PHONY: distclean
@@ -195,6 +201,14 @@ $(RUN): $(STATE)/created pyproject.toml constraints.txt
 $(DEV): $(STATE)/created pyproject.toml constraints.txt
 	$(call install_dependencies,[:])
 	@touch $(RUN) $@
+
+# The tools of the docs site, which nothing else needs.
+$(DOCS): $(RUN)
+	$(call say,'installing the tools of the docs site')
+	@$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*project["optional-dependencies"]["docs"], sep="\n")' > $(STATE)/docs-requirements.txt
+	@$(INSTALL) -c constraints.txt -r $(STATE)/docs-requirements.txt
+	@touch $@
 
 $(LINKED): $(STATE)/created pyproject.toml
 	$(call say,'installing exme')

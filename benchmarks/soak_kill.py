@@ -71,6 +71,9 @@ def soak(crew: Crew, kills: int, workers: int, chance: random.Random) -> int:
         wrong += [f"a worker ended with {code}" for code in codes if code]
         wrong += [path.read_text() for path in crew.folder.glob("*.error")]
         trials = search.storage.trials()
+    # Random points do not repeat themselves: a repetition is a trial that was taken up again in vain.
+    twins = [t.number for t in trials if t.duplicate_of is not None]
+    wrong += [f"trial {number} repeats an earlier one" for number in twins]
     cut = sum(t.state == "cut off" for t in trials)
     rescued = sum("had been scored when" in line for line in lines)
     print(

@@ -1,7 +1,7 @@
 """Where a trial's time goes, and what a search's memory is.
 
 Reads the times that a finished search recorded: proposing (sampler and storage), materialising, the
-model's own work (lm-eval's `hf` model over the resident model) and judging (filters and metric).
+model's own work (the engine) and judging (filters and metric).
 Everything but materialising and the model's work is overhead; it should be under 5% of a trial.
 
     make search TASK=gsm8k && python benchmarks/trial.py
@@ -26,7 +26,8 @@ def main() -> None:
     study = optuna.load_study(study_name=options.run.name, storage=sqlite_url(options.run))
     works: dict[str, list[float]] = {}
     walls = []
-    for trial in study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
+    scored = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    for trial in study.get_trials(states=scored):
         seconds = trial.user_attrs.get("seconds by work")
         if seconds is None or trial.datetime_complete is None or trial.datetime_start is None:
             continue

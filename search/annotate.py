@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ _KINDS = {
     "documents": ("scores by document.csv", "text/csv"),
     "plane": ("where it is.svg", "image/svg+xml"),
 }
+_NAMES = uuid.UUID("6d5f5e0a-5c39-4b5b-9a7e-3a9f7e1f0c11")
 _UNFINISHED = ("running", "waiting")
 
 
@@ -106,7 +108,8 @@ class Annotator:
         self.folder.mkdir(exist_ok=True)
         for kind, text in files.items():
             name, mimetype = _KINDS[kind]
-            artifact = f"trial-{number}-{kind}"
+            # The dashboard's addresses take hexadecimal digits only.
+            artifact = str(uuid.uuid5(_NAMES, f"{self.search.storage.name}/{number}/{kind}"))
             (self.folder / artifact).write_text(text, encoding="utf-8")
             meta = {
                 "artifact_id": artifact,

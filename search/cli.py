@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -51,6 +52,7 @@ for _command in (
     searching.worker,
     looking.status,
     looking.report,
+    looking.table,
     looking.dashboard,
     making.export,
     making.materialise,
@@ -63,6 +65,9 @@ for _command in (
 
 def main() -> None:
     """Entry point of the console command: errors of the user's end in one line and exit code 2."""
+    # Beside other programs, threads that spin while they wait for each other make a trial take ten
+    # times as long. Read when torch is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(_run(lambda: app(standalone_mode=False)))
 
 

@@ -144,6 +144,12 @@ def trial_facts(trial: TrialRecord) -> dict[str, Any]:
             "metric": trial.scores.metric,
             "suites": {part.suite: part.mean for part in trial.scores.parts},
         }
+    elif trial.estimate is not None:
+        facts |= {
+            "estimate": trial.estimate.mean,
+            "standard_error": _finite(trial.estimate.standard_error),
+            "documents": trial.estimate.count,
+        }
     return facts
 
 

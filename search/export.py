@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +25,10 @@ from exme.tasks.errors import UserError
 from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .directions.vector import TaskVector
+from .lm_eval_results import lm_eval_results
 from .mergekit import mergekit_config
-from .model_card import model_card, read_licence, recipe, scores_file
+from .model_card import licence_warning, model_card, read_licence, recipe, scores_file
+from .outcome import Outcome, TrialRecord
 from .resident import (
     ResidentModel,
     Sources,
@@ -35,6 +37,7 @@ from .resident import (
     load_tokenizer,
     weights_digest,
 )
+from .selection import pick
 from .weight_files import sync, write_weights
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 
 RECIPE = "exme_recipe.json"
 SCORES = "exme_scores.json"
+RESULTS = "lm_eval_results.json"
 MERGEKIT = "mergekit_config.yml"
 SHARD_BYTES = 5 * 10**9
 
@@ -70,12 +74,14 @@ class ExportResult:
         digest: the candidate's digest.
         weights_digest: SHA-256 of the weights as they are on the disk.
         bytes: size of the weights.
+        warning: what to look at before passing it on; empty where there is nothing.
     """
 
     folder: Path
     digest: str
     weights_digest: str
     bytes: int
+    warning: str = ""
 
     def __str__(self) -> str:
         return (
@@ -95,24 +101,87 @@ def export_best(search: Search, out: str | Path, *, force: bool = False) -> Expo
     Raises:
         UserError: there is no winner yet, or the folder cannot be written.
     """
-    from .verdict import verdict  # noqa: PLC0415  (loads scipy)
-    from .worker import Worker  # noqa: PLC0415  (loads lm-eval)
-
     folder = Path(out).expanduser().resolve()
     check_target(folder, search.sources, force=force)
     outcome = search.outcome()
+    return export_trial(search, outcome, _winner(outcome), folder, force=force)
+
+
+def export_trials(
+    search: Search,
+    out: str | Path,
+    *,
+    number: int | None = None,
+    top: int | None = None,
+    pareto: bool = False,
+    force: bool = False,
+) -> list[ExportResult]:
+    """Export chosen trials: one into the folder itself, several into ``trial-<number>`` in it.
+
+    Args:
+        search: the search, open.
+        out: the folder.
+        number: see `selection.pick`; so are `top` and `pareto`.
+        force: replace earlier exports there.
+
+    Raises:
+        UserError: there is no such trial, or a folder cannot be written.
+    """
+    outcome = search.outcome()
+    _winner(outcome)
+    chosen = pick(outcome.trials, number=number, top=top, pareto=pareto)
+    folder = Path(out).expanduser().resolve()
+    several = top is not None or pareto
+    places = [folder / f"trial-{t.number}" if several else folder for t in chosen]
+    for place in places:  # all of them, before the first is written
+        check_target(place, search.sources, force=force)
+    return [
+        export_trial(search, outcome, trial, place, force=force)
+        for trial, place in zip(chosen, places, strict=True)
+    ]
+
+
+def _winner(outcome: Outcome) -> TrialRecord:
     if outcome.winner is None or outcome.winner.candidate is None:
         raise UserError(
             f"study {outcome.study}, suite {outcome.task}: no trial has been scored yet; run "
             f"`exme search` first"
         )
+    return outcome.winner
+
+
+def export_trial(
+    search: Search, outcome: Outcome, trial: TrialRecord, folder: Path, *, force: bool
+) -> ExportResult:
+    """Export one trial's candidate with its papers.
+
+    Args:
+        search: the search, open.
+        outcome: what it found.
+        trial: one with scores; the papers say so where it is not the winner.
+        folder: the resolved folder.
+        force: replace an earlier export there.
+    """
+    from .verdict import verdict  # noqa: PLC0415  (loads scipy)
+
+    assert trial.candidate is not None and trial.scores is not None
+    sentence = verdict(outcome).sentence
+    winner = _winner(outcome)
+    assert winner.candidate is not None
+    if trial.candidate.digest != winner.candidate.digest:
+        sentence = (
+            f"Not the best candidate: trial {trial.number}, not proved on report documents. The "
+            f"search's winner is trial {winner.number}. Of that: {sentence}"
+        )
+        outcome = replace(outcome, winner=trial, merged=None)
     names = {"base": search.study.base, **search.study.checkpoints}
     sources = {"base": search.sources.base, **search.sources.checkpoints}
+    licences = {name: read_licence(source.folder) for name, source in sources.items()}
     card = model_card(
         outcome,
         names=names,
-        verdict=verdict(outcome).sentence,
-        licences={name: read_licence(source.folder) for name, source in sources.items()},
+        verdict=sentence,
+        licences=licences,
         taken=chat_template(search.sources)[1],
         version=metadata.version("exme"),
     )
@@ -122,26 +191,37 @@ def export_best(search: Search, out: str | Path, *, force: bool = False) -> Expo
         for name, source in search.sources.checkpoints.items()
         if isinstance(source, TaskVector)
     }
-    worker = search.worker
-    if isinstance(worker, Worker):
-        resident = worker.resident
-    else:  # a stand-in scored the candidates
-        resident = ResidentModel(
-            search.sources,
-            dtype=getattr(torch, search.precision.dtype),
-            compute_dtype=getattr(torch, search.precision.compute),
-            device=torch.device(search.precision.device),
-            trust_remote_code=search.study.trust_remote_code,
-            residence=search.study.residence,
-        )
-    return export_model(
-        resident,
-        outcome.winner.candidate,
+    scored = outcome.merged.report if outcome.merged is not None else trial.scores
+    result = export_model(
+        _resident(search),
+        trial.candidate,
         folder,
         force=force,
         card=card,
         names=names | places,
-        extra={SCORES: scores_file(outcome)},
+        extra={
+            SCORES: scores_file(outcome),
+            RESULTS: lm_eval_results(
+                scored, search.documents, model=folder.name, seed=search.study.documents.seed
+            ),
+        },
+    )
+    return replace(result, warning=licence_warning(names, licences))
+
+
+def _resident(search: Search) -> ResidentModel:
+    from .worker import Worker  # noqa: PLC0415  (loads lm-eval)
+
+    worker = search.worker
+    if isinstance(worker, Worker):
+        return worker.resident
+    return ResidentModel(  # a stand-in scored the candidates
+        search.sources,
+        dtype=getattr(torch, search.precision.dtype),
+        compute_dtype=getattr(torch, search.precision.compute),
+        device=torch.device(search.precision.device),
+        trust_remote_code=search.study.trust_remote_code,
+        residence=search.study.residence,
     )
 
 

@@ -69,6 +69,8 @@ def write_study(
     checkpoints: Mapping[str, str],
     task: str = "gsm8k",
     *,
+    method: str | None = None,
+    start: Mapping[str, float] | None = None,
     force: bool = False,
 ) -> str:
     """Check that checkpoints fit a base, from their headers, and write a study file for them.
@@ -78,6 +80,8 @@ def write_study(
         base: hub id, local folder or mini name of the base; a model on the hub is downloaded.
         checkpoints: the fine-tunes likewise, by the names that the study gives them.
         task: the suite to search on.
+        method: of merging; by default the one that extrapolates them all.
+        start: a point to try first: coefficients by checkpoint, and the method's parameters.
         force: replace an existing file.
 
     Returns:
@@ -97,7 +101,7 @@ def write_study(
     _check_names(checkpoints)
     load_suite(task)
     lines = _check_models(base, checkpoints)
-    _write(path, _study(base, checkpoints, task))
+    _write(path, _study(base, checkpoints, task, method, start or {}))
     return "\n".join(
         [
             *lines,
@@ -163,7 +167,13 @@ def _write(path: Path, text: str) -> None:
             partial.unlink()
 
 
-def _study(base: str, checkpoints: Mapping[str, str], task: str) -> str:
+def _study(
+    base: str,
+    checkpoints: Mapping[str, str],
+    task: str,
+    method: str | None,
+    start: Mapping[str, float],
+) -> str:
     width = max(len(name) for name in checkpoints)
     listed = [f"  {_scalar(name)}:{' ' * (width - len(name) + 1)}{_scalar(where)}"
               for name, where in checkpoints.items()]  # fmt: skip
@@ -171,7 +181,10 @@ def _study(base: str, checkpoints: Mapping[str, str], task: str) -> str:
     return _TEMPLATE.format(
         base=_scalar(base),
         checkpoints="\n".join(listed),
-        method="exme" if len(checkpoints) > 1 else "expo",
+        method=method or ("exme" if len(checkpoints) > 1 else "expo"),
+        starts=yaml.safe_dump(
+            [dict(start)] if start else [], default_flow_style=True, width=10_000, sort_keys=False
+        ).strip(),
         task=task,
         data="mini" if mini else "hub",
         runs_code="false",
@@ -198,6 +211,7 @@ checkpoints: # fine-tunes of that base, by the names that reports use
 # ties, dare_ties, della, breadcrumbs, slerp, model_stock, ...: see docs/methods.md; several in
 # brackets let the search choose
 method: {method}
+starts: {starts} # points to try first, e.g. [{{a: 0.7, b: 0.5}}] for checkpoints a and b
 groups: null # coefficients per group of tensors: {{blocks: 4}} or {{kinds: [attention, mlp]}}
 directions: [] # merge methods to start from, computed once: regmean, doge, ...: see docs/directions.md
 
@@ -227,10 +241,10 @@ sampler:
   seed: 0
 
 racing:            # losers are stopped before all of their documents are scored; off: nobody is
-  error_rate: 0.05 # chance that a candidate as good as the best so far is stopped, however often one looks
+  error_rate: 0.05 # chance to stop a candidate as good as the best so far, however often one looks
   chunk: 32        # documents between two looks
 
-goal: mean  # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto
+goal: mean # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto
 weights: {{}} # of suites in the mean: {{gsm8k: 2}}; 0 only watches a suite
 tail: 0.5   # share of the suites that cvar is the mean over
 keep: {{}}    # least gain on a suite, in points: {{mmlu: -0.5}} may lose half a point there

@@ -13,6 +13,7 @@ import yaml
 from exme.evaluators.scores import Scores
 
 from .candidate import Candidate
+from .lm_eval_results import model_index
 from .locate import is_hub_id
 from .mergekit import obstacle
 from .methods import METHODS, PLAIN
@@ -63,13 +64,15 @@ def model_card(
         raise ValueError(f"study {outcome.study}: no winner to write a card for")
     candidate = outcome.winner.candidate
     parts = [
-        _front_matter(names, licences),
+        _front_matter(outcome, names, licences),
         f"# {outcome.study}: a merge found for {outcome.task}",
         verdict,
         (
             f"Found by ExMe {version} as trial {outcome.winner.number} of {len(outcome.trials)} "
             f"({outcome.winner.origin}), without training."
         ),
+        "## Use",
+        _use(candidate),
         "## Coefficients",
         _coefficients(candidate, names),
         f"Accumulated in float32 and rounded once to {candidate.dtype}. {taken}",
@@ -83,7 +86,9 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(names: Mapping[str, str], licences: Mapping[str, Mapping[str, str]]) -> str:
+def _front_matter(
+    outcome: Outcome, names: Mapping[str, str], licences: Mapping[str, Mapping[str, str]]
+) -> str:
     on_hub = [name.partition("@")[0] for name in names.values() if is_hub_id(name)]
     front: dict[str, Any] = {}
     if on_hub:
@@ -94,6 +99,10 @@ def _front_matter(names: Mapping[str, str], licences: Mapping[str, Mapping[str, 
         "tags": ["merge", "exme"],
         **_common_licence(names, licences),
     }
+    proved = outcome.merged.report if outcome.merged is not None else None
+    shown = proved or (outcome.winner.scores if outcome.winner is not None else None)
+    if shown is not None:
+        front["model-index"] = model_index(f"{outcome.study}-{outcome.task}", shown.parts)
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---"
 
 
@@ -102,6 +111,22 @@ def _common_licence(
 ) -> Mapping[str, str]:
     stated = [licences.get(name, {}) for name in names]
     return stated[0] if all(licence == stated[0] for licence in stated) else {}
+
+
+_GGUF = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def _use(candidate: Candidate) -> str:
+    return f"""```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("this folder", dtype="auto")
+tokenizer = AutoTokenizer.from_pretrained("this folder")
+```
+
+For llama.cpp, whose converter comes with its sources:
+
+    python llama.cpp/convert_hf_to_gguf.py . --outfile merged.gguf --outtype {_GGUF[candidate.dtype]}"""
 
 
 def _coefficients(candidate: Candidate, names: Mapping[str, str]) -> str:
@@ -181,7 +206,8 @@ def _repeat(outcome: Outcome) -> str:
     lines = [
         (
             "`exme_recipe.json` holds the candidate, the fingerprints of its inputs and the digest of "
-            "its weights; `exme_scores.json` every score behind the table, document by document."
+            "its weights; `exme_scores.json` every score behind the table, document by document; "
+            "`lm_eval_results.json` the merge's scores as lm-eval writes them."
         ),
         "",
         (
@@ -192,6 +218,14 @@ def _repeat(outcome: Outcome) -> str:
         ),
     ]
     return "\n".join([*lines, "", _table(["", "value"], rows)] if rows else lines)
+
+
+def licence_warning(names: Iterable[str], licences: Mapping[str, Mapping[str, str]]) -> str:
+    """What to tell about licences that differ; empty where every input states the same."""
+    names = list(names)
+    if _common_licence(names, licences):
+        return ""
+    return _licence_section(names, licences).replace("a merge", "this merge")
 
 
 def _licence_section(names: Iterable[str], licences: Mapping[str, Mapping[str, str]]) -> str:

@@ -125,6 +125,9 @@ class Plan:
         self.first = first_points(alone.first)
         for method in alone.methods.values():
             self.first += method.starts()
+        self.first += [
+            _start(number, start, self.inputs) for number, start in enumerate(study.starts, 1)
+        ]
         self.first = [self._with_directions(point) for point in self.first]
         self.known_count = (
             len(self.first) + len(self.directions) + len(self._expo_points(self.inputs[0]))
@@ -231,6 +234,13 @@ class Plan:
                 value, (low, high) = float(proposal[name]), bounds[name]
                 bounds[name] = min(low, value), max(high, value)
         return bounds
+
+
+def _start(number: int, start: Mapping[str, float], inputs: Sequence[str]) -> KnownPoint:
+    """A point that the study gives; checkpoints that it leaves out have no part in it."""
+    coefficients = {name: float(start.get(name, 0.0)) for name in inputs}
+    own = {name: float(value) for name, value in start.items() if name not in coefficients}
+    return KnownPoint(f"start {number}", coefficients, own)
 
 
 def _best_start(trials: Sequence[TrialRecord]) -> TrialRecord | None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from accelerate import dispatch_model, infer_auto_device_map
-from accelerate.utils import get_balanced_memory
 from transformers import PreTrainedModel
 
 from exme.tasks.errors import UserError
@@ -29,6 +27,9 @@ def spread(model: PreTrainedModel, most: Memory | None = None) -> None:
     Raises:
         UserError: all of it together is too little.
     """
+    from accelerate import dispatch_model, infer_auto_device_map  # noqa: PLC0415  (slow, rarely needed)
+    from accelerate.utils import get_balanced_memory  # noqa: PLC0415
+
     whole = list(getattr(model, "_no_split_modules", None) or ())
     memory = None if most is None else dict(most)
     if torch.cuda.is_available():

@@ -438,11 +438,12 @@ class Storage:
         trials = self.study.get_trials(deepcopy=False)
         self._followed |= {t.user_attrs["again"] for t in trials if "again" in t.user_attrs}
         for trial in trials:
-            parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             is_cut_off = trial.state == TrialState.FAIL and "message" not in trial.user_attrs
             # (whether a finalist is still one is decided anew)
-            is_cut_off = is_cut_off and trial.user_attrs.get("origin") != FINAL
-            if is_cut_off and parameters and trial.number not in self._followed:
+            if not is_cut_off or trial.user_attrs.get("origin") == FINAL:
+                continue
+            parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            if parameters and trial.number not in self._followed:
                 origin = {k: v for k, v in trial.user_attrs.items() if k == "origin"}
                 again = {**origin, "again": trial.number}
                 self.study.enqueue_trial(parameters, user_attrs=again)

@@ -152,6 +152,8 @@ class StudyFile(_Section):
         max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
         method: a merge method, or several, among which the search chooses.
         groups: groups of tensors with coefficients of their own; without it there are none.
+        starts: points that are tried first: coefficients by checkpoint, those left out 0, and the
+            method's own parameters.
         vocabulary: ``same`` refuses checkpoints with other tokens than the base's, ``union`` merges
             vocabularies by token string.
         directions: methods of the literature that are computed once, before the first trial; each is
@@ -177,6 +179,7 @@ class StudyFile(_Section):
     method: str | tuple[str, ...] = "exme"
     groups: GroupsSection | None = None
     directions: tuple[str, ...] = ()
+    starts: tuple[Mapping[str, float], ...] = ()
     space: SpaceSection = SpaceSection()
     suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
     data: str = "hub"
@@ -306,6 +309,7 @@ class StudyFile(_Section):
         except UserError as error:
             raise ValueError(str(error)) from None
         self._check_directions()
+        self._check_starts()
         if self.directions and self.vocabulary == "union":
             raise ValueError(
                 "directions are computed for one vocabulary; leave out `vocabulary: union`"
@@ -316,6 +320,17 @@ class StudyFile(_Section):
                 "budget: set at least one of trials, documents, minutes, gain_per_hour"
             )
         return self
+
+    def _check_starts(self) -> None:
+        own = {parameter.name for name in self.methods for parameter in METHODS[name].own}
+        known = [*self.checkpoints, *sorted(own)]
+        for start in self.starts:
+            for name in start:
+                if name not in known:
+                    raise ValueError(
+                        f"starts: '{name}' is neither a checkpoint nor a parameter of "
+                        f"{', '.join(self.methods)} (have: {', '.join(known)}){did_you_mean(name, known)}"
+                    )
 
     def _check_directions(self) -> None:
         for name in self.directions:

@@ -1,4 +1,4 @@
-"""Commands that look at a search: `exme status`, `exme report` and `exme dashboard`."""
+"""Commands that look at a search: `exme status`, `exme report`, `exme table` and `exme dashboard`."""
 
 from __future__ import annotations
 
@@ -92,6 +92,30 @@ def report(
         path = write_report(outcome, opened.folder, opened.examples(outcome))
     typer.echo(verdict(outcome).sentence)
     typer.echo(f"Report: {path}")
+
+
+def table(
+    study: StudyArgument = None,
+    task: TaskOption = None,
+    out: Annotated[Path, typer.Option(help="File to write: .parquet or .csv.")] = Path(
+        "trials.parquet"
+    ),
+    documents: Annotated[
+        bool, typer.Option("--documents", help="One row a model and document, instead of a trial.")
+    ] = False,
+    runs: RunsOption = RUNS_DEFAULT,
+) -> None:
+    """Write the trials as a table for pandas, or their scores document by document.
+
+    Example: `exme table studies/mini.yaml --task gsm8k --out trials.csv`
+    """
+    from exme.search.table import documents_table, trials_table, write_table  # noqa: PLC0415
+
+    with open_study(study, task, runs) as opened:
+        outcome = opened.outcome()
+    found = documents_table(outcome) if documents else trials_table(outcome.trials)
+    write_table(found, out)
+    typer.echo(f"Wrote {len(found)} rows to {out}.")
 
 
 def dashboard(

@@ -17,17 +17,47 @@ def export(
         Path | None, typer.Option(help="Folder to write; default: export/ in the run's folder.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
+    trial: Annotated[
+        int | None, typer.Option(min=0, help="That trial instead of the best.")
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="So many of the best, each in a folder of its own.")
+    ] = None,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Those that no other beats on all suites.")
+    ] = False,
+    push: Annotated[
+        str | None, typer.Option(help="Upload to owner/name on the hub, private if new.")
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="With --push: open to all if new.")
+    ] = False,
     runs: RunsOption = RUNS_DEFAULT,
 ) -> None:
     """Write the best candidate as a folder that `from_pretrained` loads, bit for bit.
 
+    With weights, tokenizer and chat template come a model card, the scores as lm-eval writes them,
+    and recipes for exme and mergekit.
+
     Example: `exme export studies/mini.yaml --task gsm8k --out best`
     """
-    from exme.search.export import export_best  # noqa: PLC0415
+    from exme.search.export import export_trials  # noqa: PLC0415
+    from exme.search.publish import push as push_to_hub  # noqa: PLC0415
+    from exme.tasks.errors import UserError  # noqa: PLC0415
 
+    if push is not None and (top is not None or pareto):
+        raise UserError("export: --push takes one model; leave out --top and --pareto")
     with open_study(study, task, runs) as opened:
-        result = export_best(opened, out or opened.folder / "export", force=force)
-    typer.echo(str(result))
+        results = export_trials(
+            opened, out or opened.folder / "export",
+            number=trial, top=top, pareto=pareto, force=force,
+        )  # fmt: skip
+    for result in results:
+        typer.echo(str(result))
+    for warning in dict.fromkeys(result.warning for result in results if result.warning):
+        typer.echo(f"Note: {warning}", err=True)
+    if push is not None:
+        typer.echo(f"Pushed: {push_to_hub(results[0].folder, push, public=public)}")
 
 
 def materialise(

@@ -12,11 +12,21 @@ from .options import RUNS_DEFAULT, JsonOption, RunsOption, StudyArgument, TaskOp
 
 def init(
     path: Annotated[Path, typer.Argument(help="Study file to write, e.g. studies/mine.yaml.")],
-    base: Annotated[str, typer.Option(help="Base model: hub id, folder or mini name.")],
+    base: Annotated[
+        str | None,
+        typer.Option(help="Base model: hub id, folder or mini name.", show_default=False),
+    ] = None,
     checkpoint: Annotated[
-        list[str],
-        typer.Option(help="Fine-tune: hub id or folder, or name=id; give it once for each."),
-    ],
+        list[str] | None,
+        typer.Option(
+            help="Fine-tune: hub id or folder, or name=id; give it once for each.",
+            show_default=False,
+        ),
+    ] = None,
+    from_mergekit: Annotated[
+        Path | None,
+        typer.Option(help="Take models, method and first point from a mergekit configuration."),
+    ] = None,
     task: Annotated[str, typer.Option("--task", "-t", help="Suite to search on.")] = "gsm8k",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
@@ -25,9 +35,21 @@ def init(
     Example: `exme init studies/mine.yaml --base mini/base --checkpoint mini/sums
     --checkpoint mini/products`
     """
+    from exme.search.from_mergekit import read_mergekit  # noqa: PLC0415
     from exme.search.init import name_checkpoints, write_study  # noqa: PLC0415
+    from exme.tasks.errors import UserError  # noqa: PLC0415
 
-    message = write_study(path, base, name_checkpoints(checkpoint), task, force=force)
+    named, method, start = name_checkpoints(checkpoint or []), None, None
+    if from_mergekit is not None:
+        if named:
+            raise UserError("init: --from-mergekit brings its models; leave --checkpoint out")
+        taken = read_mergekit(from_mergekit)
+        base, named = base or taken.base, dict(taken.checkpoints)
+        method, start = taken.method, taken.point
+    if base is None or not named:
+        missing = "--base" if base is None else "--checkpoint"
+        raise UserError(f"init: {missing} is missing; see `exme init --help` for an example")
+    message = write_study(path, base, named, task, method=method, start=start, force=force)
     typer.echo(message)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +52,7 @@ class TensorFacts:
         self._room, self._frugal = room, frugal
         self._magnitudes: dict[str, np.ndarray[tuple[int, int], np.dtype[np.float32]]] = {}
         self._cosines: dict[tuple[str, str], float] = {}
+        self._squares: dict[str, float] = {}
         self._ranks: dict[str, torch.Tensor] = {}
         self._seed = 0
 
@@ -77,13 +78,16 @@ class TensorFacts:
         """See `Facts.cosine`; in float64, and to six decimals, in which machines agree."""
         pair = (min(one, other), max(one, other))
         if pair not in self._cosines:
-            products = torch.zeros(3, dtype=torch.float64)
+            wanted = [(a, b) for a, b in ((0, 0), (1, 1)) if pair[a] not in self._squares]
+            wanted.append((0, 1))
+            products = torch.zeros(len(wanted), dtype=torch.float64)
             deltas = (self._delta(name).parts() for name in pair)
             for (_, first), (_, second) in zip(*deltas, strict=True):
-                products += _products(first, second)
-            square, other_square, product = products.tolist()
-            scale = (square * other_square) ** 0.5
-            cosine = product / scale if scale else 0.0
+                products += _products(first, second, wanted)
+            for (place, _), square in zip(wanted, products[:-1].tolist(), strict=False):
+                self._squares[pair[place]] = square
+            scale = (self._squares[pair[0]] * self._squares[pair[1]]) ** 0.5
+            cosine = float(products[-1]) / scale if scale else 0.0
             self._cosines[pair] = round(max(-1.0, min(1.0, cosine)), 6)
         return self._cosines[pair]
 
@@ -99,12 +103,14 @@ class TensorFacts:
         return draw_key(self._seed, self._tensor, checkpoint)
 
 
-def _products(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Squares of both and their inner product, in float64, in pieces that stay in the cache."""
-    found = torch.zeros(3, dtype=torch.float64)
-    for a, b in zip(one.cpu().split(_PIECE), other.cpu().split(_PIECE), strict=True):
-        a, b = a.double(), b.double()
-        found += torch.stack([a @ a, b @ b, a @ b])
+def _products(
+    one: torch.Tensor, other: torch.Tensor, wanted: Sequence[tuple[int, int]]
+) -> torch.Tensor:
+    """Inner products of two deltas by their numbers, in float64, in pieces that stay in the cache."""
+    found = torch.zeros(len(wanted), dtype=torch.float64)
+    for pieces in zip(one.cpu().split(_PIECE), other.cpu().split(_PIECE), strict=True):
+        both = [piece.double() for piece in pieces]
+        found += torch.stack([both[a] @ both[b] for a, b in wanted])
     return found
 
 

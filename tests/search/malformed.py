@@ -147,7 +147,7 @@ _WRONG: dict[str, list[Any]] = {
     "chat": [None, "yes", 5],
     "chat.apply_chat_template": [None, "template", 7],
     "max_gen_toks": [0, -1, "x", 1.5, []],
-    "sampler": [None, "gp", 5],
+    "sampler": [None, "bayes", 5],
     "sampler.name": [None, "bayes", 5, []],
     "sampler.seed": [None, -1, "x", 1.5],
     "groups": [5, "four", [], {}, {"blocks": 1}, {"blocks": "x"}, {"kinds": []}, {"kinds": 5}],

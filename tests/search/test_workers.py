@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from exme.search import workers
+from exme.search.weight_files import Reader
 from exme.search.workers import Interrupts, Share, run_workers, shares, stop_if_asked, visible_gpus
 from exme.tasks.errors import UserError
 
@@ -131,6 +132,29 @@ def test_a_signal_to_the_one_that_started_them_reaches_every_worker(tmp_path: Pa
     finally:
         signal.signal(signal.SIGINT, before)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+def test_mapped_weights_are_the_page_caches_own_and_so_shared(tmp_path: Path) -> None:
+    maps = Path("/proc/self/smaps")
+    if not maps.exists():
+        pytest.skip("no /proc/self/smaps here: not Linux")
+    import torch
+    from safetensors.torch import save_file
+
+    file = tmp_path / "model.safetensors"
+    save_file({"w": torch.ones(2**20)}, file)
+    weights = Reader().tensor(file, "w")
+    assert float(weights.sum()) == 2**20  # every page is touched
+    sizes: dict[str, int] = {}
+    is_ours = False
+    for line in maps.read_text().splitlines():
+        if "-" in line.split()[0]:
+            is_ours = line.endswith(str(file))
+        elif is_ours:
+            key, size, *_ = line.split()
+            sizes[key] = sizes.get(key, 0) + (int(size) if size.isdigit() else 0)
+    assert sizes["Rss:"] >= 4 * 2**10  # KiB: they are here,
+    assert sizes["Anonymous:"] == 0  # and none was copied for this process
 
 
 @pytest.mark.parametrize("count", [0, 257])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,8 +26,9 @@ from exme.evaluators.harness import StockEngine
 from exme.tasks.documents import MINI_DATA
 
 MINI_MODELS = MINI_DATA.parent / "models"
+VOCABULARY: int = json.loads((MINI_MODELS / "base" / "config.json").read_text())["vocab_size"]
 _SIZES: dict[str, Any] = {
-    "vocab_size": 780,
+    "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 3,

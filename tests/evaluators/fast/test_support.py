@@ -20,19 +20,19 @@ from transformers import (
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.support import probe, why_not_greedy, why_not_supported
 
-from .shapes import SHAPES, Asked, generations, make, prompts, stock
+from .shapes import SHAPES, VOCABULARY, Asked, generations, make, prompts, stock
 
 
 def recurrent() -> Any:
     return AutoModelForCausalLM.from_config(
-        MambaConfig(vocab_size=780, hidden_size=16, num_hidden_layers=2, state_size=4)
+        MambaConfig(vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, state_size=4)
     ).eval()
 
 
 def hybrid() -> Any:
     return AutoModelForCausalLM.from_config(
         FalconH1Config(
-            vocab_size=780,
+            vocab_size=VOCABULARY,
             hidden_size=32,
             intermediate_size=32,
             num_hidden_layers=2,
@@ -62,7 +62,7 @@ def test_shapes_that_attend_through_transformers_interface_are_supported(shape: 
 
 
 def test_learned_positions_are_supported() -> None:
-    config = GPT2Config(vocab_size=780, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+    config = GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64)
     model = AutoModelForCausalLM.from_config(config).eval()
     assert why_not_supported(model) is None
 
@@ -84,7 +84,9 @@ def test_layers_whose_state_cannot_be_shared_fall_back(
 
 
 def test_a_model_whose_logits_change_with_packing_falls_back() -> None:
-    config = LlamaConfig(vocab_size=780, hidden_size=32, intermediate_size=32, num_hidden_layers=1)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=32, num_hidden_layers=1
+    )
     config.num_attention_heads = config.num_key_value_heads = 4
     config.head_dim = 8
     reason = why_not_supported(Biased(config).eval())  # type: ignore[no-untyped-call]

@@ -1,0 +1,119 @@
+"""An export's scores as lm-eval writes them, for tools that read its results files.
+
+The keys and their meaning are those of lm-eval 0.4.13's aggregated results (`EvaluationTracker`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from exme.evaluators.scores import DocumentScores, Scores
+from exme.tasks.documents import SuiteDocuments
+
+
+def lm_eval_results(
+    scores: Scores, documents: Sequence[SuiteDocuments], *, model: str, seed: int
+) -> str:
+    """Content of a results file.
+
+    Args:
+        scores: of the exported model, on one split.
+        documents: the documents of each suite, in the order of the scores' parts.
+        model: what was scored, e.g. the export's name.
+        seed: of the few-shot examples.
+    """
+    results: dict[str, dict[str, Any]] = {}
+    samples: dict[str, dict[str, int]] = {}
+    versions: dict[str, int] = {}
+    shots: dict[str, int] = {}
+    for part, suite in zip(scores.parts, documents, strict=True):
+        for task in suite.suite.lm_eval_tasks:
+            here = [d.task == task for d in suite.of(part.split)]
+            values = [v for v, is_here in zip(part.values, here, strict=True) if is_here]
+            if not values:
+                continue
+            metric, _, kept = part.metric.partition(",")
+            results[task] = {
+                "alias": task,
+                f"{metric},{kept or 'none'}": sum(values) / len(values),
+                f"{metric}_stderr,{kept or 'none'}": _standard_error(values),
+            }
+            samples[task] = {"original": len(here), "effective": len(values)}
+            versions[task] = suite.suite.version
+            shots[task] = len(suite.fewshot.get(task, ()))
+    content = {
+        "results": results,
+        "group_subtasks": {task: [] for task in results},
+        "versions": versions,
+        "n-shot": shots,
+        "higher_is_better": {
+            task: {
+                name.partition(",")[0]: True
+                for name in values
+                if "_stderr" not in name and "," in name
+            }
+            for task, values in results.items()
+        },
+        "n-samples": samples,
+        "config": {
+            "model": "hf",
+            "model_args": f"pretrained={model}",
+            "batch_size": None,
+            "limit": None,
+            "random_seed": seed,
+            "fewshot_seed": seed,
+            "exme": f"scored by exme {metadata.version('exme')} on its {scores.split} documents",
+        },
+        "model_source": "hf",
+        "model_name": model,
+        "model_name_sanitized": model.replace("/", "__"),
+        "lm_eval_version": metadata.version("lm_eval"),
+        "date": datetime.now(UTC).timestamp(),
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _standard_error(values: Sequence[float]) -> float | str:
+    """As lm-eval's ``mean_stderr``; ``N/A`` where it cannot say."""
+    n = len(values)
+    if n < 2:
+        return "N/A"
+    mean = sum(values) / n
+    return math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n)
+
+
+def model_index(name: str, parts: Sequence[DocumentScores]) -> list[dict[str, Any]]:
+    """Scores as the hub's model cards state them (``model-index``).
+
+    Args:
+        name: of the model.
+        parts: its scores on each suite.
+    """
+    return [
+        {
+            "name": name,
+            "results": [
+                {
+                    "task": {"type": "text-generation", "name": "Text generation"},
+                    "dataset": {
+                        "type": part.suite,
+                        "name": f"{part.suite} ({part.count} {part.split} documents)",
+                        "split": part.split,
+                    },
+                    "metrics": [
+                        {
+                            "type": part.metric.partition(",")[0],
+                            "name": part.metric,
+                            "value": round(part.mean, 6),
+                        }
+                    ],
+                }
+                for part in parts
+            ],
+        }
+    ]

@@ -1,0 +1,92 @@
+"""A search's trials and their scores as tables, for pandas and whatever reads Parquet or CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exme.tasks.errors import UserError
+
+from .outcome import Outcome, TrialRecord
+from .space import read
+from .statistics import mean_interval
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}
+
+
+def trials_table(trials: Sequence[TrialRecord]) -> DataFrame:
+    """One row a trial: what was tried, its score with its 95% interval, each suite's, its time.
+
+    A trial that was stopped or left has an ``estimate`` with its standard error instead of a score.
+    Columns of coefficients are named ``c.<checkpoint>``, of suites ``score.<suite>``.
+    """
+    from pandas import DataFrame  # noqa: PLC0415  (slow to import)
+
+    return DataFrame([_row(trial) for trial in trials])
+
+
+def _row(trial: TrialRecord) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "trial": trial.number,
+        "state": trial.state,
+        "origin": trial.origin,
+        "duplicate_of": trial.duplicate_of,
+        "seconds": trial.seconds,
+        "message": trial.message,
+    }
+    if trial.candidate is not None:
+        row |= {"digest": trial.candidate.digest, "method": trial.candidate.method}
+        row |= {f"c.{name}": c for name, c in trial.candidate.coefficients.items()}
+        row["alpha"] = read(trial.candidate.coefficients).alpha
+    if trial.scores is not None:
+        interval = mean_interval(trial.scores)
+        row |= {"score": interval.estimate, "low": interval.low, "high": interval.high}
+        row["documents"] = trial.scores.count
+        row |= {f"score.{part.suite}": part.mean for part in trial.scores.parts}
+    elif trial.estimate is not None:
+        row |= {"estimate": trial.estimate.mean, "estimate_error": trial.estimate.standard_error}
+        row["documents"] = trial.estimate.count
+    return row
+
+
+def documents_table(outcome: Outcome) -> DataFrame:
+    """One row a model and document: trials on the search documents, inputs and merged on the report's.
+
+    Columns: ``model`` (``trial 3``, ``base``, ``merged``), ``suite``, ``split``, ``document``,
+    ``metric``, ``score``.
+    """
+    from pandas import DataFrame  # noqa: PLC0415
+
+    scored = [(f"trial {t.number}", t.scores) for t in outcome.trials if t.scores is not None]
+    entries = [*outcome.inputs, *([outcome.merged] if outcome.merged else [])]
+    scored += [(entry.name, entry.report) for entry in entries]
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("model", "suite", "split", "document", "metric", "score")
+    }
+    for model, scores in scored:
+        for part in scores.parts:
+            columns["document"] += part.documents
+            columns["score"] += part.values
+            same = {"model": model, "suite": part.suite, "split": part.split, "metric": part.metric}
+            for name, value in same.items():
+                columns[name] += [value] * part.count
+    return DataFrame(columns)
+
+
+def write_table(table: DataFrame, out: Path) -> None:
+    """Write a table as Parquet or CSV, by the file's name.
+
+    Raises:
+        UserError: the name ends otherwise, or the file cannot be written.
+    """
+    writer = _WRITERS.get(out.suffix)
+    if writer is None:
+        raise UserError(f"{out}: expected a name that ends in {' or '.join(_WRITERS)}")
+    try:
+        getattr(table, writer)(out, index=False)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror})") from None
