@@ -241,10 +241,10 @@ sampler:
   seed: 0
 
 racing:            # losers are stopped before all of their documents are scored; off: nobody is
-  error_rate: 0.05 # chance that a candidate as good as the best so far is stopped, however often one looks
+  error_rate: 0.05 # chance to stop a candidate as good as the best so far, however often one looks
   chunk: 32        # documents between two looks
 
-goal: mean  # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto
+goal: mean # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto
 weights: {{}} # of suites in the mean: {{gsm8k: 2}}; 0 only watches a suite
 tail: 0.5   # share of the suites that cvar is the mean over
 keep: {{}}    # least gain on a suite, in points: {{mmlu: -0.5}} may lose half a point there
