@@ -21,6 +21,7 @@ import tempfile
 import time
 import traceback
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -89,8 +90,8 @@ def by_coverage(targets: Targets, name: str, seconds: float, seed: int) -> None:
     for module in list(sys.modules):
         if module.startswith(("exme.", "yaml.")) and "cyaml" not in module:
             for value in vars(sys.modules[module]).values():
-                if callable(value) and getattr(value, "__module__", "") == module:
-                    atheris.instrument_func(value) if hasattr(value, "__code__") else None
+                if isinstance(value, FunctionType) and value.__module__ == module:  # (not Cython's)
+                    atheris.instrument_func(value)
     corpus = targets.folder / "corpus"
     corpus.mkdir()
     (corpus / "good").write_bytes(targets.targets[name][1])

@@ -198,14 +198,18 @@ def random_llamas(folder: Path, gigabytes: float) -> None:
     config = LlamaConfig(num_hidden_layers=layers, hidden_size=2048, intermediate_size=5632,
                          num_attention_heads=16, num_key_value_heads=16, vocab_size=32000,
                          tie_word_embeddings=False)  # fmt: skip
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(config).bfloat16()
-    for name in ("base", "math", "code"):
-        with torch.no_grad():
+    pattern = torch.randn(2**20, generator=torch.Generator().manual_seed(0)).bfloat16()
+    with torch.device("meta"):  # half a billion draws would take a minute
+        model = LlamaForCausalLM(config).bfloat16()
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            for piece in parameter.view(-1).split(2**20):
+                piece.copy_(pattern[: len(piece)])
+        for name in ("base", "math", "code"):
+            model.save_pretrained(folder / name)
             for parameter in model.parameters():
                 parameter.view(-1)[::3].add_(0.01)
-        model.save_pretrained(folder / name)
-    del model
 
 
 def against_mergekit(
@@ -255,12 +259,14 @@ def against_mergekit(
             found = subprocess.run(command, check=True, capture_output=True, text=True)  # type: ignore[arg-type]
             took, peak = found.stdout.split()[-2:]
             rows.setdefault(f"mergekit, {what}", []).append((float(took), float(peak)))
+            print(f"mergekit, {what}: {took} s", flush=True)
 
         def ours(what: str, work: Callable[[], object]) -> None:
             peak = Peak()
             peak.start()
             took = seconds(work)
             rows.setdefault(f"exme, {what}", []).append((took, peak.stop()))
+            print(f"exme, {what}: {took:.2f} s", flush=True)
 
         for round_ in range(rounds):
             for where, out in (("disk", folder), ("/dev/shm", memory)):

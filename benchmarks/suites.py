@@ -45,16 +45,20 @@ def main() -> None:
     parser.add_argument("--model", help="folder of a model of yours")
     parser.add_argument("--documents", type=int, default=40)
     parser.add_argument("--max-gen-toks", type=int, default=32, help="on real data")
+    parser.add_argument("--mini-models", nargs="*", choices=MODEL_NAMES, default=MODEL_NAMES)
+    parser.add_argument("--only-real", action="store_true", help="leave the mini data out")
     options = parser.parse_args()
     few = {"documents": {"search": options.documents, "report": 1}}
-    kinds: dict[str, dict[str, Any]] = {"mini": {**few, "data": "mini"}}
+    kinds: dict[str, dict[str, Any]] = (
+        {} if options.only_real else {"mini": {**few, "data": "mini"}}
+    )
     if options.data is not None:
         folder = str(Path(options.data).resolve())
         kinds["real"] = {**few, "data": folder, "max_gen_toks": options.max_gen_toks}
     print("| data | model | suite | documents | ours | lm-eval | equal | s, ours | s, lm-eval |")
     print(f"|{'---|' * 9}")
     for data, content in kinds.items():
-        for name in MODEL_NAMES:
+        for name in options.mini_models:
             for row in rows({**MINI, **content}, name, f"mini/{name}", data):
                 print(row, flush=True)
         if options.model is not None:
