@@ -202,7 +202,10 @@ def _own(
         bias = None
         # Rows that begin in this pass are plainly causal, which the kernel knows how to skip.
         causal = (
-            block.slot is None and repeats == 1 and scale.window is None and _is_plain(scale, query)
+            block.slot is None
+            and repeats == 1
+            and scale.window is None
+            and (_is_plain(scale, query) or _is_plain_on_gpu(scale, query))
         )
         if not causal:
             bias = block.bias(scale.window, repeats, query.dtype)
@@ -281,6 +284,8 @@ def partial(
     """
     if _is_plain(scale, query) and not may_hide_all:
         return _cpu_kernel(query, key, value, scale, bias, causal)
+    if bias is None and _is_plain_on_gpu(scale, query):
+        return _gpu_kernel(query, key, value, scale, causal)
     rows, heads, queries, _ = query.shape
     if queries > 1 and rows * heads * queries * key.shape[2] > _SCORES_AT_ONCE:
         halves = [
@@ -303,8 +308,20 @@ def partial(
 
 
 def _is_plain(scale: Scale, query: Tensor) -> bool:
-    """Whether torch's own kernel can do it."""
+    """Whether torch's own kernel can do it, with or without a bias."""
     return query.device.type == "cpu" and scale.softcap is None
+
+
+def _is_plain_on_gpu(scale: Scale, query: Tensor) -> bool:
+    """Whether torch's own kernel can do it, without a bias: shared nodes, and rows that begin."""
+    return (
+        query.device.type == "cuda"
+        and scale.softcap is None
+        and query.dtype in {torch.float16, torch.bfloat16}
+        and query.shape[-1] % 8 == 0
+        and query.shape[-1] <= 256
+        and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    )
 
 
 def _cpu_kernel(
@@ -313,6 +330,16 @@ def _cpu_kernel(
     """torch's own kernel on the CPU, which also returns the log-sum-exp."""
     out, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, 0.0, causal, attn_mask=bias, scale=scale.scaling
+    )
+    return out, weight
+
+
+def _gpu_kernel(
+    query: Tensor, key: Tensor, value: Tensor, scale: Scale, causal: bool
+) -> tuple[Tensor, Tensor]:
+    """torch's own kernel on a GPU, in half precision; the log-sum-exp is in float32."""
+    out, weight, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
+        query, key, value, 0.0, causal, scale=scale.scaling
     )
     return out, weight
 

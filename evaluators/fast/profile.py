@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
 class Profile:
-    """Seconds, passes and tokens by the kind of work, since the last `reset`."""
+    """Seconds, passes and tokens by the kind of work, since the last `reset`.
 
-    def __init__(self) -> None:
+    Args:
+        timer: the clock, in seconds.
+    """
+
+    def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
+        self.timer = timer
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.passes: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
@@ -25,9 +30,9 @@ class Profile:
     @contextmanager
     def clock(self, work: str, tokens: int = 0) -> Iterator[None]:
         """Time one pass, or one piece of other work (with no tokens)."""
-        start = time.perf_counter()
+        start = self.timer()
         yield
-        self.seconds[work] += time.perf_counter() - start
+        self.seconds[work] += self.timer() - start
         if tokens:
             self.passes[work] += 1
             self.tokens[work] += tokens

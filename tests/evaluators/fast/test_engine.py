@@ -17,6 +17,7 @@ from exme.evaluators.fast.store import DraftStore, document_key
 
 from .shapes import (
     SHAPES,
+    VOCABULARY,
     Asked,
     generations,
     least_gap,
@@ -98,8 +99,8 @@ HOSTILE = st.lists(
     st.one_of(
         st.just([]),
         st.just([1]),  # the end token
-        st.lists(st.integers(0, 779), max_size=40),
-        st.tuples(st.integers(0, 15), st.lists(st.integers(0, 779), max_size=6)),
+        st.lists(st.integers(0, VOCABULARY - 1), max_size=40),
+        st.tuples(st.integers(0, 15), st.lists(st.integers(0, VOCABULARY - 1), max_size=6)),
     ),
     max_size=4,
 )
@@ -152,7 +153,10 @@ def test_stop_strings_cut_where_lm_eval_cuts() -> None:
         requests = generations(contexts, until=stops, most=24)
         ours = FastEngine(stock(model, 8)).generate_until(requests)
         assert ours == stock(model, 8).generate_until(requests), stops
-        assert ours == stock(model, 1).generate_until(requests), stops
+        # Alone, lm-eval's row also stops at a stop string inside a special token's name, which no
+        # answer shows; beside others it goes on.
+        if not any(stop in str(tokenizer().pad_token) for stop in stops):
+            assert ours == stock(model, 1).generate_until(requests), stops
 
 
 def test_the_end_token_ends_an_answer_and_is_not_part_of_it() -> None:

@@ -174,6 +174,17 @@ def test_a_winner_with_a_direction_is_exported_and_its_recipe_makes_it_again(
         materialise(tmp_path / "out", tmp_path / "third")
 
 
+def test_a_real_worker_scores_a_search_from_a_direction(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"directions": ["doge"], "documents": {"search": 3, "report": 2}}
+    opened = Opened(tmp_path, **settings, max_gen_toks=8, budget={"trials": 5})
+    opened.search._worker = None  # no landscape: the models themselves
+    outcome = opened.search.run()
+    close(opened)
+    scored = {t.origin: t.scores for t in outcome.trials if t.scores is not None}
+    assert {"sums alone", "products alone", "mean", "doge"} <= set(scored)
+    assert scored["doge"].count == 3
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
