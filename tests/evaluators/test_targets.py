@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import nltk
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -94,7 +95,7 @@ def test_the_reference_answer_of_every_suite_is_asked_for(
 def test_a_suite_without_reference_answers_says_how_to_give_some(
     shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NLTK_DATA", str(shared / "data" / "nltk_data"))
+    monkeypatch.setattr(nltk.data, "path", [str(shared / "data" / "nltk_data")])
     documents = documents_of("ifeval", str(shared / "data"), 2)
     try:
         judge = Judge(documents, "search")

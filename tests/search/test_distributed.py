@@ -229,7 +229,8 @@ def test_workers_share_a_study_through_optunas_grpc_proxy(
         with crew.open() as search:
             assert complaints(search, crew.said(), 24) == []
             who = {t.user_attrs["worker"]["pid"] for t in search.storage.study.get_trials()}
-        assert who == set(pids)
+        # (one that starts late may find the budget used up)
+        assert len(who) > 1 and who <= set(pids)
     finally:
         proxy.kill()
         proxy.wait()

@@ -126,7 +126,8 @@ def test_a_search_over_merged_vocabularies_says_what_was_copied_and_goes_on_only
     }
     opened = Opened(tmp_path / "runs", **settings)
     outcome = opened.search.run()
-    assert any("1 are added: '<think>' (id 780," in line for line in opened.lines)
+    added = f"1 are added: '<think>' (id {len(weights[name])},"
+    assert any(added in line for line in opened.lines)
     assert outcome.winner is not None and outcome.winner.candidate is not None
     assert "vocabulary" in outcome.winner.candidate.sources
     close(opened)
