@@ -48,6 +48,8 @@ RUNS = Path("studies/runs")
 
 # So many proposals in a row that were known already mean that the space is used up.
 MOST_DUPLICATES = 20
+# Seconds of a trial below which the expected gain is shown with every tenth only.
+QUICK = 2.0
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
 
@@ -468,7 +470,9 @@ class Search:
             None if budget.minutes is None else budget.minutes - minutes,
             None if budget.documents is None else max(0, budget.documents - documents),
         )
-        shows = self.looks.adaptive or budget.gain_per_hour is not None
+        # (it takes a good part of a quick trial's time to say)
+        seldom = trials[-1].seconds < QUICK and len(trials) % 10 != 0
+        shows = budget.gain_per_hour is not None or (self.looks.adaptive and not seldom)
         gain = self.turns.outlook(trials) if shows else None
         if gain is None:
             return left
