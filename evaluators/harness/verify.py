@@ -69,14 +69,14 @@ def lm_eval_scores(
         source = prefixes[name].rsplit("/", 1)[-1]
         content = {source: _dataset(rows.read(subset, source))}
         overrides: dict[str, Any] = {"test_split": source}
-        if suite.fewshot.split is not None and suite.fewshot.count:
-            examples = rows.read(subset, suite.fewshot.split)
-            content["examples"] = _dataset(examples[: suite.fewshot.count])
-            overrides |= {
-                "fewshot_split": "examples",
-                "num_fewshot": suite.fewshot.count,
-                "fewshot_config": {"sampler": "first_n"},
-            }
+        if suite.fewshot.split is not None:
+            # Zero examples as well: the stock task may bring some of its own.
+            overrides["num_fewshot"] = suite.fewshot.count
+            overrides["fewshot_config"] = {"sampler": "first_n"}
+            if suite.fewshot.count:
+                examples = rows.read(subset, suite.fewshot.split)
+                content["examples"] = _dataset(examples[: suite.fewshot.count])
+                overrides["fewshot_split"] = "examples"
         tasks.append(load_task(manager, suite, name, content, overrides))
         samples[name] = sorted(int(i.rsplit("/", 1)[1]) for i in ids)
     limit = {"max_gen_toks": suite.max_gen_toks} if suite.max_gen_toks is not None else None

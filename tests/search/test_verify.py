@@ -38,6 +38,12 @@ def test_scores_are_lm_evals(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()  # the study's own run is not touched
 
 
+def test_a_suite_without_examples_is_put_to_lm_eval_without_any(tmp_path: Path) -> None:
+    study = write(tmp_path, suites=["math"])
+    [parity] = verify_study(study, "math", "sums", 6, tmp_path / "runs")
+    assert parity.equal
+
+
 def test_a_differing_score_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(self: FastEngine, requests: list[Any]) -> list[str]:
         return ["#### -1" for _ in requests]
