@@ -48,7 +48,7 @@ DOCUMENTS = {"gsm8k": 256, "mmlu": 128, "bbh": 40, "humaneval": 64}
 # search on 256 documents of bbh has 9 of each, one on mmlu's validation split 27.
 SUBJECTS = {"mmlu": 8, "bbh": 4}
 # Mean tokens of humaneval's canonical solutions, and of the answers in bbh's chain-of-thought prompts.
-LONGEST = {"humaneval": 147, "bbh": 367, "mmlu": 1}
+LONGEST = {"humaneval": 99, "bbh": 282, "mmlu": 1}
 NAMES = {"gsm8k": "gsm8k mini", "mmlu": "mmlu", "bbh": "bbh", "humaneval": "humaneval"}
 KNOWN = [(1.0, 0.0), (0.0, 1.0), (0.5, 0.5), (1.3, 0.0), (0.65, 0.65)]
 BEST = (1.2, 1.4)

@@ -28,8 +28,8 @@ def main() -> None:
     walls = []
     scored = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     for trial in study.get_trials(states=scored):
-        seconds = trial.user_attrs.get("seconds by work")
-        if seconds is None or trial.datetime_complete is None or trial.datetime_start is None:
+        seconds = trial.user_attrs.get("look", {}).get("seconds")
+        if not seconds or trial.datetime_complete is None or trial.datetime_start is None:
             continue
         for work, value in seconds.items():
             works.setdefault(work, []).append(value)

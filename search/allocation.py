@@ -26,6 +26,7 @@ from .strata import (
     Floats,
     Order,
     Strata,
+    best_estimate,
     estimate,
     side_by_side,
     single_stratum,
@@ -225,9 +226,9 @@ def face(runner: Runner, runners: Sequence[Runner], field: Field) -> Runner:
     return replace(runner, legs=(*runner.legs, leg(len(runner.seen), incumbent, field)))
 
 
-def estimates_of(runners: Sequence[Runner], field: Field) -> tuple[Estimate, ...]:
-    """Each candidate's estimate of what is maximised: see `suite_estimates`, `combined`."""
-    columns = [suite_estimates(runners, part) for part in field.parts]
+def estimates_of(runners: Sequence[Runner], field: Field, first: int = 0) -> tuple[Estimate, ...]:
+    """Each candidate's estimate of what is maximised, from a number on: see `suite_estimates`, `combined`."""
+    columns = [suite_estimates(runners, part, first) for part in field.parts]
     return tuple(combined(each, field) for each in zip(*columns, strict=True))
 
 
@@ -241,8 +242,8 @@ def combined(suites: Sequence[Estimate], field: Field) -> Estimate:
     return Estimate(field.goal.merit(means), error, sum(e.count for e in suites))
 
 
-def suite_estimates(runners: Sequence[Runner], part: slice) -> list[Estimate]:
-    """Each candidate's mean over the documents of a suite, their difficulties being taken out of it.
+def suite_estimates(runners: Sequence[Runner], part: slice, first: int = 0) -> list[Estimate]:
+    """Each candidate's mean, from a number on, over the documents of a suite, their difficulties being taken out of it.
 
     Outcomes are value = candidate's effect + document's effect + rest, the documents' effects random
     (Henderson 1975): effects of documents are means of what candidates left unexplained, drawn
@@ -253,7 +254,7 @@ def suite_estimates(runners: Sequence[Runner], part: slice) -> list[Estimate]:
     mine = [_within(r, part) for r in runners]
     some = [r for r in mine if len(r.seen)]
     if not some:
-        return [Estimate(0.5, 0.5, 0)] * len(mine)
+        return [Estimate(0.5, 0.5, 0)] * len(mine[first:])
     table = np.stack([r.values for r in some])
     seen = ~np.isnan(table)
     filled = np.where(seen, table, 0.0)
@@ -264,15 +265,11 @@ def suite_estimates(runners: Sequence[Runner], part: slice) -> list[Estimate]:
         rest = np.where(seen, table - effects[:, None], 0.0)
         difficulty = rest.sum(0) / (seen.sum(0) + DRAWN)
     controls = [difficulty, *(r.values for r in some if r.is_complete)]
-    found = iter(
-        [
-            min((estimate(r.seen, r.order, c) for c in controls), key=lambda e: e.standard_error)
-            for r in some
-        ]
-    )
     middle = float(np.mean([(w * f).sum() for w, f in zip(weights, filled, strict=True)]))
     blank = Estimate(middle, 0.5, 0)
-    return [next(found) if len(r.seen) else blank for r in mine]
+    return [
+        best_estimate(r.seen, r.order, controls) if len(r.seen) else blank for r in mine[first:]
+    ]
 
 
 def _within(runner: Runner, part: slice) -> Runner:

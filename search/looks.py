@@ -42,6 +42,7 @@ from .strata import Draw, Floats
 from .worker import Scored
 
 Bounds = Mapping[str, tuple[float, float]]
+History = tuple[tuple[int, ...], tuple[tuple[str, tuple[float, float]], ...]]
 
 # At a search's end so many candidates that may yet be the best are scored on all documents.
 FINALISTS = 3
@@ -115,6 +116,9 @@ class Looks:
         several = bool(space.choices) or objective.values_per_trial > 1
         self.sampler = "gp" if sampler == "auto" and several else sampler
         self.adaptive, self.seed = self.sampler == "auto", seed
+        # What is known of the latest history: a look asks several times.
+        self._lineup: tuple[History, Lineup, Field] | None = None
+        self._state: tuple[History, State] | None = None
 
     @property
     def first(self) -> int:
@@ -130,10 +134,23 @@ class Looks:
 
     def lineup(self, trials: Sequence[TrialRecord], bounds: Bounds) -> tuple[Lineup, Field]:
         """The candidates so far, within the bounds of now."""
-        field = self.objective.field(trials)
-        return line_up(
-            trials, field, lambda c: self.point(self.space.of_candidate(c), bounds)
-        ), field
+        history = _history(trials, bounds)
+        if self._lineup is None or self._lineup[0] != history:
+            field = self.objective.field(trials)
+
+            def point(candidate: Candidate) -> Floats:
+                return self.point(self.space.of_candidate(candidate), bounds)
+
+            self._lineup = history, line_up(trials, field, point), field
+        return self._lineup[1:]
+
+    def survey(self, trials: Sequence[TrialRecord], bounds: Bounds) -> State:
+        """What they say; at least one must have been looked at."""
+        history = _history(trials, bounds)
+        if self._state is None or self._state[0] != history:
+            lineup, field = self.lineup(trials, bounds)
+            self._state = history, survey(lineup.runners, self.racing, field)
+        return self._state[1]
 
     def point(self, proposal: Mapping[str, Value], bounds: Bounds) -> Floats:
         """A proposal's place in [0, 1], shape (d,)."""
@@ -148,10 +165,10 @@ class Looks:
         self, trials: Sequence[TrialRecord], bounds: Bounds
     ) -> tuple[dict[str, Value], int] | None:
         """The proposal that is worth a look, and the documents it is worth; None where nothing is known."""
-        lineup, field = self.lineup(trials, bounds)
+        lineup, _ = self.lineup(trials, bounds)
         if not lineup.runners:
             return None
-        state = survey(lineup.runners, self.racing, field)
+        state = self.survey(trials, bounds)
         busy, pending = self._in_hand(trials, lineup, bounds)
         choice = next_look(
             lineup.runners,
@@ -196,11 +213,11 @@ class Looks:
     def outlook(self, trials: Sequence[TrialRecord], bounds: Bounds) -> float | None:
         """By how much another hour is expected to raise the score, at most; None while it cannot be said."""
         ended = [t for t in trials if t.documents and t.duplicate_of is None and t.seconds]
-        lineup, field = self.lineup(trials, bounds)
+        lineup, _ = self.lineup(trials, bounds)
         if len(lineup.runners) < ENOUGH or not ended:
             return None
         pace = 3600 * sum(t.documents for t in ended) / sum(t.seconds for t in ended)
-        state = survey(lineup.runners, self.racing, field)
+        state = self.survey(trials, bounds)
         documents = min(self.racing.chunk * (self.racing.look or 1), self.count)
         noise = look_noise(state, documents) * (documents < self.count)
         return expected_gain(state, pace / documents, noise, self.seed)
@@ -215,11 +232,11 @@ class Looks:
         They are those whose posterior mean is less than a standard deviation below the incumbent, best first;
         where nobody is complete yet, the best one.
         """
-        lineup, field = self.lineup(trials, bounds)
+        lineup, _ = self.lineup(trials, bounds)
         places = lineup.open_places()
         if not places:
             return []
-        state = survey(lineup.runners, self.racing, field)
+        state = self.survey(trials, bounds)
         posterior = state.surrogate.at(np.stack([lineup.runners[i].point for i in places]))
         spread = np.sqrt(np.maximum(np.diag(posterior.covariance), 0))
         order = [int(i) for i in np.argsort(-posterior.mean)]
@@ -309,7 +326,8 @@ class Looks:
             behind = not order.patient and is_left(runner, order.lineup.runners, self.racing, field)
             if runner.stopped or behind:
                 break
-        estimate = estimates_of([*order.lineup.runners, runner], order.field)[-1]
+        others = order.lineup.runners
+        (estimate,) = estimates_of([*others, runner], order.field, first=len(others))
         lost_to = order.legs[-1][1] if runner.stopped else None
         course = Course(order.draw, partial, estimate, order.legs, lost_to)
         return Look(course, done, order.continues), seconds, said
@@ -318,6 +336,12 @@ class Looks:
         """Without a bound on the metric, once it is seen to have been none."""
         beyond = float(np.nanmax(partial.values)) > field.highest
         return replace(field, highest=math.inf) if beyond else field
+
+
+def _history(trials: Sequence[TrialRecord], bounds: Bounds) -> History:
+    """What tells one history from another: what has ended never changes."""
+    ended = tuple(t.number for t in trials if t.scores is not None or t.course is not None)
+    return ended, tuple(bounds.items())
 
 
 def owed(finalists: Sequence[tuple[TrialRecord, int]]) -> int:

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 
 from .strata import Floats
 from .surrogate import Posterior, Surrogate
@@ -30,7 +30,7 @@ FEW = 4
 TOGETHER = 6
 
 _LEVELS = (np.arange(9) + 0.5) / 9
-_Z: Floats = np.asarray(stats.norm.ppf(_LEVELS))
+_Z: Floats = np.array([NormalDist().inv_cdf(level) for level in _LEVELS])
 _Z /= np.sqrt(np.mean(_Z**2))
 
 

@@ -37,9 +37,9 @@ from .screen import Screen, time_left
 from .settling import settle_objective
 from .space import unit
 from .spread import SPREAD
-from .storage import Proposal, TrialTaken
+from .storage import FORMAT, TrialTaken
 from .study_file import StudyFile, load_study_file
-from .turns import Turns, describe_failure
+from .turns import Turn, Turns, describe_failure
 from .view import View, view_of
 from .worker import Precision, Scorer, Worker, settle_precision
 from .workers import stop_if_asked
@@ -50,6 +50,7 @@ RUNS = Path("studies/runs")
 MOST_DUPLICATES = 20
 # Seconds of a trial below which the expected gain is shown with every tenth only.
 QUICK = 2.0
+SELDOM = 20
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
 
@@ -203,14 +204,18 @@ class Search:
         duplicates, failures = 0, 0
         while True:
             stop_if_asked()
-            reason = self.turns.why_over(self.storage.trials())
+            reason = self.turns.why_over(trials)
             if not reason and duplicates >= MOST_DUPLICATES:
                 reason = f"the last {duplicates} proposals had all been tried"
             if reason:
                 break
-            trial = self._one_trial()
-            if trial is None:
+            number = self._one_trial()
+            trials = self.storage.trials()
+            if number is None:
                 continue
+            trial = trials[number]
+            inputs = [f"{name} alone" for name in self.plan.inputs]
+            self.screen.trial(trial, trials, self._left(trials), reference(trials, inputs))
             duplicates = duplicates + 1 if trial.duplicate_of is not None else 0
             failures = failures + 1 if trial.message else 0
             if failures >= MOST_FAILURES:
@@ -220,34 +225,30 @@ class Search:
                 )
         self.screen.say(f"The search is over: {reason}.")
 
-    def _one_trial(self) -> TrialRecord | None:
-        """One trial; None when there is none to be had now, or another worker was given it."""
+    def _one_trial(self) -> int | None:
+        """One trial, and its number; None when there is none to be had now, or another worker was given it."""
         start = time.perf_counter()
         try:
-            found = self.turns.take()
-            if found is None:
+            turn = self.turns.take()
+            if turn is None:
                 return None
-            proposal, candidate = found
             try:
-                self._score(proposal, candidate, time.perf_counter() - start)
+                self._score(turn, time.perf_counter() - start)
             except TrialTaken:
                 raise
             except BaseException:  # Ctrl-C as well: no other worker shall wait for this one
-                self.screen.say(self.storage.release(proposal), "yellow")
+                self.screen.say(self.storage.release(turn.proposal), "yellow")
                 raise
         except TrialTaken:
             self.screen.say("A trial was given to another worker while this one stood still.")
             return None
-        trials = self.storage.trials()
-        record = trials[proposal.trial.number]
-        inputs = [f"{name} alone" for name in self.plan.inputs]
-        self.screen.trial(record, trials, self._left(trials), reference(trials, inputs))
-        return record
+        return turn.proposal.number
 
-    def _score(self, proposal: Proposal, candidate: Candidate, proposing: float) -> None:
-        twin = self.turns.twin(proposal, candidate)
+    def _score(self, turn: Turn, proposing: float) -> None:
+        proposal, candidate = turn.proposal, turn.candidate
+        twin = self.turns.twin(turn)
         if twin is not None:
-            self.storage.save_duplicate(proposal, candidate, twin)
+            self.storage.save_duplicate(proposal, twin)
             return
         try:
             if not self.looks.is_racing:
@@ -255,35 +256,33 @@ class Search:
                 scores: Scores | None = scored.scores
                 look, answers, seconds = None, scored.answers, scored.seconds
             else:
-                look, answers, seconds = self._look(proposal, candidate)
+                look, answers, seconds = self._look(turn)
                 partial = look.course.partial
                 scores = partial.whole() if partial.is_complete else None
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001  (one candidate's failure is not the search's)
-            self.storage.fail(proposal, candidate, describe_failure(error))
+            self.storage.fail(proposal, describe_failure(error))
             return
         self._keep_answers(candidate, answers)
         seconds = {"propose": proposing, **seconds}
         if scores is not None:
             values = self.objective.told(scores, self.storage.trials())
-            self.storage.save(proposal, candidate, scores, seconds, values, look)
+            self.storage.save(proposal, scores, seconds, values, look)
         elif look is not None:
-            self.storage.save_look(proposal, candidate, look, seconds)
+            self.storage.save_look(proposal, look, seconds)
 
-    def _look(
-        self, proposal: Proposal, candidate: Candidate
-    ) -> tuple[Look, Answers, Mapping[str, float]]:
+    def _look(self, turn: Turn) -> tuple[Look, Answers, Mapping[str, float]]:
         """Look at a candidate; its answers are blank where documents were not asked yet."""
-        trials = self.storage.trials()
-        number = proposal.trial.number
+        candidate, number = turn.candidate, turn.proposal.number
+        trials = [t for t in turn.trials if t.number != number]
         order = self.looks.begin(
             candidate,
-            trials[number].origin,
+            turn.proposal.origin,
             number,
-            [t for t in trials if t.number != number],
+            trials,
             self.plan.bounds(trials)[0],
-            proposal.documents,
+            turn.proposal.documents,
         )
         look, seconds, said = self.looks.make(order, candidate, self.worker)
         before = load_answers(self.folder, candidate.digest, "search")
@@ -471,7 +470,7 @@ class Search:
             None if budget.documents is None else max(0, budget.documents - documents),
         )
         # (it takes a good part of a quick trial's time to say)
-        seldom = trials[-1].seconds < QUICK and len(trials) % 10 != 0
+        seldom = trials[-1].seconds < QUICK and len(trials) % SELDOM != 0
         shows = budget.gain_per_hour is not None or (self.looks.adaptive and not seldom)
         gain = self.turns.outlook(trials) if shows else None
         if gain is None:
@@ -484,6 +483,7 @@ class Search:
     def _pinned(self) -> dict[str, object]:
         """What decides scores; a study cannot go on when one of these changes."""
         return {
+            "format of the trials": FORMAT,
             "method": self.study.method
             if len(self.study.methods) == 1
             else list(self.study.methods),

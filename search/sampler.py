@@ -55,17 +55,40 @@ class Known:
     value: float | None
 
 
+@dataclass(frozen=True)
+class Box:
+    """What can be proposed now.
+
+    Attributes:
+        bounds: of each parameter that is a number.
+        choices: parameters that are chosen, not measured, with their choices.
+    """
+
+    bounds: Bounds
+    choices: Mapping[str, tuple[str, ...]]
+
+    @property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """As Optuna has them."""
+        return {
+            **{name: FloatDistribution(low, high) for name, (low, high) in self.bounds.items()},
+            **{name: CategoricalDistribution(options) for name, options in self.choices.items()},
+        }
+
+    def nearest(self, proposal: Mapping[str, Value]) -> dict[str, Value]:
+        """A proposal, its numbers within the bounds: coefficients are kept rounded."""
+        inner = {n: min(max(float(proposal[n]), a), b) for n, (a, b) in self.bounds.items()}
+        return {**inner, **{name: proposal[name] for name in self.choices}}
+
+
 class BoundedSampler(BaseSampler):
     """Proposes all parameters together, from the sampler that the study names.
 
     Args:
-        name: ``gp``, ``cmaes``, ``tpe``, ``random`` or ``qmc``; another name where the proposal is
-            `given`.
+        name: ``gp``, ``cmaes``, ``tpe``, ``random`` or ``qmc``.
         seed: the study's seed.
-        bounds: bounds of each parameter now.
+        box: what can be proposed now.
         known: number of known points, which stand for the usual random start.
-        choices: parameters that are chosen, not measured, with their choices.
-        given: the proposal, where it is made already.
         history: all trials with their estimates; by default those that Optuna has.
         first: bounds of each parameter at the study's beginning, the unit of ``cmaes``.
     """
@@ -74,20 +97,17 @@ class BoundedSampler(BaseSampler):
         self,
         name: str,
         seed: int,
-        bounds: Bounds,
+        box: Box,
         known: int,
-        choices: Mapping[str, tuple[str, ...]] | None = None,
         *,
-        given: Mapping[str, Value] | None = None,
         history: Sequence[Known] | None = None,
         first: Bounds | None = None,
     ) -> None:
         self.name = name
         self.seed = seed
-        self.bounds = bounds
+        self.box, self.bounds, self.choices = box, box.bounds, box.choices
         self.known = known
-        self.choices = choices or {}
-        self.given, self.history, self.first = given, history, first or bounds
+        self.history, self.first = history, first or box.bounds
 
     def _inner(self, number: int) -> BaseSampler:
         seed = trial_seed(self.seed, number)
@@ -105,17 +125,12 @@ class BoundedSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """All parameters, with the bounds of now."""
-        return {
-            **{name: FloatDistribution(low, high) for name, (low, high) in self.bounds.items()},
-            **{name: CategoricalDistribution(options) for name, options in self.choices.items()},
-        }
+        return self.box.distributions
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """A proposal; empty where the inner sampler leaves the parameters to chance."""
-        if self.given is not None:
-            return self._within(self.given)
         if self.name == "cmaes":
             found = self._evolved(trial.number)
         else:
@@ -144,11 +159,6 @@ class BoundedSampler(BaseSampler):
             if all(self.is_apart(found, other) for other in running):
                 break
         return found
-
-    def _within(self, proposal: Mapping[str, Value]) -> dict[str, Any]:
-        """A proposal, its numbers within the bounds: coefficients are kept rounded."""
-        inner = {n: min(max(float(proposal[n]), a), b) for n, (a, b) in self.bounds.items()}
-        return {**inner, **{name: proposal[name] for name in self.choices}}
 
     def _study(
         self, history: Sequence[Known], search_space: Mapping[str, BaseDistribution]
@@ -190,7 +200,7 @@ class BoundedSampler(BaseSampler):
         drawn = low + width * evolve(start, told, limits, trial_seed(self.seed, number))
         chance = np.random.default_rng(trial_seed(self.seed, number) ^ 3)
         chosen = {name: str(chance.choice(options)) for name, options in self.choices.items()}
-        return self._within({**dict(zip(names, map(float, drawn), strict=True)), **chosen})
+        return self.box.nearest({**dict(zip(names, map(float, drawn), strict=True)), **chosen})
 
     def is_apart(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         """Whether two points differ in a choice, or by `DISTANCE` in a coefficient."""
@@ -221,7 +231,7 @@ class BoundedSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Let the inner sampler keep its books."""
-        if self.given is None and self.name != "cmaes":
+        if self.name != "cmaes":
             self._inner(trial.number).after_trial(study, trial, state, values)
 
 

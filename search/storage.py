@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from exme.evaluators.scores import Scores
 from exme.tasks.errors import UserError
@@ -42,6 +43,8 @@ _STATES = {
     TrialState.PRUNED: "left",  # or stopped, as its course says
 }
 CUT_OFF = "cut off"
+# Of the attributes of trials; a study that was begun with another cannot be gone on with.
+FORMAT = 2
 # Origin of trials that score a finalist on all documents.
 FINAL = "final"
 
@@ -84,13 +87,17 @@ class Proposal:
     """A trial in hand.
 
     Attributes:
+        number: Optuna's trial number.
+        trial_id: the storage's own identifier of it.
         parameters: what to try, by parameter name.
-        trial: Optuna's handle on it.
+        origin: who proposed it.
         documents: that it is worth, where whoever proposed it has a view on that.
     """
 
+    number: int
+    trial_id: int
     parameters: Mapping[str, float | str]
-    trial: optuna.Trial
+    origin: str
     documents: int | None = None
 
 
@@ -125,10 +132,12 @@ class Storage:
         self.watch = Watch()
         self.member = Member.here()
         self._heart = Heart(self.member, self._beat)
-        self._in_hand: optuna.Trial | None = None
+        self._in_hand: int | None = None  # the storage's identifier
         self._finished: dict[int, TrialRecord] = {}
         self._followed: set[int] = set()  # trials that were cut off and are requeued
+        self._settled: set[int] = set()  # finished trials that need no follower
         self._documents: dict[str, tuple[str, ...]] = {}
+        self._said: set[str] = set()  # notes that are known to be written
         patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
         try:
             self._locks = locks_for(url, name, folder or Path(), patience)
@@ -187,7 +196,7 @@ class Storage:
 
     def last_change(self) -> datetime | None:
         """When the last trial ended or was begun, by the clock of the machine that did it."""
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self._read()
         times = [time for t in trials for time in (t.datetime_start, t.datetime_complete) if time]
         return max(times, default=None)
 
@@ -209,8 +218,31 @@ class Storage:
 
     def trials(self) -> list[TrialRecord]:
         """All trials, in order of their numbers; only what is new since the last call is read."""
+        return self._records(self._read())
+
+    def take_stock(self) -> tuple[list[TrialRecord], list[str]]:
+        """Finish or requeue the trials that dead workers left running, then read all trials.
+
+        Call under the lock ``propose``. The database is read once where nobody has died: a quick trial
+        takes no longer than 50 reads.
+
+        Returns:
+            As `trials`, and a sentence per trial that was taken back.
+        """
+        found = self._read()
+        told = [self._take_back(t) for t in found if t.state == TrialState.RUNNING]
+        if any(told):
+            found = self._read()
+        if self._requeue(found):
+            found = self._read()
+        return self._records(found), [sentence for sentence in told if sentence]
+
+    def _read(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def _records(self, trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
         found = []
-        for trial in self.study.get_trials(deepcopy=False):
+        for trial in trials:
             record = self._finished.get(trial.number)
             if record is None:
                 record = self._record(trial)
@@ -223,38 +255,29 @@ class Storage:
         """Have a point tried next."""
         self.study.enqueue_trial(dict(parameters), user_attrs={"origin": origin})
 
-    def is_any_waiting(self) -> bool:
-        """Whether points were enqueued that nobody has taken up."""
-        return bool(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
-    def ask(self, sampler: BoundedSampler, documents: int | None = None) -> Proposal:
+    def ask(self, sampler: BoundedSampler) -> Proposal:
         """Take up the next enqueued point, or have the sampler propose one.
 
-        A sampler to which the proposal was given goes before what is enqueued. Call under the lock
-        ``propose``, with `claim` in the same block.
+        Call under the lock ``propose``, with `claim` in the same block.
 
         Raises:
             TrialTaken: the lock was lost with the database, and another took the trial for dead.
         """
         self.study.sampler = sampler
-        if sampler.given is None:
-            trial = self.study.ask()
-        else:
-            made = self._backend.create_new_trial(self.study._study_id)
-            trial = optuna.Trial(self.study, made)
+        trial = self.study.ask()
         try:
             trial.set_user_attr("worker", self.member.to_json())
-            self._in_hand = trial
-            self._heart.start()
+            self._take_in_hand(trial._trial_id)
             parameters: dict[str, float | str] = {
                 **{n: trial.suggest_float(n, *b) for n, b in sampler.bounds.items()},
                 **{n: trial.suggest_categorical(n, c) for n, c in sampler.choices.items()},
             }
+            origin = str(trial.user_attrs.get("origin", sampler.name))
             if "origin" not in trial.user_attrs:
-                trial.set_user_attr("origin", sampler.name)
+                trial.set_user_attr("origin", origin)
         except UpdateFinishedTrialError:
             raise TrialTaken from None
-        return Proposal(parameters, trial, documents)
+        return Proposal(trial.number, trial._trial_id, parameters, origin)
 
     def claim(self, proposal: Proposal, candidate: Candidate, documents: int = 0) -> None:
         """Let the other workers see what is being scored here, and how many documents it may take.
@@ -262,12 +285,49 @@ class Storage:
         Raises:
             TrialTaken: see `ask`.
         """
-        self._write(proposal, candidate=candidate.to_json(), spent=documents)
+        self._write(proposal, **_claim(candidate, documents))
+
+    def propose(
+        self,
+        parameters: Mapping[str, float | str],
+        distributions: Mapping[str, BaseDistribution],
+        origin: str,
+        candidate: Candidate,
+        documents: int,
+    ) -> Proposal:
+        """Begin a trial of a proposal that is made already: `ask` and `claim` in one transaction.
+
+        Call under the lock ``propose``.
+
+        Args:
+            parameters: what to try; `distributions` says within what.
+            distributions: by parameter name.
+            origin: who proposed it.
+            candidate: that it makes.
+            documents: that it is worth.
+        """
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=dict(parameters),
+            distributions=dict(distributions),
+            user_attrs={
+                "worker": self.member.to_json(),
+                "origin": origin,
+                **_claim(candidate, documents),
+            },
+        )
+        made = self._backend.create_new_trial(self.study._study_id, trial)
+        self._take_in_hand(made)
+        number = self._backend.get_trial_number_from_id(made)
+        return Proposal(number, made, parameters, origin, documents)
+
+    def _take_in_hand(self, trial_id: int) -> None:
+        self._in_hand = trial_id
+        self._heart.start()
 
     def save(
         self,
         proposal: Proposal,
-        candidate: Candidate,
         scores: Scores,
         seconds: Mapping[str, float],
         values: Sequence[float] = (),
@@ -277,7 +337,6 @@ class Storage:
 
         Args:
             proposal: the trial in hand.
-            candidate: what was scored.
             scores: on the search documents.
             seconds: wall time by what it was spent on.
             values: what is maximised; the mean score by default.
@@ -289,16 +348,13 @@ class Storage:
         told = list(values) or [scores.mean]
         self._write(
             proposal,
-            spent=scores.count if look is None else look.documents,
-            **self._about(candidate, seconds, look),
+            look=_look_to_json(seconds, scores.count, look),
             value=told,
             scores=pack(scores),  # last: with it, anyone can finish the trial
         )
-        self._tell(proposal, told)
+        self._tell(proposal, TrialState.COMPLETE, told)
 
-    def save_look(
-        self, proposal: Proposal, candidate: Candidate, look: Look, seconds: Mapping[str, float]
-    ) -> None:
+    def save_look(self, proposal: Proposal, look: Look, seconds: Mapping[str, float]) -> None:
         """Record a look that ended before all documents were scored; its trial is then pruned.
 
         Optuna's value of it is the estimate of the score on all documents.
@@ -306,75 +362,36 @@ class Storage:
         Raises:
             TrialTaken: the trial was given to another worker.
         """
-        estimate = look.course.estimate
-        self._report(proposal, estimate)
-        course = look.course.to_json()
-        self._write(
-            proposal,
-            spent=look.documents,
-            outcome="left" if look.course.lost_to is None else "stopped",
-            **self._about(candidate, seconds, look),
-            course=course,  # last, as `scores` of complete trials
-        )
-        self._tell(proposal, None, TrialState.PRUNED)
+        written = _look_to_json(seconds, look.documents, look)
+        # (one attribute: with it, anyone can finish the trial)
+        self._write(proposal, look={**written, "course": look.course.to_json()})
+        self._tell_course(proposal, look.course.estimate)
 
-    def _about(
-        self, candidate: Candidate, seconds: Mapping[str, float], look: Look | None
-    ) -> dict[str, Any]:
-        """Attributes for people to read, and the way that a complete trial came."""
-        found: dict[str, Any] = {
-            "reading": str(read(candidate.coefficients)),
-            "seconds": round(sum(seconds.values()), 3),
-            "seconds by work": {k: round(v, 4) for k, v in seconds.items()},
-        }
-        if look is None:
-            return found
-        if look.continues is not None:
-            found["continues"] = look.continues
-        estimate = look.course.estimate
-        found["estimate"] = {
-            "mean": estimate.mean,
-            "standard_error": estimate.standard_error,
-            "documents": estimate.count,
-        }
-        found["draw"] = look.course.draw.to_json()
-        return found
-
-    def save_duplicate(self, proposal: Proposal, candidate: Candidate, of: TrialRecord) -> None:
+    def save_duplicate(self, proposal: Proposal, of: TrialRecord) -> None:
         """Record that a candidate is that of an earlier trial, whose scores it shares.
 
         Raises:
             TrialTaken: the trial was given to another worker.
         """
-        self._write(
-            proposal,
-            candidate=candidate.to_json(),
-            duplicate_of=of.number,
-            seconds=0.0,
-            spent=0,
-        )
+        self._write(proposal, duplicate_of=of.number)
         if of.scores is not None:
-            told = self._backend_trial(of.number).values or [of.scores.mean]
+            told = self._read()[of.number].values or [of.scores.mean]
             self._write(proposal, value=told, scores=pack(of.scores))
-            self._tell(proposal, told)
+            self._tell(proposal, TrialState.COMPLETE, told)
         elif of.course is not None:
-            self._report(proposal, of.course.estimate)
-            self._write(proposal, course=of.course.to_json())
-            self._tell(proposal, None, TrialState.PRUNED)
+            self._write(proposal, look={"documents": 0, "course": of.course.to_json()})
+            self._tell_course(proposal, of.course.estimate)
         else:
             raise ValueError(f"trial {of.number} has no scores to share")
 
-    def _backend_trial(self, number: int) -> FrozenTrial:
-        return self.study.get_trials(deepcopy=False)[number]
-
-    def fail(self, proposal: Proposal, candidate: Candidate, message: str) -> None:
+    def fail(self, proposal: Proposal, message: str) -> None:
         """Record that a candidate could not be scored, and why.
 
         Raises:
             TrialTaken: the trial was given to another worker.
         """
-        self._write(proposal, candidate=candidate.to_json(), message=message)
-        self._tell(proposal, None, TrialState.FAIL)
+        self._write(proposal, message=message)
+        self._tell(proposal, TrialState.FAIL)
 
     def release(self, proposal: Proposal) -> str:
         """Give a trial in hand back, to be taken up again by whoever proposes next.
@@ -383,61 +400,58 @@ class Storage:
             A sentence about it; empty when it had ended.
         """
         self._in_hand = None
-        trial = self._backend.get_trial(proposal.trial._trial_id)
-        return self._take_back(trial) if trial.state == TrialState.RUNNING else ""
+        return self._close(self._backend.get_trial(proposal.trial_id))
 
     def recover(self) -> list[str]:
-        """Finish or requeue the trials that dead workers left running.
-
-        Call under the lock ``propose``.
-
-        Returns:
-            A sentence per trial.
-        """
-        told = []
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            worker = trial.user_attrs.get("worker")
-            member = None if worker is None else Member.from_json(worker)
-            if member is not None and member.id == self.member.id and self._is_in_hand(trial):
-                continue
-            if self.watch.is_dead(trial.number, member, int(trial.user_attrs.get("beat", 0))):
-                # Read again: what was read may be older than the death, and its worker have ended
-                # the trial between the two.
-                told.append(self._take_back(self._backend.get_trial(trial._trial_id)))
-        self._requeue()
-        return [sentence for sentence in told if sentence]
-
-    def _is_in_hand(self, trial: FrozenTrial) -> bool:
-        return self._in_hand is not None and self._in_hand.number == trial.number
+        """Finish or requeue the trials that dead workers left running; see `take_stock`."""
+        return self.take_stock()[1]
 
     def _take_back(self, trial: FrozenTrial) -> str:
-        packed, number = trial.user_attrs.get("scores"), trial.number
+        """Close a running trial whose worker is dead; empty where it is not."""
+        worker = trial.user_attrs.get("worker")
+        member = None if worker is None else Member.from_json(worker)
+        is_mine = member is not None and member.id == self.member.id
+        if is_mine and trial._trial_id == self._in_hand:
+            return ""
+        if not self.watch.is_dead(trial.number, member, int(trial.user_attrs.get("beat", 0))):
+            return ""
+        # Read again: what was read may be older than the death, and its worker have ended
+        # the trial between the two.
+        return self._close(self._backend.get_trial(trial._trial_id))
+
+    def _close(self, trial: FrozenTrial) -> str:
+        """End a trial that nobody has in hand any more, by what it left."""
+        number, attributes = trial.number, trial.user_attrs
         if trial.state != TrialState.RUNNING:
             return ""
+        tell = self._backend.set_trial_state_values
+        told = f"trial {number} had been scored when its process was killed"
         try:
-            told = f"trial {number} had been scored when its process was killed"
-            if packed is not None:
-                values = trial.user_attrs.get("value") or [self._unpack(packed).mean]
-                self.study.tell(number, values)
-                return told
-            if trial.user_attrs.get("course") is not None:
-                self.study.tell(number, state=TrialState.PRUNED)
-                return told
-            # Closed first, which fails where its worker's last word is still on its way to the
-            # database, and requeued by `recover`, this one or the next.
-            self.study.tell(number, state=TrialState.FAIL)
-        except (UpdateFinishedTrialError, ValueError):
+            if "scores" in attributes:
+                values = attributes.get("value") or [self._unpack(attributes["scores"]).mean]
+                tell(trial._trial_id, TrialState.COMPLETE, values)
+            elif "course" in attributes.get("look", {}):
+                course = Course.from_json(attributes["look"]["course"], self._identifiers)
+                self._end_course(trial._trial_id, course.estimate)
+            else:
+                # Closed first, which fails where its worker's last word is still on its way to the
+                # database, and requeued by `take_stock`, this one or the next.
+                tell(trial._trial_id, TrialState.FAIL)
+                told = f"trial {number} was cut off and is taken up again"
+        except UpdateFinishedTrialError:
             return ""  # it ended, or was taken back, between two lines
-        return f"trial {number} was cut off and is taken up again"
+        return told
 
-    def _requeue(self) -> None:
-        """Have the points of trials that were cut off tried again, each once.
+    def _requeue(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Have the points of trials that were cut off tried again, each once; whether there were any.
 
         The trial that stands for another says so.
         """
-        trials = self.study.get_trials(deepcopy=False)
-        self._followed |= {t.user_attrs["again"] for t in trials if "again" in t.user_attrs}
-        for trial in trials:
+        new = [t for t in trials if t.number not in self._settled]
+        self._followed |= {t.user_attrs["again"] for t in new if "again" in t.user_attrs}
+        self._settled |= {t.number for t in new if t.state.is_finished()}
+        before = len(self._followed)
+        for trial in new:
             is_cut_off = trial.state == TrialState.FAIL and "message" not in trial.user_attrs
             # (whether a finalist is still one is decided anew)
             if not is_cut_off or trial.user_attrs.get("origin") == FINAL:
@@ -448,42 +462,46 @@ class Storage:
                 again = {**origin, "again": trial.number}
                 self.study.enqueue_trial(parameters, user_attrs=again)
                 self._followed.add(trial.number)
+        return len(self._followed) > before
 
     def _write(self, proposal: Proposal, **attributes: Any) -> None:
         try:
             for key, value in attributes.items():
-                proposal.trial.set_user_attr(key, value)
+                self._backend.set_trial_user_attr(proposal.trial_id, key, value)
         except UpdateFinishedTrialError:
             self._in_hand = None
             raise TrialTaken from None
 
-    def _tell(
-        self,
-        proposal: Proposal,
-        values: Sequence[float] | None,
-        state: TrialState = TrialState.COMPLETE,
-    ) -> None:
+    def _tell(self, proposal: Proposal, state: TrialState, values: Sequence[float] = ()) -> None:
         self._in_hand = None
         try:
-            self.study.tell(proposal.trial, values, state=state)
-        except (UpdateFinishedTrialError, ValueError):
-            found = self._backend.get_trial(proposal.trial._trial_id)
-            if found.state != state:
+            self._backend.set_trial_state_values(proposal.trial_id, state, list(values) or None)
+        except UpdateFinishedTrialError:
+            if self._backend.get_trial(proposal.trial_id).state != state:
                 raise TrialTaken from None
 
-    def _report(self, proposal: Proposal, estimate: Estimate) -> None:
-        """What Optuna takes for a pruned trial's value; it has none for several objectives."""
-        if len(self.study.directions) == 1:
-            try:
-                proposal.trial.report(estimate.mean, estimate.count)
-            except UpdateFinishedTrialError:
-                self._in_hand = None
+    def _tell_course(self, proposal: Proposal, estimate: Estimate) -> None:
+        self._in_hand = None
+        try:
+            self._end_course(proposal.trial_id, estimate)
+        except UpdateFinishedTrialError:
+            if self._backend.get_trial(proposal.trial_id).state != TrialState.PRUNED:
                 raise TrialTaken from None
+
+    def _end_course(self, trial_id: int, estimate: Estimate) -> None:
+        """Close a trial that was scored in part, with the estimate as Optuna's value of it."""
+        values = None
+        if (
+            len(self.study.directions) == 1
+        ):  # there is none of a pruned trial for several objectives
+            values = [estimate.mean]
+            self._backend.set_trial_intermediate_value(trial_id, estimate.count, estimate.mean)
+        self._backend.set_trial_state_values(trial_id, TrialState.PRUNED, values)
 
     def _beat(self, count: int) -> None:
-        trial = self._in_hand
-        if trial is not None:
-            trial.set_user_attr("beat", count)
+        trial_id = self._in_hand
+        if trial_id is not None:
+            self._backend.set_trial_user_attr(trial_id, "beat", count)
 
     def importance(self) -> dict[str, float]:
         """Share of the spread between good and other trials that each parameter explains.
@@ -493,7 +511,7 @@ class Storage:
         # Stopped trials count with their estimates, which Optuna's evaluators leave out.
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         study = optuna.create_study(direction="maximize")
-        for trial in self.study.get_trials(deepcopy=False):
+        for trial in self._read():
             record = self._finished.get(trial.number)
             if record is None or not trial.params or record.duplicate_of is not None:
                 continue
@@ -514,14 +532,14 @@ class Storage:
     def work(self) -> dict[str, float]:
         """Seconds of all trials together, by what they were spent on."""
         total: dict[str, float] = {}
-        for trial in self.study.get_trials(deepcopy=False):
-            for name, seconds in trial.user_attrs.get("seconds by work", {}).items():
+        for trial in self._read():
+            for name, seconds in trial.user_attrs.get("look", {}).get("seconds", {}).items():
                 total[name] = round(total.get(name, 0.0) + seconds, 4)
         return total
 
     def trial_ids(self) -> dict[int, int]:
         """The storage's own identifier of each trial, by its number."""
-        return {t.number: t._trial_id for t in self.study.get_trials(deepcopy=False)}
+        return {t.number: t._trial_id for t in self._read()}
 
     def system_attributes(self) -> dict[str, Any]:
         """What Optuna and its dashboard keep with the study."""
@@ -559,7 +577,10 @@ class Storage:
 
     def add_note(self, note: str) -> bool:
         """Remember what was said; False when it had been said before."""
+        if note in self._said:
+            return False
         notes = self.notes()
+        self._said |= {note, *notes}
         if note in notes:
             return False
         self.study.set_user_attr("notes", [*notes, note])
@@ -573,24 +594,23 @@ class Storage:
         state = _STATES[trial.state]
         scores = self._unpack(packed) if packed and complete else None
         course = None
-        if state == "left" and "course" in attributes:
-            course = Course.from_json(attributes["course"], self._identifiers)
+        look, duplicate_of = attributes.get("look", {}), attributes.get("duplicate_of")
+        if state == "left" and "course" in look:
+            course = Course.from_json(look["course"], self._identifiers)
             state = "left" if course.lost_to is None else "stopped"
-        documents = attributes.get("spent", 0)
-        if scores is not None and "spent" not in attributes:
-            documents = scores.count  # as earlier versions left it to be understood
+        documents = look.get("documents", attributes.get("worth", 0))
         return TrialRecord(
             number=trial.number,
             state=CUT_OFF if state == "failed" and not message else state,
             origin=str(attributes.get("origin", "")),
             candidate=Candidate.from_json(candidate) if candidate else None,
             scores=scores,
-            seconds=float(attributes.get("seconds", 0.0)),
+            seconds=sum(look.get("seconds", {}).values()),
             message=message,
-            duplicate_of=attributes.get("duplicate_of"),
-            documents=0 if attributes.get("duplicate_of") is not None else int(documents),
+            duplicate_of=duplicate_of,
+            documents=0 if duplicate_of is not None else int(documents),
             course=course,
-            continues=attributes.get("continues"),
+            continues=look.get("continues"),
         )
 
     def _unpack(self, packed: Any) -> Scores:
@@ -605,3 +625,29 @@ class Storage:
 
 def _documents_key(suite: str, split: str) -> str:
     return f"documents:{suite}:{split}"
+
+
+def _claim(candidate: Candidate, documents: int) -> dict[str, Any]:
+    """What others are to know of a trial in hand, and people to read."""
+    return {
+        "candidate": candidate.to_json(),
+        "reading": str(read(candidate.coefficients)),
+        **({"worth": documents} if documents else {}),
+    }
+
+
+def _look_to_json(
+    seconds: Mapping[str, float], documents: int, look: Look | None
+) -> dict[str, Any]:
+    """What a trial took, and how it raced where it did: one attribute, for every one is a transaction."""
+    found: dict[str, Any] = {
+        "documents": documents if look is None else look.documents,
+        "seconds": {work: round(value, 4) for work, value in seconds.items()},
+    }
+    if look is None:
+        return found
+    if look.continues is not None:
+        found["continues"] = look.continues
+    if look.course.partial.is_complete:
+        found["draw"] = look.course.draw.to_json()
+    return found

@@ -233,25 +233,36 @@ def estimate(
         control: values of a candidate that was scored on all documents, by document, shape (n,).
         span: highest minus lowest value of the metric.
     """
+    return best_estimate(
+        seen, order, [np.zeros(order.strata.count) if control is None else control], span
+    )
+
+
+def best_estimate(
+    seen: Floats, order: Order, controls: Sequence[Floats], span: float = 1.0
+) -> Estimate:
+    """Of the estimates with each of these controls, the one with the least standard error; see `estimate`."""
     m, strata = len(seen), order.strata
     n, documents = strata.count, order.documents[: len(seen)]
-    base = np.zeros(n) if control is None else control
-    moved = seen - base[documents]
-    labels = strata.labels[documents]
-    groups = len(strata.variance)
+    if m == n:
+        return Estimate(float(seen.mean()), 0.0, m)
+    base = np.stack(controls)
+    moved = seen - base[:, documents]
+    labels, groups = strata.labels[documents], len(strata.variance)
+    is_in = (labels[:, None] == np.arange(groups)).astype(float)
     sizes = np.bincount(strata.labels, minlength=groups)
     counts = np.bincount(labels, minlength=groups)
-    sums = np.bincount(labels, weights=moved, minlength=groups)
     known = counts > 0
-    means = np.where(known, sums / np.maximum(counts, 1), 0.0)
+    means = np.where(known, moved @ is_in / np.maximum(counts, 1), 0.0)
     if not known.all():
-        pooled = (sizes * means)[known].sum() / sizes[known].sum()
-        means = np.where(known, means, pooled)
-    squares = np.bincount(labels, weights=(moved - means[labels]) ** 2, minlength=groups)
+        pooled = (sizes * means)[:, known].sum(1) / sizes[known].sum()
+        means = np.where(known, means, pooled[:, None])
+    squares = (moved - means[:, labels]) ** 2 @ is_in
     guess = strata.variance * span**2
     variances = (squares + PRIOR_DOCUMENTS * guess) / (np.maximum(counts - 1, 0) + PRIOR_DOCUMENTS)
     shares = sizes / n
     left = 1 - counts / sizes
-    error = (shares**2 * variances / np.maximum(counts, 1) * left).sum()
-    mean = float(base.mean() + (shares * means).sum())
-    return Estimate(mean, 0.0 if m == n else math.sqrt(float(error)), m)
+    errors = (shares**2 * variances / np.maximum(counts, 1) * left).sum(1)
+    best = int(np.argmin(errors))
+    mean = float(base[best].mean() + shares @ means[best])
+    return Estimate(mean, math.sqrt(float(errors[best])), m)

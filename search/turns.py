@@ -15,7 +15,7 @@ from .candidate import Candidate
 from .looks import FINAL, FINALISTS, Bounds, Looks, owed
 from .outcome import TrialRecord
 from .plan import Plan, has_ended, has_room, is_over, spent
-from .sampler import BoundedSampler, Known
+from .sampler import BoundedSampler, Box, Known
 from .screen import Screen
 from .space import Value
 from .storage import Proposal, Storage
@@ -38,6 +38,21 @@ class Given:
     parameters: Mapping[str, Value]
     origin: str
     documents: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a worker has in hand.
+
+    Attributes:
+        proposal: the trial.
+        candidate: that it makes.
+        trials: all the others, as they were when it was proposed.
+    """
+
+    proposal: Proposal
+    candidate: Candidate
+    trials: Sequence[TrialRecord]
 
 
 class Turns:
@@ -72,7 +87,7 @@ class Turns:
         self._is_waiting = False
         self._outlook: tuple[int, float | None] | None = None
 
-    def take(self) -> tuple[Proposal, Candidate] | None:
+    def take(self) -> Turn | None:
         """The next point, this worker's alone; None, after a while, when there is none to be had.
 
         That is so at the search's end, and while the trials that others have in hand may use the
@@ -82,13 +97,14 @@ class Turns:
             TrialTaken: the lock was lost with the database, and another took the trial for dead.
         """
         with self.storage.hold("propose"):
-            found = self._propose()
-        if found is None and not self.why_over(self.storage.trials()):
+            trials = self._take_stock()
+            found = self._propose(trials)
+        if found is None and not self.why_over(trials):
             if not self._is_waiting:
                 self.screen.say("The rest of the budget is in other workers' hands; waiting.")
             time.sleep(WAIT)
         self._is_waiting = found is None
-        return found
+        return None if found is None else Turn(*found, trials)
 
     def why_over(self, trials: Sequence[TrialRecord]) -> str:
         """Why the search is at its end, finalists and all; or the empty string."""
@@ -124,9 +140,8 @@ class Turns:
         """Whether candidates may be stopped."""
         return self.looks.is_racing
 
-    def _propose(self) -> tuple[Proposal, Candidate] | None:
-        self._say_recovered()
-        trials, budget, space = self.storage.trials(), self.study.budget, self.plan.proposals
+    def _propose(self, trials: Sequence[TrialRecord]) -> tuple[Proposal, Candidate] | None:
+        budget = self.study.budget
         bounds, widened = self.plan.bounds(trials)
         given: Given | None = None
         over = self.is_used_up(trials)
@@ -138,33 +153,40 @@ class Turns:
         elif self._is_near_end(trials, bounds):
             given = self._finalist(trials)
         if given is None:
+            is_any_waiting = any(t.state == "waiting" for t in trials)
             known = {t.origin for t in trials}
             for point in self.plan.due_points(trials):
                 if point.name not in known:
                     self.storage.enqueue(self.plan.of_point(point), point.name)
                     known.add(point.name)
-            if not self.storage.is_any_waiting():
+                    is_any_waiting = True
+            if not is_any_waiting:
                 given = self._adaptive(trials, bounds)
         for sentence in widened:
             if self.storage.add_note(sentence):
                 self.screen.say(sentence, "cyan")
-        documents = None if given is None else given.documents
-        proposal = self.storage.ask(self._sampler(trials, bounds, given), documents)
-        candidate = space.candidate(proposal.parameters, dtype=self.dtype, sources=self.sources)
-        self.storage.claim(proposal, candidate, documents or self.looks.first)
+        box = Box(bounds, self.plan.proposals.choices)
+        if given is not None:
+            parameters = box.nearest(given.parameters)
+            candidate = self._candidate(parameters)
+            return self.storage.propose(
+                parameters, box.distributions, given.origin, candidate, given.documents
+            ), candidate
+        proposal = self.storage.ask(self._sampler(trials, box))
+        candidate = self._candidate(proposal.parameters)
+        self.storage.claim(proposal, candidate, self.looks.first)
         return proposal, candidate
 
-    def _sampler(
-        self, trials: Sequence[TrialRecord], bounds: Bounds, given: Given | None
-    ) -> BoundedSampler:
+    def _candidate(self, parameters: Mapping[str, Value]) -> Candidate:
+        return self.plan.proposals.candidate(parameters, dtype=self.dtype, sources=self.sources)
+
+    def _sampler(self, trials: Sequence[TrialRecord], box: Box) -> BoundedSampler:
         settings = self.study.sampler
         return BoundedSampler(
-            given.origin if given is not None else self.looks.sampler,
+            self.looks.sampler,
             settings.seed,
-            bounds,
+            box,
             self.plan.known_count,
-            self.plan.proposals.choices,
-            given=None if given is None else given.parameters,
             history=self._history(trials) if self.looks.needs_history else None,
             first=self.plan.proposals.bounds(*self.study.space.coefficients),
         )
@@ -219,33 +241,35 @@ class Turns:
     def recover(self) -> None:
         """Take back the trials of workers that died."""
         with self.storage.hold("propose"):
-            self._say_recovered()
+            self._take_stock()
 
-    def _say_recovered(self) -> None:
-        for sentence in self.storage.recover():
+    def _take_stock(self) -> list[TrialRecord]:
+        trials, told = self.storage.take_stock()
+        for sentence in told:
             self.screen.say(sentence, "yellow")
+        return trials
 
-    def twin(self, proposal: Proposal, candidate: Candidate) -> TrialRecord | None:
+    def twin(self, turn: Turn) -> TrialRecord | None:
         """The ended trial of the same candidate; waits for one that is in another's hands.
 
         A candidate that was left is not ended: it may be taken up again.
         """
+        known, digest, number = turn.trials, turn.candidate.digest, turn.proposal.number
         while True:
             trials = [
                 t
-                for t in self.storage.trials()
-                if t.candidate is not None
-                and t.number != proposal.trial.number
-                and t.candidate.digest == candidate.digest
+                for t in known
+                if t.candidate is not None and t.number != number and t.candidate.digest == digest
             ]
             done = [t for t in trials if t.scores is not None or t.state == "stopped"]
             if done:
                 return done[0]
             # Only the later of two waits, or they would wait for each other.
-            if not any(t.state == "running" and t.number < proposal.trial.number for t in trials):
+            if not any(t.state == "running" and t.number < number for t in trials):
                 return None
             time.sleep(WAIT)
             self.recover()
+            known = self.storage.trials()
 
 
 def describe_failure(error: Exception) -> str:

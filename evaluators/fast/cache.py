@@ -25,17 +25,24 @@ class RowCache:
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
 
+    def wider(self, columns: int) -> int:
+        """Tokens per row to make room for, when so many are needed: a quarter more than now, at least."""
+        return max(columns, self.columns + self.columns // 4)
+
     def reserve(self, columns: int) -> None:
         """Make room for rows of this many tokens."""
-        if columns <= self.columns:
-            return
-        wider = max(columns, self.columns + self.columns // 4)
+        if columns > self.columns:
+            self.resize(self.slots, self.wider(columns))
+
+    def resize(self, slots: int, columns: int) -> None:
+        """Other numbers of rows, of which the first stay, and of tokens per row."""
+        rows, kept = min(slots, self.slots), min(columns, self.columns)
         for buffers in (self._keys, self._values):
             for layer, old in enumerate(buffers):
-                new = old.new_zeros(old.shape[0], old.shape[1], wider, old.shape[3])
-                new[:, :, : self.columns] = old
+                new = old.new_zeros(slots, old.shape[1], columns, old.shape[3])
+                new[:rows, :, :kept] = old[:rows, :, :kept]
                 buffers[layer] = new
-        self.columns = wider
+        self.slots, self.columns = slots, columns
 
     def write(self, layer: int, keys: Tensor, values: Tensor, slots: Tensor, at: Tensor) -> None:
         """Store a pass's keys and values.

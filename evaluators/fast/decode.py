@@ -79,6 +79,10 @@ class Row:
             tokens, self.leaf.start, self.cached, self.leaf.chain, self.slot, 1 + len(draft)
         )
 
+    def wait(self) -> None:
+        """Leave the cache; what is decoded is kept, and computed again when it comes back."""
+        self.slot, self.cached = -1, 0
+
     def take(self, draft: Sequence[int], chosen: Sequence[int]) -> None:
         """Go on by the model's choices after its last token and after each drafted one."""
         right = 0
@@ -135,77 +139,106 @@ class Decoder:
         """
         waiting = list(reversed(rows))
         self._active = []
-        slots = self._room(rows)
+        cache = self._room(rows)
         try:
             while waiting or self._active:
                 try:
-                    if waiting and len(self._active) <= slots * 3 // 4:
-                        self._enter(waiting, slots)
-                    else:
-                        self._go_on()
+                    may_enter = waiting and len(self._active) <= cache.slots * 3 // 4
+                    if not (may_enter and self._enter(waiting, cache)):
+                        self._go_on(waiting, cache)
                 except RuntimeError as error:
                     if not is_out_of_memory(error) or not self._budget.halve():
                         raise
                     waiting += reversed(self._give_back())
-                    slots = self._room(waiting)
-                    _log.warning("out of memory: going on with %d rows at a time", slots)
+                    cache = self._room(waiting)
+                    _log.warning("out of memory: going on with %d rows at a time", cache.slots)
         finally:
             self._active = []
 
-    def _room(self, rows: Sequence[Row]) -> int:
-        """Make a cache for as many rows as fit; how many that are."""
+    def _room(self, rows: Sequence[Row]) -> RowCache:
+        """A cache for as many rows as fit, were they as long as expected."""
         longest = max((len(r.leaf.own) + max(r.expected, len(r.answer)) for r in rows), default=1)
-        slots = min(self._budget.rows(bytes_per_token(self._model), longest), max(1, len(rows)))
-        if self._cache is None or self._cache.slots < slots or self._cache.columns > 2 * longest:
-            self._cache = None  # before the next one is made
-            self._cache = RowCache(slots, longest)
+        slots = min(self._fitting(longest), max(1, len(rows)))
+        cache = self._cache
+        if cache is None or cache.slots < slots or cache.columns > 2 * longest:
+            self._cache = cache = None  # before the next one is made
+            self._cache = cache = RowCache(slots, longest)
         else:
-            self._cache.clear()
-        return slots
+            cache.clear()
+        return cache
+
+    def _fitting(self, columns: int) -> int:
+        """Rows of so many tokens for which there is memory."""
+        return self._budget.rows(bytes_per_token(self._model), columns)
 
     def _give_back(self) -> list[Row]:
         """Take all rows out of the model's memory; they keep what they have decoded."""
         rows, self._active, self._cache = self._active, [], None
         for row in rows:
-            row.slot, row.cached = -1, 0
+            row.wait()
             for node in row.leaf.chain:
                 node.keys = node.values = None
         if self._model.device.type == "cuda":
             torch.cuda.empty_cache()
         return rows
 
-    def _enter(self, waiting: list[Row], slots: int) -> None:
-        """Let rows in, as many as one pass takes; their prompts and drafts are one pass."""
+    def _enter(self, waiting: list[Row], cache: RowCache) -> bool:
+        """Let rows in, as many as one pass takes, and tell whether there was room for any.
+
+        Their prompts and drafts are one pass.
+        """
         entering: list[Row] = []
         drafts: dict[Row, list[int]] = {}
         tokens = 0
         first = len(self._active)
         try:
-            while waiting and first + len(entering) < slots:
+            columns = cache.columns
+            while waiting and (held := first + len(entering)) < cache.slots:
                 row = waiting[-1]
                 draft = self._draft(row, row.limits.most)
                 size = len(row.leaf.own) + len(row.answer) + len(draft)
                 if entering and tokens + size > self._budget.pass_tokens:
                     break
+                if held and size > columns and held >= self._fitting(cache.wider(size)):
+                    break
+                columns = max(columns, size)
                 waiting.pop()
                 row.slot = first + len(entering)
                 drafts[row] = draft
                 entering.append(row)
                 tokens += size
+            if not entering:
+                return False
+            self._widen(cache, columns)
             prepare(self._model, [r.leaf for r in entering], self._budget, self._profile)
             self._pass("enter", entering, drafts)
         except RuntimeError:
             waiting += reversed(entering)
             for row in entering:
-                row.slot, row.cached = -1, 0
+                row.wait()
             raise
         self._active += entering
         self._leave()
+        return True
 
-    def _go_on(self) -> None:
-        """One pass over all active rows."""
+    def _widen(self, cache: RowCache, columns: int) -> None:
+        """Make the cache's rows longer, and fewer where memory is for no more."""
+        if columns > cache.columns:
+            columns = cache.wider(columns)
+            cache.resize(min(cache.slots, self._fitting(columns)), columns)
+
+    def _go_on(self, waiting: list[Row], cache: RowCache) -> None:
+        """One pass over all active rows; those that find no room any more wait again."""
         most = max(1, 2 * self._budget.pass_tokens // len(self._active))
         drafts = {row: self._draft(row, most) for row in self._active}
+        sizes = [len(r.leaf.own) + len(r.answer) + len(d) for r, d in drafts.items()]
+        self._widen(cache, max(sizes))
+        leaving = [row for row in self._active if row.slot >= cache.slots]
+        for row in leaving:
+            row.wait()
+            del drafts[row]
+        waiting += leaving
+        self._active = list(drafts)
         kind = "verify" if any(drafts.values()) else "decode"
         self._pass(kind, self._active, drafts)
         self._leave()

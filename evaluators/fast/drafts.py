@@ -17,6 +17,7 @@ from .ngrams import Ngrams
 
 Kind = tuple[str, int, int]
 _WHOLE = 1 << 20  # length of the match of an answer that agrees from its beginning
+_REPEATS = 3  # tokens after which an answer is expected to go on as it did before
 _NEAR = 12  # how far from the expected place an answer may resume
 
 
@@ -88,6 +89,7 @@ class Drafter:
         self._trust = trust
         self._kinds: list[Kind] = []
         self._last: tuple[int, ...] = ()
+        self._own: dict[tuple[int, ...], tuple[int, int]] = {}
 
     def propose(self, most: int, worth: float) -> list[int]:
         """Draft while a token's chance to be right is at least `worth`.
@@ -123,6 +125,9 @@ class Drafter:
             last = self._last[-1] if self._last else -1
             for thread in self._threads:
                 thread.follow(last, token)
+            if len(self._last) == _REPEATS:
+                before, times = self._own.get(self._last, (token, 0))
+                self._own[self._last] = token, times + 1 if before == token else 1
             self._last = (*self._last[-2:], token)
 
     def _next(
@@ -144,11 +149,15 @@ class Drafter:
             kind = ("answer", _bucket(longest), _agreement(votes[token], peers))
             if self._trust.of(kind) > 0.9:
                 return token, kind
+        others: list[tuple[int | None, Kind]] = []
+        if last in self._own:
+            again, times = self._own[last]
+            others.append((again, ("own", min(times, 4), 0)))
         guess, share = self._ngrams.next(last)
-        if guess is not None:
-            other: Kind = ("ngram", len(last), share)
-            if token is None or self._trust.of(other) > self._trust.of(kind):
-                return guess, other
+        others.append((guess, ("ngram", len(last), share)))
+        for other, its in others:
+            if other is not None and (token is None or self._trust.of(its) > self._trust.of(kind)):
+                token, kind = other, its
         return token, kind
 
 

@@ -185,11 +185,11 @@ class Judge:
         for instance in instances:
             instance.resps = []
             instance.filtered_resps = {}
-        start = time.perf_counter()
-        for instance, response in _respond(engine, instances):
-            instance.resps.append(response)
-        engine_seconds = time.perf_counter() - start
         with quiet():
+            start = time.perf_counter()
+            for instance, response in _respond(engine, instances):
+                instance.resps.append(response)
+            engine_seconds = time.perf_counter() - start
             for name, task in self._tasks.items():
                 of_task = [
                     instance

@@ -15,13 +15,14 @@ def quiet() -> Iterator[None]:
     bars = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     loggers = [logging.getLogger(name) for name in ("lm_eval", "transformers", "datasets")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    # (a change makes every logger of the process forget what it had looked up: within another block none is made)
+    levels = [(logger, logger.level) for logger in loggers if logger.level != logging.ERROR]
+    for logger, _ in levels:
         logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
         if not bars:
             datasets.enable_progress_bars()
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels:
             logger.setLevel(level)

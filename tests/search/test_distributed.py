@@ -94,10 +94,10 @@ def test_a_worker_that_stood_still_learns_that_its_trial_was_given_away(tmp_path
     with crew.open() as slow, crew.open() as other:
         found = slow.turns.take()
         assert found is not None
-        proposal, candidate = found
+        proposal, candidate = found.proposal, found.candidate
         # Seen from afar: its process cannot be looked up, and its beat does not change.
         elsewhere = Member("gone", "far", "far 1", 1, "1")
-        proposal.trial.set_user_attr("worker", elsewhere.to_json())
+        slow.storage._write(proposal, worker=elsewhere.to_json())
         now = [0.0]
         other.storage.watch.clock = lambda: now[0]
         assert other.storage.recover() == []
@@ -108,9 +108,9 @@ def test_a_worker_that_stood_still_learns_that_its_trial_was_given_away(tmp_path
         assert other.storage.recover() == []
         scored = slow.worker.score(candidate, "search")
         with pytest.raises(TrialTaken):
-            slow.storage.save(proposal, candidate, scored.scores, {})
+            slow.storage.save(proposal, scored.scores, {})
         taken = [other.turns.take() for _ in range(3)]  # the known points first, then this one
-        assert [t[1] for t in taken if t].count(candidate) == 1
+        assert [t.candidate for t in taken if t].count(candidate) == 1
 
 
 def test_a_beat_keeps_a_trial_and_an_outage_of_the_database_kills_nobody(tmp_path: Path) -> None:
@@ -118,12 +118,12 @@ def test_a_beat_keeps_a_trial_and_an_outage_of_the_database_kills_nobody(tmp_pat
     with crew.open() as slow, crew.open() as other:
         found = slow.turns.take()
         assert found is not None
-        trial = found[0].trial
-        trial.set_user_attr("worker", Member("far", "far", "far 1", 1, "1").to_json())
+        far = Member("far", "far", "far 1", 1, "1")
+        slow.storage._write(found.proposal, worker=far.to_json())
         now = [0.0]
         other.storage.watch.clock = lambda: now[0]
         for beat in range(1, 5):
-            trial.set_user_attr("beat", beat)
+            slow.storage._write(found.proposal, beat=beat)
             now[0] += 80
             assert other.storage.recover() == []
         now[0] += 1000
@@ -151,7 +151,7 @@ def test_proposals_keep_their_distance_from_what_is_running(tmp_path: Path) -> N
         for search in crowd:
             found = search.turns.take()
             assert found is not None
-            points.append(found[1].coefficients)
+            points.append(found.candidate.coefficients)
         for search in crowd:
             search.storage.close()
     near = [
@@ -167,10 +167,10 @@ def test_the_same_candidate_in_two_hands_is_scored_once(tmp_path: Path) -> None:
         first.storage.enqueue({"sums": 0.3, "products": 0.30001}, "by hand too")
         mine, yours = first.turns.take(), second.turns.take()
         assert mine is not None and yours is not None
-        assert mine[1].digest == yours[1].digest
-        later = threading.Timer(0.3, lambda: first._score(*mine, 0.0))
+        assert mine.candidate.digest == yours.candidate.digest
+        later = threading.Timer(0.3, lambda: first._score(mine, 0.0))
         later.start()
-        second._score(*yours, 0.0)
+        second._score(yours, 0.0)
         later.join()
         assert second.storage.trials()[1].duplicate_of == 0
 
@@ -243,22 +243,21 @@ def test_a_worker_that_ends_between_two_looks_at_its_trial_is_not_taken_up_again
     with crew.open() as slow, crew.open() as other:
         found = slow.turns.take()
         assert found is not None
-        proposal, candidate = found
-        proposal.trial.set_user_attr("worker", Member("far", "far", "far 1", 1, "1").to_json())
+        proposal, candidate = found.proposal, found.candidate
+        far = Member("far", "far", "far 1", 1, "1")
+        slow.storage._write(proposal, worker=far.to_json())
         stock = other.storage.watch.is_dead
 
         def ends_just_now(trial: int, member: Member | None, beat: int) -> bool:
             # The trial was read as running; before its worker is found dead, it completes.
-            slow.storage.save(
-                proposal, candidate, slow.worker.score(candidate, "search").scores, {}
-            )
+            slow.storage.save(proposal, slow.worker.score(candidate, "search").scores, {})
             return True
 
         other.storage.watch.is_dead = ends_just_now  # type: ignore[method-assign]
         assert other.storage.recover() == []
         other.storage.watch.is_dead = stock  # type: ignore[method-assign]
         trials = other.storage.trials()
-        assert [t.state for t in trials if t.number == proposal.trial.number] == ["complete"]
+        assert [t.state for t in trials if t.number == proposal.number] == ["complete"]
         again = [t.user_attrs for t in other.storage.study.get_trials() if "again" in t.user_attrs]
         assert again == []
 
@@ -268,11 +267,11 @@ def test_a_kill_between_closing_a_trial_and_requeuing_it_loses_nothing(tmp_path:
     with crew.open() as search:
         found = search.turns.take()
         assert found is not None
-        assert search.storage.release(found[0])  # closed, and not requeued yet
+        assert search.storage.release(found.proposal)  # closed, and not requeued yet
         assert not [t for t in search.storage.trials() if t.state == "waiting" and t.origin == ""]
     for _ in range(2):
         with crew.open() as other:
             assert other.storage.recover() == []
             raw = other.storage.study.get_trials()
             again = [t.user_attrs["again"] for t in raw if "again" in t.user_attrs]
-            assert again == [found[0].trial.number]
+            assert again == [found.proposal.number]

@@ -327,8 +327,8 @@ def test_a_signal_gives_the_trial_in_hand_back_at_once(tmp_path: Path, number: i
 def test_a_second_signal_ends_at_once_and_loses_no_more_than_a_kill(tmp_path: Path) -> None:
     class Stubborn(Slow):
         def score(self, candidate: Candidate, split: str) -> Scored:
-            (tmp_path / "begun").touch()
             try:
+                (tmp_path / "begun").touch()
                 time.sleep(30)
             except KeyboardInterrupt:
                 (tmp_path / "first").touch()

@@ -157,11 +157,11 @@ def test_a_look_that_was_stored_but_not_told_is_finished_by_who_comes_next(tmp_p
     storage = opened.search.storage
     found = opened.search.turns.take()
     assert found is not None
-    tell = storage._tell
-    storage._tell = lambda *_: None  # type: ignore[method-assign]  # killed between two lines
-    opened.search._score(*found, 0.0)
-    storage._tell = tell  # type: ignore[method-assign]
-    assert storage.release(found[0]) == "trial 0 had been scored when its process was killed"
+    tell = storage._tell_course
+    storage._tell_course = lambda *_: None  # type: ignore[method-assign]  # killed between two lines
+    opened.search._score(found, 0.0)
+    storage._tell_course = tell  # type: ignore[method-assign]
+    assert storage.release(found.proposal) == "trial 0 had been scored when its process was killed"
     assert storage.trials()[0].state == "left"
     assert storage.study.trials[0].value == pytest.approx(storage.trials()[0].estimate.mean)  # type: ignore[union-attr]
 
@@ -200,6 +200,10 @@ def test_optuna_reads_a_racing_study(tmp_path: Path) -> None:
     study = optuna.load_study(
         study_name=opened.search.storage.name, storage=opened.search.storage.url
     )
-    kept = {"draw", "estimate", "spent", "reading", "seconds"}
+    kept = {"candidate", "look", "origin", "reading"}
     assert all(kept <= t.user_attrs.keys() for t in study.trials)
+    for trial in study.trials:
+        look = trial.user_attrs["look"]
+        assert look["documents"] > 0 and {"propose", "model"} <= look["seconds"].keys()
+        assert "draw" in look or "draw" in look["course"]
     assert not study.trials_dataframe().empty

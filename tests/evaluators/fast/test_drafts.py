@@ -72,3 +72,11 @@ def test_the_most_frequent_continuation_is_drafted_and_memory_is_bounded() -> No
     ngrams.learn(range(100, 200))
     assert ngrams.next([150, 151, 152])[0] is None
     assert ngrams.next([1, 2, 3])[0] == 5
+
+
+def test_an_answer_that_repeats_itself_is_its_own_draft() -> None:
+    d = drafter()
+    d.observe([5, 6, 7, 8, 5, 6, 7], 0)
+    assert d.propose(6, 0.0) == [8, 5, 6, 7, 8, 5]
+    d.observe([9, 5, 6, 7], 0)  # the last continuation is the one to expect
+    assert d.propose(1, 0.0) == [9]

@@ -97,3 +97,40 @@ def test_rows_follow_from_the_budget_and_one_always_fits() -> None:
     while budget.halve():
         pass
     assert (budget.most_rows, budget.pass_tokens) == (1, 1)
+
+
+def test_rows_longer_than_expected_make_others_wait_and_the_cache_stays_within_its_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = make("llama")
+    texts = prompts()
+    expected = FastEngine(stock(model, 8)).generate_until(generations(texts, most=40))
+    fast = FastEngine(stock(model, 8))
+    fast.budget.cache_bytes = 200 * decode.bytes_per_token(model)
+    real_rows = fast._rows
+
+    def rows_thought_short(*arguments: Any) -> list[decode.Row]:
+        rows = real_rows(*arguments)
+        for row in rows:
+            row.expected = 1
+        return rows
+
+    fast._rows = rows_thought_short  # type: ignore[method-assign]
+    sizes: list[int] = []
+    waited: list[decode.Row] = []
+    real_pass, real_wait = decode.Decoder._pass, decode.Row.wait
+
+    def measured(self: Any, kind: str, rows: Any, drafts: Any) -> None:
+        real_pass(self, kind, rows, drafts)
+        sizes.append(self._cache.slots * self._cache.columns)
+        assert {row.slot for row in rows} <= set(range(self._cache.slots))
+
+    def wait(self: decode.Row) -> None:
+        waited.append(self)
+        real_wait(self)
+
+    monkeypatch.setattr(decode.Decoder, "_pass", measured)
+    monkeypatch.setattr(decode.Row, "wait", wait)
+    assert fast.generate_until(generations(texts, most=40)) == expected
+    assert waited, "no row was sent back"
+    assert max(sizes) <= 200, sizes
