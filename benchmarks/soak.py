@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from exme.search.runner import Search
 from tests.search.crew import Crew, complaints
-from tests.search.postgres import Postgres, find_binaries
+from tests.search.postgres import storage_url
 
 
 @dataclass(frozen=True)
@@ -66,21 +66,25 @@ def _watch(search: Search, log: Path) -> None:
             spent["turn"] += time.perf_counter() - begin - (spent["storage"] - within)
             yield
 
-    def timed_trial() -> Any:
-        spent.update(storage=0.0, turn=0.0)
-        processor = time.process_time()
-        record = one()
-        if record is not None:
+    last = time.process_time()
+
+    def timed_trial() -> int | None:
+        """A trial, and all that came since the one before: reading back, the line on the screen."""
+        nonlocal last
+        number = one()
+        if number is not None:
             line = {
-                "trial": record.number,
+                "trial": number,
                 "at": time.monotonic(),
-                "processor": time.process_time() - processor,
+                "processor": time.process_time() - last,
                 "memory": process.memory_info().rss,
                 **spent,
             }
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-        return record
+            spent.update(storage=0.0, turn=0.0)
+            last = time.process_time()
+        return number
 
     patience.call = timed_call
     search.storage._locks.hold = timed_hold  # type: ignore[method-assign]
@@ -97,12 +101,7 @@ def main() -> None:
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = None
-        if options.storage == "postgres":
-            binaries = find_binaries()
-            if binaries is None:
-                sys.exit("no PostgreSQL here (Debian and Ubuntu: apt install postgresql)")
-            url = stack.enter_context(Postgres(binaries, durable=True)).url
+        url = stack.enter_context(storage_url(options.storage))
         crew = Watched(folder, options.trials, url, options.sampler, documents=options.documents)
         crew.open().storage.close()
         sys.exit(soak(crew, options.workers))

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.search.crew import Crew, complaints
-from tests.search.postgres import Postgres, find_binaries
+from tests.search.postgres import storage_url
 
 
 def main() -> None:
@@ -36,12 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = None
-        if options.storage == "postgres":
-            binaries = find_binaries()
-            if binaries is None:
-                sys.exit("no PostgreSQL here (Debian and Ubuntu: apt install postgresql)")
-            url = stack.enter_context(Postgres(binaries, durable=True)).url
+        url = stack.enter_context(storage_url(options.storage))
         crew = Crew(folder, options.trials, url, seconds=options.seconds)
         sys.exit(
             soak(crew, options.kills, options.workers, random.Random(options.seed), options.pause)

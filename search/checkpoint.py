@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from exme.tasks.errors import UserError
 
+from .locate import TOKENIZER
 from .unchanged import Unchanged, digest_files
 from .weight_files import INDEX, TORCH_NAMES, Reader, TensorSpec, read_header
 
@@ -169,14 +170,7 @@ class Checkpoint:
 _SETTINGS = (
     "config.json",
     "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "spiece.model",
-    "*.tiktoken",
-    "chat_template.*",
+    *TOKENIZER,
     "*.py",
 )
 

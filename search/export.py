@@ -26,6 +26,7 @@ from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .directions.vector import TaskVector
 from .lm_eval_results import lm_eval_results
+from .locate import TOKENIZER
 from .mergekit import mergekit_config
 from .model_card import licence_warning, model_card, read_licence, recipe, scores_file
 from .outcome import Outcome, TrialRecord
@@ -52,14 +53,7 @@ SHARD_BYTES = 5 * 10**9
 # What an export takes from its base besides the weights: that with which the candidate was scored.
 _FROM_BASE = (
     "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "spiece.model",
-    "*.tiktoken",
-    "chat_template.*",
+    *TOKENIZER,
     "LICENSE*",
 )
 _SPARE_BYTES = 32 * 2**20  # tokenizer, card and scores

@@ -10,13 +10,8 @@ from exme.tasks.mini import MODELS
 
 MINI = "mini/"
 
-# What a merge and its export can use. Pickles are never fetched; `*.py` runs only under
-# `trust_remote_code`.
-ALLOWED = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "config.json",
-    "generation_config.json",
+# A tokenizer's files, by their names in transformers.
+TOKENIZER = (
     "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -25,6 +20,16 @@ ALLOWED = (
     "spiece.model",
     "*.tiktoken",
     "chat_template.*",
+)
+
+# What a merge and its export can use. Pickles are never fetched; `*.py` runs only under
+# `trust_remote_code`.
+ALLOWED = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    *TOKENIZER,
     "*.py",
     "LICENSE*",
     "README.md",

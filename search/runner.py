@@ -5,31 +5,26 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from exme.evaluators.sandbox import require_run_generated_code
 from exme.evaluators.scores import Scores
-from exme.tasks.documents import SuiteDocuments, load_documents
-from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.suite import Suite, load_suite
+from exme.tasks.errors import UserError
+from exme.tasks.suite import load_suite
 
-from .adapter import open_checkpoint
 from .allocation import Racing
 from .answers import Answers, Example, examples, load_answers, save_answers
 from .candidate import Candidate
-from .checkpoint import Checkpoint
 from .course import Look
 from .directions.settle import Settled, Workshop, agree
 from .estimate import check_memory, describe, give_back_memory, weigh
 from .facts import facts
 from .joining import join_study
-from .locate import locate
 from .looks import Looks
 from .methods import PLAIN
 from .objective import reference
+from .opening import describe_duplicates, load_split, open_sources, pick_suites, pinned_facts
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import Plan, best_trial, complete, is_over, spent
 from .resident import Sources
@@ -37,7 +32,7 @@ from .screen import Screen, time_left
 from .settling import settle_objective
 from .space import unit
 from .spread import SPREAD
-from .storage import FORMAT, TrialTaken
+from .storage import TrialTaken
 from .study_file import StudyFile, load_study_file
 from .turns import Turn, Turns, describe_failure
 from .view import View, view_of
@@ -89,14 +84,14 @@ class Search:
         worker: Scorer | None = None,
         fork: bool = False,
     ) -> None:
-        suites = _pick_suites(study, task, where)
+        suites = pick_suites(study, task, where)
         self.study, self.name, self.task = study, name, task.replace(",", "+")
         self.where = where
         self.screen = screen or Screen()
-        self.sources = _open_sources(study)
+        self.sources = open_sources(study)
         self.precision: Precision = settle_precision(study, self.sources.base.dtype)
         self.weights = weigh(self.sources, self.precision)
-        self.documents = [_load_documents(study, suite) for suite in suites]
+        self.documents = [load_split(study, suite) for suite in suites]
         floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
         self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
@@ -105,7 +100,7 @@ class Search:
         self.folder, self.storage = join_study(
             runs / f"{name}-{self.task}",
             study.storage,
-            self._pinned(),
+            pinned_facts(study, self.documents, self.sources, self.precision, self.objective),
             self.documents,
             where=where,
             say=self.screen.say,
@@ -455,7 +450,7 @@ class Search:
             self.screen.say(line)
         for found in self.documents:
             if found.near_duplicates:
-                self.screen.say(_duplicates(found), "yellow")
+                self.screen.say(describe_duplicates(found), "yellow")
 
     def _count(self, split: str) -> int:
         return sum(len(documents.of(split)) for documents in self.documents)
@@ -479,34 +474,6 @@ class Search:
             f"{gain:.2g}" if self.study.objective == "target_nll" else f"{100 * gain:.1f} points"
         )
         return f"{left}  another hour: at most +{shown}".strip()
-
-    def _pinned(self) -> dict[str, object]:
-        """What decides scores; a study cannot go on when one of these changes."""
-        return {
-            "format of the trials": FORMAT,
-            "method": self.study.method
-            if len(self.study.methods) == 1
-            else list(self.study.methods),
-            "groups": self.study.groups.spec if self.study.groups is not None else None,
-            "checkpoints": list(self.study.checkpoints),
-            "directions": list(self.study.directions) or None,
-            "objective": self.study.objective,
-            # (it decides how many values Optuna holds of a trial)
-            **({"goal": "pareto"} if self.objective.values_per_trial > 1 else {}),
-            "suites": [
-                [d.suite.suite, d.suite.version, d.suite.metric_name, list(d.suite.lm_eval_tasks)]
-                for d in self.documents
-            ],
-            "data": self.study.data,
-            "documents": self.study.documents.model_dump(),
-            "content of the documents": [d.fingerprint for d in self.documents],
-            "chat": self.study.chat.model_dump(),
-            "max_gen_toks": self.study.max_gen_toks,
-            "dtype": self.precision.dtype,
-            "compute_dtype": self.precision.compute,
-            "content of the checkpoints": self.sources.fingerprints,
-            "settings of the base": self.sources.base.settings_fingerprint,
-        }
 
 
 def open_search(
@@ -552,53 +519,4 @@ def open_search(
         screen=screen,
         worker=worker,
         fork=fork,
-    )
-
-
-def _open_sources(study: StudyFile) -> Sources:
-    base = Checkpoint("base", locate(study.base, who="base"))
-    checkpoints = {
-        name: open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), base)
-        for name, where in study.checkpoints.items()
-    }
-    return Sources(base, checkpoints, union=study.vocabulary == "union")
-
-
-def _pick_suites(study: StudyFile, task: str, where: str) -> list[Suite]:
-    """The suites that a task names, in the study's order."""
-    known = {suite.suite: suite for suite in map(load_suite, study.suites)}
-    wanted = list(known) if task == "all" else [name.strip() for name in task.split(",")]
-    for name in wanted:
-        if name not in known:
-            raise UserError(
-                f"{where}: suite '{name}' is not in suites (have: {', '.join(known)})"
-                f"{did_you_mean(name, known)}"
-            )
-    picked = [suite for name, suite in known.items() if name in wanted]
-    for suite in picked:
-        if suite.runs_code:
-            require_run_generated_code(study.run_generated_code, suite.suite, where)
-    return picked
-
-
-def _load_documents(study: StudyFile, suite: Suite) -> SuiteDocuments:
-    found = load_documents(
-        suite,
-        study.data,
-        search=study.documents.search,
-        report=study.documents.report,
-        seed=study.documents.seed,
-    )
-    if study.max_gen_toks is None:
-        return found
-    limited = found.suite.model_copy(update={"max_gen_toks": study.max_gen_toks})
-    return replace(found, suite=limited)
-
-
-def _duplicates(documents: SuiteDocuments) -> str:
-    pairs = documents.near_duplicates
-    first = " and ".join(pairs[0])
-    return (
-        f"Suite '{documents.suite.suite}': {len(pairs)} documents of different parts (few-shot, "
-        f"search, report) read the same, e.g. {first}."
     )

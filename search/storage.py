@@ -31,18 +31,10 @@ from .lock import locks_for
 from .outcome import TrialRecord
 from .packing import pack, unpack
 from .patience import LONGEST_WAIT, Patience, hide_secrets
+from .records import claim_to_json, look_to_json, record_of
 from .sampler import BoundedSampler
-from .space import read
 from .strata import Estimate
 
-_STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-    TrialState.FAIL: "failed",
-    TrialState.PRUNED: "left",  # or stopped, as its course says
-}
-CUT_OFF = "cut off"
 # Of the attributes of trials; a study that was begun with another cannot be gone on with.
 FORMAT = 2
 # Origin of trials that score a finalist on all documents.
@@ -245,7 +237,7 @@ class Storage:
         for trial in trials:
             record = self._finished.get(trial.number)
             if record is None:
-                record = self._record(trial)
+                record = record_of(trial, self._identifiers)
                 if trial.state.is_finished():
                     self._finished[trial.number] = record
             found.append(record)
@@ -285,7 +277,7 @@ class Storage:
         Raises:
             TrialTaken: see `ask`.
         """
-        self._write(proposal, **_claim(candidate, documents))
+        self._write(proposal, **claim_to_json(candidate, documents))
 
     def propose(
         self,
@@ -313,7 +305,7 @@ class Storage:
             user_attrs={
                 "worker": self.member.to_json(),
                 "origin": origin,
-                **_claim(candidate, documents),
+                **claim_to_json(candidate, documents),
             },
         )
         made = self._backend.create_new_trial(self.study._study_id, trial)
@@ -348,7 +340,7 @@ class Storage:
         told = list(values) or [scores.mean]
         self._write(
             proposal,
-            look=_look_to_json(seconds, scores.count, look),
+            look=look_to_json(seconds, scores.count, look),
             value=told,
             scores=pack(scores),  # last: with it, anyone can finish the trial
         )
@@ -362,7 +354,7 @@ class Storage:
         Raises:
             TrialTaken: the trial was given to another worker.
         """
-        written = _look_to_json(seconds, look.documents, look)
+        written = look_to_json(seconds, look.documents, look)
         # (one attribute: with it, anyone can finish the trial)
         self._write(proposal, look={**written, "course": look.course.to_json()})
         self._tell_course(proposal, look.course.estimate)
@@ -586,33 +578,6 @@ class Storage:
         self.study.set_user_attr("notes", [*notes, note])
         return True
 
-    def _record(self, trial: FrozenTrial) -> TrialRecord:
-        attributes = trial.user_attrs
-        packed, candidate = attributes.get("scores"), attributes.get("candidate")
-        complete = trial.state == TrialState.COMPLETE
-        message = str(attributes.get("message", ""))
-        state = _STATES[trial.state]
-        scores = self._unpack(packed) if packed and complete else None
-        course = None
-        look, duplicate_of = attributes.get("look", {}), attributes.get("duplicate_of")
-        if state == "left" and "course" in look:
-            course = Course.from_json(look["course"], self._identifiers)
-            state = "left" if course.lost_to is None else "stopped"
-        documents = look.get("documents", attributes.get("worth", 0))
-        return TrialRecord(
-            number=trial.number,
-            state=CUT_OFF if state == "failed" and not message else state,
-            origin=str(attributes.get("origin", "")),
-            candidate=Candidate.from_json(candidate) if candidate else None,
-            scores=scores,
-            seconds=sum(look.get("seconds", {}).values()),
-            message=message,
-            duplicate_of=duplicate_of,
-            documents=0 if duplicate_of is not None else int(documents),
-            course=course,
-            continues=look.get("continues"),
-        )
-
     def _unpack(self, packed: Any) -> Scores:
         return unpack(packed, self._identifiers)
 
@@ -625,29 +590,3 @@ class Storage:
 
 def _documents_key(suite: str, split: str) -> str:
     return f"documents:{suite}:{split}"
-
-
-def _claim(candidate: Candidate, documents: int) -> dict[str, Any]:
-    """What others are to know of a trial in hand, and people to read."""
-    return {
-        "candidate": candidate.to_json(),
-        "reading": str(read(candidate.coefficients)),
-        **({"worth": documents} if documents else {}),
-    }
-
-
-def _look_to_json(
-    seconds: Mapping[str, float], documents: int, look: Look | None
-) -> dict[str, Any]:
-    """What a trial took, and how it raced where it did: one attribute, for every one is a transaction."""
-    found: dict[str, Any] = {
-        "documents": documents if look is None else look.documents,
-        "seconds": {work: round(value, 4) for work, value in seconds.items()},
-    }
-    if look is None:
-        return found
-    if look.continues is not None:
-        found["continues"] = look.continues
-    if look.course.partial.is_complete:
-        found["draw"] = look.course.draw.to_json()
-    return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +26,23 @@ def find_binaries() -> Path | None:
     if found := shutil.which("initdb"):
         folders.append(Path(found).resolve().parent)
     return next((f for f in folders if (f / "initdb").exists() and (f / "postgres").exists()), None)
+
+
+@contextlib.contextmanager
+def storage_url(kind: str) -> Iterator[str | None]:
+    """The URL of a ``postgres`` server that waits for its disk; None for ``sqlite``, which needs none.
+
+    Raises:
+        SystemExit: there is no PostgreSQL here.
+    """
+    if kind == "sqlite":
+        yield None
+        return
+    binaries = find_binaries()
+    if binaries is None:
+        sys.exit("no PostgreSQL here (Debian and Ubuntu: apt install postgresql)")
+    with Postgres(binaries, durable=True) as server:
+        yield server.url
 
 
 class Postgres:

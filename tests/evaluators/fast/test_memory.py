@@ -9,7 +9,7 @@ import torch
 
 from exme.evaluators.fast import decode, likelihood, nodes
 from exme.evaluators.fast.engine import FastEngine
-from exme.evaluators.fast.memory import Budget, is_out_of_memory
+from exme.evaluators.fast.memory import Budget, bytes_per_token, is_out_of_memory
 
 from .shapes import Asked, generations, make, prompts, stock
 
@@ -106,7 +106,7 @@ def test_rows_longer_than_expected_make_others_wait_and_the_cache_stays_within_i
     texts = prompts()
     expected = FastEngine(stock(model, 8)).generate_until(generations(texts, most=40))
     fast = FastEngine(stock(model, 8))
-    fast.budget.cache_bytes = 200 * decode.bytes_per_token(model)
+    fast.budget.cache_bytes = 200 * bytes_per_token(model)
     real_rows = fast._rows
 
     def rows_thought_short(*arguments: Any) -> list[decode.Row]:
@@ -115,7 +115,7 @@ def test_rows_longer_than_expected_make_others_wait_and_the_cache_stays_within_i
             row.expected = 1
         return rows
 
-    fast._rows = rows_thought_short  # type: ignore[method-assign]
+    monkeypatch.setattr(fast, "_rows", rows_thought_short)
     sizes: list[int] = []
     waited: list[decode.Row] = []
     real_pass, real_wait = decode.Decoder._pass, decode.Row.wait

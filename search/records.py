@@ -1,0 +1,81 @@
+"""A trial's attributes in the storage, and the record that is read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from .candidate import Candidate
+from .course import Course, Look
+from .outcome import TrialRecord
+from .packing import unpack
+from .space import read
+
+_STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+    TrialState.FAIL: "failed",
+    TrialState.PRUNED: "left",  # or stopped, as its course says
+}
+CUT_OFF = "cut off"
+
+
+def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[str]]) -> TrialRecord:
+    """A trial as the search knows it.
+
+    Args:
+        trial: as Optuna has it.
+        documents_of: identifiers of the documents of a suite and split.
+    """
+    attributes = trial.user_attrs
+    packed, candidate = attributes.get("scores"), attributes.get("candidate")
+    complete = trial.state == TrialState.COMPLETE
+    message = str(attributes.get("message", ""))
+    state = _STATES[trial.state]
+    scores = unpack(packed, documents_of) if packed and complete else None
+    course = None
+    look, duplicate_of = attributes.get("look", {}), attributes.get("duplicate_of")
+    if state == "left" and "course" in look:
+        course = Course.from_json(look["course"], documents_of)
+        state = "left" if course.lost_to is None else "stopped"
+    documents = look.get("documents", attributes.get("worth", 0))
+    return TrialRecord(
+        number=trial.number,
+        state=CUT_OFF if state == "failed" and not message else state,
+        origin=str(attributes.get("origin", "")),
+        candidate=Candidate.from_json(candidate) if candidate else None,
+        scores=scores,
+        seconds=sum(look.get("seconds", {}).values()),
+        message=message,
+        duplicate_of=duplicate_of,
+        documents=0 if duplicate_of is not None else int(documents),
+        course=course,
+        continues=look.get("continues"),
+    )
+
+
+def claim_to_json(candidate: Candidate, documents: int) -> dict[str, Any]:
+    """What others are to know of a trial in hand, and people to read."""
+    return {
+        "candidate": candidate.to_json(),
+        "reading": str(read(candidate.coefficients)),
+        **({"worth": documents} if documents else {}),
+    }
+
+
+def look_to_json(seconds: Mapping[str, float], documents: int, look: Look | None) -> dict[str, Any]:
+    """What a trial took, and how it raced where it did: one attribute, for every one is a transaction."""
+    found: dict[str, Any] = {
+        "documents": documents if look is None else look.documents,
+        "seconds": {work: round(value, 4) for work, value in seconds.items()},
+    }
+    if look is None:
+        return found
+    if look.continues is not None:
+        found["continues"] = look.continues
+    if look.course.partial.is_complete:
+        found["draw"] = look.course.draw.to_json()
+    return found
