@@ -2,7 +2,8 @@
 
     python benchmarks/mini_suites.py [--documents 128] [--models FOLDER]
 
-Scores are the judge's (lm-eval's own tasks, filters and metrics), on the documents that a study of
+The last row counts the documents that only one of the two fine-tunes solves: how much they differ whatever
+their means. Scores are the judge's (lm-eval's own tasks, filters and metrics), on the documents that a study of
 seed 0 searches on. Generated code runs in the sandbox. Prints a Markdown table.
 """
 
@@ -16,6 +17,8 @@ import torch
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from exme.evaluators.harness import Judge, StockEngine
+from exme.evaluators.scores import DocumentScores, join
+from exme.search.statistics import compare
 from exme.tasks.documents import load_documents
 from exme.tasks.mini import MODELS
 from exme.tasks.mini.presets import SUITES
@@ -54,15 +57,23 @@ def main() -> None:
         judges[suite] = Judge(documents, "search")
     print(f"| model | {' | '.join(judges)} |\n|{'---|' * (len(judges) + 1)}", flush=True)
     seconds = dict.fromkeys(judges, 0.0)
+    alone: dict[str, dict[str, DocumentScores]] = {}
     for label, point in POINTS.items():
         merged = combine(weights["base"], [weights["sums"], weights["products"]], point)
         load_weights(model, merged)
         cells = []
         for suite, judge in judges.items():
             began = time.perf_counter()
-            cells.append(f"{judge.score(engine).scores.mean:.1%}")
+            scores = judge.score(engine).scores
+            cells.append(f"{scores.mean:.1%}")
+            alone.setdefault(label, {})[suite] = scores
             seconds[suite] += (time.perf_counter() - began) / len(POINTS)
         print(f"| {label} | {' | '.join(cells)} |", flush=True)
+    cells = []
+    for suite in judges:
+        found = compare(join([alone["sums"][suite]]), join([alone["products"][suite]]))
+        cells.append(f"{found.won} : {found.lost} (p = {found.p_value:.2g})")
+    print(f"| only sums : only products | {' | '.join(cells)} |")
     print(f"| seconds each | {' | '.join(f'{s:.1f}' for s in seconds.values())} |")
 
 

@@ -241,7 +241,11 @@ class Storage:
                 if trial.state.is_finished():
                     self._finished[trial.number] = record
             found.append(record)
-        return self.rate(found)
+        rated = self.rate(found)
+        # Kept as rated: ratings seldom change, and to rate anew 2,000 trials at every read takes longer than all else.
+        new = [t for t, before in zip(rated, found, strict=True) if t is not before]
+        self._finished |= {t.number: t for t in new if t.number in self._finished}
+        return rated
 
     def enqueue(self, parameters: Mapping[str, float | str], origin: str) -> None:
         """Have a point tried next."""
