@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from cmaes import CMA
 
 from .strata import Floats
 
@@ -30,6 +29,8 @@ def evolve(
     Returns:
         Shape (d,).
     """
+    from cmaes import CMA  # noqa: PLC0415  (brings scipy.stats: 18 MB that no other sampler needs)
+
     # (one coordinate more than there is, where there is one: the library wants two)
     pad = np.zeros(int(len(start) == 1))
     limits = np.concatenate([bounds, np.tile([[-1.0, 1.0]], (len(pad), 1))])

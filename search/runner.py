@@ -313,6 +313,7 @@ class Search:
         if self._unproved():
             with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
                 self._prove(self._unproved())
+                give_back_memory()
         return self.outcome()
 
     def _unproved(self) -> dict[str, Candidate]:
@@ -325,6 +326,7 @@ class Search:
 
     def _prove(self, missing: Mapping[str, Candidate]) -> None:
         if missing:
+            give_back_memory()  # (the proof's prompts and answers come on top)
             count = self._count("report")
             self.screen.say(f"Proving on {count} report documents: {', '.join(missing)} ...")
         for name, candidate in missing.items():
