@@ -223,7 +223,8 @@ class Judge:
         all_requests = self._target_requests()
         requests = [all_requests[place] for place in places]
         start = time.perf_counter()
-        found = engine.loglikelihood(requests)
+        with quiet():
+            found = engine.loglikelihood(requests)
         engine_seconds = time.perf_counter() - start
         sizes = [len(request.args[1].encode()) for request in requests]
         values = tuple(float(ll) / size for (ll, _), size in zip(found, sizes, strict=True))
@@ -251,7 +252,8 @@ class Judge:
         else:
             head = self._requests[:count]
         start = time.perf_counter()
-        _respond(engine, [instance for requests in head for instance in requests])
+        with quiet():
+            _respond(engine, [instance for requests in head for instance in requests])
         return (time.perf_counter() - start) / len(head)
 
     def _collect(self, engine: Engine, engine_seconds: float, places: Sequence[int]) -> Evaluation:
