@@ -15,7 +15,6 @@ from .checkpoint import Checkpoint
 from .locate import locate
 from .objective import Objective
 from .resident import Sources
-from .storage import FORMAT
 from .study_file import StudyFile
 from .worker import Precision
 
@@ -29,7 +28,6 @@ def pinned_facts(
 ) -> dict[str, object]:
     """What decides scores; a study cannot go on when one of these changes."""
     return {
-        "format of the trials": FORMAT,
         "method": study.method if len(study.methods) == 1 else list(study.methods),
         "groups": study.groups.spec if study.groups is not None else None,
         "checkpoints": list(study.checkpoints),
@@ -84,7 +82,7 @@ def pick_suites(study: StudyFile, task: str, where: str) -> list[Suite]:
     return picked
 
 
-def load_split(study: StudyFile, suite: Suite) -> SuiteDocuments:
+def load_study_documents(study: StudyFile, suite: Suite) -> SuiteDocuments:
     found = load_documents(
         suite,
         study.data,

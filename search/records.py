@@ -21,6 +21,8 @@ _STATES = {
     TrialState.PRUNED: "left",  # or stopped, as its course says
 }
 CUT_OFF = "cut off"
+# Of these attributes; a study that was begun with another cannot be gone on with.
+FORMAT = 2
 
 
 def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[str]]) -> TrialRecord:

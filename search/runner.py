@@ -24,7 +24,13 @@ from .joining import join_study
 from .looks import Looks
 from .methods import PLAIN
 from .objective import reference
-from .opening import describe_duplicates, load_split, open_sources, pick_suites, pinned_facts
+from .opening import (
+    describe_duplicates,
+    load_study_documents,
+    open_sources,
+    pick_suites,
+    pinned_facts,
+)
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import Plan, best_trial, complete, is_over, spent
 from .resident import Sources
@@ -43,9 +49,8 @@ RUNS = Path("studies/runs")
 
 # So many proposals in a row that were known already mean that the space is used up.
 MOST_DUPLICATES = 20
-# Seconds of a trial below which the expected gain is shown with every tenth only.
-QUICK = 2.0
-SELDOM = 20
+# Below so many seconds a trial, the expected gain is shown with every 20th only.
+QUICK, SELDOM = 2.0, 20
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
 
@@ -91,7 +96,7 @@ class Search:
         self.sources = open_sources(study)
         self.precision: Precision = settle_precision(study, self.sources.base.dtype)
         self.weights = weigh(self.sources, self.precision)
-        self.documents = [load_split(study, suite) for suite in suites]
+        self.documents = [load_study_documents(study, suite) for suite in suites]
         floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
         self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker

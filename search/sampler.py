@@ -105,7 +105,7 @@ class BoundedSampler(BaseSampler):
     ) -> None:
         self.name = name
         self.seed = seed
-        self.box, self.bounds, self.choices = box, box.bounds, box.choices
+        self.box = box
         self.known = known
         self.history, self.first = history, first or box.bounds
 
@@ -167,9 +167,9 @@ class BoundedSampler(BaseSampler):
         study = optuna.create_study(direction="maximize")
         for known in history:
             spaces = dict(search_space)
-            for name in self.bounds:  # it may lie beyond bounds that never widened to it
+            for name in self.box.bounds:  # it may lie beyond bounds that never widened to it
                 value = float(known.parameters[name])
-                low, high = self.bounds[name]
+                low, high = self.box.bounds[name]
                 spaces[name] = FloatDistribution(min(low, value), max(high, value))
             study.add_trial(
                 optuna.trial.create_trial(
@@ -183,7 +183,7 @@ class BoundedSampler(BaseSampler):
 
     def _evolved(self, number: int) -> dict[str, Any]:
         """A proposal of CMA-ES, which begins at the best of the known points."""
-        history, names = self.history or (), list(self.bounds)
+        history, names = self.history or (), list(self.box.bounds)
         low = np.array([self.first[name][0] for name in names])
         width = np.array([self.first[name][1] for name in names]) - low
 
@@ -196,19 +196,21 @@ class BoundedSampler(BaseSampler):
         others = [k for k in history if k.origin != self.name and k.value is not None]
         best = max(others, key=lambda k: k.value or 0.0, default=None)
         start = np.full(len(names), 0.5) if best is None else place(best)
-        limits = (np.array([self.bounds[name] for name in names]) - low[:, None]) / width[:, None]
+        limits = (np.array([self.box.bounds[name] for name in names]) - low[:, None]) / width[
+            :, None
+        ]
         drawn = low + width * evolve(start, told, limits, trial_seed(self.seed, number))
         chance = np.random.default_rng(trial_seed(self.seed, number) ^ 3)
-        chosen = {name: str(chance.choice(options)) for name, options in self.choices.items()}
+        chosen = {name: str(chance.choice(options)) for name, options in self.box.choices.items()}
         return self.box.nearest({**dict(zip(names, map(float, drawn), strict=True)), **chosen})
 
     def is_apart(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         """Whether two points differ in a choice, or by `DISTANCE` in a coefficient."""
-        if any(one[name] != other[name] for name in self.choices):
+        if any(one[name] != other[name] for name in self.box.choices):
             return True
         return any(
             abs(one[name] - other[name]) > DISTANCE * (high - low)
-            for name, (low, high) in self.bounds.items()
+            for name, (low, high) in self.box.bounds.items()
         )
 
     def sample_independent(

@@ -31,14 +31,16 @@ from .lock import locks_for
 from .outcome import TrialRecord
 from .packing import pack, unpack
 from .patience import LONGEST_WAIT, Patience, hide_secrets
-from .records import claim_to_json, look_to_json, record_of
+from .records import FORMAT, claim_to_json, look_to_json, record_of
 from .sampler import BoundedSampler
 from .strata import Estimate
 
-# Of the attributes of trials; a study that was begun with another cannot be gone on with.
-FORMAT = 2
 # Origin of trials that score a finalist on all documents.
 FINAL = "final"
+
+
+# What Optuna is told of a trial: its values, or the estimate where it was scored in part.
+Told = list[float] | Estimate | None
 
 
 class StudyChanged(UserError):
@@ -127,7 +129,7 @@ class Storage:
         self._in_hand: int | None = None  # the storage's identifier
         self._finished: dict[int, TrialRecord] = {}
         self._followed: set[int] = set()  # trials that were cut off and are requeued
-        self._settled: set[int] = set()  # finished trials that need no follower
+        self._settled: set[int] = set()  # finished trials that `_requeue` has seen
         self._documents: dict[str, tuple[str, ...]] = {}
         self._said: set[str] = set()  # notes that are known to be written
         patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
@@ -167,12 +169,18 @@ class Storage:
         """Write what decides the scores of this study, or check that it is what was written.
 
         Raises:
-            UserError: the study was begun with other facts; names them.
+            StudyChanged: the study was begun with other facts, names them; or its trials are written in
+                another format.
         """
         known = self.study.user_attrs.get("pinned")
         if known is None:
-            self.study.set_user_attr("pinned", dict(facts))
+            self.study.set_user_attr("pinned", {**facts, "format": FORMAT})
             return
+        if known.get("format") != FORMAT:
+            raise StudyChanged(
+                f"study '{self.name}': was begun by another version of ExMe, whose trials this one "
+                f"cannot go on with; give --fork to begin a new study next to it"
+            )
         differing = [k for k in facts if facts[k] != known.get(k)]
         if differing:
             first = differing[0]
@@ -215,8 +223,7 @@ class Storage:
     def take_stock(self) -> tuple[list[TrialRecord], list[str]]:
         """Finish or requeue the trials that dead workers left running, then read all trials.
 
-        Call under the lock ``propose``. The database is read once where nobody has died: a quick trial
-        takes no longer than 50 reads.
+        Call under the lock ``propose``. The database is read once where nobody has died.
 
         Returns:
             As `trials`, and a sentence per trial that was taken back.
@@ -242,7 +249,7 @@ class Storage:
                     self._finished[trial.number] = record
             found.append(record)
         rated = self.rate(found)
-        # Kept as rated: ratings seldom change, and to rate anew 2,000 trials at every read takes longer than all else.
+        # Kept as rated: ratings seldom change, and copying 2,000 records at every read takes longer than all else.
         new = [t for t, before in zip(rated, found, strict=True) if t is not before]
         self._finished |= {t.number: t for t in new if t.number in self._finished}
         return rated
@@ -265,8 +272,8 @@ class Storage:
             trial.set_user_attr("worker", self.member.to_json())
             self._take_in_hand(trial._trial_id)
             parameters: dict[str, float | str] = {
-                **{n: trial.suggest_float(n, *b) for n, b in sampler.bounds.items()},
-                **{n: trial.suggest_categorical(n, c) for n, c in sampler.choices.items()},
+                **{n: trial.suggest_float(n, *b) for n, b in sampler.box.bounds.items()},
+                **{n: trial.suggest_categorical(n, c) for n, c in sampler.box.choices.items()},
             }
             origin = str(trial.user_attrs.get("origin", sampler.name))
             if "origin" not in trial.user_attrs:
@@ -361,7 +368,7 @@ class Storage:
         written = look_to_json(seconds, look.documents, look)
         # (one attribute: with it, anyone can finish the trial)
         self._write(proposal, look={**written, "course": look.course.to_json()})
-        self._tell_course(proposal, look.course.estimate)
+        self._tell(proposal, TrialState.PRUNED, look.course.estimate)
 
     def save_duplicate(self, proposal: Proposal, of: TrialRecord) -> None:
         """Record that a candidate is that of an earlier trial, whose scores it shares.
@@ -376,7 +383,7 @@ class Storage:
             self._tell(proposal, TrialState.COMPLETE, told)
         elif of.course is not None:
             self._write(proposal, look={"documents": 0, "course": of.course.to_json()})
-            self._tell_course(proposal, of.course.estimate)
+            self._tell(proposal, TrialState.PRUNED, of.course.estimate)
         else:
             raise ValueError(f"trial {of.number} has no scores to share")
 
@@ -420,19 +427,18 @@ class Storage:
         number, attributes = trial.number, trial.user_attrs
         if trial.state != TrialState.RUNNING:
             return ""
-        tell = self._backend.set_trial_state_values
         told = f"trial {number} had been scored when its process was killed"
         try:
             if "scores" in attributes:
                 values = attributes.get("value") or [self._unpack(attributes["scores"]).mean]
-                tell(trial._trial_id, TrialState.COMPLETE, values)
+                self._end(trial._trial_id, TrialState.COMPLETE, values)
             elif "course" in attributes.get("look", {}):
                 course = Course.from_json(attributes["look"]["course"], self._identifiers)
-                self._end_course(trial._trial_id, course.estimate)
+                self._end(trial._trial_id, TrialState.PRUNED, course.estimate)
             else:
                 # Closed first, which fails where its worker's last word is still on its way to the
                 # database, and requeued by `take_stock`, this one or the next.
-                tell(trial._trial_id, TrialState.FAIL)
+                self._end(trial._trial_id, TrialState.FAIL)
                 told = f"trial {number} was cut off and is taken up again"
         except UpdateFinishedTrialError:
             return ""  # it ended, or was taken back, between two lines
@@ -445,7 +451,6 @@ class Storage:
         """
         new = [t for t in trials if t.number not in self._settled]
         self._followed |= {t.user_attrs["again"] for t in new if "again" in t.user_attrs}
-        self._settled |= {t.number for t in new if t.state.is_finished()}
         before = len(self._followed)
         for trial in new:
             is_cut_off = trial.state == TrialState.FAIL and "message" not in trial.user_attrs
@@ -458,6 +463,7 @@ class Storage:
                 again = {**origin, "again": trial.number}
                 self.study.enqueue_trial(parameters, user_attrs=again)
                 self._followed.add(trial.number)
+        self._settled |= {t.number for t in new if t.state.is_finished()}
         return len(self._followed) > before
 
     def _write(self, proposal: Proposal, **attributes: Any) -> None:
@@ -468,31 +474,23 @@ class Storage:
             self._in_hand = None
             raise TrialTaken from None
 
-    def _tell(self, proposal: Proposal, state: TrialState, values: Sequence[float] = ()) -> None:
+    def _tell(self, proposal: Proposal, state: TrialState, values: Told = None) -> None:
         self._in_hand = None
         try:
-            self._backend.set_trial_state_values(proposal.trial_id, state, list(values) or None)
+            self._end(proposal.trial_id, state, values)
         except UpdateFinishedTrialError:
             if self._backend.get_trial(proposal.trial_id).state != state:
                 raise TrialTaken from None
 
-    def _tell_course(self, proposal: Proposal, estimate: Estimate) -> None:
-        self._in_hand = None
-        try:
-            self._end_course(proposal.trial_id, estimate)
-        except UpdateFinishedTrialError:
-            if self._backend.get_trial(proposal.trial_id).state != TrialState.PRUNED:
-                raise TrialTaken from None
-
-    def _end_course(self, trial_id: int, estimate: Estimate) -> None:
-        """Close a trial that was scored in part, with the estimate as Optuna's value of it."""
-        values = None
-        if (
-            len(self.study.directions) == 1
-        ):  # there is none of a pruned trial for several objectives
-            values = [estimate.mean]
-            self._backend.set_trial_intermediate_value(trial_id, estimate.count, estimate.mean)
-        self._backend.set_trial_state_values(trial_id, TrialState.PRUNED, values)
+    def _end(self, trial_id: int, state: TrialState, values: Told = None) -> None:
+        """Close a trial; one that was scored in part with the estimate as Optuna's value of it."""
+        if isinstance(values, Estimate):
+            estimate, values = values, None
+            # (of several objectives Optuna has no value of a pruned trial)
+            if len(self.study.directions) == 1:
+                values = [estimate.mean]
+                self._backend.set_trial_intermediate_value(trial_id, estimate.count, estimate.mean)
+        self._backend.set_trial_state_values(trial_id, state, values)
 
     def _beat(self, count: int) -> None:
         trial_id = self._in_hand
@@ -516,7 +514,7 @@ class Storage:
                 value = record.estimate.mean
             if value is not None:
                 study.add_trial(
-                    optuna.trial.create_trial(
+                    create_trial(
                         params=trial.params, distributions=trial.distributions, value=value
                     )
                 )

@@ -47,7 +47,7 @@ class Turn:
     Attributes:
         proposal: the trial.
         candidate: that it makes.
-        trials: all the others, as they were when it was proposed.
+        trials: the study's, as they were before it was proposed.
     """
 
     proposal: Proposal

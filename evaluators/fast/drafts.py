@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .ngrams import Ngrams
+from .ngrams import ORDER, Ngrams
 
 Kind = tuple[str, int, int]
 _WHOLE = 1 << 20  # length of the match of an answer that agrees from its beginning
-_REPEATS = 3  # tokens after which an answer is expected to go on as it did before
 _NEAR = 12  # how far from the expected place an answer may resume
 
 
@@ -109,7 +108,7 @@ class Drafter:
                 break
             draft.append(token)
             kinds.append(kind)
-            last = (*last[-2:], token)
+            last = (*last[1 - ORDER :], token)
             places = [
                 (run + 1, at + 1, tokens)
                 for run, at, tokens in places
@@ -125,10 +124,10 @@ class Drafter:
             last = self._last[-1] if self._last else -1
             for thread in self._threads:
                 thread.follow(last, token)
-            if len(self._last) == _REPEATS:
+            if len(self._last) == ORDER:
                 before, times = self._own.get(self._last, (token, 0))
                 self._own[self._last] = token, times + 1 if before == token else 1
-            self._last = (*self._last[-2:], token)
+            self._last = (*self._last[1 - ORDER :], token)
 
     def _next(
         self, places: Sequence[tuple[int, int, Sequence[int]]], last: tuple[int, ...]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_ORDER = 3
+ORDER = 3
 
 
 class Ngrams:
@@ -25,8 +25,8 @@ class Ngrams:
 
     def learn(self, tokens: Sequence[int]) -> None:
         """Count the continuations of a text."""
-        for i in range(_ORDER, len(tokens)):
-            key = tuple(tokens[i - _ORDER : i])
+        for i in range(ORDER, len(tokens)):
+            key = tuple(tokens[i - ORDER : i])
             counts = self._counts.get(key)
             if counts is None:
                 if len(self._counts) >= self._most:
@@ -41,9 +41,9 @@ class Ngrams:
 
     def next(self, last: Sequence[int]) -> tuple[int | None, int]:
         """The likeliest continuation of the last tokens, and how likely, from 0 to 9."""
-        if len(last) < _ORDER:
+        if len(last) < ORDER:
             return None, 0
-        found = self._best.get(tuple(last[-_ORDER:]))
+        found = self._best.get(tuple(last[-ORDER:]))
         if found is None:
             return None, 0
         best, top, total = found

@@ -271,6 +271,17 @@ def test_a_changed_study_is_forked_when_asked_and_found_again(tmp_path: Path) ->
     assert Opened(tmp_path).search.folder.name == "test-gsm8k"
 
 
+def test_a_study_in_another_format_is_refused_and_can_be_forked(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    study = opened.search.storage.study
+    pinned = {k: v for k, v in study.user_attrs["pinned"].items() if k != "format"}
+    study.set_user_attr("pinned", pinned)
+    close(opened)
+    with pytest.raises(UserError, match=r"begun by another version of ExMe.*give --fork"):
+        Opened(tmp_path)
+    assert Opened(tmp_path, fork=True).search.folder.name == "test-gsm8k-fork1"
+
+
 def test_a_larger_budget_continues_the_study(tmp_path: Path) -> None:
     first = Opened(tmp_path)
     first.search.run()
