@@ -27,6 +27,7 @@ from .backend import open_backend
 from .candidate import Candidate
 from .course import Course, Look
 from .heartbeat import Heart, Member, Watch
+from .importance import importance
 from .lock import locks_for
 from .outcome import TrialRecord
 from .packing import pack, unpack
@@ -498,30 +499,18 @@ class Storage:
             self._backend.set_trial_user_attr(trial_id, "beat", count)
 
     def importance(self) -> dict[str, float]:
-        """Share of the spread between good and other trials that each parameter explains.
-
-        Source: PED-ANOVA, arXiv:2304.10255, as Optuna has it. Empty where it cannot say.
-        """
-        # Stopped trials count with their estimates, which Optuna's evaluators leave out.
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        study = optuna.create_study(direction="maximize")
+        """Share of the spread that each parameter explains (`importance`)."""
+        scored = []
         for trial in self._read():
             record = self._finished.get(trial.number)
-            if record is None or not trial.params or record.duplicate_of is not None:
+            if record is None or record.duplicate_of is not None:
                 continue
             value = record.scores.mean if record.scores is not None else None
             if record.estimate is not None:
                 value = record.estimate.mean
             if value is not None:
-                study.add_trial(
-                    create_trial(
-                        params=trial.params, distributions=trial.distributions, value=value
-                    )
-                )
-        try:
-            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-        except (ValueError, RuntimeError):  # too few trials, or all alike
-            return {}
+                scored.append((trial, value))
+        return importance(scored)
 
     def work(self) -> dict[str, float]:
         """Seconds of all trials together, by what they were spent on."""

@@ -1,0 +1,56 @@
+"""What a search's scores depend on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, create_trial
+
+from exme.search.importance import importance
+
+
+def scored(count: int) -> list[tuple[FrozenTrial, float]]:
+    """Trials on a grid of a and b, whose score depends on a alone."""
+    trials = []
+    for n in range(count):
+        params = {"a": (n % 8) / 8, "b": (n // 8) / 8}
+        distributions: dict[str, BaseDistribution] = {
+            name: FloatDistribution(0, 1) for name in params
+        }
+        value = -((params["a"] - 0.5) ** 2)
+        trials.append(
+            (create_trial(params=params, distributions=distributions, value=value), value)
+        )
+    return trials
+
+
+def test_it_names_the_parameter_that_matters() -> None:
+    shares = importance(scored(64))
+    assert set(shares) == {"a", "b"}
+    assert shares["a"] > 0.9
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_it_says_nothing_of_too_few_trials() -> None:
+    assert importance([]) == {}
+    assert importance(scored(1)) == {}
+
+
+def test_scikit_learn_stays_unloaded_and_usable() -> None:
+    pytest.importorskip("sklearn")
+    program = """
+import sys, optuna
+from exme.search.importance import importance
+from tests.search.test_importance import scored
+shares = importance(scored(64))
+assert shares["a"] > 0.9, shares
+assert "sklearn" not in sys.modules
+study = optuna.create_study(direction="maximize")
+study.add_trials([trial for trial, _ in scored(64)])
+evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0, n_trees=4)
+assert optuna.importance.get_param_importances(study, evaluator=evaluator)["a"] > 0.5
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
