@@ -209,6 +209,10 @@ class Storage:
             return value
         return known
 
+    def agreed(self, key: str) -> Any:
+        """What `agree_on` wrote; None while nothing is written."""
+        return self.study.user_attrs.get(key)
+
     def set_documents(self, suite: str, split: str, documents: tuple[str, ...]) -> None:
         """Write the identifiers of the documents of a suite's split once."""
         key = _documents_key(suite, split)

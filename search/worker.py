@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ import torch
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.store import DraftStore
-from exme.evaluators.harness import Chat, Engine, FiniteLogits, Judge, StockEngine
+from exme.evaluators.harness import Chat, Engine, Evaluation, FiniteLogits, Judge, StockEngine
 from exme.evaluators.scores import Scores, join
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
@@ -212,6 +212,26 @@ class Worker:
             start = end
         return self._evaluate(candidate, "search", by_suite)
 
+    def answer(self, candidate: Candidate, suites: Collection[str]) -> dict[str, Evaluation]:
+        """Evaluate on the search documents of some suites by their metrics, whatever the objective.
+
+        Raises:
+            FloatingPointError, ValueError: see `score`.
+        """
+        self._live = ""
+        self.logits.begin()
+        self.resident.materialise(candidate)
+        self._live = candidate.digest
+        judges = [j for j in self.judges("search") if j.suite.suite in suites]
+        found = {judge.suite.suite: judge.score(self.engine) for judge in judges}
+        self.logits.check()
+        return found
+
+    def take_documents(self, documents: Sequence[SuiteDocuments]) -> None:
+        """Judge by these documents from now on."""
+        self.documents = documents
+        self._judges.clear()
+
     def score_longer(self, candidate: Candidate) -> Scored | None:
         """See `Scorer.score_longer`; None where the model's context has no room for that.
 
@@ -250,7 +270,7 @@ class Worker:
         for judge, places in zip(self.judges(split), chosen, strict=True):
             if places is not None and not places:
                 continue
-            if by_target:
+            if by_target and (split == "search" or judge.has_references):
                 proxies.append(judge.score_targets(self.engine, places))
             if not by_target or split == "report":
                 found.append(judge.score(self.engine, places))
@@ -264,6 +284,6 @@ class Worker:
                 "model": model,
                 "judge": end - middle - model,
             },
-            proxy=join([e.scores for e in proxies]) if found and proxies else None,
+            proxy=join([e.scores for e in proxies]) if 0 < len(found) == len(proxies) else None,
             answers={e.scores.suite: e.answers for e in found},
         )

@@ -101,6 +101,8 @@ class Suite(_Frozen):
         reference: template (Jinja, over the document's columns) of the reference answer that
             `target_nll` measures, with what stands between prompt and answer; None is the lm-eval
             task's own target.
+        references_from_inputs: whether documents without a column `reference` get one from what the
+            study's checkpoints answer right, where a search goes by `target_nll`.
         lm_eval_folder: folder with lm-eval task files beside lm-eval's own.
         max_gen_toks: most tokens of an answer; None leaves it to the lm-eval task.
         runs_code: whether answers are programs that must be run to be scored.
@@ -121,6 +123,7 @@ class Suite(_Frozen):
     folder: str | None = None
     question: tuple[str, ...] = ()
     reference: str | None = None
+    references_from_inputs: bool = False
     lm_eval_folder: str | None = None
     search: SplitRef
     report: SplitRef

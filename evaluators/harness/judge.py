@@ -21,7 +21,7 @@ from exme.tasks.documents import Document, SuiteDocuments
 from exme.tasks.errors import UserError
 
 from .quiet import quiet
-from .targets import NEGATIVE_TARGET_NLL, target_request
+from .targets import NEGATIVE_TARGET_NLL, NoReference, target_request
 from .task import build_task, task_manager
 
 
@@ -95,7 +95,7 @@ class Judge:
         self.chat = chat
         self._tasks: dict[str, Any] = {}
         self._requests: list[list[Instance]] = [[] for _ in self.documents]
-        self._targets: list[Instance] = []
+        self._targets: list[Instance | None] = []
         manager = task_manager(self.suite)
         for name in self.suite.lm_eval_tasks:
             mine = [i for i, d in enumerate(self.documents) if d.task == name]
@@ -161,7 +161,20 @@ class Judge:
         Raises:
             UserError: the suite's documents have no reference answers.
         """
-        return [(str(r.args[0]), str(r.args[1])) for r in self._target_requests()]
+        requests = [r for r in self._target_requests() if r is not None]
+        if len(requests) < len(self.documents):
+            raise NoReference(
+                f"suite '{self.suite.suite}': some documents have no reference answer"
+            )
+        return [(str(r.args[0]), str(r.args[1])) for r in requests]
+
+    @property
+    def has_references(self) -> bool:
+        """Whether there is a reference answer that `score_targets` could measure."""
+        try:
+            return bool(self._target_requests())
+        except NoReference:
+            return False
 
     @property
     def longest_answer(self) -> int:
@@ -209,7 +222,8 @@ class Judge:
         """Evaluate the engine by the mean log-likelihood per byte of the reference answers.
 
         This is minus `target_nll`, so that higher is better, as for every score. Nothing is
-        generated. It is a proxy: see docs/suites.md.
+        generated. It is a proxy: see docs/suites.md. In a suite with `references_from_inputs`, a
+        document without a reference answer counts 0 for every model.
 
         Args:
             engine: the engine.
@@ -221,22 +235,36 @@ class Judge:
         """
         places = self._places(chosen)
         all_requests = self._target_requests()
-        requests = [all_requests[place] for place in places]
+        asked = [request for place in places if (request := all_requests[place]) is not None]
         start = time.perf_counter()
         with quiet():
-            found = engine.loglikelihood(requests)
+            found = engine.loglikelihood(asked)
         engine_seconds = time.perf_counter() - start
-        sizes = [len(request.args[1].encode()) for request in requests]
-        values = tuple(float(ll) / size for (ll, _), size in zip(found, sizes, strict=True))
+        by_byte = {
+            id(request): float(likelihood) / len(request.args[1].encode())
+            for request, (likelihood, _) in zip(asked, found, strict=True)
+        }
+        values = tuple(by_byte.get(id(all_requests[place]), 0.0) for place in places)
         scores = self._scores(NEGATIVE_TARGET_NLL, places, values, {})
         return Evaluation(scores, ("",) * len(values), engine_seconds)
 
-    def _target_requests(self) -> list[Instance]:
+    def _target_requests(self) -> list[Instance | None]:
+        """One for every document; None where it has no reference answer and others have."""
         if not self._targets:
-            self._targets = [
-                target_request(self.suite, self._tasks[d.task], requests, self.chat.apply is None)
-                for d, requests in zip(self.documents, self._requests, strict=True)
-            ]
+            found: list[Instance | None] = []
+            lacking: NoReference | None = None
+            for document, requests in zip(self.documents, self._requests, strict=True):
+                task, plain = self._tasks[document.task], self.chat.apply is None
+                try:
+                    found.append(target_request(self.suite, task, requests, plain))
+                except NoReference as error:
+                    if not self.suite.references_from_inputs:
+                        raise
+                    found.append(None)
+                    lacking = error
+            if lacking is not None and not any(found):
+                raise lacking
+            self._targets = found
         return self._targets
 
     def probe(self, engine: Engine, count: int, *, targets: bool = False) -> float:
@@ -248,7 +276,7 @@ class Judge:
             targets: time `score_targets`, not `score`.
         """
         if targets:
-            head = [[request] for request in self._target_requests()[:count]]
+            head = [[request] for request in self._target_requests() if request is not None][:count]
         else:
             head = self._requests[:count]
         start = time.perf_counter()

@@ -18,6 +18,11 @@ from exme.tasks.suite import Suite
 # Scores are better when higher, so the stored one is minus target_nll.
 NEGATIVE_TARGET_NLL = "-target_nll"
 
+
+class NoReference(UserError):
+    """A document has no reference answer."""
+
+
 _TEMPLATES = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
 
 
@@ -31,14 +36,17 @@ def target_request(suite: Suite, task: Any, requests: Sequence[Instance], plain:
         plain: no chat template; only then lm-eval's delimiter stands before the answer.
 
     Raises:
-        UserError: the document has no reference answer.
+        NoReference: the document lacks a column that its reference answer is made of.
+        UserError: its reference answer is empty.
     """
     document = requests[0].doc
     if suite.reference is not None:
+        # A column that only some documents have is None in the others.
+        columns = {name: value for name, value in document.items() if value is not None}
         try:
-            text = _TEMPLATES.from_string(suite.reference).render(document)
+            text = _TEMPLATES.from_string(suite.reference).render(columns)
         except jinja2.UndefinedError as error:
-            raise UserError(
+            raise NoReference(
                 f"suite '{suite.suite}': no reference answer to measure target_nll by ({error}; "
                 f"reference: {suite.reference!r}); add that column to the data, or use "
                 f"`objective: metric`"

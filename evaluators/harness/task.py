@@ -105,7 +105,10 @@ def _code_in_sandbox(suite: Suite) -> Iterator[None]:
 
 
 def _rows(documents: Sequence[Document]) -> datasets.Dataset:
-    return datasets.Dataset.from_list([dict(d.row) for d in documents])
+    # from_list() has the columns of the first row only.
+    columns = dict.fromkeys(name for d in documents for name in d.row)
+    rows = [{name: d.row.get(name) for name in columns} for d in documents]
+    return datasets.Dataset.from_list(rows)
 
 
 def task_manager(suite: Suite) -> Any:

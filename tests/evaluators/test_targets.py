@@ -106,6 +106,12 @@ def test_a_suite_without_reference_answers_says_how_to_give_some(
     rows = [dataclasses.replace(d, row={**d.row, "reference": "fine"}) for d in documents.search]
     given = Judge(dataclasses.replace(documents, search=tuple(rows)), "search")
     assert given.score_targets(Recorder()).scores.values == (-2.0, -2.0)
+    some = Judge(dataclasses.replace(documents, search=(documents.search[0], rows[1])), "search")
+    recorder = Recorder()
+    assert some.score_targets(recorder).scores.values == (0.0, -2.0)
+    assert [answer for _, answer in recorder.seen] == ["fine"]
+    with pytest.raises(UserError, match="some documents have no reference answer"):
+        _ = some.references
 
 
 def test_chat_settings_reach_lm_evals_prompts(mini: tuple[Any, Any]) -> None:
