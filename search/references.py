@@ -8,14 +8,16 @@ checkpoint answers right says nothing of any candidate. Report documents get non
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from exme.tasks.documents import Document, SuiteDocuments
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
-from .worker import Worker
+from .screen import Screen
+from .storage import Storage
+from .worker import Scorer, Worker
 
 # The column of a document in which its reference answer stands.
 COLUMN = "reference"
@@ -24,6 +26,45 @@ RIGHT = 1.0
 
 # By suite and document.
 References = Mapping[str, Mapping[str, str]]
+
+
+_ELSEWHERE = "Another process is collecting reference answers; waiting for it."
+
+
+def take_references(
+    documents: list[SuiteDocuments],
+    inputs: Sequence[Candidate],
+    worker: Callable[[], Scorer],
+    storage: Storage,
+    screen: Screen,
+) -> list[SuiteDocuments]:
+    """The same documents with the reference answers that they lack, collected once in a study's life.
+
+    Args:
+        documents: of every suite.
+        inputs: the study's checkpoints.
+        worker: asked only where nobody has collected them; one that asks no model leaves documents
+            as they are.
+        storage: where they are kept for all workers.
+        screen: where it is said.
+
+    Raises:
+        UserError: see `collect_references`.
+    """
+    lacking = lack_references(documents)
+    if not lacking:
+        return documents
+    with storage.hold("references", lambda: screen.say(_ELSEWHERE)):
+        found = storage.agreed("references")
+        if found is None:
+            asked = worker()
+            if not isinstance(asked, Worker):
+                return documents
+            screen.note(f"Collecting reference answers for {', '.join(lacking)}.")
+            found = storage.agree_on("references", collect_references(asked, inputs, lacking))
+            for line in describe_references(documents, found):
+                screen.say(line)
+    return with_references(documents, found)
 
 
 def lack_references(documents: Sequence[SuiteDocuments]) -> list[str]:

@@ -33,12 +33,7 @@ from .opening import (
 )
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import Plan, best_trial, complete, is_over, spent
-from .references import (
-    collect_references,
-    describe_references,
-    lack_references,
-    with_references,
-)
+from .references import take_references
 from .resident import Sources
 from .screen import Screen, time_left
 from .settling import settle_objective
@@ -61,7 +56,6 @@ QUICK, SELDOM = 2.0, 20
 MOST_FAILURES = 10
 
 COMPUTED_ELSEWHERE = "Another process is computing the study's directions; waiting for it."
-COLLECTED_ELSEWHERE = "Another process is collecting reference answers; waiting for it."
 PROVED_ELSEWHERE = "Another process is scoring the winner on the report documents; waiting for it."
 
 
@@ -235,24 +229,13 @@ class Search:
 
     def _take_references(self) -> None:
         """Give documents the reference answers that they lack, the same for all workers."""
-        lacking = lack_references(self.documents) if self.study.objective == "target_nll" else []
-        if not lacking:
-            return
-        with self.storage.hold("references", lambda: self.screen.say(COLLECTED_ELSEWHERE)):
-            found = self.storage.agreed("references")
-            if found is None:
-                worker = self.worker
-                if not isinstance(worker, Worker):  # a landscape asks no model
-                    return
-                inputs = [c for name, c in self.inputs().items() if name in self.plan.inputs]
-                self.screen.note(f"Collecting reference answers for {', '.join(lacking)}.")
-                found = collect_references(worker, inputs, lacking)
-                self.storage.agree_on("references", found)
-                for line in describe_references(self.documents, found):
-                    self.screen.say(line)
-        self.documents = with_references(self.documents, found)
-        if isinstance(self._worker, Worker):
-            self._worker.take_documents(self.documents)
+        if self.study.objective == "target_nll":
+            inputs = [c for name, c in self.inputs().items() if name in self.plan.inputs]
+            self.documents = take_references(
+                self.documents, inputs, lambda: self.worker, self.storage, self.screen
+            )
+            if isinstance(self._worker, Worker):
+                self._worker.take_documents(self.documents)
 
     def _one_trial(self) -> int | None:
         """One trial, and its number; None when there is none to be had now, or another worker was given it."""
