@@ -246,9 +246,12 @@ class Worker:
                     return None
                 suite = suite_of.suite.model_copy(update={"max_gen_toks": limit} if limit else {})
                 self._longer.append(Judge(replace(suite_of, suite=suite), "report", chat))
+        self.logits.begin()
+        self._live = ""
         self.resident.materialise(candidate)
         self._live = candidate.digest
         found = [judge.score(self.engine) for judge in self._longer]
+        self.logits.check()
         seconds = {"model": sum(e.engine_seconds for e in found)}
         return Scored(join([e.scores for e in found]), seconds)
 

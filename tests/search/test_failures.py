@@ -253,6 +253,8 @@ def test_a_candidate_whose_logits_are_not_finite_fails_and_the_search_goes_on(
         scored = [t for t in trials if t.scores is not None]
         assert "code alone" in {t.origin for t in scored}
         assert all(t.candidate and t.candidate.coefficients["math"] == 0 for t in scored)
+        with pytest.raises(FloatingPointError, match="logits are not finite"):
+            search.worker.score_longer(search.inputs()["math"])
 
 
 def test_a_document_that_makes_the_metric_raise_fails_the_trial_and_not_the_search(
