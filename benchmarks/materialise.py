@@ -256,10 +256,12 @@ def against_mergekit(
         def theirs(what: str, *places: Path | str) -> None:
             script = [environment.expanduser() / "bin" / "python", "-c", MERGEKIT]
             command = [*script, folder / "merge.yml", *places]
-            found = subprocess.run(command, check=True, capture_output=True, text=True)  # type: ignore[arg-type]
+            found = subprocess.run(command, check=False, capture_output=True, text=True)  # type: ignore[arg-type]
+            if found.returncode:
+                raise SystemExit(f"mergekit ended with {found.returncode}:\n{found.stderr[-2000:]}")
             took, peak = found.stdout.split()[-2:]
             rows.setdefault(f"mergekit, {what}", []).append((float(took), float(peak)))
-            print(f"mergekit, {what}: {took} s", flush=True)
+            print(f"mergekit, {what}: {float(took):.2f} s", flush=True)
 
         def ours(what: str, work: Callable[[], object]) -> None:
             peak = Peak()

@@ -256,6 +256,7 @@ budget: # the search ends at whichever comes first; null: no limit
   gain_per_hour: null # end when another hour is expected to bring fewer points than this
 
 storage: null # URL of an Optuna storage; null: an SQLite file in studies/runs/
+track: []     # copy trials to wandb, mlflow, to look at; each set up as its own documentation says
 
 dtype: auto         # candidates are rounded to it and exported in it; auto: the base's
 compute_dtype: auto # the model computes in it; auto: float32 on a CPU, dtype on a GPU

@@ -41,6 +41,7 @@ from .space import unit
 from .spread import SPREAD
 from .storage import TrialTaken
 from .study_file import StudyFile, load_study_file
+from .tracking import Tracking
 from .turns import Turn, Turns, describe_failure
 from .view import View, view_of
 from .worker import Precision, Scorer, Worker, settle_precision
@@ -197,6 +198,9 @@ class Search:
         if not self.are_directions_settled:
             with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
                 self._take_directions(self._workshop.compute())
+        tracking = Tracking(
+            self.study.track, f"{self.name}-{self.task}", self.folder, self.screen.say
+        )
         self._take_references()
         self.turns.recover()
         trials = self.storage.trials()
@@ -216,6 +220,7 @@ class Search:
             if number is None:
                 continue
             trial = trials[number]
+            tracking.tell(self.storage.study, self.storage.frozen(number))
             inputs = [f"{name} alone" for name in self.plan.inputs]
             self.screen.trial(trial, trials, self._left(trials), reference(trials, inputs))
             duplicates = duplicates + 1 if trial.duplicate_of is not None else 0

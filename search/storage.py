@@ -225,6 +225,10 @@ class Storage:
         """All trials, in order of their numbers; only what is new since the last call is read."""
         return self._records(self._read())
 
+    def frozen(self, number: int) -> FrozenTrial:
+        """A trial as Optuna has it."""
+        return self._read()[number]
+
     def take_stock(self) -> tuple[list[TrialRecord], list[str]]:
         """Finish or requeue the trials that dead workers left running, then read all trials.
 

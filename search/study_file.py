@@ -168,6 +168,7 @@ class StudyFile(_Section):
         tail: share of the suites that `cvar` is the mean over.
         keep: by how much a candidate must gain at least on a suite, in points (below 0: may lose at most).
         storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
+        track: where trials are copied for people to look at, beside the storage.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
         compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
         engine: ``fast`` gives lm-eval's answers sooner, where the architecture allows; ``stock`` is
@@ -196,6 +197,7 @@ class StudyFile(_Section):
     keep: Mapping[str, float] = {}
     budget: BudgetSection = BudgetSection(trials=30)
     storage: str | None = None
+    track: tuple[Literal["wandb", "mlflow"], ...] = ()
     dtype: Dtype = "auto"
     compute_dtype: Dtype = "auto"
     device: str = "auto"

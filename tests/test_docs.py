@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import shutil
@@ -90,6 +91,18 @@ def test_the_commands_of_a_page_run(
     if name == "tutorial.md":
         assert (tmp_path / "again" / "model.safetensors").is_file()
         assert (tmp_path / "scores.parquet").is_file()
+
+
+def test_the_way_of_one_trial_links_to_what_is_there() -> None:
+    links = re.findall(r"\[`([\w.]+)`\]\(([\w/]+\.py)\)", (ROOT / "ARCHITECTURE.md").read_text())
+    assert len(links) > 40
+    for name, file in links:
+        defined = ast.parse((ROOT / file).read_text()).body
+        for part in name.split("."):
+            kinds = (ast.FunctionDef, ast.ClassDef)
+            found = next((d for d in defined if isinstance(d, kinds) and d.name == part), None)
+            assert found is not None, f"{file} has no {name}"
+            defined = found.body
 
 
 def test_the_sites_list_names_pages_that_are_there() -> None:
