@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
+from exme.evaluators.harness import task_headers
 from exme.evaluators.scores import DocumentScores, Scores
 from exme.tasks.documents import SuiteDocuments
 
@@ -29,26 +30,28 @@ def lm_eval_results(
     """
     results: dict[str, dict[str, Any]] = {}
     samples: dict[str, dict[str, int]] = {}
-    versions: dict[str, int] = {}
+    versions: dict[str, float | str] = {}
     shots: dict[str, int] = {}
     for part, suite in zip(scores.parts, documents, strict=True):
-        for task in suite.suite.lm_eval_tasks:
+        for task, header in task_headers(suite.suite).items():
             here = [d.task == task for d in suite.of(part.split)]
             values = [v for v, is_here in zip(part.values, here, strict=True) if is_here]
             if not values:
                 continue
             metric, _, kept = part.metric.partition(",")
             results[task] = {
-                "alias": task,
+                "name": task,
+                "alias": header.alias,
+                "sample_len": len(values),
                 f"{metric},{kept or 'none'}": sum(values) / len(values),
                 f"{metric}_stderr,{kept or 'none'}": _standard_error(values),
             }
             samples[task] = {"original": len(here), "effective": len(values)}
-            versions[task] = suite.suite.version
+            versions[task] = header.version
             shots[task] = len(suite.fewshot.get(task, ()))
     content = {
         "results": results,
-        "group_subtasks": {task: [] for task in results},
+        "group_subtasks": {},
         "versions": versions,
         "n-shot": shots,
         "higher_is_better": {

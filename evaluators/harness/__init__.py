@@ -8,6 +8,7 @@ itself.
 from .finite import FiniteLogits
 from .judge import Chat, Engine, Evaluation, Judge
 from .stock import StockEngine
+from .task import TaskHeader, task_headers
 from .verify import LmEvalScores, lm_eval_scores
 
 __all__ = [
@@ -18,5 +19,7 @@ __all__ = [
     "Judge",
     "LmEvalScores",
     "StockEngine",
+    "TaskHeader",
     "lm_eval_scores",
+    "task_headers",
 ]

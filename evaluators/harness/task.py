@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,29 @@ def _rows(documents: Sequence[Document]) -> datasets.Dataset:
     columns = dict.fromkeys(name for d in documents for name in d.row)
     rows = [{name: d.row.get(name) for name in columns} for d in documents]
     return datasets.Dataset.from_list(rows)
+
+
+@dataclass(frozen=True)
+class TaskHeader:
+    """What lm-eval's results files call a task, and the version that they state of it."""
+
+    alias: str
+    version: float | str
+
+
+def task_headers(suite: Suite) -> dict[str, TaskHeader]:
+    """Headers of a suite's lm-eval tasks.
+
+    Raises:
+        UserError: lm-eval has no such task.
+    """
+    index = task_manager(suite).task_index
+    found = {}
+    for name in suite.lm_eval_tasks:
+        content = index[name].cfg or {}
+        version = content.get("metadata", {}).get("version", "Yaml")  # (lm-eval's word for none)
+        found[name] = TaskHeader(str(content.get("task_alias") or name), version)
+    return found
 
 
 def task_manager(suite: Suite) -> Any:

@@ -92,7 +92,9 @@ def test_results_are_what_lm_eval_writes(searched: Search) -> None:
     (task,) = told["results"]
     values = merged.report.values
     assert told["results"][task] == {
+        "name": task,
         "alias": task,
+        "sample_len": 64,
         "exact_match,strict-match": pytest.approx(merged.report.mean),
         "exact_match_stderr,strict-match": pytest.approx(
             math.sqrt(merged.report.mean * (1 - merged.report.mean) / (len(values) - 1))
