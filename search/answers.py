@@ -70,6 +70,26 @@ def load_answers(folder: Path, digest: str, split: str = "report") -> Answers:
     return found if isinstance(found, dict) else {}
 
 
+def merge_answers(
+    documents: Sequence[SuiteDocuments], before: Answers, said: Mapping[str, Mapping[str, str]]
+) -> Answers:
+    """Answers on all search documents: what was said now, else before, else blank.
+
+    Args:
+        documents: of every suite.
+        before: by suite, in the order of its documents.
+        said: by suite and document identifier.
+    """
+    merged = {}
+    for found in documents:
+        name = found.suite.suite
+        new = said.get(name, {})
+        old = before.get(name) or [""] * len(found.search)
+        pairs = zip(found.search, old, strict=False)
+        merged[name] = [new.get(document.id, kept) for document, kept in pairs]
+    return merged
+
+
 def examples(
     outcome: Outcome, documents: Sequence[SuiteDocuments], folder: Path, count: int = SHOWN
 ) -> list[Example]:

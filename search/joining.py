@@ -8,7 +8,8 @@ from pathlib import Path
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 
-from .storage import Storage, StudyChanged, sqlite_url
+from .storage import Storage, sqlite_url
+from .study_record import StudyChanged
 
 
 def join_study(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from exme.tasks.errors import UserError
 
-from .export import RECIPE
 from .locate import is_hub_id
+from .staging import RECIPE
 
 
 def push(folder: Path, repository: str, *, public: bool = False) -> str:

@@ -26,22 +26,18 @@ from .candidate import Candidate
 from .checkpoint import Checkpoint
 from .export import (
     MERGEKIT,
-    RECIPE,
     SHARD_BYTES,
     ExportResult,
     chat_template,
-    check_space,
-    check_target,
     config_file,
     copy_from_base,
-    staged,
-    write_text,
 )
 from .locate import MINI, is_hub_id, locate
 from .mergekit import mergekit_config
 from .methods import METHODS
 from .model_card import recipe
 from .residence import VOCABULARY, Sources
+from .staging import RECIPE, check_space, check_target, staged, write_text
 from .stream import digest_on_disk, write_stream
 
 

@@ -14,7 +14,7 @@ from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
 from .allocation import Racing
-from .answers import Answers, Example, examples, load_answers, save_answers
+from .answers import Answers, Example, examples, load_answers, merge_answers, save_answers
 from .candidate import Candidate
 from .course import Look
 from .directions.settle import Settled, Workshop, agree
@@ -31,8 +31,9 @@ from .opening import (
     pick_suites,
     pinned_facts,
 )
-from .outcome import Entry, Outcome, TrialRecord
-from .plan import Plan, best_trial, complete, is_over, spent
+from .outcome import Outcome, TrialRecord
+from .plan import Plan, is_over, spent
+from .proof import prove, prove_longer, proved, unproved
 from .references import take_references
 from .resident import Sources
 from .screen import Screen, time_left
@@ -303,13 +304,7 @@ class Search:
         )
         look, seconds, said = self.looks.make(order, candidate, self.worker)
         before = load_answers(self.folder, candidate.digest, "search")
-        answers = {}
-        for found in self.documents:
-            name = found.suite.suite
-            new = said.get(name, {})
-            old = before.get(name) or [""] * len(found.search)
-            pairs = zip(found.search, old, strict=False)
-            answers[name] = [new.get(document.id, kept) for document, kept in pairs]
+        answers = merge_answers(self.documents, before, said)
         return look, answers, seconds
 
     def _keep_answers(self, candidate: Candidate, answers: Answers) -> None:
@@ -332,47 +327,19 @@ class Search:
 
     def prove(self) -> Outcome:
         """Score the winner and every input on the report documents, each once in a study's life."""
-        if self._unproved():
+        if unproved(self.storage, self.inputs()):
             with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
-                self._prove(self._unproved())
+                missing = unproved(self.storage, self.inputs())
+                if missing:
+                    give_back_memory()  # (the proof's prompts and answers come on top)
+                    count = self._count("report")
+                    self.screen.say(
+                        f"Proving on {count} report documents: {', '.join(missing)} ..."
+                    )
+                    prove(missing, self.worker, self.storage, self.folder, self.screen)
+                prove_longer(self.outcome(), lambda: self.worker, self.storage)
                 give_back_memory()
         return self.outcome()
-
-    def _unproved(self) -> dict[str, Candidate]:
-        best = best_trial(self.storage.trials())
-        if best is None or best.candidate is None:
-            return {}
-        proofs = self.storage.proofs()
-        wanted = {**self.inputs(), "merged": best.candidate}
-        return {name: found for name, found in wanted.items() if found.digest not in proofs}
-
-    def _prove(self, missing: Mapping[str, Candidate]) -> None:
-        if missing:
-            give_back_memory()  # (the proof's prompts and answers come on top)
-            count = self._count("report")
-            self.screen.say(f"Proving on {count} report documents: {', '.join(missing)} ...")
-        for name, candidate in missing.items():
-            if candidate.digest not in self.storage.proofs():
-                self.screen.note(f"Scoring {name} on the report documents.")
-                scored = self.worker.score(candidate, "report")
-                save_answers(self.folder, candidate.digest, scored.answers)
-                self.storage.save_proof(candidate, scored.scores, scored.proxy)
-        self._prove_longer()
-
-    def _prove_longer(self) -> None:
-        """Score the winner and the best input once more with room for longer answers, where some were cut."""
-        outcome = self.outcome()
-        if outcome.merged is None or not outcome.inputs:
-            return
-        best = max(outcome.inputs, key=lambda entry: entry.report.mean)
-        pair = [outcome.merged, best]
-        if not any(sum(entry.report.audit.get("cut", ())) for entry in pair):
-            return
-        for entry in pair:
-            if entry.longer is None:
-                scored = self.worker.score_longer(entry.candidate)
-                if scored is not None:
-                    self.storage.save_longer(entry.candidate, scored.scores)
 
     def view(self) -> View:
         """The search as it is now; safe to call from any thread."""
@@ -390,43 +357,17 @@ class Search:
     def outcome(self) -> Outcome:
         """All that is in the storage."""
         trials = self.storage.trials()
-        proofs, proxies = self.storage.proofs(), self.storage.proofs("proxy")
-        longer = self.storage.proofs("longer")
-        by_digest = {t.candidate.digest: t for t in complete(trials) if t.candidate is not None}
-        inputs = self.inputs()
-        digests = {candidate.digest for candidate in inputs.values()}
-
-        def entry(name: str, candidate: Candidate) -> Entry | None:
-            if candidate.digest not in proofs:
-                return None
-            trial = by_digest.get(candidate.digest)
-            digest = candidate.digest
-            searched = trial.scores if trial else None
-            return Entry(
-                name,
-                candidate,
-                proofs[digest],
-                searched,
-                proxies.get(digest),
-                longer.get(digest),
-            )
-
-        winner = best_trial(trials)
-        merged = None
-        if winner is not None and winner.candidate is not None:
-            is_input = winner.candidate.digest in digests
-            merged = None if is_input else entry("merged", winner.candidate)
-        found = [entry(name, candidate) for name, candidate in inputs.items()]
+        found = proved(self.storage, trials, self.inputs())
         bounds, widened = self.plan.bounds(trials)
         return Outcome(
             study=self.name,
             task=self.task,
             bounds=bounds,
             trials=tuple(trials),
-            winner=winner,
-            inputs=tuple(e for e in found if e is not None),
-            merged=merged,
-            looks=len(set(proofs) - digests),
+            winner=found.winner,
+            inputs=found.inputs,
+            merged=found.merged,
+            looks=found.looks,
             goal=self.objective.goal.kind,
             widened=tuple(widened),
             importance=self.storage.importance(),

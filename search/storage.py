@@ -30,11 +30,12 @@ from .heartbeat import Heart, Member, Watch
 from .importance import importance
 from .lock import locks_for
 from .outcome import TrialRecord
-from .packing import pack, unpack
+from .packing import pack
 from .patience import LONGEST_WAIT, Patience, hide_secrets
-from .records import FORMAT, claim_to_json, look_to_json, record_of
+from .records import claim_to_json, look_to_json, record_of
 from .sampler import BoundedSampler
 from .strata import Estimate
+from .study_record import StudyRecord
 
 # Origin of trials that score a finalist on all documents.
 FINAL = "final"
@@ -42,10 +43,6 @@ FINAL = "final"
 
 # What Optuna is told of a trial: its values, or the estimate where it was scored in part.
 Told = list[float] | Estimate | None
-
-
-class StudyChanged(UserError):
-    """A study was begun with something else than what its file says now."""
 
 
 class TrialTaken(Exception):
@@ -96,8 +93,8 @@ class Proposal:
     documents: int | None = None
 
 
-class Storage:
-    """One study in an Optuna storage.
+class Storage(StudyRecord):
+    """One study in an Optuna storage: its trials, and what is kept of it as a whole.
 
     Args:
         url: an SQLAlchemy URL, or ``grpc://host:port``.
@@ -122,7 +119,7 @@ class Storage:
         objectives: int = 1,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.url, self.name = url, name
+        self.url = url
         self.rate: Callable[[list[TrialRecord]], list[TrialRecord]] = lambda trials: trials
         self.watch = Watch()
         self.member = Member.here()
@@ -131,14 +128,12 @@ class Storage:
         self._finished: dict[int, TrialRecord] = {}
         self._followed: set[int] = set()  # trials that were cut off and are requeued
         self._settled: set[int] = set()  # finished trials that `_requeue` has seen
-        self._documents: dict[str, tuple[str, ...]] = {}
-        self._said: set[str] = set()  # notes that are known to be written
         patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
         try:
             self._locks = locks_for(url, name, folder or Path(), patience)
             with self._locks.hold("tables"):
                 self._backend = open_backend(url, patience)
-                self.study = optuna.create_study(
+                study = optuna.create_study(
                     storage=self._backend,
                     study_name=name,
                     directions=["maximize"] * objectives,
@@ -152,6 +147,7 @@ class Storage:
                 f"storage of study '{name}' cannot be opened ({type(error).__name__}: {reason}); "
                 f"check `storage` in the study file"
             ) from None
+        super().__init__(study, name)
         patience.longest = LONGEST_WAIT  # what was reached once is waited for
 
     def close(self) -> None:
@@ -164,60 +160,11 @@ class Storage:
         """Hold one of the study's locks for the length of a block; see `Locks`."""
         return self._locks.hold(name, waiting)
 
-    # What the study is -------------------------------------------------------------------------
-
-    def pin(self, facts: Mapping[str, Any], *, path: str) -> None:
-        """Write what decides the scores of this study, or check that it is what was written.
-
-        Raises:
-            StudyChanged: the study was begun with other facts, names them; or its trials are written in
-                another format.
-        """
-        known = self.study.user_attrs.get("pinned")
-        if known is None:
-            self.study.set_user_attr("pinned", {**facts, "format": FORMAT})
-            return
-        if known.get("format") != FORMAT:
-            raise StudyChanged(
-                f"study '{self.name}': was begun by another version of ExMe, whose trials this one "
-                f"cannot go on with; give --fork to begin a new study next to it"
-            )
-        differing = [k for k in facts if facts[k] != known.get(k)]
-        if differing:
-            first = differing[0]
-            raise StudyChanged(
-                f"{path}: {', '.join(differing)} changed since study '{self.name}' was begun "
-                f"({first} was {known.get(first)!r}, is {facts[first]!r}); its trials could not be "
-                f"compared. Undo the change, or give --fork to begin a new study next to it"
-            )
-
-    def checkpoints(self) -> list[str]:
-        """Names of the checkpoints that the study was begun with."""
-        return list(self.study.user_attrs.get("pinned", {}).get("checkpoints", []))
-
     def last_change(self) -> datetime | None:
         """When the last trial ended or was begun, by the clock of the machine that did it."""
         trials = self._read()
         times = [time for t in trials for time in (t.datetime_start, t.datetime_complete) if time]
         return max(times, default=None)
-
-    def agree_on(self, key: str, value: Any) -> Any:
-        """Write a value that all workers shall share, or give the one that was written first."""
-        known = self.study.user_attrs.get(key)
-        if known is None:
-            self.study.set_user_attr(key, value)
-            return value
-        return known
-
-    def agreed(self, key: str) -> Any:
-        """What `agree_on` wrote; None while nothing is written."""
-        return self.study.user_attrs.get(key)
-
-    def set_documents(self, suite: str, split: str, documents: tuple[str, ...]) -> None:
-        """Write the identifiers of the documents of a suite's split once."""
-        key = _documents_key(suite, split)
-        if self.study.user_attrs.get(key) != list(documents):
-            self.study.set_user_attr(key, list(documents))
 
     # Trials ------------------------------------------------------------------------------------
 
@@ -539,53 +486,3 @@ class Storage:
     def set_system_attribute(self, key: str, value: Any) -> None:
         """Write what optuna-dashboard will look for."""
         self._backend.set_study_system_attr(self.study._study_id, key, value)
-
-    # Proof -------------------------------------------------------------------------------------
-
-    def save_proof(self, candidate: Candidate, scores: Scores, proxy: Scores | None = None) -> None:
-        """Record a candidate's scores on the report documents, and those by a proxy objective."""
-        proof = {"candidate": candidate.to_json(), "scores": pack(scores)}
-        if proxy is not None:
-            proof["proxy"] = pack(proxy)
-        self.study.set_user_attr(f"report:{candidate.digest}", proof)
-
-    def save_longer(self, candidate: Candidate, scores: Scores) -> None:
-        """Add a proved candidate's scores with room for longer answers."""
-        key = f"report:{candidate.digest}"
-        self.study.set_user_attr(key, {**self.study.user_attrs[key], "longer": pack(scores)})
-
-    def proofs(self, kind: str = "scores") -> dict[str, Scores]:
-        """Scores on the report documents by candidate digest; `kind` may be ``proxy`` or ``longer``."""
-        found = {}
-        for key, value in self.study.user_attrs.items():
-            if key.startswith("report:") and kind in value:
-                found[key.removeprefix("report:")] = self._unpack(value[kind])
-        return found
-
-    def notes(self) -> list[str]:
-        """What the search said on its way, e.g. that bounds were widened."""
-        return list(self.study.user_attrs.get("notes", []))
-
-    def add_note(self, note: str) -> bool:
-        """Remember what was said; False when it had been said before."""
-        if note in self._said:
-            return False
-        notes = self.notes()
-        self._said |= {note, *notes}
-        if note in notes:
-            return False
-        self.study.set_user_attr("notes", [*notes, note])
-        return True
-
-    def _unpack(self, packed: Any) -> Scores:
-        return unpack(packed, self._identifiers)
-
-    def _identifiers(self, suite: str, split: str) -> tuple[str, ...]:
-        key = _documents_key(suite, split)
-        if key not in self._documents:
-            self._documents[key] = tuple(self.study.user_attrs[key])
-        return self._documents[key]
-
-
-def _documents_key(suite: str, split: str) -> str:
-    return f"documents:{suite}:{split}"

@@ -22,7 +22,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.evaluators.scores import DocumentScores
-from exme.search import export
+from exme.search import export, staging
 from exme.search.candidate import Candidate
 from exme.search.export import ExportResult, chat_template, export_best, export_model, verify
 from exme.search.model_card import model_card, read_licence, scores_file
@@ -316,7 +316,9 @@ def test_an_interruption_leaves_nothing(
     def fail(*args: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(export, step, fail)
+    for module in (export, staging):
+        if hasattr(module, step):
+            monkeypatch.setattr(module, step, fail)
     expected = UserError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         write(resident, tmp_path / "out")
@@ -333,7 +335,9 @@ def test_an_interrupted_replacement_leaves_the_old_export(
     def fail(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export, step, fail)
+    for module in (export, staging):
+        if hasattr(module, step):
+            monkeypatch.setattr(module, step, fail)
     with pytest.raises(KeyboardInterrupt):
         write(resident, tmp_path / "out", card="new", force=True)
     assert content(tmp_path / "out") == before
@@ -417,7 +421,7 @@ def test_an_export_that_is_being_written_is_not_taken_for_a_leftover(
     resident: ResidentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def meanwhile(*args: Any) -> None:
-        export._clear_leftovers(tmp_path / "out")
+        staging.clear_leftovers(tmp_path / "out")
         verify(*args)
 
     monkeypatch.setattr(export, "verify", meanwhile)

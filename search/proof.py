@@ -1,0 +1,111 @@
+"""The proof: the winner and every input on the report documents, each once in a study's life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .answers import save_answers
+from .candidate import Candidate
+from .outcome import Entry, Outcome, TrialRecord
+from .plan import best_trial, complete
+from .screen import Screen
+from .storage import Storage
+from .worker import Scorer
+
+
+@dataclass(frozen=True)
+class Proved:
+    """What was scored on the report documents so far.
+
+    Attributes:
+        winner: the best trial.
+        inputs: the base and the checkpoints.
+        merged: the winner; None where it is an input itself, or not yet proved.
+        looks: how many candidates that are no inputs were scored on them.
+    """
+
+    winner: TrialRecord | None
+    inputs: tuple[Entry, ...]
+    merged: Entry | None
+    looks: int
+
+
+def unproved(storage: Storage, inputs: Mapping[str, Candidate]) -> dict[str, Candidate]:
+    """The winner (``merged``) and the inputs, as far as they are still to be scored."""
+    best = best_trial(storage.trials())
+    if best is None or best.candidate is None:
+        return {}
+    proofs = storage.proofs()
+    wanted = {**inputs, "merged": best.candidate}
+    return {name: found for name, found in wanted.items() if found.digest not in proofs}
+
+
+def prove(
+    missing: Mapping[str, Candidate],
+    worker: Scorer,
+    storage: Storage,
+    folder: Path,
+    screen: Screen,
+) -> None:
+    """Score candidates on the report documents; the same one under two names once.
+
+    Args:
+        missing: by name; see `unproved`.
+        worker: scores them.
+        storage: where scores go.
+        folder: the run's, where answers go.
+        screen: where it is said.
+    """
+    for name, candidate in missing.items():
+        if candidate.digest not in storage.proofs():
+            screen.note(f"Scoring {name} on the report documents.")
+            scored = worker.score(candidate, "report")
+            save_answers(folder, candidate.digest, scored.answers)
+            storage.save_proof(candidate, scored.scores, scored.proxy)
+
+
+def prove_longer(outcome: Outcome, worker: Callable[[], Scorer], storage: Storage) -> None:
+    """Score the winner and the best input once more with room for longer answers, where some were cut."""
+    if outcome.merged is None or not outcome.inputs:
+        return
+    best = max(outcome.inputs, key=lambda entry: entry.report.mean)
+    pair = [outcome.merged, best]
+    if not any(sum(entry.report.audit.get("cut", ())) for entry in pair):
+        return
+    for entry in pair:
+        if entry.longer is None:
+            scored = worker().score_longer(entry.candidate)
+            if scored is not None:
+                storage.save_longer(entry.candidate, scored.scores)
+
+
+def proved(
+    storage: Storage, trials: Sequence[TrialRecord], inputs: Mapping[str, Candidate]
+) -> Proved:
+    """What the storage holds of the proof."""
+    proofs, proxies = storage.proofs(), storage.proofs("proxy")
+    longer = storage.proofs("longer")
+    by_digest = {t.candidate.digest: t for t in complete(trials) if t.candidate is not None}
+    digests = {candidate.digest for candidate in inputs.values()}
+
+    def entry(name: str, candidate: Candidate) -> Entry | None:
+        digest = candidate.digest
+        if digest not in proofs:
+            return None
+        trial = by_digest.get(digest)
+        searched = trial.scores if trial else None
+        return Entry(
+            name, candidate, proofs[digest], searched, proxies.get(digest), longer.get(digest)
+        )
+
+    winner = best_trial(trials)
+    best = winner.candidate if winner is not None else None
+    found = [entry(name, candidate) for name, candidate in inputs.items()]
+    return Proved(
+        winner=winner,
+        inputs=tuple(e for e in found if e is not None),
+        merged=None if best is None or best.digest in digests else entry("merged", best),
+        looks=len(set(proofs) - digests),
+    )
