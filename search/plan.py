@@ -14,7 +14,8 @@ from .groups import Groups
 from .methods.method import KnownPoint, Method
 from .outcome import TrialRecord
 from .space import Space, Value, expo_points, first_points, unit, widen
-from .study_file import BudgetSection, StudyFile
+from .study_file import StudyFile
+from .study_sections import BudgetSection
 
 # A bound is moved at most once in this many trials: the sampler must have looked beyond it before
 # it is moved again.

@@ -15,7 +15,8 @@ from exme.tasks.suite import load_suite
 
 from .screen import score_text
 from .storage import Storage, sqlite_url, study_names
-from .study_file import BudgetSection, load_study_file
+from .study_file import load_study_file
+from .study_sections import BudgetSection
 from .view import View, view_of
 
 DATABASE = "study.db"

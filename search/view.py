@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from .outcome import TrialRecord
 from .plan import best_trial, complete, cost, spent
 from .statistics import PairedComparison, compare
-from .study_file import BudgetSection, StudyFile
+from .study_file import StudyFile
+from .study_sections import BudgetSection
 
 
 @dataclass(frozen=True)

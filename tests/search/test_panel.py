@@ -13,7 +13,7 @@ from exme.search.outcome import TrialRecord
 from exme.search.panel import SearchPanel
 from exme.search.plane_map import plane_map
 from exme.search.scene import scene_of
-from exme.search.study_file import BudgetSection
+from exme.search.study_sections import BudgetSection
 from exme.search.view import View
 
 INPUTS = ("sums alone", "products alone")

@@ -1,0 +1,124 @@
+"""The sections of a study file; the file itself is `study_file`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """A frozen part of a study file; keys that it does not know are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SpaceSection(Section):
+    """Bounds of the effective coefficients.
+
+    Attributes:
+        coefficients: lowest and highest coefficient of a checkpoint; 0 leaves it out, 1 takes its
+            whole task vector, above 1 extrapolates.
+        widen: move a bound outwards when the best so far sits on it.
+        limits: how far widening may go.
+    """
+
+    coefficients: tuple[float, float] = (0.0, 1.6)
+    widen: bool = True
+    limits: tuple[float, float] = (-5.0, 30.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SpaceSection:
+        low, high = self.coefficients
+        if not low < high:
+            raise ValueError(
+                f"coefficients: expected [low, high] with low < high, found {low, high}"
+            )
+        if not (self.limits[0] <= low and high <= self.limits[1]):
+            raise ValueError(f"coefficients {low, high} must lie within limits {self.limits}")
+        return self
+
+
+class DocumentsSection(Section):
+    """How many documents to search and to report on; null is all there are."""
+
+    search: int | None = Field(default=256, ge=1)
+    report: int | None = Field(default=None, ge=1)
+    seed: int = 0
+
+
+class SamplerSection(Section):
+    """Who proposes points after the known ones, and the seed of its random choices."""
+
+    name: Literal["auto", "gp", "cmaes", "tpe", "qmc", "random"] = "auto"
+    seed: int = Field(default=0, ge=0)
+
+
+class RacingSection(Section):
+    """Candidates are scored chunk by chunk, and losers are stopped.
+
+    Attributes:
+        error_rate: bound on the chance that a candidate as good as the incumbent is stopped.
+        chunk: documents that are scored together, and after which is looked.
+    """
+
+    error_rate: float = Field(default=0.05, gt=0, lt=1)
+    chunk: int = Field(default=32, ge=1)
+
+
+class GroupsSection(Section):
+    """Groups of tensors that have coefficients of their own; exactly one of these.
+
+    Attributes:
+        blocks: so many blocks of consecutive layers.
+        kinds: ``attention``, ``mlp``, ``embeddings``, ``norms``; the others share one group.
+        patterns: label and tensor-name globs of each group; the others share one group.
+    """
+
+    blocks: int | None = Field(default=None, ge=2)
+    kinds: tuple[str, ...] | None = Field(default=None, min_length=1)
+    patterns: Mapping[str, tuple[str, ...]] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one(self) -> GroupsSection:
+        if len(self.spec) != 1:
+            raise ValueError("groups: set exactly one of blocks, kinds, patterns")
+        return self
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """As `search.groups.Groups` takes it: plain JSON types."""
+        found: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        return found
+
+
+class BudgetSection(Section):
+    """When the search ends: at whichever of these comes first.
+
+    Attributes:
+        trials: candidates tried; another look at one of them is none.
+        documents: search documents scored.
+        minutes: of scoring, added up over all workers.
+        gain_per_hour: another hour is expected to bring less than this, in points (in the metric's own
+            unit for target_nll).
+    """
+
+    trials: int | None = Field(default=None, ge=1)
+    documents: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    gain_per_hour: float | None = Field(default=None, gt=0)
+
+
+class ChatSection(Section):
+    """How prompts are put to a chat model; the names are lm-eval's.
+
+    Attributes:
+        apply_chat_template: render prompts by the base's chat template.
+        system_instruction: system prompt.
+        fewshot_as_multiturn: few-shot examples as turns of the conversation.
+    """
+
+    apply_chat_template: bool = False
+    system_instruction: str | None = None
+    fewshot_as_multiturn: bool = True
