@@ -23,6 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -250,8 +251,9 @@ def make_family(folder: Path, size: str) -> dict[str, Path]:
     return made
 
 
-def measure(folder: Path, method: str, steps: int, results: Any) -> None:
-    """Compute one direction, in a process of its own, and say what it took."""
+def measure(folder: Path, method: str, steps: int) -> tuple[int, float, int]:
+    """Compute one direction, in a process of its own: elements of the model, seconds, bytes."""
+    torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(1)
 
     def example() -> Example:
@@ -279,7 +281,7 @@ def measure(folder: Path, method: str, steps: int, results: Any) -> None:
         direction.compute(bench, lambda name, delta: None)
         seconds = time.process_time() - start  # of one thread, whoever else is on the core
     elements = sum(spec.elements for spec in base.tensors.values())
-    results.put([elements, seconds, resident("VmHWM") - before])
+    return elements, seconds, resident("VmHWM") - before
 
 
 def resident(key: str) -> int:
@@ -293,19 +295,19 @@ def growth(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     sizes = options.sizes.split(",") if options.sizes else list(SIZES)
     print(f"| {' | '.join(['method', *sizes])} |\n{'|---' * (len(sizes) + 1)}|")
-    forks = multiprocessing.get_context("fork")
+    # A new process for each: a fork would not have torch's threads, and not its own peak of memory.
+    spawn = multiprocessing.get_context("spawn")
+    each = {"max_workers": 1, "mp_context": spawn, "max_tasks_per_child": 1}
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
             make_family(Path(folder) / size, size)
         for method in options.methods.split(",") if options.methods else DIRECTIONS:
             cells = []
             for size in sizes:
-                results: Any = forks.SimpleQueue()
-                place = Path(folder) / size
-                child = forks.Process(target=measure, args=(place, method, options.steps, results))
-                child.start()
-                elements, seconds, memory = results.get()
-                child.join()
+                with ProcessPoolExecutor(**each) as pool:  # type: ignore[arg-type]
+                    place = Path(folder) / size
+                    told = pool.submit(measure, place, method, options.steps)
+                    elements, seconds, memory = told.result()
                 share = memory / (4 * elements)
                 cells.append(f"{seconds:.2f} s, {memory / 1e6:.0f} MB ({share:.1f} x)")
             print(f"| {method} | {' | '.join(cells)} |", flush=True)

@@ -6,7 +6,7 @@ Task-wise there is one c per checkpoint (or the study's own groups), which the s
 layer-wise there is one for every checkpoint and layer, far more than a search can vary, so the sum is
 a task vector of its own. Coefficients start at 0.3 and stay within [0, 1].
 
-Source: Yang et al. 2024, arXiv:2310.02575, eq. 5 to 7; the start at 0.3 and Adam are its app. B's. Ours: 20
+Source: Yang et al. 2024, arXiv:2310.02575, the entropy objective of its task-wise and layer-wise forms, its start at 0.3 and Adam. Ours: 20
 steps of rate 0.05 over all examples in the place of 500 of rate 0.001 over batches of 16; [0, 1], because
 entropy alone falls without end as a model is extrapolated; a document's prediction is its first token.
 """

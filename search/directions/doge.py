@@ -6,7 +6,7 @@
 for each matrix by itself: the gradient is projected off the shared subspace, so that what the task vectors
 have in common stays. M_i keep the largest 30% of t_i + Delta by magnitude, lambda_i = eta / ||t_i||.
 
-Source: Wei et al. 2025, arXiv:2501.01230, eq. 4 to 8 and algorithm 1: t_j stands for minus the gradient of task
+Source: Wei et al. 2025, arXiv:2501.01230, its data-free objective and projected descent: t_j stands for minus the gradient of task
 j's loss, the subspace has a sixth of the matrix's rank, 400 steps. Ours: the steps are plain ones of
 length 1 / L, L the gradient's Lipschitz constant, so that the loss falls at every one; they stay within the
 span of the projected t_j, so they are run on k numbers. The subspace is that of the shorter side: from

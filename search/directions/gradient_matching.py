@@ -6,7 +6,7 @@
 H_0 and H_t are elementwise: the mean over examples of the squared gradient of log p(reference answer |
 prompt), at the base's and at the checkpoint's own weights.
 
-Source: Daheim et al. 2024, arXiv:2310.12808, eq. 12 with the squared gradients of its sec. 3.3. Ours: all
+Source: Daheim et al. 2024, arXiv:2310.12808, its merge of several tasks with squared gradients for Hessians. Ours: all
 models are measured on the same search documents; alpha is 1; delta is a tenth of the mean of sum_t H_t over
 the tensor, so that it has the Fisher's own scale. With delta far above the Fishers this is task arithmetic.
 """

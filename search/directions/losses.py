@@ -14,7 +14,7 @@ from .bench import Batch, Bench
 def entropy(bench: Bench, batch: Batch) -> torch.Tensor:
     """Mean entropy (nats) of the next token after each prompt; no answer is used.
 
-    Source: Yang et al. 2024, arXiv:2310.02575, eq. 6, where it is a classifier's; the prediction of a
+    Source: Yang et al. 2024, arXiv:2310.02575, where it is a classifier's; the prediction of a
     language model for a document is its first token here.
     """
     ends = [len(example.prompt) for example in batch.examples]

@@ -7,7 +7,7 @@
 More than two checkpoints are merged one after the other, in the study's order: the result of one merge is
 the next one's A.
 
-Source: Orozco Camacho et al. 2024, arXiv:2412.15467, eq. 1 and sec. 3.1. Ours: fine-tunes of one base need
+Source: Orozco Camacho et al. 2024, arXiv:2412.15467, its elementwise merge and learnt sigmoid. Ours: fine-tunes of one base need
 no alignment of neurons; the loss is the mean negative log-likelihood of reference answers by bytes; Adam,
 20 steps of rate 0.1 over all examples. p, its moments and its gradient stand in mapped files.
 """

@@ -7,7 +7,7 @@ over the tokens of a few unlabelled prompts. h is what the merged layers below g
 give; both start at their own embeddings. When a layer is done, all go on to the next, so that no more
 than one layer's weights, task vectors and a are in memory beside the live model.
 
-Source: Xu, Li and Zhang 2025, arXiv:2502.12706, algorithm 1; Adam at rate 0.1 and 16 prompts are those of its
+Source: Xu, Li and Zhang 2025, arXiv:2502.12706, its layer-wise objective with merged and own inputs; Adam at rate 0.1 and 16 prompts are those of its
 language experiments. Ours: every checkpoint is a teacher on every prompt; what is in no layer (embeddings,
 last norm, output layer) is averaged; 20 steps, each of which is taken back, and the rate halved, where it
 would raise the loss, so that the loss of a layer never rises.

@@ -7,7 +7,7 @@ outputs; in deltas the same holds, and is what is computed: torch stores W^T, so
 (sum_i G_i)^-1. All other tensors are averaged: norms, biases, embeddings, and the output layer where it is
 tied to them.
 
-Source: Jin et al. 2023, arXiv:2212.09849, eq. 2 and sec. 4.2 (a factor of 0.9 served most models). Ours:
+Source: Jin et al. 2023, arXiv:2212.09849, its closed form for a linear layer, and its scaling of off-diagonals (0.9 served most models). Ours:
 each checkpoint's inputs come from the same search prompts, for which checkpoint belongs to which suite is
 not known; a millionth of the mean diagonal is added to each G_i, so that a feature that is never on is averaged.
 """

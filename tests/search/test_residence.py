@@ -105,15 +105,25 @@ def test_without_a_word_sources_are_in_memory_while_there_is_room(
     assert choose("device", cpu, 70, 20) == "device"
 
 
-def test_a_thousand_candidates_leave_no_drift(tmp_path: Path) -> None:
+ALL = METHODS | {
+    "task_arithmetic": {},
+    "slerp": {},
+    "dare_linear": {"density": 0.5},
+    "dare_ties": {"density": 0.5},
+    "breadcrumbs": {"density": 0.5, "gamma": 0.1},
+}
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_a_thousand_candidates_leave_no_drift(tmp_path: Path, method: str) -> None:
     model = resident(make_family(tmp_path), "mapped", torch.device("cpu"))
-    prints = model.sources.fingerprints
-    first = Candidate({"math": 0.7, "code": 0.6}, "exme", "bfloat16", prints)
+    prints, own = model.sources.fingerprints, ALL[method]
+    first = Candidate({"math": 0.7, "code": 0.6}, method, "bfloat16", prints, 1, own)
     model.materialise(first)
     before = weights_digest(model.state_dict())
     for i in range(1000):
         c = {"math": (i * 37 % 100) / 50, "code": (i * 61 % 100) / 50}
-        model.materialise(Candidate(c, "exme", "bfloat16", prints))
+        model.materialise(Candidate(c, method, "bfloat16", prints, i, own))
     assert weights_digest(model.state_dict()) != before
     model.materialise(first)
     assert weights_digest(model.state_dict()) == before
