@@ -13,7 +13,7 @@
 #include <emmintrin.h>
 #endif
 
-#define BLOCK 1024 /* elements held in the first-level cache between the steps */
+#define BLOCK 512 /* elements held in the first-level cache between the steps */
 #define MOST 16    /* sources */
 
 #define FUSED 4    /* sources that the fused loops take */
