@@ -297,14 +297,13 @@ def growth(options: argparse.Namespace) -> None:
     print(f"| {' | '.join(['method', *sizes])} |\n{'|---' * (len(sizes) + 1)}|")
     # A new process for each: a fork would not have torch's threads, and not its own peak of memory.
     spawn = multiprocessing.get_context("spawn")
-    each = {"max_workers": 1, "mp_context": spawn, "max_tasks_per_child": 1}
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
             make_family(Path(folder) / size, size)
         for method in options.methods.split(",") if options.methods else DIRECTIONS:
             cells = []
             for size in sizes:
-                with ProcessPoolExecutor(**each) as pool:  # type: ignore[arg-type]
+                with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
                     place = Path(folder) / size
                     told = pool.submit(measure, place, method, options.steps)
                     elements, seconds, memory = told.result()
