@@ -199,9 +199,11 @@ class Decoder:
                 size = len(row.leaf.own) + len(row.answer) + len(draft)
                 if entering and tokens + size > self._budget.pass_tokens:
                     break
-                if held and size > columns and held >= self._fitting(cache.wider(size)):
+                wider = max(columns, size)
+                # Longer rows are fewer rows, for those that come after the longest, too.
+                if held and wider > cache.columns and held >= self._fitting(cache.wider(wider)):
                     break
-                columns = max(columns, size)
+                columns = wider
                 waiting.pop()
                 row.slot = first + len(entering)
                 drafts[row] = draft

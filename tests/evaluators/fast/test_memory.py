@@ -134,3 +134,35 @@ def test_rows_longer_than_expected_make_others_wait_and_the_cache_stays_within_i
     assert fast.generate_until(generations(texts, most=40)) == expected
     assert waited, "no row was sent back"
     assert max(sizes) <= 200, sizes
+
+
+def test_rows_that_enter_after_a_longer_one_stay_within_the_budget_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = make("llama")
+    texts = prompts()
+    fast = FastEngine(stock(model, 8))
+    expected = fast.generate_until(generations(texts, most=40))
+    # What is remembered is now drafted: every row enters with 40 tokens more than it is thought to need.
+    fast.budget.cache_bytes = 200 * bytes_per_token(model)
+    fast.budget.pass_tokens = 4096
+    real_rows = fast._rows
+
+    def rows_thought_short(*arguments: Any) -> list[decode.Row]:
+        rows = real_rows(*arguments)
+        for row in rows:
+            row.expected = 1
+        return rows
+
+    monkeypatch.setattr(fast, "_rows", rows_thought_short)
+    sizes: list[tuple[int, int]] = []
+    real_pass = decode.Decoder._pass
+
+    def measured(self: Any, kind: str, rows: Any, drafts: Any) -> None:
+        sizes.append((self._cache.slots, self._cache.columns))
+        assert {row.slot for row in rows} <= set(range(self._cache.slots))
+        real_pass(self, kind, rows, drafts)
+
+    monkeypatch.setattr(decode.Decoder, "_pass", measured)
+    assert fast.generate_until(generations(texts, most=40)) == expected
+    assert max(slots * columns for slots, columns in sizes) <= 200, sizes
