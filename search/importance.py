@@ -34,7 +34,7 @@ def importance(scored: Iterable[tuple[FrozenTrial, float]]) -> dict[str, float]:
     try:
         # With too few trials Optuna warns and calls all parameters equal, which nobody has seen.
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", UserWarning)
             return dict(importances(study, evaluator=evaluator))
     except (ValueError, RuntimeError, UserWarning):  # too few trials, or all alike
         return {}

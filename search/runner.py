@@ -221,7 +221,8 @@ class Search:
             if number is None:
                 continue
             trial = trials[number]
-            tracking.tell(self.storage.study, self.storage.frozen(number))
+            if self.study.track:  # (it is read from the storage once more)
+                tracking.tell(self.storage.study, self.storage.frozen(number))
             inputs = [f"{name} alone" for name in self.plan.inputs]
             self.screen.trial(trial, trials, self._left(trials), reference(trials, inputs))
             duplicates = duplicates + 1 if trial.duplicate_of is not None else 0

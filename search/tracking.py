@@ -71,7 +71,8 @@ def _begin(name: Tracker, study: str, folder: Path) -> Any:
         ) from None
     try:
         if name == "wandb":
-            settings = {"project": "exme", "name": study, "dir": str(folder), "resume": "allow"}
+            project = os.environ.get("WANDB_PROJECT", "exme")
+            settings = {"project": project, "name": study, "dir": str(folder)}
             return callbacks.WeightsAndBiasesCallback(metric_name=METRIC, wandb_kwargs=settings)
         default = f"sqlite:///{(folder / 'mlflow.db').resolve()}"
         address = os.environ.get("MLFLOW_TRACKING_URI", default)

@@ -34,9 +34,10 @@ def test_it_names_the_parameter_that_matters() -> None:
     assert sum(shares.values()) == pytest.approx(1)
 
 
-def test_it_says_nothing_of_too_few_trials() -> None:
+def test_it_says_nothing_of_too_few_trials_or_of_trials_that_are_all_alike() -> None:
     assert importance([]) == {}
     assert importance(scored(1)) == {}
+    assert importance([(trial, 0.0) for trial, _ in scored(20)]) == {}
 
 
 def test_scikit_learn_stays_unloaded_and_usable() -> None:

@@ -38,6 +38,19 @@ def fail_above(monkeypatch: pytest.MonkeyPatch, rows: int, error: RuntimeError) 
     return asked
 
 
+def think_rows_short(fast: FastEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every answer expected to be one token long."""
+    real_rows = fast._rows
+
+    def rows_thought_short(*arguments: Any) -> list[decode.Row]:
+        rows = real_rows(*arguments)
+        for row in rows:
+            row.expected = 1
+        return rows
+
+    monkeypatch.setattr(fast, "_rows", rows_thought_short)
+
+
 @pytest.mark.parametrize("error", ERRORS)
 def test_generation_goes_on_with_half_the_rows(
     monkeypatch: pytest.MonkeyPatch, error: RuntimeError
@@ -107,15 +120,7 @@ def test_rows_longer_than_expected_make_others_wait_and_the_cache_stays_within_i
     expected = FastEngine(stock(model, 8)).generate_until(generations(texts, most=40))
     fast = FastEngine(stock(model, 8))
     fast.budget.cache_bytes = 200 * bytes_per_token(model)
-    real_rows = fast._rows
-
-    def rows_thought_short(*arguments: Any) -> list[decode.Row]:
-        rows = real_rows(*arguments)
-        for row in rows:
-            row.expected = 1
-        return rows
-
-    monkeypatch.setattr(fast, "_rows", rows_thought_short)
+    think_rows_short(fast, monkeypatch)
     sizes: list[int] = []
     waited: list[decode.Row] = []
     real_pass, real_wait = decode.Decoder._pass, decode.Row.wait
@@ -146,15 +151,7 @@ def test_rows_that_enter_after_a_longer_one_stay_within_the_budget_too(
     # What is remembered is now drafted: every row enters with 40 tokens more than it is thought to need.
     fast.budget.cache_bytes = 200 * bytes_per_token(model)
     fast.budget.pass_tokens = 4096
-    real_rows = fast._rows
-
-    def rows_thought_short(*arguments: Any) -> list[decode.Row]:
-        rows = real_rows(*arguments)
-        for row in rows:
-            row.expected = 1
-        return rows
-
-    monkeypatch.setattr(fast, "_rows", rows_thought_short)
+    think_rows_short(fast, monkeypatch)
     sizes: list[tuple[int, int]] = []
     real_pass = decode.Decoder._pass
 
