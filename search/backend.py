@@ -10,6 +10,7 @@ from typing import Any
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage, get_storage
+from optuna.trial import FrozenTrial
 
 from exme.tasks.errors import UserError
 
@@ -87,6 +88,19 @@ def _patient(inner: BaseStorage, patience: Patience) -> BaseStorage:
     made.inner, made.patience = inner, patience
     storage: BaseStorage = made
     return storage
+
+
+def whole_trial(storage: BaseStorage, trial_id: int) -> FrozenTrial:
+    """A trial as it is in the database, whatever a cache still holds of it.
+
+    Args:
+        storage: of `open_backend`.
+        trial_id: the storage's own identifier of the trial.
+    """
+    inner = storage.inner  # type: ignore[attr-defined]
+    uncached: BaseStorage = getattr(inner, "_backend", inner)
+    found: FrozenTrial = storage.patience.call(lambda _: uncached.get_trial(trial_id))  # type: ignore[attr-defined]
+    return found
 
 
 # Optuna's storages override these for the sake of their caches.

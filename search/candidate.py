@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -110,5 +111,5 @@ def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     for name, value in values.items():
         if not math.isfinite(value):
             raise ValueError(f"coefficient of '{name}' is {value}")
-        rounded[name] = round(float(value), DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0
+        rounded[sys.intern(name)] = round(float(value), DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0
     return rounded

@@ -69,10 +69,16 @@ class Objective:
 
     def rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
         """Trials with their values and whether they are feasible."""
-        goal = self.goal_of(trials)
-        done = [(i, [p.mean for p in t.scores.parts]) for i, t in enumerate(trials) if t.scores]
+        # Where no reference is needed a value stays what it is: rating 2,000 anew takes longer than a proposal.
+        is_final = not self.goal.needs_reference
+        done = [
+            (i, [part.mean for part in t.scores.parts])
+            for i, t in enumerate(trials)
+            if t.scores is not None and not (is_final and t.value is not None)
+        ]
         if not done:
             return trials
+        goal = self.goal_of(trials)
         if goal.kind == "pareto":
             values = knee([means for _, means in done])
         else:

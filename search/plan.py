@@ -5,6 +5,7 @@ Nothing here is remembered between calls, so a resumed search goes on exactly wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,23 +30,27 @@ def complete(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """The complete trial with the highest value, feasible ones first; the earliest of equals, so inputs win ties."""
-
-    def rank(trial: TrialRecord) -> tuple[bool, float, int]:
-        mean = trial.scores.mean if trial.scores else 0.0
-        return trial.feasible, mean if trial.value is None else trial.value, -trial.number
-
-    return max(complete(trials), key=rank, default=None)
+    return max(complete(trials), key=_standing, default=None)
 
 
 def best_known(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """As `best_trial`; while no trial is complete, the one whose estimate is high for sure."""
+    return max((t for t in trials if is_scored(t)), key=_standing, default=None)
 
-    def estimated(trial: TrialRecord) -> tuple[float, int]:
-        found = trial.estimate
-        return (found.mean - found.standard_error if found else 0.0), -trial.number
 
-    guessed = [t for t in trials if t.estimate is not None]
-    return best_trial(trials) or max(guessed, key=estimated, default=None)
+def is_scored(trial: TrialRecord) -> bool:
+    """Whether something is known of a trial's score, be it of some documents only."""
+    return trial.scores is not None or trial.course is not None
+
+
+def _standing(trial: TrialRecord) -> tuple[bool, bool, float, int]:
+    """By what scored trials are ranked."""
+    if trial.scores is not None:
+        value = trial.scores.mean if trial.value is None else trial.value
+        return True, trial.feasible, value, -trial.number
+    found = trial.estimate
+    low = found.mean - found.standard_error if found is not None else -math.inf
+    return False, False, low, -trial.number
 
 
 def spent(trials: Sequence[TrialRecord]) -> tuple[int, int, float]:
@@ -68,7 +73,7 @@ def cost(trial: TrialRecord) -> int:
 
 def has_ended(trial: TrialRecord) -> bool:
     """Whether a trial was scored, in part at least, or could not be."""
-    return trial.scores is not None or trial.course is not None or trial.state == "failed"
+    return is_scored(trial) or trial.state == "failed"
 
 
 def is_over(budget: BudgetSection, trials: Sequence[TrialRecord]) -> str:
@@ -204,16 +209,17 @@ class Plan:
         bounds = self._around(bounds, [t for t in trials if has_ended(t)])
         since = position = 0
         best: TrialRecord | None = None
+        highest = (False, False, -math.inf, 0)
         stays: TrialRecord | None = None  # the best that moves none of the bounds of now
         for trial in trials:
-            if trial.scores is None and trial.course is None:
+            if not is_scored(trial):
                 continue
             since += position >= self.known_count and trial.continues is None
             position += 1
-            best = trial if best is None else best_known((best, trial))
-            if since < TRIALS_BETWEEN_WIDENINGS or best is None or best.candidate is None:
-                continue
-            if best is stays:
+            standing = _standing(trial)
+            if best is None or standing > highest:
+                best, highest = trial, standing
+            if since < TRIALS_BETWEEN_WIDENINGS or best is stays or best.candidate is None:
                 continue
             point = self.proposals.of_candidate(best.candidate)
             numbers = {name: float(point[name]) for name in self.proposals.coefficients}

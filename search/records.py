@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from .candidate import Candidate
@@ -48,7 +51,7 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
         number=trial.number,
         state=CUT_OFF if state == "failed" and not message else state,
         origin=str(attributes.get("origin", "")),
-        candidate=Candidate.from_json(candidate) if candidate else None,
+        candidate=Candidate.from_json(_shared_sources(candidate)) if candidate else None,
         scores=scores,
         seconds=sum(look.get("seconds", {}).values()),
         message=message,
@@ -57,6 +60,41 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
         course=course,
         continues=look.get("continues"),
     )
+
+
+def condense(trial: FrozenTrial) -> None:
+    """Let go of what the record of a finished trial says already.
+
+    Optuna holds every trial it has read for as long as the process lives: of 2,000 trials by far the most that a worker
+    would come to hold. What the storage itself still asks of a finished trial stays.
+    """
+    kept = {key: trial.user_attrs[key] for key in _ASKED_LATER if key in trial.user_attrs}
+    seconds = trial.user_attrs.get("look", {}).get("seconds", {})
+    if seconds:
+        kept["look"] = {"seconds": {sys.intern(work): spent for work, spent in seconds.items()}}
+    trial.user_attrs = kept
+    trial.params = {sys.intern(name): value for name, value in trial.params.items()}
+    trial.distributions = {
+        sys.intern(name): _shared_distribution(found) for name, found in trial.distributions.items()
+    }
+
+
+_ASKED_LATER = ("origin", "again", "message")
+
+
+@lru_cache(maxsize=256)
+def _shared_distribution(distribution: BaseDistribution) -> BaseDistribution:
+    return distribution
+
+
+def _shared_sources(candidate: Mapping[str, Any]) -> dict[str, Any]:
+    """The same candidate, its fingerprints one object for all candidates."""
+    return {**candidate, "sources": _one_of_equal(tuple(candidate["sources"].items()))}
+
+
+@lru_cache(maxsize=16)
+def _one_of_equal(items: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    return dict(items)
 
 
 def claim_to_json(candidate: Candidate, documents: int) -> dict[str, Any]:

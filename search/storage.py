@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from exme.evaluators.scores import Scores
 from exme.tasks.errors import UserError
 
-from .backend import open_backend
+from .backend import open_backend, whole_trial
 from .candidate import Candidate
 from .course import Course, Look
 from .heartbeat import Heart, Member, Watch
@@ -32,7 +32,7 @@ from .lock import locks_for
 from .outcome import TrialRecord
 from .packing import pack
 from .patience import LONGEST_WAIT, Patience, hide_secrets
-from .records import claim_to_json, look_to_json, record_of
+from .records import claim_to_json, condense, look_to_json, record_of
 from .sampler import BoundedSampler
 from .strata import Estimate
 from .study_record import StudyRecord
@@ -173,8 +173,8 @@ class Storage(StudyRecord):
         return self._records(self._read())
 
     def frozen(self, number: int) -> FrozenTrial:
-        """A trial as Optuna has it."""
-        return self._read()[number]
+        """A trial as Optuna has it, with all its attributes."""
+        return whole_trial(self._backend, self._read()[number]._trial_id)
 
     def take_stock(self) -> tuple[list[TrialRecord], list[str]]:
         """Finish or requeue the trials that dead workers left running, then read all trials.
@@ -203,6 +203,7 @@ class Storage(StudyRecord):
                 record = record_of(trial, self._identifiers)
                 if trial.state.is_finished():
                     self._finished[trial.number] = record
+                    condense(trial)
             found.append(record)
         rated = self.rate(found)
         # Kept as rated: ratings seldom change, and copying 2,000 records at every read takes longer than all else.
