@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -78,14 +79,21 @@ class DocumentScores:
     def from_json(cls, data: Mapping[str, Any]) -> DocumentScores:
         """Inverse of `to_json`."""
         return cls(
-            suite=data["suite"],
-            split=data["split"],
-            metric=data["metric"],
+            suite=sys.intern(data["suite"]),
+            split=sys.intern(data["split"]),
+            metric=sys.intern(data["metric"]),
             documents=tuple(data["documents"]),
-            values=tuple(float(v) for v in data["values"]),
+            values=_floats(data["values"]),
             seed=int(data["seed"]),
-            audit={k: tuple(float(v) for v in vs) for k, vs in data.get("audit", {}).items()},
+            audit={k: _floats(values) for k, values in data.get("audit", {}).items()},
         )
+
+
+def _floats(values: Sequence[float]) -> tuple[float, ...]:
+    """As a tuple of floats; one that is that already is kept, for rows may be shared."""
+    if isinstance(values, tuple) and all(type(v) is float for v in values):
+        return values
+    return tuple(float(v) for v in values)
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,9 @@ class Candidate:
             if all(values == first for values in grouped.values()):
                 coefficients, grouped = first, {}
         object.__setattr__(self, "coefficients", _rounded(coefficients))
-        object.__setattr__(self, "parameters", _rounded(self.parameters))
-        object.__setattr__(self, "groups", groups if grouped else {})
-        object.__setattr__(self, "grouped", grouped)
+        object.__setattr__(self, "parameters", _rounded(self.parameters) or _NONE)
+        object.__setattr__(self, "groups", groups if grouped else _NONE)
+        object.__setattr__(self, "grouped", grouped or _NONE)
 
     @cached_property
     def digest(self) -> str:
@@ -103,6 +103,10 @@ class Candidate:
             groups=data.get("groups", {}),
             grouped=data.get("grouped", {}),
         )
+
+
+# One for all: a study holds thousands of candidates, and most have neither groups nor parameters of their own.
+_NONE: dict[str, Any] = {}
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from exme.evaluators.scores import DocumentScores, Scores, join
@@ -57,5 +58,15 @@ def _shorten(values: Sequence[float]) -> str | list[float]:
 
 
 def _lengthen(values: str | Sequence[float]) -> Sequence[float]:
-    # The two floats are shared: 2,000 trials of 256 documents are 4 MB, not 16.
-    return [_DIGITS[digit] for digit in values] if isinstance(values, str) else values
+    # The two floats are shared: 2,000 trials of 256 documents are 4 MB, not 16. So is a whole row that says one thing
+    # of all documents, as most of an audit does.
+    if not isinstance(values, str):
+        return values
+    if values == values[:1] * len(values):
+        return _level(values)
+    return tuple(_DIGITS[digit] for digit in values)
+
+
+@lru_cache(maxsize=64)
+def _level(digits: str) -> tuple[float, ...]:
+    return (_DIGITS[digits[0]],) * len(digits) if digits else ()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from .candidate import Candidate
@@ -62,29 +61,24 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
     )
 
 
-def condense(trial: FrozenTrial) -> None:
+def condense(trial: FrozenTrial) -> dict[str, float]:
     """Let go of what the record of a finished trial says already.
 
     Optuna holds every trial it has read for as long as the process lives: of 2,000 trials by far the most that a worker
     would come to hold. What the storage itself still asks of a finished trial stays.
+
+    Returns:
+        Seconds by what they were spent on, which neither says from now on.
     """
+    seconds: dict[str, float] = trial.user_attrs.get("look", {}).get("seconds", {})
     kept = {key: trial.user_attrs[key] for key in _ASKED_LATER if key in trial.user_attrs}
-    seconds = trial.user_attrs.get("look", {}).get("seconds", {})
-    if seconds:
-        kept["look"] = {"seconds": {sys.intern(work): spent for work, spent in seconds.items()}}
-    trial.user_attrs = kept
+    trial.user_attrs = _one_of_equal(tuple(kept.items()))
     trial.params = {sys.intern(name): value for name, value in trial.params.items()}
-    trial.distributions = {
-        sys.intern(name): _shared_distribution(found) for name, found in trial.distributions.items()
-    }
+    trial.distributions = _one_of_equal(tuple(trial.distributions.items()))
+    return seconds
 
 
 _ASKED_LATER = ("origin", "again", "message")
-
-
-@lru_cache(maxsize=256)
-def _shared_distribution(distribution: BaseDistribution) -> BaseDistribution:
-    return distribution
 
 
 def _shared_sources(candidate: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,8 +86,9 @@ def _shared_sources(candidate: Mapping[str, Any]) -> dict[str, Any]:
     return {**candidate, "sources": _one_of_equal(tuple(candidate["sources"].items()))}
 
 
-@lru_cache(maxsize=16)
-def _one_of_equal(items: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+@lru_cache(maxsize=64)
+def _one_of_equal(items: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """A dictionary that is not to be changed."""
     return dict(items)
 
 

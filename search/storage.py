@@ -126,6 +126,7 @@ class Storage(StudyRecord):
         self._heart = Heart(self.member, self._beat)
         self._in_hand: int | None = None  # the storage's identifier
         self._finished: dict[int, TrialRecord] = {}
+        self._work: dict[str, float] = {}  # seconds of the finished trials
         self._followed: set[int] = set()  # trials that were cut off and are requeued
         self._settled: set[int] = set()  # finished trials that `_requeue` has seen
         patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
@@ -203,7 +204,8 @@ class Storage(StudyRecord):
                 record = record_of(trial, self._identifiers)
                 if trial.state.is_finished():
                     self._finished[trial.number] = record
-                    condense(trial)
+                    for work, seconds in condense(trial).items():
+                        self._work[work] = self._work.get(work, 0.0) + seconds
             found.append(record)
         rated = self.rate(found)
         # Kept as rated: ratings seldom change, and copying 2,000 records at every read takes longer than all else.
@@ -470,11 +472,8 @@ class Storage(StudyRecord):
 
     def work(self) -> dict[str, float]:
         """Seconds of all trials together, by what they were spent on."""
-        total: dict[str, float] = {}
-        for trial in self._read():
-            for name, seconds in trial.user_attrs.get("look", {}).get("seconds", {}).items():
-                total[name] = round(total.get(name, 0.0) + seconds, 4)
-        return total
+        self.trials()
+        return {work: round(seconds, 4) for work, seconds in self._work.items()}
 
     def trial_ids(self) -> dict[int, int]:
         """The storage's own identifier of each trial, by its number."""
