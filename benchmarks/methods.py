@@ -72,7 +72,7 @@ def ours(racing: Racing) -> Method:
         state = None
         while True:
             if known:
-                choice = Choice((known.pop(0) - low) / width, None, 0.0)
+                choice = Choice((known.pop(0) - low) / width, None, 0.0, racing.chunk)
             else:
                 assert state is not None
                 choice = next_look(runners, state, racing, seed, looks, blocks)
@@ -85,16 +85,19 @@ def ours(racing: Racing) -> Method:
             looks += 1
             runner = face(runners[number], runners, field)
             stopped = None
-            for _ in range(choice.chunks):
+            aim = len(runner.seen) + choice.documents
+            while True:
                 at = len(runner.seen)
-                chosen = runner.order.documents[at : at + racing.chunk]
+                chosen = runner.order.documents[at : min(aim, at + racing.chunk)]
                 runner = advance(runner, outcomes[number][chosen], racing, field)
                 spent += len(chosen)
                 if runner.stopped:
                     rival = incumbent_of(runners, field)
                     assert rival is not None
                     stopped = (low + width * runner.point, low + width * runners[rival].point)
-                if runner.stopped or runner.is_complete or is_left(runner, runners, racing, field):
+                if len(runner.seen) >= aim or runner.stopped or runner.is_complete:
+                    break
+                if is_left(runner, runners, racing, field):
                     break
             runners[number] = runner
             state = survey(runners, racing, field, theta)

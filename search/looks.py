@@ -25,7 +25,7 @@ from .allocation import (
     face,
     incumbent_of,
     is_left,
-    look_noise,
+    look_spread,
     next_look,
     survey,
 )
@@ -180,7 +180,7 @@ class Looks:
             pending=pending,
             busy=busy,
         )
-        documents = choice.chunks * self.racing.chunk
+        documents = choice.documents
         if choice.begun is not None:
             return self._again(lineup.trials[choice.begun]), documents
         names = zip(bounds, choice.point, strict=True)
@@ -218,8 +218,9 @@ class Looks:
             return None
         pace = 3600 * sum(t.documents for t in ended) / sum(t.seconds for t in ended)
         state = self.survey(trials, bounds)
-        documents = min(self.racing.chunk * (self.racing.look or 1), self.count)
-        noise = look_noise(state, documents) * (documents < self.count)
+        documents = min(2 * self.racing.chunk, self.count)
+        spread = look_spread(state.estimates, self.count)
+        noise = spread * (1 / documents - 1 / self.count)
         return expected_gain(state, pace / documents, noise, self.seed)
 
     # The end of a search --------------------------------------------------------------------------

@@ -69,6 +69,29 @@ class Surrogate:
         mean: Floats = self.centre + cross @ self.weights
         return Posterior(mean, self._kernel(points, points) + level - solved.T @ solved)
 
+    def tried(self) -> Posterior:
+        """Posterior of m + f + g at the points tried: of the scores on these documents, roughness and all."""
+        level = _BROAD * self.spread**2
+        own = self._kernel(self.x, self.x) + level + self.nugget * np.eye(len(self.x))
+        solved = linalg.solve_triangular(self.root, own, lower=True, check_finite=False)
+        mean: Floats = self.centre + own @ self.weights
+        return Posterior(mean, own - solved.T @ solved)
+
+    def height(self, point: Floats, optimism: float) -> tuple[float, Floats]:
+        """Posterior mean plus so many standard deviations at one point, shape (d,), and its gradient there."""
+        away = point - self.x
+        r = np.sqrt(5 * ((away / self.lengths) ** 2).sum(1))
+        cross = self.amplitude * _matern(r) + _BROAD * self.spread**2
+        slope = (-self.amplitude * 5 / 3 * (1 + r) * np.exp(-r))[:, None] * away / self.lengths**2
+        value, gradient = self.centre + cross @ self.weights, self.weights @ slope
+        if optimism:
+            solved = linalg.cho_solve((self.root, True), cross, check_finite=False)
+            own = self.amplitude + _BROAD * self.spread**2
+            deviation = np.sqrt(max(own - cross @ solved, 1e-12))
+            value += optimism * deviation
+            gradient = gradient - optimism / deviation * (solved @ slope)
+        return float(value), gradient
+
     def believing(self, points: Floats, noise: float) -> Surrogate:
         """As if looks at these points had said what is expected of them: less doubt, the same means.
 
@@ -98,7 +121,11 @@ class Surrogate:
 
 
 def fit(
-    x: Floats, y: Floats, variances: Floats, start: Floats | None = None
+    x: Floats,
+    y: Floats,
+    variances: Floats,
+    start: Floats | None = None,
+    nugget: float | None = None,
 ) -> tuple[Surrogate, Floats]:
     """Fit the process to estimates.
 
@@ -108,6 +135,7 @@ def fit(
         variances: their squared standard errors, shape (n,).
         start: where the search for lengths, amplitude and nugget begins; the second result of an
             earlier fit.
+        nugget: prior median of the nugget, in squared units of y; by default a hundredth of y's variance.
     Returns:
         The process, and the logarithms of its lengths, amplitude and nugget in units of y's spread.
     """
@@ -115,9 +143,10 @@ def fit(
     centre = float(np.mean(y))
     spread = max(float(np.std(y)), 1e-3)
     scaled, noise = (y - centre) / spread, variances / spread**2
+    rough = _NUGGET[0] if nugget is None else min(max(nugget / spread**2, 1e-4), 1.0)
     squares = (x[:, None, :] - x[None, :, :]) ** 2
     median = np.log(
-        np.concatenate([np.full(d, _LENGTH[0] * np.sqrt(d / 2)), [_AMPLITUDE[0], _NUGGET[0]]])
+        np.concatenate([np.full(d, _LENGTH[0] * np.sqrt(d / 2)), [_AMPLITUDE[0], rough]])
     )
     width = np.concatenate([np.full(d, _LENGTH[1]), [_AMPLITUDE[1], _NUGGET[1]]])
 

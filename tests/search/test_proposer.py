@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from exme.search.proposer import best_point, candidates, choose, knowledge_gradient
+from exme.search.proposer import (
+    best_point,
+    candidates,
+    choose,
+    knowledge_gradient,
+    summits,
+    ties,
+)
 from exme.search.strata import Floats
 from exme.search.surrogate import Posterior, Surrogate, fit
 
@@ -40,7 +47,7 @@ def test_a_look_that_tells_more_is_worth_more() -> None:
 
 def test_the_next_look_is_near_where_the_best_may_be() -> None:
     surrogate = fitted()
-    choices = [choose(surrogate, [], 0.002, np.random.default_rng(s)) for s in range(10)]
+    choices = [choose(surrogate, {}, {32: 0.002}, np.random.default_rng(s)) for s in range(10)]
     assert np.median([np.abs(c.point - 0.6).max() for c in choices]) < 0.35
     assert all(c.begun is None and c.gain >= 0 for c in choices)
 
@@ -51,9 +58,59 @@ def test_a_begun_point_is_taken_up_again_only_where_it_may_be() -> None:
     surrogate = fit(x, y, variances)[0]
     generators = [np.random.default_rng(s) for s in range(10)]
     # Without fresh points the only choice is among those that may be looked at.
-    begun = [choose(surrogate, [0, 1, 2], 0.01, g, wide=0, near=0).begun for g in generators]
+    left, look = {0: 96, 1: 96, 2: 96}, {32: 0.01}
+    begun = [choose(surrogate, left, look, g, wide=0, near=0).begun for g in generators]
     assert set(begun) <= {1, 2}
-    assert choose(surrogate, [0], 0.01, generators[0], wide=0, near=0).begun == 0
+    assert choose(surrogate, {0: 96}, look, generators[0], wide=0, near=0).begun == 0
+
+
+def test_a_look_at_all_documents_is_chosen_where_a_part_says_little_for_each() -> None:
+    surrogate = fitted()
+    dear = choose(surrogate, {}, {32: 1.0, 128: 1e-5}, np.random.default_rng(0))
+    cheap = choose(surrogate, {}, {32: 1e-5, 128: 0.0}, np.random.default_rng(0))
+    assert (dear.documents, cheap.documents) == (128, 32)
+
+
+def test_the_few_documents_left_of_a_begun_point_make_it_worth_more() -> None:
+    x = np.array([[0.1], [0.48], [0.52], [0.9]])
+    y, variances = np.array([0.2, 0.6, 0.6, 0.2]), np.array([1e-4, 1e-2, 1e-2, 1e-4])
+    surrogate = fit(x, y, variances)[0]
+    looks = {32: 0.01, 128: 1e-4}
+    for few in (1, 2):
+        left = {1: 100, 2: 100} | {few: 20}
+        found = choose(surrogate, left, looks, np.random.default_rng(0), wide=0, near=0)
+        assert found.begun == few
+
+
+@pytest.mark.parametrize("d", [2, 6, 12])
+def test_the_top_of_the_surrogate_is_among_the_points(d: int) -> None:
+    surrogate = fitted(n=80, d=d)
+    centres = surrogate.x[:2]
+    drawn = np.random.default_rng(1).random((40, d))
+    found = summits(surrogate, centres, drawn, np.eye(d))
+    assert ((found >= 0) & (found <= 1)).all()
+    assert surrogate.at(found).mean.max() > surrogate.at(drawn).mean.max()
+    assert hill(found).max() > hill(drawn).max()
+
+
+def test_tops_of_tied_groups_stay_tied() -> None:
+    blocks = [range(6), range(6, 12)]
+    surrogate = fitted(n=30, d=12)
+    found = summits(surrogate, surrogate.x[:1], surrogate.x, ties(12, 3, blocks))
+    assert np.ptp(found[:, :6], axis=1).max() < 1e-12 and np.ptp(found[:, 6:], axis=1).max() < 1e-12
+    assert (ties(12, 300, blocks) == np.eye(12)).all()
+
+
+def test_a_point_scored_on_all_documents_is_named_by_its_score() -> None:
+    """The process is smooth; the score on these documents, known without doubt, is not."""
+    x = np.linspace(0, 1, 9)[:, None]
+    y = np.full(9, 0.5)
+    y[4] = 0.56
+    surrogate, _ = fit(x, y, np.zeros(9), nugget=4e-4)
+    point, number = best_point(surrogate, np.random.default_rng(0))
+    assert number == 4 and point == pytest.approx(0.5)
+    assert surrogate.tried().mean[4] == pytest.approx(0.56, abs=1e-3)
+    assert surrogate.at(x).mean[4] < 0.545
 
 
 def test_the_point_named_best_is_near_the_top() -> None:
