@@ -18,7 +18,10 @@ running, and are steadier where other programs share the machine.
 
 The real suites are answered by the mini models too, their longest sequence raised to hold the
 prompts: what they say is nonsense, but the prompts, the stop strings and the work are real. Such
-answers may run on, so they are cut at the mean length of the suite's own reference answers.
+answers may run on, so they are cut at the mean length of the suite's own reference answers. They are mostly short; with
+`--models` of `imitators.py` they have the form and the length of the suite's own:
+
+    python benchmarks/evaluation.py --suites bbh humaneval --models studies/runs/imitators
 """
 
 from __future__ import annotations
@@ -159,7 +162,8 @@ def open_bench(suite: str, count: int, options: argparse.Namespace) -> Bench:
     # Scoring is not what is measured here, and humaneval's would run programs.
     for task in judge._tasks.values():
         task.process_results = lambda doc, results, m=judge.suite.metric: {m: 0.0}
-    sources = [read_weights(model_path(name)) for name in ("base", "sums", "products")]
+    names = ("base", "sums", "products")
+    sources = [read_weights(options.models / n if options.models else model_path(n)) for n in names]
     return Bench(model, AutoTokenizer.from_pretrained(folder), sources, judge)  # type: ignore[arg-type]
 
 
@@ -258,6 +262,9 @@ def measure(suite: str, options: argparse.Namespace) -> list[str]:
     rows.append(
         _row(NAMES[suite], f"candidates {len(points) - options.repeats + 1} and on", steady)
     )
+    lengths = [len(bench.tokenizer.encode(a)) for a in bench.answers if isinstance(a, str)]
+    if lengths:
+        print(f"tokens of an answer: {statistics.mean(lengths):.0f} on average")
     print("fast, by candidate:", ", ".join(growth))
     print(
         f"answers that differ: {differ.strings} of {differ.answers}; "
@@ -349,6 +356,7 @@ def main() -> None:
     parser.add_argument("--wide", type=int, default=1, help="times the mini models' width")
     parser.add_argument("--deep", type=int, help="layers")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--models", type=Path, help="of `imitators.py`, instead of the mini models")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--distances", action="store_true", help="time against distance, too")
     options = parser.parse_args()
