@@ -13,7 +13,7 @@ from rich.text import Text
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
-from .screen import score_text
+from .screen import gap_text, score_text
 from .storage import Storage, sqlite_url, study_names
 from .study_file import load_study_file
 from .study_sections import BudgetSection
@@ -94,12 +94,11 @@ def runs_table(found: Sequence[tuple[View, datetime | None]]) -> Table:
         table.add_column(name, justify="right" if name == "trials" else "left")
     for view, changed in found:
         best, gain = view.best, view.gain
-        score = score_text(best.scores.mean, best) if best and best.scores else "–"
+        about = "" if best is None or best.is_complete else "about "
+        score = about + score_text(best.mean, best.trial) if best else "–"
         told = "–"
         if gain is not None and best is not None:
-            d = gain.difference
-            estimate, low, high = (score_text(v, best) for v in (d.estimate, d.low, d.high))
-            told = f"{estimate} [{low}, {high}]"
+            told = gap_text(gain, best.is_share)
         proof = "made" if view.proved >= view.to_prove else "–"
         when = changed.strftime("%Y-%m-%d %H:%M") if changed else "–"
         cells = (view.study, str(view.used[0]), score, told, proof, when)

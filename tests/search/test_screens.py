@@ -91,7 +91,7 @@ def test_status_reads_what_the_search_wrote(events: object, place: Path) -> None
     status = Status(place / "hill.yaml", None, place / "runs")
     shown = status.view()
     assert shown.used[0] == 8 and shown.is_over and shown.proved == shown.to_prove == 4
-    assert shown.gain is not None and shown.gain.difference.estimate > 0
+    assert shown.gain is not None and shown.gain.estimate > 0
     assert status.report is not None and status.report.name == "report.html"
 
 
