@@ -117,7 +117,10 @@ def scene_of_outcome(outcome: Outcome) -> Scene:
     known = {s.trial.candidate.digest for s in found if s.trial.candidate}
     entries = [e for e in outcome.inputs if e.search and e.candidate.digest not in known]
     found += standings(
-        [TrialRecord(-1, "complete", e.name, e.candidate, e.search) for e in entries]
+        [
+            TrialRecord(-i, "complete", e.name, e.candidate, e.search)
+            for i, e in enumerate(entries, 1)
+        ]
     )
     best = standing_of(found, winner.candidate.digest)
     assert best is not None  # the winner is one of the trials

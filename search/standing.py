@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from exme.evaluators.scores import DocumentScores
+from exme.evaluators.scores import DocumentScores, Scores
 
 from .allocation import Field, suite_estimates
 from .goal import Goal
@@ -101,6 +101,19 @@ def score_of(trial: TrialRecord) -> Interval:
     return around(found.mean, found.standard_error, share=share)
 
 
+def scores_seen(trial: TrialRecord) -> Scores:
+    """A trial's scores on the search documents on which it was scored.
+
+    Raises:
+        ValueError: on none.
+    """
+    if trial.scores is not None:
+        return trial.scores
+    if trial.course is None:
+        raise ValueError(f"trial {trial.number} was not scored")
+    return trial.course.partial.seen()
+
+
 def by_suite(trial: TrialRecord) -> Sequence[DocumentScores | Part]:
     """A trial's values by document, suite by suite; NaN where a document was not seen."""
     if trial.scores is not None:
@@ -117,10 +130,15 @@ def standings(trials: Sequence[TrialRecord]) -> list[Standing]:
     if not sizes:
         return []
     field = Field(tuple(sizes.values()), Goal((1 / len(sizes),) * len(sizes)))
-    lineup = line_up(trials, field, lambda candidate: np.zeros(0))
+    # Whom they raced against says nothing of their scores, and need not be among these trials.
+    bare = [replace(t, course=replace(t.course, legs=())) if t.course else t for t in trials]
+    lineup = line_up(bare, field, lambda candidate: np.zeros(0))
     columns = [suite_estimates(lineup.runners, part) for part in field.parts]
+    whole = {t.number: t for t in trials}
     each = zip(lineup.trials, lineup.runners, zip(*columns, strict=True), strict=True)
-    return [Standing(t, dict(zip(sizes, e, strict=True)), r.values) for t, r, e in each]
+    return [
+        Standing(whole[t.number], dict(zip(sizes, e, strict=True)), r.values) for t, r, e in each
+    ]
 
 
 def _sizes(trial: TrialRecord) -> dict[str, int]:
@@ -175,8 +193,8 @@ def incumbents(
             continue
         is_newer = best is not None and trial.continues == best.number
         best = trial if best is None or is_newer else best_known((best, trial))
-        assert best is not None and best.candidate is not None
-        told.append((trial, by_digest[best.candidate.digest]))
+        if best is not None and best.candidate is not None and best.candidate.digest in by_digest:
+            told.append((trial, by_digest[best.candidate.digest]))
     return told
 
 

@@ -57,6 +57,12 @@ class StudyRecord:
                 f"compared. Undo the change, or give --fork to begin a new study next to it"
             )
 
+    @property
+    def is_older(self) -> bool:
+        """Whether another version of ExMe wrote its trials, which this one reads in part."""
+        known = self.study.user_attrs.get("pinned")
+        return known is not None and known.get("format") != FORMAT
+
     def checkpoints(self) -> list[str]:
         """Names of the checkpoints that the study was begun with."""
         return list(self.study.user_attrs.get("pinned", {}).get("checkpoints", []))

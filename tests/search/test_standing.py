@@ -13,6 +13,7 @@ import pytest
 from exme.search.annotate import differences
 from exme.search.answers import save_answers
 from exme.search.charts import course, plane
+from exme.search.events import search_facts
 from exme.search.notes import documents_csv, trial_note
 from exme.search.outcome import Outcome, TrialRecord
 from exme.search.report import write_report
@@ -107,6 +108,16 @@ def test_the_gain_over_an_input_that_was_left_is_told_with_its_interval(
     text = drawn(view, 120)
     assert f"points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] over" in text
     assert "in part" in text and "∘" in text
+
+
+def test_machines_are_told_how_a_racing_search_stands(
+    searched: Search, trials: list[TrialRecord]
+) -> None:
+    told = search_facts(searched.view())
+    assert set(told["best"]) == {"number", "score"}
+    assert told["gain"]["low"] < told["gain"]["estimate"] < told["gain"]["high"]
+    early = search_facts(view_of(searched.study, "hill", trials[:5], 0))
+    assert set(early["best"]) == {"number", "estimate"} and early["gain"] is not None
 
 
 def test_before_the_first_complete_trial_the_best_is_an_estimate_and_the_map_is_drawn(
