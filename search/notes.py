@@ -74,9 +74,7 @@ def _result(trial: TrialRecord) -> str:
         told = (
             "Left for now" if rival is None else f"Stopped: it lost its race against trial {rival}"
         )
-        return (
-            f"## {told}\n\n{estimate_text(trial).capitalize()}; the estimate is over all of them."
-        )
+        return f"## {told}\n\n{estimate_text(trial).capitalize()}. The score is an estimate over all search documents."
     if trial.scores is None:
         words = {"failed": "Could not be scored", "cut off": "Its process was killed"}
         told = words.get(trial.state, trial.state.capitalize())

@@ -147,6 +147,7 @@ def dashboard(
                 port=port,
                 open_browser=browser,
                 artifacts=annotator.folder,
+                objectives=opened.objective.names,
             )
         finally:
             annotator.close()

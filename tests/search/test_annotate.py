@@ -14,6 +14,7 @@ from exme.search.answers import save_answers
 from exme.search.dashboard import open_server
 from exme.search.notes import Difference, trial_note
 from exme.search.outcome import TrialRecord
+from exme.search.readable import SHOWN
 from exme.search.runner import Search, open_search
 from exme.search.standing import standings
 
@@ -97,6 +98,21 @@ def test_the_dashboard_serves_notes_and_artifacts(searched: Search) -> None:
         solved = sum(float(row["score"]) for row in rows) / 60
         assert solved == pytest.approx(last["values"][0])
         assert get(f"{place}/{kinds['where it is.svg']['artifact_id']}").startswith("<svg")
+
+
+def test_what_only_programs_read_stays_out_of_the_dashboard(searched: Search) -> None:
+    server = open_server(searched.storage.url, port=0, objectives=searched.objective.names)
+    with serving(server) as address:
+        (study,) = json.loads(get(f"{address}/api/studies"))["study_summaries"]
+        detail = json.loads(get(f"{address}/api/studies/{study['study_id']}?after=0"))
+    assert detail["objective_names"] == ["score on gsm8k"]
+    keys = {a["key"] for t in detail["trials"] for a in t["user_attrs"]}
+    assert {"origin", "reading"} <= keys <= set(SHOWN)
+    assert {a["key"] for a in detail["union_user_attrs"]} <= set(SHOWN)
+    assert all(len(a["value"]) < 200 for t in detail["trials"] for a in t["user_attrs"])
+    # What is kept is all there still.
+    assert "pinned" in searched.storage.study.user_attrs
+    assert any("scores" in t.user_attrs for t in searched.storage.study.trials)
 
 
 def test_chromium_shows_a_trials_note_and_picture(searched: Search, tmp_path: Path) -> None:
