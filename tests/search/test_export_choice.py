@@ -20,7 +20,8 @@ from exme.search.runner import Search
 from exme.search.selection import pareto_front, pick, ranking
 from exme.tasks.errors import UserError
 
-from .test_export import card, front_matter, outcome, searched
+from .exports import searched
+from .test_model_card import card, front_matter, outcome
 from .test_objective import scores as suite_scores
 from .test_panel import TRIALS
 

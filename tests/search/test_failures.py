@@ -27,7 +27,7 @@ from exme.tasks.errors import UserError
 
 from .crew import PEAK, Crew, Slow, complaints
 from .landscape import Landscape
-from .malformed import STUDY, good_folder
+from .malformed.given import STUDY, good_folder
 from .small_models import edit_weights, make_model
 
 CLOCK = Path(__file__).parent / "jumping_clock.c"
