@@ -274,7 +274,7 @@ class Search:
 
     def view(self) -> View:
         """The search as it is now; safe to call from any thread."""
-        proved = len(self.storage.proofs())
+        proved = len(self.storage.record.proofs())
         return view_of(self.study, self.folder.name, self.storage.trials(), proved)
 
     def inputs(self) -> dict[str, Candidate]:

@@ -13,8 +13,9 @@ from rich.text import Text
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
+from .backend import sqlite_url, study_names
 from .screen import gap_text, score_text
-from .storage import Storage, sqlite_url, study_names
+from .storage import Storage
 from .study_file import load_study_file
 from .study_sections import BudgetSection
 from .view import View, view_of
@@ -62,13 +63,13 @@ class Status:
     @property
     def note(self) -> str:
         """What to know of it beside its view; empty where there is nothing."""
-        if self.storage.is_older:
+        if self.storage.record.is_older:
             return OLDER
         return f"Report: {self.report}" if self.report else ""
 
     def view(self) -> View:
         """The search as it is now."""
-        proved = len(self.storage.proofs())
+        proved = len(self.storage.record.proofs())
         return view_of(self.study, self.folder.name, self.storage.trials(), proved)
 
 
@@ -101,11 +102,11 @@ def all_runs(runs: Path) -> list[Run]:
     for database in runs.glob(f"*/{DATABASE}"):
         folder = database.parent
         storage = Storage(sqlite_url(folder), folder.name, folder)
-        inputs = tuple(f"{name} alone" for name in storage.checkpoints())
+        inputs = tuple(f"{name} alone" for name in storage.record.checkpoints())
         view = View(folder.name, BudgetSection(), inputs, tuple(storage.trials()))
-        proved = len(storage.proofs())
+        proved = len(storage.record.proofs())
         view = replace(view, proved=proved, to_prove=len(inputs) + 2)
-        found.append(Run(view, storage.last_change(), storage.is_older))
+        found.append(Run(view, storage.last_change(), storage.record.is_older))
     return sorted(found, key=lambda run: run.changed or datetime.min, reverse=True)  # noqa: DTZ901
 
 

@@ -104,7 +104,7 @@ class StudyRecord:
         found = {}
         for key, value in self.study.user_attrs.items():
             if key.startswith("report:") and kind in value:
-                found[key.removeprefix("report:")] = self._unpack(value[kind])
+                found[key.removeprefix("report:")] = self.unpack(value[kind])
         return found
 
     def notes(self) -> list[str]:
@@ -122,10 +122,12 @@ class StudyRecord:
         self.study.set_user_attr("notes", [*notes, note])
         return True
 
-    def _unpack(self, packed: Any) -> Scores:
-        return unpack(packed, self._identifiers)
+    def unpack(self, packed: Any) -> Scores:
+        """Scores as `pack` wrote them."""
+        return unpack(packed, self.identifiers)
 
-    def _identifiers(self, suite: str, split: str) -> tuple[str, ...]:
+    def identifiers(self, suite: str, split: str) -> tuple[str, ...]:
+        """Identifiers of the documents of a suite's split, as `set_documents` wrote them."""
         key = _documents_key(suite, split)
         if key not in self._documents:
             self._documents[key] = tuple(self.study.user_attrs[key])

@@ -40,7 +40,7 @@ def status(
     from exme.search.status import Status  # noqa: PLC0415
 
     opened = Status(study, task, runs)
-    if opened.storage.is_older and (json or watch):
+    if opened.storage.record.is_older and (json or watch):
         typer.echo(opened.note, err=True)
     if json:
         from exme.search.events import JsonScreen, search_facts  # noqa: PLC0415

@@ -15,6 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from exme.search import doctor
+from exme.search.backend import sqlite_url
 from exme.search.cli import app
 from exme.search.events import JsonScreen
 from exme.search.live import LiveScreen
@@ -22,7 +23,6 @@ from exme.search.report import write_report
 from exme.search.runner import open_search
 from exme.search.screen import Screen
 from exme.search.status import Status, all_runs
-from exme.search.storage import sqlite_url
 from exme.search.verdict import verdict
 from exme.tasks.errors import UserError
 
