@@ -145,7 +145,7 @@ def estimate_text(trial: TrialRecord) -> str:
     interval = score_of(trial)
     low, high = score_text(interval.low, trial), score_text(interval.high, trial)
     again = "" if trial.continues is None else f", {trial.documents} of them now"
-    text = f"about {score_text(found.mean, trial)} [{low}, {high}]  "
+    text = f"about {score_text(interval.estimate, trial)} [{low}, {high}]  "
     if trial.course.lost_to is not None:
         return (
             text + f"stopped after {found.count} documents{again}: behind #{trial.course.lost_to}"

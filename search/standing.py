@@ -76,9 +76,11 @@ class Standing:
 
 
 def around(mean: float, standard_error: float, *, share: bool = False) -> Interval:
-    """95% interval of an estimate, within [0, 1] for a share."""
+    """95% interval of an estimate; of a share all within [0, 1], which an estimate by differences may leave."""
     low, high = mean - 1.96 * standard_error, mean + 1.96 * standard_error
-    return Interval(mean, max(0.0, low), min(1.0, high)) if share else Interval(mean, low, high)
+    if not share:
+        return Interval(mean, low, high)
+    return Interval(*(min(1.0, max(0.0, value)) for value in (mean, low, high)))
 
 
 def has_score(trial: TrialRecord) -> bool:
