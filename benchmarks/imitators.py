@@ -48,7 +48,9 @@ def bbh_texts(data: Path, search: int, seed: int) -> list[Text]:
         if document.id in taken:
             continue
         examples = re.findall(r"step by step\.\n(.*?) So the answer is", prompt, flags=re.DOTALL)
-        texts.append((prompt, f"{draw.choice(examples)} So the answer is {document.row['target']}.\n\n"))
+        texts.append(
+            (prompt, f"{draw.choice(examples)} So the answer is {document.row['target']}.\n\n")
+        )
     draw.shuffle(texts)
     return texts
 
@@ -105,7 +107,10 @@ def finetune(
         schedule.step()
         optimizer.zero_grad()
         if step % 50 == 49:
-            print(f"{out.name} {step + 1}: {sum(losses[-180:]) / 180:.3f} {time.process_time():.0f} s", flush=True)
+            print(
+                f"{out.name} {step + 1}: {sum(losses[-180:]) / 180:.3f} {time.process_time():.0f} s",
+                flush=True,
+            )
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     return sum(losses[-90:]) / 90
@@ -126,7 +131,9 @@ def main() -> None:
     finetune(model_path("base"), texts, base, steps=options.steps, rate=2e-3, seed=0)
     for seed, name in enumerate(("sums", "products")):
         half = [part[seed::2] for part in texts]
-        loss = finetune(base, half, options.out / name, steps=options.steps // 4, rate=5e-4, seed=seed)
+        loss = finetune(
+            base, half, options.out / name, steps=options.steps // 4, rate=5e-4, seed=seed
+        )
         print(f"{options.out / name}: last loss {loss:.3f}")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import optuna
 
-from exme.search.storage import sqlite_url
+from exme.search.backend import sqlite_url
 
 
 def main() -> None:

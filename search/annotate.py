@@ -17,10 +17,10 @@ from exme.tasks.documents import SuiteDocuments
 
 from .answers import load_answers
 from .charts import plane, plane_place
-from .notes import Difference, documents_csv, trial_note, trial_picture
-from .objective import reference
+from .notes import Difference, documents_csv, paired, trial_note, trial_picture
 from .outcome import Outcome, TrialRecord
-from .plan import best_trial
+from .plan import best_known, best_trial
+from .standing import best_inputs, has_score, inputs_of, standing_of, standings
 from .storage import Storage
 
 if TYPE_CHECKING:
@@ -88,16 +88,18 @@ class Annotator:
             return 0
         outcome = Outcome(search.name, search.task, {}, tuple(trials), best_trial(trials))
         drawn = plane(outcome)
-        inputs = [f"{name} alone" for name in search.plan.method.checkpoints]
-        best_input = reference(trials, inputs)
+        known = standings(trials)
+        inputs = [f"{name} alone" for name in search.plan.inputs]
+        best_input = best_inputs(inputs_of(known, trials, inputs))
         ids = search.storage.trial_ids()
         for trial in new[::-1]:  # the latest first: it is looked for
             if self._over.is_set():
                 break
-            before = best_trial([t for t in trials if t.number < trial.number])
+            before = best_known([t for t in trials if t.number < trial.number])
             found = differences(trial, before, search.documents, search.folder)
-            note = trial_note(trial, before, best_input, found)
-            files = {"documents": documents_csv(trial, before)} if trial.scores else {}
+            standing = standing_of(known, trial.candidate.digest) if trial.candidate else None
+            note = trial_note(trial, standing, before, best_input, found)
+            files = {"documents": documents_csv(trial, before)} if has_score(trial) else {}
             if drawn is not None and trial.candidate is not None:
                 files["plane"] = trial_picture(drawn, plane_place(outcome, trial))
             self._write(trial.number, ids[trial.number], note, files)
@@ -139,7 +141,7 @@ def differences(
     """Search documents on which a trial and another differ, with both answers where they are kept here."""
     if trial.candidate is None or incumbent is None or incumbent.candidate is None:
         return []
-    if trial.scores is None or incumbent.scores is None:
+    if not has_score(trial):
         return []
     ours, theirs = (
         load_answers(folder, t.candidate.digest, "search")
@@ -147,15 +149,12 @@ def differences(
         if t.candidate
     )
     found = []
-    for suite, a, b in zip(documents, trial.scores.parts, incumbent.scores.parts, strict=True):
-        name = suite.suite.suite
-        columns = suite.suite.question or suite.suite.columns[:1]
+    for number, i, x, y in paired(trial, incumbent):
+        suite = documents[number]
+        name, columns = suite.suite.suite, suite.suite.question or suite.suite.columns[:1]
         mine, other = ours.get(name, ()), theirs.get(name, ())
-        if not len(mine) == len(other) == a.count == len(suite.search):
-            continue
-        for i, document in enumerate(suite.search):
-            if a.values[i] != b.values[i]:
-                question = "\n".join(str(document.row[c]) for c in columns)
-                won = a.values[i] > b.values[i]
-                found.append(Difference(document.id, question, mine[i], other[i], won))
+        if x != y and len(mine) == len(other) == len(suite.search):
+            document = suite.search[i]
+            question = "\n".join(str(document.row[c]) for c in columns)
+            found.append(Difference(document.id, question, mine[i], other[i], x > y))
     return found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage, get_storage
@@ -14,7 +15,7 @@ from optuna.trial import FrozenTrial
 
 from exme.tasks.errors import UserError
 
-from .patience import Patience
+from .patience import Patience, hide_secrets
 
 GRPC = "grpc://"
 _GRPC_PORT = 13000
@@ -44,6 +45,45 @@ def open_backend(url: str, patience: Patience) -> BaseStorage:
     if url.startswith("sqlite"):
         _keep_journal(database.engine)
     return _patient(get_storage(database), patience)
+
+
+@contextlib.contextmanager
+def opening(what: str) -> Iterator[None]:
+    """Say in one line why a storage could not be opened.
+
+    Args:
+        what: that is opened.
+
+    Raises:
+        UserError: with the database's reason, without its password.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001  (every database has errors of its own)
+        reason = hide_secrets(" ".join(str(error).split()))[:200]
+        raise UserError(
+            f"{what} cannot be opened ({type(error).__name__}: {reason}); check `storage` in the "
+            f"study file"
+        ) from None
+
+
+def sqlite_url(folder: Path) -> str:
+    """URL of the default storage in a run's folder."""
+    return f"sqlite:///{(folder / 'study.db').resolve()}"
+
+
+def study_names(url: str) -> list[str]:
+    """Names of the studies in a storage.
+
+    Raises:
+        UserError: the storage cannot be opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    patience = Patience("The storage", lambda line: None, lambda: None, longest=0)
+    with opening("storage:"):
+        return optuna.get_all_study_names(open_backend(url, patience))
 
 
 def _keep_journal(engine: Any) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 
 from .colours import shares_of, viridis
 from .outcome import Entry, Outcome, TrialRecord
-from .plan import complete
+from .plan import cost
 from .scene import ENOUGH, Array, Scene, scene_of_outcome, short
 from .space import read
+from .standing import has_score, incumbents, score_of, standings
 from .statistics import mean_interval
 from .verdict import Unit
 
@@ -26,6 +27,7 @@ WIDTH = 420.0
 CURVE_HEIGHT, PLANE_HEIGHT = 230.0, 350.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 376.0, 12.0, 40.0
 _PLANE_RIGHT = 356.0  # the scale of colours stands beside it
+_LETTER = 7.1  # width of a bold letter on average
 _PIXELS = 72  # of the interpolated surface, along each axis
 
 
@@ -126,11 +128,12 @@ class Dot:
     y: float
     words: str
     colour: str = ""
+    whole: bool = True  # scored on all documents
 
 
 @dataclass(frozen=True)
 class Course:
-    """The best score so far against the documents spent, and every trial's own.
+    """What the best candidate so far is worth against the documents spent, and every trial's own score.
 
     Attributes:
         line: of the best so far, as SVG's points.
@@ -147,54 +150,65 @@ class Course:
 
 
 def course(outcome: Outcome) -> Course | None:
-    """None for fewer than two trials."""
-    done = [t for t in complete(outcome.trials) if t.duplicate_of is None and t.scores]
-    if len(done) < 2:
+    """The incumbent of each moment by what is known of it in the end; None for fewer than two trials."""
+    steps = incumbents(outcome.trials, standings(outcome.trials))
+    steps = [(t, s) for t, s in steps if t.duplicate_of is None]
+    if len(steps) < 2:
         return None
-    unit = Unit(t.scores for t in done if t.scores)
-    means = [t.scores.mean for t in done if t.scores]
-    spent = np.cumsum([t.scores.count for t in done if t.scores])
+    unit = Unit(t.scores for t in outcome.trials if t.scores)
+    means = [score_of(t).estimate for t, _ in steps]
+    spent = np.cumsum([cost(t) for t, _ in steps])
+    found = max((s.mean for _, s in steps if s.is_complete), default=max(s.mean for _, s in steps))
+    # (of a candidate that was scored in part, chance may say more than of the best)
+    line = [min(s.mean, found) for _, s in steps]
     # A few very bad trials must not press the others together.
-    floor, top = max(min(means), 3 * float(np.median(means)) - 2 * max(means)), max(means)
+    top = max(found, *means)
+    floor = max(min(means + line), 3 * float(np.median(means)) - 2 * top)
     floor = floor if floor < top else top - 1e-9
     low, high = floor - 0.04 * (top - floor), top + 0.06 * (top - floor)
 
     def x(documents: float) -> float:
-        return round(_LEFT + (_RIGHT - _LEFT) * float(documents) / float(spent[-1]), 1)
+        return round(_LEFT + (_RIGHT - _LEFT) * float(documents) / float(spent[-1] or 1), 1)
 
     def y(score: float) -> float:
         share = (min(max(score, low), high) - low) / (high - low)
         return round(CURVE_HEIGHT - _BOTTOM - share * (CURVE_HEIGHT - _BOTTOM - _TOP), 1)
 
-    best, points = -math.inf, list[str]()
-    for documents, mean in zip(spent, means, strict=True):
-        if points:
-            points.append(f"{x(documents)},{y(best)}")
-        best = max(best, mean)
-        points.append(f"{x(documents)},{y(best)}")
+    points = [f"{x(spent[0])},{y(line[0])}"]
+    for documents, before, after in zip(spent[1:], line, line[1:], strict=False):
+        points += [f"{x(documents)},{y(before)}", f"{x(documents)},{y(after)}"]
     dots = [
-        Dot(x(documents), y(mean), _words(t, unit))
-        for t, documents, mean in zip(done, spent, means, strict=True)
+        Dot(x(documents), y(mean), _words(t, unit), whole=t.scores is not None)
+        for (t, _), documents, mean in zip(steps, spent, means, strict=True)
     ]
-    steps = [s for s in _ticks(low, high, 4) if low <= s <= high]
-    regrets = [r for r in _ticks(0, high - low, 4) if r <= top - low]
+    ticks = [s for s in _ticks(low, high, 4) if low <= s <= high]
+    regrets = [r for r in _ticks(0, found - low, 4) if r <= found - low]
     return Course(
         " ".join(points),
         tuple(dots),
-        tuple(Tick(y(s), unit.tick(s)) for s in steps),
-        tuple(Tick(y(top - r), unit.tick(r).removesuffix("%")) for r in regrets),
+        tuple(Tick(y(s), unit.tick(s)) for s in ticks),
+        tuple(Tick(y(found - r), unit.tick(r).removesuffix("%")) for r in regrets),
         tuple(Tick(x(d), f"{d:,.0f}") for d in _ticks(0, float(spent[-1]), 4) if d <= spent[-1]),
         ", points" if unit.percent else "",
     )
 
 
 def _words(trial: TrialRecord, unit: Unit) -> str:
-    assert trial.scores is not None
-    told = f"trial {trial.number}, {trial.origin}: {unit.full(mean_interval(trial.scores))}"
+    about = "" if trial.scores is not None else "about "
+    told = f"trial {trial.number}, {trial.origin}: {about}{unit.full(score_of(trial))}"
     if trial.candidate is None:
         return told
     values = trial.candidate.coefficients
     return f"{told}; {', '.join(f'{n} {c:.3f}' for n, c in values.items())} ({read(values)})"
+
+
+@dataclass(frozen=True)
+class Label:
+    """Words beside a place in a drawing; `x` is their middle, `y` their baseline."""
+
+    x: float
+    y: float
+    words: str
 
 
 @dataclass(frozen=True)
@@ -206,7 +220,7 @@ class Plane:
         x, y, width, height: where it lies.
         left: ticks of `up`'s coefficient; `below` of `across`'.
         scale: colours of scores, lowest first, each with what it means.
-        dots: trials; `failed`, `inputs` and `best` stand out.
+        dots: trials; `failed`, `inputs` and `best` stand out; `labels` name the latter two.
     """
 
     image: str
@@ -225,6 +239,7 @@ class Plane:
     failed: tuple[Dot, ...]
     inputs: tuple[Dot, ...]
     best: Dot
+    labels: tuple[Label, ...]
     is_slice: bool
 
 
@@ -243,22 +258,27 @@ def plane(outcome: Outcome) -> Plane | None:
     def up(value: float) -> float:
         return round(y + (y1 - value) / (y1 - y0) * height, 1)
 
-    def dots(points: Iterable[tuple[Array, str, str]]) -> tuple[Dot, ...]:
-        found = [(point[scene.axes], words, colour) for point, words, colour in points]
-        return tuple(
-            Dot(across(a), up(b), words, colour)
-            for (a, b), words, colour in found
-            if x0 <= a <= x1 and y0 <= b <= y1
-        )
+    def dots(points: Iterable[tuple[Array, str, str, bool]]) -> tuple[Dot, ...]:
+        found = []
+        for point, words, colour, whole in points:
+            a, b = point[scene.axes]
+            if x0 <= a <= x1 and y0 <= b <= y1:
+                found.append(Dot(across(a), up(b), words, colour, whole))
+        return tuple(found)
 
     colours = _hex(viridis(shares_of(scene.scores, scene.scores)))
-    told = _trial_words(outcome, scene)
-    marks = [(p, _mark_words(n, p, scene), "") for n, p in scene.marks.items()]
+    words = _trial_words(outcome, scene)
+    marks = [
+        (p, f"{n}: {told}" if (told := scene.text_at(p)) else n, "", True)
+        for n, p in scene.marks.items()
+    ]
     lowest = float(
         np.max([scene.scores.min(), 3 * np.median(scene.scores) - 2 * scene.scores.max()])
     )
     less = "≤" if lowest > scene.scores.min() else ""
     first, second = scene.axes
+    named = dots(marks)
+    frame = (x, y, x + width, y + height)
     return Plane(
         image=_surface(scene),
         x=x, y=y, width=width, height=height,
@@ -269,12 +289,36 @@ def plane(outcome: Outcome) -> Plane | None:
         scale=tuple(_hex(viridis(np.linspace(0, 1, 10)))),
         lowest=less + (f"{lowest:.0f}%" if scene.unit else f"{lowest:.3g}"),
         highest=f"{scene.scores.max():.1f}%" if scene.unit else f"{scene.scores.max():.3g}",
-        dots=dots(zip(scene.points, told, colours, strict=True)),
-        failed=dots((point, "failed", "") for point in scene.failed),
-        inputs=dots(marks[1:]),
-        best=dots(marks[:1])[0],
+        dots=dots(zip(scene.points, words, colours, scene.whole.tolist(), strict=True)),
+        failed=dots((point, "failed", "", True) for point in scene.failed),
+        inputs=named[1:],
+        best=named[0],
+        labels=_labels(named, frame),
         is_slice=len(scene.names) > 2,
     )  # fmt: skip
+
+
+def _labels(dots: Sequence[Dot], frame: tuple[float, float, float, float]) -> tuple[Label, ...]:
+    """Each dot's words above it or else below, right or left: the first that is within the frame and covers no other."""
+    left, top, right, bottom = frame
+    taken = [(d.x - 8, d.y - 8, d.x + 8, d.y + 8) for d in dots]
+    found = []
+    for dot in dots:
+        half, high = _LETTER * len(dot.words) / 2, 12.0
+        tries = [(0, -12), (0, 21), (half + 12, 4), (-half - 12, 4), (0, -28), (0, 37)]
+        boxes = []
+        for across, down in tries:
+            x = min(max(dot.x + across, left + half), right - half)
+            boxes.append((x - half, dot.y + down - high, x + half, dot.y + down))
+        hits = [
+            sum(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken)
+            + 9 * (a[1] < top or a[3] > bottom)
+            for a in boxes
+        ]
+        box = boxes[hits.index(min(hits))]
+        taken.append(box)
+        found.append(Label(round((box[0] + box[2]) / 2, 1), round(box[3], 1), dot.words))
+    return tuple(found)
 
 
 def plane_place(outcome: Outcome, trial: TrialRecord) -> tuple[float, float] | None:
@@ -295,18 +339,11 @@ def plane_place(outcome: Outcome, trial: TrialRecord) -> tuple[float, float] | N
 def _trial_words(outcome: Outcome, scene: Scene) -> list[str]:
     unit = Unit(t.scores for t in outcome.trials if t.scores)
     told = {}
-    for trial in complete(outcome.trials)[::-1]:
-        if trial.candidate is not None:
+    for trial in sorted(outcome.trials, key=lambda t: (t.scores is not None, t.number)):
+        if trial.candidate is not None and has_score(trial) and trial.duplicate_of is None:
             key = tuple(trial.candidate.coefficients[n] for n in scene.names)
             told[key] = _words(trial, unit)
     return [told.get(tuple(point), "base") for point in scene.points.tolist()]
-
-
-def _mark_words(name: str, point: Array, scene: Scene) -> str:
-    score = scene.score_at(point)
-    if score is None:
-        return name
-    return f"{name}: {score:.1f}%" if scene.unit else f"{name}: {score:.3g}"
 
 
 def _surface(scene: Scene) -> str:

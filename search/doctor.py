@@ -211,8 +211,8 @@ def _nltk() -> Finding:
 
 def storage_finding(url: str) -> Finding:
     """Whether a study's storage opens."""
+    from .backend import study_names  # noqa: PLC0415
     from .patience import hide_secrets  # noqa: PLC0415
-    from .storage import study_names  # noqa: PLC0415
 
     try:
         count = len(study_names(url))

@@ -103,15 +103,15 @@ def _standing(view: View) -> dict[str, Any]:
     return {
         "used": {"trials": trials, "documents": documents, "minutes": round(minutes, 3)},
         "best": None
-        if best is None or best.scores is None
-        else {"number": best.number, "score": best.scores.mean},
+        if best is None
+        else {"number": best.trial.number, "score" if best.is_complete else "estimate": best.mean},
         "gain": None
         if gain is None or other is None
         else {
-            "over": other.origin.removesuffix(" alone"),
-            "estimate": gain.difference.estimate,
-            "low": _finite(gain.difference.low),
-            "high": _finite(gain.difference.high),
+            "over": view.name_of(other),
+            "estimate": gain.estimate,
+            "low": _finite(gain.low),
+            "high": _finite(gain.high),
         },
         "seconds_left": None if left is None else round(left, 1),
     }

@@ -36,6 +36,7 @@ from .resident import (
 )
 from .selection import pick
 from .staging import RECIPE, check_space, check_target, staged, write_text
+from .standing import scores_seen
 from .weight_files import sync, write_weights
 
 if TYPE_CHECKING:
@@ -147,19 +148,21 @@ def export_trial(
     Args:
         search: the search, open.
         outcome: what it found.
-        trial: one with scores; the papers say so where it is not the winner.
+        trial: one that was scored, in part at least; the papers say so where it is not the winner.
         folder: the resolved folder.
         force: replace an earlier export there.
     """
-    from .verdict import verdict  # noqa: PLC0415  (loads scipy)
+    from .verdict import count_of, verdict  # noqa: PLC0415  (loads scipy)
 
-    assert trial.candidate is not None and trial.scores is not None
+    assert trial.candidate is not None
+    scores = scores_seen(trial)
     sentence = verdict(outcome).sentence
     winner = _winner(outcome)
     assert winner.candidate is not None
     if trial.candidate.digest != winner.candidate.digest:
+        part = "" if trial.scores is not None else f"scored on {count_of(scores)} alone and "
         sentence = (
-            f"Not the best candidate: trial {trial.number}, not proved on report documents. The "
+            f"Not the best candidate: trial {trial.number}, {part}not proved on report documents. The "
             f"search's winner is trial {winner.number}. Of that: {sentence}"
         )
         outcome = replace(outcome, winner=trial, merged=None)
@@ -180,7 +183,7 @@ def export_trial(
         for name, source in search.sources.checkpoints.items()
         if isinstance(source, TaskVector)
     }
-    scored = outcome.merged.report if outcome.merged is not None else trial.scores
+    scored = outcome.merged.report if outcome.merged is not None else scores
     result = export_model(
         _resident(search),
         trial.candidate,

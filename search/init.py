@@ -221,7 +221,7 @@ space:
   limits: [-5, 30]         # ... but never beyond these
 
 suites: [{task}] # what this study may search on: names (`exme suites`) or suite files of your own
-data: {data}      # hub; mini: the small sets shipped with exme; or a folder with <suite>/<split>.jsonl
+data: {data}      # hub (or what EXME_DATA names); mini: what ships with exme; or a folder of <suite>/<split>.jsonl
 objective: metric # each suite's own, or target_nll: likelihood of reference answers, a smooth proxy
 run_generated_code: {runs_code} # humaneval, mbpp need true: the sandbox runs what the model writes
 max_gen_toks: null # most tokens of an answer; null leaves it to the suites

@@ -8,7 +8,8 @@ from pathlib import Path
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 
-from .storage import Storage, sqlite_url
+from .backend import sqlite_url
+from .storage import Storage
 from .study_record import StudyChanged
 
 
@@ -58,11 +59,11 @@ def join_study(
         )
         try:
             with storage.hold("open"):
-                storage.pin(pinned, path=where)
+                storage.record.pin(pinned, path=where)
                 for found in documents:
                     for split in ("search", "report"):
                         ids = tuple(d.id for d in found.of(split))
-                        storage.set_documents(found.suite.suite, split, ids)
+                        storage.record.set_documents(found.suite.suite, split, ids)
         except StudyChanged as error:
             refusal = refusal or error
             forks += 1

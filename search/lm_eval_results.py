@@ -23,8 +23,8 @@ def lm_eval_results(
     """Content of a results file.
 
     Args:
-        scores: of the exported model, on one split.
-        documents: the documents of each suite, in the order of the scores' parts.
+        scores: of the exported model, on one split or some documents of it.
+        documents: the documents of each suite.
         model: what was scored, e.g. the export's name.
         seed: of the few-shot examples.
     """
@@ -32,10 +32,12 @@ def lm_eval_results(
     samples: dict[str, dict[str, int]] = {}
     versions: dict[str, float | str] = {}
     shots: dict[str, int] = {}
-    for part, suite in zip(scores.parts, documents, strict=True):
+    suites = {found.suite.suite: found for found in documents}
+    for part in scores.parts:
+        suite = suites[part.suite]
         for task, header in task_headers(suite.suite).items():
-            here = [d.task == task for d in suite.of(part.split)]
-            values = [v for v, is_here in zip(part.values, here, strict=True) if is_here]
+            here = {d.id for d in suite.of(part.split) if d.task == task}
+            values = [v for d, v in zip(part.documents, part.values, strict=True) if d in here]
             if not values:
                 continue
             metric, _, kept = part.metric.partition(",")
@@ -70,7 +72,7 @@ def lm_eval_results(
             "limit": None,
             "random_seed": seed,
             "fewshot_seed": seed,
-            "exme": f"scored by exme {metadata.version('exme')} on its {scores.split} documents",
+            "exme": f"scored by exme {metadata.version('exme')} on {scores.count} of its {scores.split} documents",
         },
         "model_source": "hf",
         "model_name": model,

@@ -19,6 +19,7 @@ from .mergekit import obstacle
 from .methods import METHODS, PLAIN
 from .outcome import Outcome
 from .space import read
+from .standing import Standing, scores_seen, standing_of, standings
 from .statistics import is_binary, mean_interval
 
 # Front matter that states a model's licence, as the hub reads it.
@@ -171,22 +172,38 @@ def _coefficients(candidate: Candidate, names: Mapping[str, str]) -> str:
 def _scores(outcome: Outcome) -> str:
     winner = outcome.winner
     assert winner is not None
-    entries: list[tuple[str, Scores | None, Scores | None]] = [
-        (entry.name, entry.search, entry.report) for entry in outcome.inputs
+    assert winner.candidate is not None
+    known = standings(outcome.trials)
+    rows, metrics = list[list[str]](), list[str]()
+    shown: list[tuple[str, Candidate, Scores | None, Scores | None]] = [
+        (e.name, e.candidate, e.search, e.report) for e in outcome.inputs
     ]
-    if outcome.merged is not None:
-        entries.append(("merged", winner.scores, outcome.merged.report))
-    if not entries:  # not proved yet
-        entries.append(("merged", winner.scores, None))
-    known = [scores for _, *pair in entries for scores in pair if scores is not None]
-    metrics = ", ".join(dict.fromkeys(f"{s.suite} {s.metric}" for s in known))
-    rows = [[name, _score(search), _score(report)] for name, search, report in entries]
-    lines = [f"{metrics}, by lm-eval, with 95% intervals.", ""]
+    is_input = any(c.digest == winner.candidate.digest for _, c, *_ in shown)
+    if not is_input:
+        proof = outcome.merged.report if outcome.merged is not None else None
+        shown.append(("merged", winner.candidate, winner.scores, proof))
+    for name, candidate, search, report in shown:
+        found = standing_of(known, candidate.digest)
+        estimate = _estimate(found) if search is None and found is not None else ""
+        rows.append([name, estimate or _score(search), _score(report)])
+        metrics += [f"{s.suite} {s.metric}" for s in (search, report) if s is not None]
+    metrics = metrics or [f"{s.suite} {s.metric}" for s in scores_seen(winner).parts]
+    lines = [f"{', '.join(dict.fromkeys(metrics))}, by lm-eval, with 95% intervals.", ""]
     lines.append(_table(["model", "search documents", "report documents"], rows))
     if outcome.merged is None:
-        proved = "the winner is one of the inputs." if outcome.inputs else "not proved yet."
-        lines += ["", f"On the report documents: {proved}"]
+        told = "this is one of the inputs." if is_input else "not proved."
+        told = told if outcome.inputs else "not proved yet."
+        lines += ["", f"On the report documents: {told}"]
     return "\n".join(lines)
+
+
+def _estimate(found: Standing) -> str:
+    """Of a candidate that was scored on some of the search documents."""
+    interval, form = found.interval, ".1%" if found.is_share else ".4f"
+    return (
+        f"about {interval.estimate:{form}} [{interval.low:{form}}, {interval.high:{form}}], "
+        f"from {found.count} of {len(found.values)}"
+    )
 
 
 def _score(scores: Scores | None) -> str:
@@ -259,7 +276,7 @@ def scores_file(outcome: Outcome) -> str:
     }
     if outcome.winner is not None:
         proof = outcome.merged.report if outcome.merged is not None else None
-        scored["merged"] = (outcome.winner.scores, proof)
+        scored["merged"] = (scores_seen(outcome.winner), proof)
     content = {
         name: {"search": search and search.to_json(), "report": report and report.to_json()}
         for name, (search, report) in scored.items()

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from exme.evaluators.scores import Scores
+from exme.evaluators.scores import DocumentScores
 
 from .candidate import Candidate
 from .charts import Plane
 from .methods import PLAIN
-from .objective import gains
 from .outcome import TrialRecord
 from .screen import estimate_text
 from .space import read
-from .statistics import compare, mean_interval
+from .standing import Standing, around, by_suite, has_score
+from .statistics import compare, is_binary, mean_interval
 from .verdict import Unit, p_text
 
 _SHOWN = 2  # differing answers of each kind
@@ -38,6 +39,7 @@ class Difference:
 
 def trial_note(
     trial: TrialRecord,
+    standing: Standing | None,
     incumbent: TrialRecord | None,
     best_input: Mapping[str, float],
     differing: Sequence[Difference],
@@ -46,18 +48,19 @@ def trial_note(
 
     Args:
         trial: one that has ended.
+        standing: what is known of its candidate.
         incumbent: the best of the trials before it.
-        best_input: see `objective.reference`.
+        best_input: on each suite, the highest mean of an input; empty until each has been looked at.
         differing: documents on which the two differ, in the common order.
     """
     parts = [_result(trial)]
     if trial.candidate is not None:
         parts.append(_candidate(trial.candidate))
     parts.append(f"**Proposed by** {trial.origin or 'nobody knows'}, {trial.seconds:.1f} s.")
-    if trial.scores is not None:
-        parts += _suites(trial.scores, best_input)
-        if incumbent is not None and incumbent.scores is not None:
-            parts += [_against(trial, incumbent), *_answers(differing, incumbent)]
+    if standing is not None and trial.duplicate_of is None:
+        parts += _suites(standing, best_input)
+    if has_score(trial) and incumbent is not None and incumbent.number != trial.continues:
+        parts += [_against(trial, incumbent), *_answers(differing, incumbent)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -71,9 +74,7 @@ def _result(trial: TrialRecord) -> str:
         told = (
             "Left for now" if rival is None else f"Stopped: it lost its race against trial {rival}"
         )
-        return (
-            f"## {told}\n\n{estimate_text(trial).capitalize()}; the estimate is over all of them."
-        )
+        return f"## {told}\n\n{estimate_text(trial).capitalize()}. The score is an estimate over all search documents."
     if trial.scores is None:
         words = {"failed": "Could not be scored", "cut off": "Its process was killed"}
         told = words.get(trial.state, trial.state.capitalize())
@@ -101,25 +102,46 @@ def _candidate(candidate: Candidate) -> str:
     return "\n".join([*lines, "", told])
 
 
-def _suites(scores: Scores, best_input: Mapping[str, float]) -> list[str]:
-    over = gains(scores, best_input)
+def _suites(standing: Standing, best_input: Mapping[str, float]) -> list[str]:
+    """Each suite's score, or what is estimated of it."""
     rows = []
-    for part in scores.parts:
-        unit = Unit([part])
-        gain = f"{'+' if over[part.suite] > 0 else ''}{unit.gap(over[part.suite])}" if over else "–"
-        rows.append([part.suite, part.metric, unit.full(mean_interval(part)), gain])
-    return [_table(["suite", "metric", "score (95%)", "over the best input there"], rows)]
+    for part in by_suite(standing.trial):
+        found = standing.suites[part.suite]
+        share = is_binary([v for v in part.values if not math.isnan(v)])
+        unit = Unit([], percent=share)
+        if isinstance(part, DocumentScores):
+            score = unit.full(mean_interval(part))
+        else:
+            about = around(found.mean, found.standard_error, share=share)
+            score = f"about {unit.full(about)}, from {found.count} documents"
+        gain = unit.signed(found.mean - best_input[part.suite]) if best_input else "–"
+        rows.append([part.suite, part.metric, score, gain])
+    head = ["suite", "metric", "score by what is known now (95%)", "over the best input there"]
+    return [_table(head, rows)]
 
 
 def _against(trial: TrialRecord, incumbent: TrialRecord) -> str:
-    assert trial.scores is not None and incumbent.scores is not None
-    result = compare(trial.scores, incumbent.scores)
-    unit = Unit([trial.scores, incumbent.scores])
-    return (
-        f"**Against trial {incumbent.number}**, the best before it: "
-        f"{unit.full(result.difference, sign=True)}, won {result.won}, lost {result.lost} documents, "
-        f"{p_text(result.p_value)} ({result.test})."
-    )
+    head = f"**Against trial {incumbent.number}**, the best before it: "
+    if trial.scores is not None and incumbent.scores is not None:
+        result = compare(trial.scores, incumbent.scores)
+        unit = Unit([trial.scores, incumbent.scores])
+        return head + (
+            f"{unit.full(result.difference, sign=True)}, won {result.won}, lost {result.lost} "
+            f"documents, {p_text(result.p_value)} ({result.test})."
+        )
+    pairs = paired(trial, incumbent)
+    won, lost = sum(a > b for *_, a, b in pairs), sum(a < b for *_, a, b in pairs)
+    return head + f"won {won}, lost {lost} of the {len(pairs)} documents that both have been asked."
+
+
+def paired(trial: TrialRecord, other: TrialRecord) -> list[tuple[int, int, float, float]]:
+    """Search documents that both were scored on: number of suite and document, and both values."""
+    found = []
+    for suite, (a, b) in enumerate(zip(by_suite(trial), by_suite(other), strict=True)):
+        for document, (x, y) in enumerate(zip(a.values, b.values, strict=True)):
+            if not (math.isnan(x) or math.isnan(y)):
+                found.append((suite, document, x, y))
+    return found
 
 
 def _answers(differing: Sequence[Difference], incumbent: TrialRecord) -> list[str]:
@@ -157,18 +179,15 @@ def documents_csv(trial: TrialRecord, incumbent: TrialRecord | None) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["suite", "document", "score", "score of the best before"])
-    if trial.scores is None:
-        return stream.getvalue()
     others: dict[tuple[str, str], float] = {}
-    if incumbent is not None and incumbent.scores is not None:
-        for part in incumbent.scores.parts:
-            others |= {(part.suite, d): v for d, v in zip(part.documents, part.values, strict=True)}
-    for part in trial.scores.parts:
+    for part in by_suite(incumbent) if incumbent is not None else ():
+        others |= {(part.suite, d): v for d, v in zip(part.documents, part.values, strict=True)}
+    for part in by_suite(trial):
         for document, value in zip(part.documents, part.values, strict=True):
-            other = others.get((part.suite, document))
-            writer.writerow(
-                [part.suite, document, f"{value:g}", "" if other is None else f"{other:g}"]
-            )
+            other = others.get((part.suite, document), math.nan)
+            if not math.isnan(value):
+                beside = "" if math.isnan(other) else f"{other:g}"
+                writer.writerow([part.suite, document, f"{value:g}", beside])
     return stream.getvalue()
 
 
@@ -187,7 +206,10 @@ def trial_picture(plane: Plane, at: tuple[float, float] | None) -> str:
             f'height="{plane.height}" preserveAspectRatio="none"/>'
         )
     dots = "".join(
-        f'<circle cx="{d.x}" cy="{d.y}" r="4" fill="{d.colour}" stroke="#fff"/>' for d in plane.dots
+        f'<circle cx="{d.x}" cy="{d.y}" r="4" fill="{d.colour}" stroke="#fff"/>'
+        if d.whole
+        else f'<circle cx="{d.x}" cy="{d.y}" r="3" fill="#fff" stroke="{d.colour}" stroke-width="2"/>'
+        for d in plane.dots
     )
     inputs = "".join(
         f'<path d="M{d.x} {d.y - 6}l6 6l-6 6l-6 -6z" fill="#fff" stroke="#222"/>'

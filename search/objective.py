@@ -36,6 +36,15 @@ class Objective:
         """How many values Optuna holds of a trial: several for a Pareto front."""
         return len(self.suites) if self.goal.kind == "pareto" else 1
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What people call the values that Optuna holds of a trial."""
+        if self.goal.kind == "pareto":
+            return self.suites
+        if len(self.suites) > 1:
+            return (f"{self.goal.kind} of {', '.join(self.suites)}",)
+        return (f"score on {self.suites[0]}",)
+
     def goal_of(self, trials: Sequence[TrialRecord]) -> Goal:
         """The goal, against the inputs scored so far."""
         means = [

@@ -10,16 +10,16 @@ from rich.text import Text
 
 from .estimate import duration
 from .outcome import TrialRecord
-from .plane_map import plane_map
-from .scene import Scene, scene_of
-from .screen import candidate_text, score_text
+from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
+from .scene import Scene, failed_of, scene_of
+from .screen import candidate_text, gap_text, score_text
 from .space import read
-from .statistics import is_binary, mean_interval
+from .standing import incumbents, inputs_of
+from .statistics import mean_interval
 from .view import View
 
 _WIDE = 96  # so many columns have room for the map beside the words
 _MAP = (34, 11)
-_LEGEND = "★ best  ◆ inputs  • trials  × failed"
 _MOST_ON_MAP = 150  # more trials would take the interpolation seconds
 _CURVE = "▁▂▃▄▅▆▇█"
 
@@ -59,29 +59,30 @@ class SearchPanel:
 
 def _summary(view: View) -> list[Text]:
     best, other = view.best, view.best_input
-    if best is None or best.candidate is None or best.scores is None:
-        return [Text("No trial is complete yet.")]
-    interval = mean_interval(best.scores)
-    score = score_text(interval.estimate, best)
-    low, high = score_text(interval.low, best), score_text(interval.high, best)
+    if best is None or best.trial.candidate is None:
+        return [Text("No candidate has been scored yet.")]
+    trial, candidate, interval = best.trial, best.trial.candidate, best.interval
+    score, low, high = (
+        score_text(value, trial) for value in (interval.estimate, interval.low, interval.high)
+    )
+    told = f"trial {trial.number}, {trial.origin}"
+    if not best.is_complete:
+        score, told = f"about {score}", f"{told}, {best.count} of {len(best.values)} documents"
     lines = [
         Text.assemble(
-            ("Best    ", "dim"), (f"{score} ", "bold green"), f"[{low}, {high}]  ",
-            (f"trial {best.number}, {best.origin}", "dim"),
+            ("Best    ", "dim"), (f"{score} ", "bold green"), f"[{low}, {high}]  ", (told, "dim"),
         )
     ]  # fmt: skip
-    lines += [_term(n, c) for n, c in best.candidate.coefficients.items()]
-    lines.append(Text.assemble((" " * 8, ""), (str(read(best.candidate.coefficients)), "dim")))
+    lines += [_term(n, c) for n, c in candidate.coefficients.items()]
+    lines.append(Text.assemble((" " * 8, ""), (str(read(candidate.coefficients)), "dim")))
     gain = view.gain
     if gain is not None and other is not None:
-        scale, form = (100, "+.1f") if is_binary(best.scores.values) else (1, "+.4f")
-        unit = " points" if scale == 100 else ""
-        d = gain.difference
+        estimate, _, ends = gap_text(gain, best.is_share).rpartition(" [")
+        about = "" if best.is_complete and other.is_complete else "about "
         lines.append(
             Text.assemble(
-                ("Gain    ", "dim"), (f"{scale * d.estimate:{form}}{unit} ", "bold"),
-                f"[{scale * d.low:{form}}, {scale * d.high:{form}}] ",
-                (f"over {other.origin.removesuffix(' alone')}", "dim"),
+                ("Gain    ", "dim"), (f"{about}{estimate} ", "bold"), f"[{ends} ",
+                (f"over {view.name_of(other)}", "dim"),
             )
         )  # fmt: skip
         lines.append(Text("        on the search documents, which flatter the best", style="dim"))
@@ -99,16 +100,12 @@ def _term(name: str, coefficient: float) -> Text:
 
 
 def _curve(view: View) -> str:
-    """The best score so far over the trials, at most 40 characters wide."""
-    best, course = None, []
-    for trial in view.trials:
-        if trial.scores is not None and trial.duplicate_of is None:
-            best = trial.scores.mean if best is None else max(best, trial.scores.mean)
-            course.append(best)
-    if len(course) < 2 or course[-1] == course[0]:
+    """The incumbent's score, by what is known now, over the trials; at most 40 characters wide."""
+    course = [s.mean for _, s in incumbents(view.trials, view.standings)]
+    if len(course) < 2 or min(course) == max(course):
         return ""
     step = max(1, -(-len(course) // 40))
-    low, high = course[0], course[-1]
+    low, high = min(course), max(course)
     heights = [(value - low) / (high - low) for value in course[::-1][::step][::-1]]
     return "".join(_CURVE[round(h * (len(_CURVE) - 1))] for h in heights)
 
@@ -132,12 +129,13 @@ def _budget(view: View, width: int) -> RenderableType:
 
 def _scene(view: View) -> Scene | None:
     best = view.best
-    if best is None or best.candidate is None or len(best.candidate.coefficients) < 2:
+    if best is None or best.trial.candidate is None or len(best.trial.candidate.coefficients) < 2:
         return None
     # The inputs and the latest: enough to interpolate from.
-    inputs = [t for t in view.trials if t.origin in view.inputs]
-    latest = [t for t in view.trials if t.candidate is not None][-_MOST_ON_MAP:]
-    return scene_of([*inputs, *latest], best)
+    inputs = inputs_of(view.standings, view.trials, view.inputs)
+    latest = view.standings[-_MOST_ON_MAP:]
+    shown = [*(s for s in inputs if s not in latest), *latest]
+    return scene_of(shown if best in shown else [*shown, best], best, failed_of(view.trials))
 
 
 class _map:  # noqa: N801  (a renderable, used as a function)
@@ -153,12 +151,14 @@ class _map:  # noqa: N801  (a renderable, used as a function)
         yield Text(f"{'':6}↑ {up[:24]}", style="dim")
         for row, line in enumerate(plane_map(scene, width, height, colours=self.colours)):
             value = y1 - (row + 0.5) / height * (y1 - y0)
-            label = f"{value + 0.0:5.1f} " if row % 5 == 0 else " " * 6
+            label = f"{round(value, 1) + 0.0:5.1f} " if row % 5 == 0 else " " * 6
             yield Text.assemble((label, "dim"), line)
         left, right = f"{x0:.1f}", f"{x1:.1f}"
         name = f"{across[:20]} →"
         yield Text(f"{'':6}{left}{name:^{width - len(left) - len(right)}}{right}", style="dim")
-        yield Text(f"{'':6}{_LEGEND}", style="dim")
+        part = f" {PART} in part" if not scene.whole.all() else ""
+        lost = f" {FAILED} failed" if len(scene.failed) else ""
+        yield Text(f"{BEST} best {INPUT} inputs {TRIAL} trials{part}{lost}".rjust(width + 6), "dim")
 
 
 def _trials(view: View, rows: int, wide: bool) -> Table:
@@ -170,7 +170,7 @@ def _trials(view: View, rows: int, wide: bool) -> Table:
     table.add_column("score", no_wrap=True)
     table.add_column("documents", justify="right")
     table.add_column("time", justify="right", no_wrap=True)
-    best = view.best
+    best = view.best.trial if view.best is not None else None
     shown = [t for t in view.trials if t.state != "waiting"][-rows:]
     for trial in shown:
         is_best = best is not None and trial.number == best.number

@@ -53,6 +53,18 @@ class Part:
             },
         )
 
+    def seen(self) -> DocumentScores:
+        """The scores on the documents that were seen."""
+        places = [i for i, value in enumerate(self.values) if not math.isnan(value)]
+
+        def kept(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(values[i] for i in places)
+
+        return DocumentScores(
+            self.suite, self.split, self.metric, kept(self.documents), kept(self.values), self.seed,
+            {name: kept(values) for name, values in self.audit.items()},
+        )  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Partial:
@@ -101,6 +113,15 @@ class Partial:
                 for p in self.parts
             ]
         )
+
+    def seen(self) -> Scores:
+        """The scores on the documents that were seen, which were drawn with unequal chances.
+
+        Raises:
+            ValueError: none was.
+        """
+        some = [part for part in self.parts if not all(math.isnan(v) for v in part.values)]
+        return join([part.seen() for part in some])
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain JSON types, without the identifiers."""

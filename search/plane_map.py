@@ -10,7 +10,7 @@ from rich.text import Text
 from .colours import shares_of, viridis
 from .scene import ENOUGH, Array, Scene
 
-BEST, INPUT, TRIAL, FAILED = "★", "◆", "•", "×"
+BEST, INPUT, TRIAL, PART, FAILED = "★", "◆", "•", "∘", "×"
 
 # Where there are no colours, the score is told by how dense a character looks.
 _DENSITY = " .:-=+*#%"
@@ -99,7 +99,8 @@ def _marks(
                 found[row, column] = (symbol, ink)
 
     put(scene.failed, FAILED)
-    put(scene.points, TRIAL)
+    put(scene.points[~scene.whole], PART)
+    put(scene.points[scene.whole], TRIAL)
     inputs = list(scene.marks.values())
     put(np.array(inputs[1:]), INPUT)
     put(np.array(inputs[:1]), BEST, _STAR)

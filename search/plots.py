@@ -33,6 +33,8 @@ _PILL: dict[str, Any] = {"boxstyle": "round,pad=0.25", "fc": "white", "ec": "non
 def plot_plane(outcome: Outcome, path: Path) -> str:
     """Write the picture of the search scores over the coefficients: a PNG, 1200 pixels wide.
 
+    Candidates that were scored in part are drawn as rings, at what is estimated of them.
+
     Two checkpoints: the plane of their coefficients. One: the curve over its coefficient. More:
     the slice through the winner along its two largest coefficients, with the trials projected on
     to it. Between the trials it is interpolated once there are 6 distinct points.
@@ -46,7 +48,8 @@ def plot_plane(outcome: Outcome, path: Path) -> str:
         ValueError: there is no complete trial to show.
     """
     scene = scene_of_outcome(outcome)
-    figure = Figure(figsize=(8, 6.9), dpi=_DPI, layout="constrained", facecolor="white")
+    size = (8, _height(scene))
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
     ax = figure.add_subplot()
     ax.set_title(f"{outcome.study}: {outcome.task} on the search documents", color=_INK, pad=10)
@@ -60,8 +63,18 @@ def plot_plane(outcome: Outcome, path: Path) -> str:
     return caption
 
 
+def _height(scene: Scene) -> float:
+    """Inches: as much as a plane with equal axes takes, beside title and caption."""
+    if len(scene.names) == 1:
+        return 6.9
+    (x0, x1), (y0, y1) = scene.limits.values()
+    ratio = (y1 - y0) / (x1 - x0)
+    return min(6.9, 1.35 + 6.4 * ratio) if 0.5 < ratio < 2 else 6.9
+
+
 def _caption(scene: Scene) -> str:
     text = "Star: best. Diamonds: inputs. Dots: other trials."
+    text += " Rings: scored in part, estimates." if not scene.whole.all() else ""
     text += " Crosses: failed." if len(scene.failed) else ""
     if len(scene.names) > len(scene.axes):
         text += " Slice through the best; trials are projected on to it, smaller the farther off."
@@ -95,9 +108,15 @@ def _draw_plane(ax: Axes, scene: Scene) -> Array:
     shown, failed = scene.points[:, [i, j]], scene.failed[:, [i, j]]
     rim: dict[str, Any] = {"edgecolors": "white", "path_effects": _RING}
     shades = colours.to_rgba(scene.scores)
-    ax.scatter(
-        shown[:, 0], shown[:, 1], s=60 / (1 + 4 * away), c=shades, linewidths=1, zorder=4, **rim
-    )
+    size = 60 / (1 + 4 * away)
+    for part, ring in ((scene.whole, False), (~scene.whole, True)):
+        x, y = shown[part].T
+        ax.scatter(
+            x, y, s=size[part] / (2 if ring else 1), zorder=3.5 if ring else 4,
+            facecolors="white" if ring else [*map(tuple, shades[part])],
+            edgecolors=[*map(tuple, shades[part])] if ring else "white",
+            linewidths=1.6 if ring else 1, path_effects=_RING,
+        )  # fmt: skip
     ax.scatter(failed[:, 0], failed[:, 1], s=30, c=_INK, marker="x", zorder=3, path_effects=_HALO)
     for n, point in enumerate(scene.marks.values()):
         score = scene.score_at(point)
@@ -163,7 +182,11 @@ def _draw_curve(ax: Axes, scene: Scene) -> Array:
     if len(x) >= ENOUGH:
         at = np.linspace(*ax.get_xlim(), 300)
         ax.plot(at, scene.smooth(at[:, None])[0], color=_BLUE, linewidth=1.6)
-    ax.errorbar(x, y, np.abs(scene.bands.T - y), fmt="o", color=_BLUE, ecolor="#a9c3d1", zorder=3)
+    for part, face in ((scene.whole, _BLUE), (~scene.whole, "white")):
+        reach = np.abs(scene.bands.T - y)[:, part]
+        ax.errorbar(
+            x[part], y[part], reach, fmt="o", color=_BLUE, mfc=face, ecolor="#a9c3d1", zorder=3
+        )
     ax.axvline(1.0, color=_INK, linewidth=1, linestyle="--", zorder=1)
     across = ax.get_xaxis_transform()
     ax.text(1.0, 0.02, " alpha = 0", transform=across, fontsize=8.5, color=_INK)
@@ -187,9 +210,13 @@ def _name_marks(ax: Axes, scene: Scene, dots: Array) -> None:
         if score is None and len(scene.names) == 1:
             continue
         x, y = point[scene.axes] if len(scene.names) > 1 else (point[0], score)
-        figure = "" if score is None else f": {score:.1f}%" if scene.unit else f": {score:.3g}"
+        figure = scene.text_at(point)
         text = ax.annotate(
-            name + figure, (x, y), xytext=(0, 0), textcoords="offset points", arrowprops=_LEADER
+            f"{name}: {figure}" if figure else name,
+            (x, y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            arrowprops=_LEADER,
         )
         text.set(fontsize=9, color=_INK, ha="center", va="center", zorder=7, bbox=_PILL)
         box = text.get_window_extent().padded(6)

@@ -37,7 +37,7 @@ def unproved(storage: Storage, inputs: Mapping[str, Candidate]) -> dict[str, Can
     best = best_trial(storage.trials())
     if best is None or best.candidate is None:
         return {}
-    proofs = storage.proofs()
+    proofs = storage.record.proofs()
     wanted = {**inputs, "merged": best.candidate}
     return {name: found for name, found in wanted.items() if found.digest not in proofs}
 
@@ -59,11 +59,11 @@ def prove(
         screen: where it is said.
     """
     for name, candidate in missing.items():
-        if candidate.digest not in storage.proofs():
+        if candidate.digest not in storage.record.proofs():
             screen.note(f"Scoring {name} on the report documents.")
             scored = worker.score(candidate, "report")
             save_answers(folder, candidate.digest, scored.answers)
-            storage.save_proof(candidate, scored.scores, scored.proxy)
+            storage.record.save_proof(candidate, scored.scores, scored.proxy)
 
 
 def prove_longer(outcome: Outcome, worker: Callable[[], Scorer], storage: Storage) -> None:
@@ -78,15 +78,15 @@ def prove_longer(outcome: Outcome, worker: Callable[[], Scorer], storage: Storag
         if entry.longer is None:
             scored = worker().score_longer(entry.candidate)
             if scored is not None:
-                storage.save_longer(entry.candidate, scored.scores)
+                storage.record.save_longer(entry.candidate, scored.scores)
 
 
 def proved(
     storage: Storage, trials: Sequence[TrialRecord], inputs: Mapping[str, Candidate]
 ) -> Proved:
     """What the storage holds of the proof."""
-    proofs, proxies = storage.proofs(), storage.proofs("proxy")
-    longer = storage.proofs("longer")
+    proofs, proxies = storage.record.proofs(), storage.record.proofs("proxy")
+    longer = storage.record.proofs("longer")
     by_digest = {t.candidate.digest: t for t in complete(trials) if t.candidate is not None}
     digests = {candidate.digest for candidate in inputs.values()}
 

@@ -55,13 +55,15 @@ def take_references(
     if not lacking:
         return documents
     with storage.hold("references", lambda: screen.say(_ELSEWHERE)):
-        found = storage.agreed("references")
+        found = storage.record.agreed("references")
         if found is None:
             asked = worker()
             if not isinstance(asked, Worker):
                 return documents
             screen.note(f"Collecting reference answers for {', '.join(lacking)}.")
-            found = storage.agree_on("references", collect_references(asked, inputs, lacking))
+            found = storage.record.agree_on(
+                "references", collect_references(asked, inputs, lacking)
+            )
             for line in describe_references(documents, found):
                 screen.say(line)
     return with_references(documents, found)

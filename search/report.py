@@ -13,8 +13,8 @@ from .goal import front
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import complete, spent
 from .space import read
+from .standing import score_of, standing_of, standings
 from .statistics import Interval, compare, holm, mean_interval
-from .strata import Estimate
 from .verdict import Unit, count_of, p_text, verdict
 
 CONVENTION = (
@@ -110,15 +110,21 @@ def _scores(outcome: Outcome) -> list[str]:
         return []
     unit = Unit(e.report for e in entries)
     search_unit = Unit(e.search for e in entries if e.search)
+    known = standings(outcome.trials)
     head = ["model", "report documents", "search documents"]
     rows = []
     for entry in entries:
         searched = search_unit.full(mean_interval(entry.search)) if entry.search else "–"
+        found = standing_of(known, entry.candidate.digest)
+        if entry.search is None and found is not None:
+            searched = f"about {search_unit.full(found.interval)}"
         rows.append([entry.name, unit.full(mean_interval(entry.report)), searched])
     both = [s for s in (entries[0].report, entries[0].search) if s]
     sizes = " and ".join(f"{count_of(s)} (chosen with seed {s.seed})" for s in both)
     metrics = "; on search documents ".join(dict.fromkeys(s.metric for s in both))
     note = f"Metric: {metrics}, on {sizes}. 95% intervals in brackets."
+    if any(row[2].startswith("about") for row in rows):
+        note += " About: estimated from the search documents on which it was scored."
     proxies = [e.proxy for e in entries]
     if all(proxies):
         head.append("target_nll on report documents")
@@ -274,7 +280,7 @@ def _trials(trials: Sequence[TrialRecord]) -> str:
             place = [", ".join(f"{n} {c:.4f}" for n, c in values.items()), str(read(values))]
         score = unit.full(mean_interval(trial.scores)) if trial.scores else "–"
         if trial.course is not None and trial.estimate is not None:
-            score = f"about {unit.full(_around(trial.estimate))}"
+            score = f"about {unit.full(score_of(trial))}"
         seconds = f"{trial.seconds:.1f}" if trial.scores or trial.course else "–"
         note = "" if trial.state == "complete" else f"{trial.state}: {trial.message}".rstrip(": ")
         if trial.course is not None:
@@ -286,11 +292,6 @@ def _trials(trials: Sequence[TrialRecord]) -> str:
         rows.append([str(trial.number), trial.origin, *place, score, seconds, note])
     head = ["trial", "origin", "coefficients", "alpha, beta", "score (95%)", "seconds", "note"]
     return _table(head, rows)
-
-
-def _around(found: Estimate) -> Interval:
-    half = 1.96 * found.standard_error
-    return Interval(found.mean, found.mean - half, found.mean + half)
 
 
 def _bounds(outcome: Outcome) -> list[str]:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from exme.evaluators.scores import Scores
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
 from .allocation import Racing
-from .answers import Answers, Example, examples, load_answers, merge_answers, save_answers
+from .answers import Example, examples
+from .attempt import Attempts
 from .candidate import Candidate
-from .course import Look
 from .directions.settle import Settled, Workshop, agree
-from .estimate import check_memory, describe, give_back_memory, weigh
+from .estimate import check_memory, give_back_memory, weigh
 from .facts import facts
+from .forecast import Forecast
 from .joining import join_study
 from .looks import Looks
 from .methods import PLAIN
@@ -36,14 +34,13 @@ from .plan import Plan, is_over, spent
 from .proof import prove, prove_longer, proved, unproved
 from .references import take_references
 from .resident import Sources
-from .screen import Screen, time_left
+from .screen import Screen
 from .settling import settle_objective
 from .space import unit
 from .spread import SPREAD
-from .storage import TrialTaken
 from .study_file import StudyFile, load_study_file
 from .tracking import Tracking
-from .turns import Turn, Turns, describe_failure
+from .turns import Turns
 from .view import View, view_of
 from .worker import Precision, Scorer, Worker, settle_precision
 from .workers import stop_if_asked
@@ -52,8 +49,6 @@ RUNS = Path("studies/runs")
 
 # So many proposals in a row that were known already mean that the space is used up.
 MOST_DUPLICATES = 20
-# Below so many seconds a trial, the expected gain is shown with every 20th only.
-QUICK, SELDOM = 2.0, 20
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
 
@@ -135,6 +130,10 @@ class Search:
             sources=self.sources.fingerprints,
             per_trial=self._count("search"),
         )
+        self.attempts = Attempts(
+            self.turns, self.plan, self.looks, self.objective, self.storage, self.documents,
+            self.folder, self.screen, lambda: self.worker,
+        )  # fmt: skip
         self._workshop = Workshop(
             study, self.sources, self.documents, self.precision, self.folder, self.screen.say
         )
@@ -206,8 +205,9 @@ class Search:
         self.turns.recover()
         trials = self.storage.trials()
         if not is_over(self.study.budget, trials):
-            self._say_cost(trials)
+            self._announce(trials)
         self.screen.begin(self.view)
+        forecast, inputs = self._forecast(), [f"{name} alone" for name in self.plan.inputs]
         duplicates, failures = 0, 0
         while True:
             stop_if_asked()
@@ -216,15 +216,14 @@ class Search:
                 reason = f"the last {duplicates} proposals had all been tried"
             if reason:
                 break
-            number = self._one_trial()
+            number = self.attempts.make()
             trials = self.storage.trials()
             if number is None:
                 continue
             trial = trials[number]
             if self.study.track:  # (it is read from the storage once more)
                 tracking.tell(self.storage.study, self.storage.frozen(number))
-            inputs = [f"{name} alone" for name in self.plan.inputs]
-            self.screen.trial(trial, trials, self._left(trials), reference(trials, inputs))
+            self.screen.trial(trial, trials, forecast.left(trials), reference(trials, inputs))
             duplicates = duplicates + 1 if trial.duplicate_of is not None else 0
             failures = failures + 1 if trial.message else 0
             if failures >= MOST_FAILURES:
@@ -241,78 +240,9 @@ class Search:
             self.documents = take_references(
                 self.documents, inputs, lambda: self.worker, self.storage, self.screen
             )
+            self.attempts.documents = self.documents
             if isinstance(self._worker, Worker):
                 self._worker.take_documents(self.documents)
-
-    def _one_trial(self) -> int | None:
-        """One trial, and its number; None when there is none to be had now, or another worker was given it."""
-        start = time.perf_counter()
-        try:
-            turn = self.turns.take()
-            if turn is None:
-                return None
-            try:
-                self._score(turn, time.perf_counter() - start)
-            except TrialTaken:
-                raise
-            except BaseException:  # Ctrl-C as well: no other worker shall wait for this one
-                self.screen.say(self.storage.release(turn.proposal), "yellow")
-                raise
-        except TrialTaken:
-            self.screen.say("A trial was given to another worker while this one stood still.")
-            return None
-        return turn.proposal.number
-
-    def _score(self, turn: Turn, proposing: float) -> None:
-        proposal, candidate = turn.proposal, turn.candidate
-        twin = self.turns.twin(turn)
-        if twin is not None:
-            self.storage.save_duplicate(proposal, twin)
-            return
-        try:
-            if not self.looks.is_racing:
-                scored = self.worker.score(candidate, "search")
-                scores: Scores | None = scored.scores
-                look, answers, seconds = None, scored.answers, scored.seconds
-            else:
-                look, answers, seconds = self._look(turn)
-                partial = look.course.partial
-                scores = partial.whole() if partial.is_complete else None
-        except UserError:
-            raise
-        except Exception as error:  # noqa: BLE001  (one candidate's failure is not the search's)
-            self.storage.fail(proposal, describe_failure(error))
-            return
-        self._keep_answers(candidate, answers)
-        seconds = {"propose": proposing, **seconds}
-        if scores is not None:
-            values = self.objective.told(scores, self.storage.trials())
-            self.storage.save(proposal, scores, seconds, values, look)
-        elif look is not None:
-            self.storage.save_look(proposal, look, seconds)
-
-    def _look(self, turn: Turn) -> tuple[Look, Answers, Mapping[str, float]]:
-        """Look at a candidate; its answers are blank where documents were not asked yet."""
-        candidate, number = turn.candidate, turn.proposal.number
-        trials = [t for t in turn.trials if t.number != number]
-        order = self.looks.begin(
-            candidate,
-            turn.proposal.origin,
-            number,
-            trials,
-            self.plan.bounds(trials)[0],
-            turn.proposal.documents,
-        )
-        look, seconds, said = self.looks.make(order, candidate, self.worker)
-        before = load_answers(self.folder, candidate.digest, "search")
-        answers = merge_answers(self.documents, before, said)
-        return look, answers, seconds
-
-    def _keep_answers(self, candidate: Candidate, answers: Answers) -> None:
-        """For the dashboard's notes: a trial is a trial without them."""
-        if any(any(found) for found in answers.values()):
-            with contextlib.suppress(OSError):
-                save_answers(self.folder, candidate.digest, answers, "search")
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
         """The plain sum with these effective coefficients."""
@@ -344,7 +274,7 @@ class Search:
 
     def view(self) -> View:
         """The search as it is now; safe to call from any thread."""
-        proved = len(self.storage.proofs())
+        proved = len(self.storage.record.proofs())
         return view_of(self.study, self.folder.name, self.storage.trials(), proved)
 
     def inputs(self) -> dict[str, Candidate]:
@@ -389,24 +319,9 @@ class Search:
 
     # What is said --------------------------------------------------------------------------------
 
-    def _say_cost(self, trials: list[TrialRecord]) -> None:
-        used, documents, _ = spent(trials)
-        budget, per_trial = self.study.budget, self._count("search")
-        left = [budget.trials - used] if budget.trials is not None else []
-        if budget.documents is not None:
-            left.append(-(-(budget.documents - documents) // per_trial))
-        seconds = self.worker.seconds_per_document()
-        if budget.minutes is not None:
-            left.append(max(1, round(budget.minutes * 60 / (seconds * per_trial))))
-        line = describe(
-            self.study,
-            self.weights,
-            self.folder,
-            search=per_trial,
-            report=self._count("report"),
-            trials=min(left, default=1),
-            seconds_per_document=seconds,
-        )
+    def _announce(self, trials: list[TrialRecord]) -> None:
+        used, _, _ = spent(trials)
+        line = self._forecast().cost(trials, self.worker.seconds_per_document())
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)
@@ -418,28 +333,12 @@ class Search:
             if found.near_duplicates:
                 self.screen.say(describe_duplicates(found), "yellow")
 
+    def _forecast(self) -> Forecast:
+        per_trial, per_proof = self._count("search"), self._count("report")
+        return Forecast(self.study, self.weights, self.folder, per_trial, per_proof, self.turns)
+
     def _count(self, split: str) -> int:
         return sum(len(documents.of(split)) for documents in self.documents)
-
-    def _left(self, trials: list[TrialRecord]) -> str:
-        used, documents, minutes = spent(trials)
-        budget = self.study.budget
-        left = time_left(
-            trials,
-            None if budget.trials is None else max(0, budget.trials - used),
-            None if budget.minutes is None else budget.minutes - minutes,
-            None if budget.documents is None else max(0, budget.documents - documents),
-        )
-        # (it takes a good part of a quick trial's time to say)
-        seldom = trials[-1].seconds < QUICK and len(trials) % SELDOM != 0
-        shows = budget.gain_per_hour is not None or (self.looks.adaptive and not seldom)
-        gain = self.turns.outlook(trials) if shows else None
-        if gain is None:
-            return left
-        shown = (
-            f"{gain:.2g}" if self.study.objective == "target_nll" else f"{100 * gain:.1f} points"
-        )
-        return f"{left}  another hour: at most +{shown}".strip()
 
 
 def open_search(

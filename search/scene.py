@@ -8,11 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exme.evaluators.scores import Scores
-
 from .candidate import Candidate
 from .outcome import Outcome, TrialRecord
-from .statistics import is_binary, mean_interval
+from .standing import Standing, standing_of, standings
 
 Array = NDArray[np.float64]
 
@@ -25,8 +23,9 @@ class Scene:
 
     names: tuple[str, ...]
     points: Array  # (n, k)
-    scores: Array  # (n,)
+    scores: Array  # (n,); estimates where a candidate was scored in part
     bands: Array  # (n, 2), 95% intervals
+    whole: NDArray[np.bool_]  # (n,), scored on all documents
     failed: Array  # (m, k)
     marks: dict[str, Array]  # points to name, (k,) each: the best first, then the inputs
     unit: str
@@ -43,6 +42,14 @@ class Scene:
     def score_at(self, point: Array) -> float | None:
         found = np.flatnonzero((self.points == point).all(axis=1))
         return float(self.scores[found[0]]) if len(found) else None
+
+    def text_at(self, point: Array) -> str:
+        """The score at a point, as people read it: ``62.1%``, ``about 49.4%``; empty where there is none."""
+        found = np.flatnonzero((self.points == point).all(axis=1))
+        if not len(found):
+            return ""
+        score, about = self.scores[found[0]], "" if self.whole[found[0]] else "about "
+        return about + (f"{score:.1f}%" if self.unit else f"{score:.3g}")
 
     @property
     def limits(self) -> dict[int, tuple[float, float]]:
@@ -63,15 +70,18 @@ class Scene:
         Args:
             at: where to look, shape (m, k).
 
-        The length scale, and the share of the noise that is not common to all trials (they see the
-        same documents), have the highest marginal likelihood on a small grid.
+        The length scale, and the share of the noise that is not common to all complete trials (they see
+        the same documents), have the highest marginal likelihood on a small grid. Estimates from a part
+        of the documents have the noise that their own bands tell.
 
         Returns:
             Mean at each of `at`, and its standard deviation as a share of the prior's.
         """
         middle, deviation = float(np.median(self.scores)), float(np.std(self.scores)) or 1.0
         y = (self.scores - middle) / deviation
-        noise = float(np.mean((np.diff(self.bands) / (2 * 1.96 * deviation)) ** 2))
+        noise = (np.diff(self.bands)[:, 0] / (2 * 1.96 * deviation)) ** 2
+        common = float(np.mean(noise[self.whole])) if self.whole.any() else 0.0
+        own = np.where(self.whole, 0.0, noise)
         span = float(np.ptp(self.points, axis=0).max()) or 1.0
 
         def kernel(a: Array, length: float) -> Array:
@@ -79,7 +89,7 @@ class Scene:
             return np.asarray(np.exp(-squares / (2 * (length * span) ** 2)))
 
         def factor(length: float, share: float) -> Array:
-            gram = kernel(self.points, length) + (share * noise + 1e-6) * np.eye(len(y))
+            gram = kernel(self.points, length) + np.diag(share * common + own + 1e-6)
             return np.asarray(np.linalg.cholesky(gram))
 
         def misfit(setting: tuple[float, float]) -> float:  # minus the log marginal likelihood
@@ -100,50 +110,65 @@ def scene_of_outcome(outcome: Outcome) -> Scene:
     Raises:
         ValueError: there is no complete trial to show.
     """
-    if outcome.winner is None:
+    winner = outcome.winner
+    if winner is None or winner.candidate is None:
         raise ValueError("no complete trial to show")
-    inputs = [(e.candidate, e.search) for e in outcome.inputs]
-    return scene_of(outcome.trials, outcome.winner, inputs)
+    found = standings(outcome.trials)
+    known = {s.trial.candidate.digest for s in found if s.trial.candidate}
+    entries = [e for e in outcome.inputs if e.search and e.candidate.digest not in known]
+    found += standings(
+        [
+            TrialRecord(-i, "complete", e.name, e.candidate, e.search)
+            for i, e in enumerate(entries, 1)
+        ]
+    )
+    best = standing_of(found, winner.candidate.digest)
+    assert best is not None  # the winner is one of the trials
+    return scene_of(found, best, failed_of(outcome.trials))
 
 
-def scene_of(
-    trials: Iterable[TrialRecord],
-    winner: TrialRecord,
-    inputs: Iterable[tuple[Candidate, Scores | None]] = (),
-) -> Scene:
-    """The scene of some trials.
+def failed_of(trials: Iterable[TrialRecord]) -> list[Candidate]:
+    """Candidates that could not be scored."""
+    return [t.candidate for t in trials if t.candidate and t.state == "failed"]
+
+
+def scene_of(found: Iterable[Standing], best: Standing, failed: Iterable[Candidate]) -> Scene:
+    """The scene of candidates by what is known of them.
 
     Args:
-        trials: those of a study.
-        winner: the best of them.
-        inputs: further candidates, with their scores on the search documents.
-
-    Raises:
-        ValueError: the winner is not complete.
+        found: those to show, the best among them.
+        best: of them.
+        failed: candidates that could not be scored.
     """
-    if winner.candidate is None:
-        raise ValueError("no complete trial to show")
+    winner = best.trial
+    assert winner.candidate is not None
     names = tuple(winner.candidate.coefficients)
-    tried = [(t.candidate, t.scores, t.state) for t in trials]
-    tried += [(c, s, "complete") for c, s in inputs]
-    rows = [([c.coefficients[n] for n in names], s, state) for c, s, state in tried if c]
-    scored = {tuple(row): s for row, s, _ in rows[::-1] if s}  # the first of equals stays
-    percent = all(is_binary(s.values) for s in scored.values())
+
+    def place(candidate: Candidate) -> list[float]:
+        return [candidate.coefficients[n] for n in names]
+
+    # Of equal points (groups and parameters of methods are not drawn) the first stays, a complete one first.
+    ranked = sorted(found, key=lambda s: (s.is_complete, -s.trial.number))
+    scored = {tuple(place(s.trial.candidate)): s for s in ranked if s.trial.candidate}
+    order = sorted(scored.items(), key=lambda item: item[1].trial.number)
+    shown = [s for _, s in order]
+    percent = all(s.is_share for s in shown)
     scale = 100.0 if percent else 1.0
-    scores = scale * np.array([s.mean for s in scored.values()])
-    bands = scale * np.array([(i.low, i.high) for i in map(mean_interval, scored.values())])
-    best = np.array([winner.candidate.coefficients[n] for n in names])
+    scores = scale * np.array([s.mean for s in shown])
+    bands = scale * np.array([(s.interval.low, s.interval.high) for s in shown])
+    middle = np.array(place(winner.candidate))
     marked = {"base": np.zeros(len(names))}
     marked |= {short(n): row for n, row in zip(names, np.eye(len(names)), strict=True)}
-    title = " = ".join([*(n for n, p in marked.items() if np.array_equal(p, best)), "best"])
-    marks = {f"{title} (trial {winner.number})": best}
+    title = " = ".join([*(n for n, p in marked.items() if np.array_equal(p, middle)), "best"])
+    marks = {f"{title} (trial {winner.number})": middle}
     return Scene(
         names=names,
-        points=np.array(list(scored)),
+        points=np.array([point for point, _ in order]),
         scores=scores,
         bands=np.where(np.isfinite(bands), bands, scores[:, None]),
-        failed=np.array([r for r, _, state in rows if state == "failed"]).reshape(-1, len(names)),
-        marks=marks | {n: p for n, p in marked.items() if not np.array_equal(p, best)},
+        whole=np.array([s.is_complete for s in shown]),
+        failed=np.array([place(c) for c in failed]).reshape(-1, len(names)),
+        marks=marks | {n: p for n, p in marked.items() if not np.array_equal(p, middle)},
         unit="%" if percent else "",
     )
 

@@ -16,8 +16,8 @@ from .objective import gains
 from .outcome import TrialRecord
 from .plan import best_known, best_trial, has_ended
 from .space import read
-from .statistics import is_binary, mean_interval
-from .strata import Estimate
+from .standing import score_of
+from .statistics import Interval, is_binary, mean_interval
 from .verdict import Verdict
 from .view import View
 
@@ -111,6 +111,14 @@ def score_text(value: float, trial: TrialRecord) -> str:
     return f"{value:.1%}" if is_share(trial) else f"{value:.4f}"
 
 
+def gap_text(gap: Interval, share: bool) -> str:
+    """A difference of scores with its 95% interval: ``+7.2 points [+4.1, +10.3]``."""
+    scale, form = (100, "+.1f") if share else (1, "+.4f")
+    unit = " points" if share else ""
+    low, high = f"{scale * gap.low:{form}}", f"{scale * gap.high:{form}}"
+    return f"{scale * gap.estimate:{form}}{unit} [{low}, {high}]"
+
+
 def is_share(trial: TrialRecord) -> bool:
     """Whether a trial's documents are solved or not."""
     if trial.scores is not None:
@@ -134,20 +142,15 @@ def estimate_text(trial: TrialRecord) -> str:
     """What is known of a trial that was scored in part, and why no more is."""
     assert trial.course is not None
     found = trial.course.estimate
-    low, high = (score_text(bound, trial) for bound in ends(found, is_share(trial)))
+    interval = score_of(trial)
+    low, high = score_text(interval.low, trial), score_text(interval.high, trial)
     again = "" if trial.continues is None else f", {trial.documents} of them now"
-    text = f"about {score_text(found.mean, trial)} [{low}, {high}]  "
+    text = f"about {score_text(interval.estimate, trial)} [{low}, {high}]  "
     if trial.course.lost_to is not None:
         return (
             text + f"stopped after {found.count} documents{again}: behind #{trial.course.lost_to}"
         )
     return text + f"{found.count} documents{again}"
-
-
-def ends(found: Estimate, share: bool) -> tuple[float, float]:
-    """95% interval of an estimate."""
-    low, high = found.mean - 1.96 * found.standard_error, found.mean + 1.96 * found.standard_error
-    return (max(0.0, low), min(1.0, high)) if share else (low, high)
 
 
 def best_text(trials: Sequence[TrialRecord], trial: TrialRecord) -> str:

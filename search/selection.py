@@ -8,6 +8,7 @@ from exme.tasks.errors import UserError
 
 from .outcome import TrialRecord
 from .plan import best_trial, complete
+from .standing import has_score
 
 
 def pick(
@@ -17,16 +18,16 @@ def pick(
     top: int | None = None,
     pareto: bool = False,
 ) -> list[TrialRecord]:
-    """Trials with scores, each candidate once, the best first.
+    """Complete trials, each candidate once, the best first.
 
     Args:
         trials: of the study.
-        number: that trial alone.
+        number: that trial alone; it may have been scored in part.
         top: so many of the best.
         pareto: those that no other beats on one suite without losing on another.
 
     Raises:
-        UserError: there is no such trial, it has no scores, or several of the choices were made.
+        UserError: there is no such trial, it was not scored, or several of the choices were made.
     """
     if sum(choice is not None for choice in (number, top)) + pareto > 1:
         raise UserError("export: give one of --trial, --top and --pareto")
@@ -43,9 +44,9 @@ def _numbered(trials: Sequence[TrialRecord], number: int) -> TrialRecord:
     if found is None:
         last = f"0 to {len(trials) - 1}" if trials else "none yet"
         raise UserError(f"trial {number}: there is no such trial (have: {last})")
-    if found.scores is None or found.candidate is None:
+    if not has_score(found) or found.candidate is None:
         why = f"it {found.state}: {found.message}" if found.message else f"it is {found.state}"
-        raise UserError(f"trial {number}: has no scores on all search documents ({why})")
+        raise UserError(f"trial {number}: was not scored ({why}); `exme status` lists others")
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,13 +13,18 @@ from rich.text import Text
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
-from .screen import score_text
-from .storage import Storage, sqlite_url, study_names
+from .backend import sqlite_url, study_names
+from .screen import gap_text, score_text
+from .storage import Storage
 from .study_file import load_study_file
 from .study_sections import BudgetSection
 from .view import View, view_of
 
 DATABASE = "study.db"
+OLDER = (
+    "Begun by another version of ExMe: what its trials scored in part cannot be read, "
+    "and it cannot be gone on with (--fork begins a new study next to it)."
+)
 
 
 class Status:
@@ -55,9 +60,16 @@ class Status:
         path = self.folder / "report.html"
         return path if path.is_file() else None
 
+    @property
+    def note(self) -> str:
+        """What to know of it beside its view; empty where there is nothing."""
+        if self.storage.record.is_older:
+            return OLDER
+        return f"Report: {self.report}" if self.report else ""
+
     def view(self) -> View:
         """The search as it is now."""
-        proved = len(self.storage.proofs())
+        proved = len(self.storage.record.proofs())
         return view_of(self.study, self.folder.name, self.storage.trials(), proved)
 
 
@@ -69,38 +81,50 @@ def latest_fork(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}-fork{number}") if number else folder
 
 
-def all_runs(runs: Path) -> list[tuple[View, datetime | None]]:
-    """Every search in a folder of runs that has a storage of its own there; the latest first.
+@dataclass(frozen=True)
+class Run:
+    """A search in a folder of runs.
 
-    Returns:
-        Each with the time of its last change.
+    Attributes:
+        view: as it is now.
+        changed: time of its last change.
+        is_older: another version of ExMe wrote it; see `OLDER`.
     """
+
+    view: View
+    changed: datetime | None
+    is_older: bool
+
+
+def all_runs(runs: Path) -> list[Run]:
+    """Every search in a folder of runs that has a storage of its own there; the latest first."""
     found = []
     for database in runs.glob(f"*/{DATABASE}"):
         folder = database.parent
         storage = Storage(sqlite_url(folder), folder.name, folder)
-        inputs = tuple(f"{name} alone" for name in storage.checkpoints())
+        inputs = tuple(f"{name} alone" for name in storage.record.checkpoints())
         view = View(folder.name, BudgetSection(), inputs, tuple(storage.trials()))
-        proved = len(storage.proofs())
+        proved = len(storage.record.proofs())
         view = replace(view, proved=proved, to_prove=len(inputs) + 2)
-        found.append((view, storage.last_change()))
-    return sorted(found, key=lambda each: each[1] or datetime.min, reverse=True)  # noqa: DTZ901
+        found.append(Run(view, storage.last_change(), storage.record.is_older))
+    return sorted(found, key=lambda run: run.changed or datetime.min, reverse=True)  # noqa: DTZ901
 
 
-def runs_table(found: Sequence[tuple[View, datetime | None]]) -> Table:
+def runs_table(found: Sequence[Run]) -> Table:
     """Runs as a table for people."""
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
     for name in ("run", "trials", "best", "gain over the best input", "proof", "last change"):
         table.add_column(name, justify="right" if name == "trials" else "left")
-    for view, changed in found:
+    for run in found:
+        view, changed = run.view, run.changed
         best, gain = view.best, view.gain
-        score = score_text(best.scores.mean, best) if best and best.scores else "–"
+        about = "" if best is None or best.is_complete else "about "
+        score = about + score_text(best.mean, best.trial) if best else "–"
         told = "–"
         if gain is not None and best is not None:
-            d = gain.difference
-            estimate, low, high = (score_text(v, best) for v in (d.estimate, d.low, d.high))
-            told = f"{estimate} [{low}, {high}]"
+            told = gap_text(gain, best.is_share)
         proof = "made" if view.proved >= view.to_prove else "–"
+        told = "of another version" if run.is_older else told
         when = changed.strftime("%Y-%m-%d %H:%M") if changed else "–"
         cells = (view.study, str(view.used[0]), score, told, proof, when)
         table.add_row(*map(Text, cells))

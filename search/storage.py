@@ -21,9 +21,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from exme.evaluators.scores import Scores
-from exme.tasks.errors import UserError
 
-from .backend import open_backend, whole_trial
+from .backend import open_backend, opening, whole_trial
 from .candidate import Candidate
 from .course import Course, Look
 from .heartbeat import Heart, Member, Watch
@@ -31,7 +30,7 @@ from .importance import importance
 from .lock import locks_for
 from .outcome import TrialRecord
 from .packing import pack
-from .patience import LONGEST_WAIT, Patience, hide_secrets
+from .patience import LONGEST_WAIT, Patience
 from .records import claim_to_json, condense, look_to_json, record_of
 from .sampler import BoundedSampler
 from .strata import Estimate
@@ -47,31 +46,6 @@ Told = list[float] | Estimate | None
 
 class TrialTaken(Exception):
     """The trial in hand was given to another worker, because this one seemed dead."""
-
-
-def sqlite_url(folder: Path) -> str:
-    """URL of the default storage in a run's folder."""
-    return f"sqlite:///{(folder / 'study.db').resolve()}"
-
-
-def study_names(url: str) -> list[str]:
-    """Names of the studies in a storage.
-
-    Raises:
-        UserError: the storage cannot be opened.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    patience = Patience("The storage", lambda line: None, lambda: None, longest=0)
-    try:
-        return optuna.get_all_study_names(open_backend(url, patience))
-    except UserError:
-        raise
-    except Exception as error:  # noqa: BLE001  (every database has errors of its own)
-        reason = hide_secrets(" ".join(str(error).split()))[:200]
-        raise UserError(
-            f"storage: cannot be opened ({type(error).__name__}: {reason}); check `storage` in the "
-            f"study file"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -93,7 +67,7 @@ class Proposal:
     documents: int | None = None
 
 
-class Storage(StudyRecord):
+class Storage:
     """One study in an Optuna storage: its trials, and what is kept of it as a whole.
 
     Args:
@@ -104,6 +78,8 @@ class Storage(StudyRecord):
         objectives: how many values a trial has.
 
     Attributes:
+        study: Optuna's.
+        record: what is kept of the study as a whole.
         rate: fills in what is maximised of all trials, given all of them.
 
     Raises:
@@ -119,7 +95,7 @@ class Storage(StudyRecord):
         objectives: int = 1,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.url = url
+        self.url, self.name = url, name
         self.rate: Callable[[list[TrialRecord]], list[TrialRecord]] = lambda trials: trials
         self.watch = Watch()
         self.member = Member.here()
@@ -130,25 +106,17 @@ class Storage(StudyRecord):
         self._followed: set[int] = set()  # trials that were cut off and are requeued
         self._settled: set[int] = set()  # finished trials that `_requeue` has seen
         patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
-        try:
+        with opening(f"storage of study '{name}'"):
             self._locks = locks_for(url, name, folder or Path(), patience)
             with self._locks.hold("tables"):
                 self._backend = open_backend(url, patience)
-                study = optuna.create_study(
+                self.study = optuna.create_study(
                     storage=self._backend,
                     study_name=name,
                     directions=["maximize"] * objectives,
                     load_if_exists=True,
                 )
-        except UserError:
-            raise
-        except Exception as error:  # noqa: BLE001  (every database has errors of its own)
-            reason = hide_secrets(" ".join(str(error).split()))[:200]
-            raise UserError(
-                f"storage of study '{name}' cannot be opened ({type(error).__name__}: {reason}); "
-                f"check `storage` in the study file"
-            ) from None
-        super().__init__(study, name)
+        self.record = StudyRecord(self.study, name)
         patience.longest = LONGEST_WAIT  # what was reached once is waited for
 
     def close(self) -> None:
@@ -201,7 +169,7 @@ class Storage(StudyRecord):
         for trial in trials:
             record = self._finished.get(trial.number)
             if record is None:
-                record = record_of(trial, self._identifiers)
+                record = record_of(trial, self.record.identifiers)
                 if trial.state.is_finished():
                     self._finished[trial.number] = record
                     for work, seconds in condense(trial).items():
@@ -389,10 +357,10 @@ class Storage(StudyRecord):
         told = f"trial {number} had been scored when its process was killed"
         try:
             if "scores" in attributes:
-                values = attributes.get("value") or [self._unpack(attributes["scores"]).mean]
+                values = attributes.get("value") or [self.record.unpack(attributes["scores"]).mean]
                 self._end(trial._trial_id, TrialState.COMPLETE, values)
             elif "course" in attributes.get("look", {}):
-                course = Course.from_json(attributes["look"]["course"], self._identifiers)
+                course = Course.from_json(attributes["look"]["course"], self.record.identifiers)
                 self._end(trial._trial_id, TrialState.PRUNED, course.estimate)
             else:
                 # Closed first, which fails where its worker's last word is still on its way to the

@@ -253,7 +253,7 @@ class StudyFile(Section):
 def load_study_file(path: Path) -> StudyFile:
     """Read and check a study file.
 
-    ``EXME_DATA`` replaces `data` where the file leaves it out.
+    ``EXME_DATA`` stands for the hub: it replaces `data` where the file says ``hub`` or nothing.
 
     Raises:
         UserError: not there, not YAML, or a key or value that cannot be used.
@@ -269,7 +269,7 @@ def load_study_file(path: Path) -> StudyFile:
             str(path.parent / os.path.expanduser(name)) if _is_file_name(name) else name  # noqa: PTH111  (no error)
             for name in suites
         ]
-    if "data" not in raw and os.environ.get("EXME_DATA"):
+    if raw.get("data", "hub") == "hub" and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
     try:
         return StudyFile.model_validate(raw)

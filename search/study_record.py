@@ -57,6 +57,12 @@ class StudyRecord:
                 f"compared. Undo the change, or give --fork to begin a new study next to it"
             )
 
+    @property
+    def is_older(self) -> bool:
+        """Whether another version of ExMe wrote its trials, which this one reads in part."""
+        known = self.study.user_attrs.get("pinned")
+        return known is not None and known.get("format") != FORMAT
+
     def checkpoints(self) -> list[str]:
         """Names of the checkpoints that the study was begun with."""
         return list(self.study.user_attrs.get("pinned", {}).get("checkpoints", []))
@@ -98,7 +104,7 @@ class StudyRecord:
         found = {}
         for key, value in self.study.user_attrs.items():
             if key.startswith("report:") and kind in value:
-                found[key.removeprefix("report:")] = self._unpack(value[kind])
+                found[key.removeprefix("report:")] = self.unpack(value[kind])
         return found
 
     def notes(self) -> list[str]:
@@ -116,10 +122,12 @@ class StudyRecord:
         self.study.set_user_attr("notes", [*notes, note])
         return True
 
-    def _unpack(self, packed: Any) -> Scores:
-        return unpack(packed, self._identifiers)
+    def unpack(self, packed: Any) -> Scores:
+        """Scores as `pack` wrote them."""
+        return unpack(packed, self.identifiers)
 
-    def _identifiers(self, suite: str, split: str) -> tuple[str, ...]:
+    def identifiers(self, suite: str, split: str) -> tuple[str, ...]:
+        """Identifiers of the documents of a suite's split, as `set_documents` wrote them."""
         key = _documents_key(suite, split)
         if key not in self._documents:
             self._documents[key] = tuple(self.study.user_attrs[key])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exme.evaluators.scores import DocumentScores
 from exme.tasks.errors import UserError
 
 from .outcome import Outcome, TrialRecord
+from .partial import Part
 from .space import read
+from .standing import by_suite
 from .statistics import mean_interval
 
 if TYPE_CHECKING:
@@ -56,24 +60,30 @@ def _row(trial: TrialRecord) -> dict[str, Any]:
 def documents_table(outcome: Outcome) -> DataFrame:
     """One row a model and document: trials on the search documents, inputs and merged on the report's.
 
+    A candidate that was scored in part has the documents that it was asked, under its last trial.
+
     Columns: ``model`` (``trial 3``, ``base``, ``merged``), ``suite``, ``split``, ``document``,
     ``metric``, ``score``.
     """
     from pandas import DataFrame  # noqa: PLC0415
 
-    scored = [(f"trial {t.number}", t.scores) for t in outcome.trials if t.scores is not None]
+    taken_up = {t.continues for t in outcome.trials}
+    scored: list[tuple[str, Sequence[DocumentScores | Part]]] = [
+        (f"trial {t.number}", by_suite(t)) for t in outcome.trials if t.number not in taken_up
+    ]
     entries = [*outcome.inputs, *([outcome.merged] if outcome.merged else [])]
-    scored += [(entry.name, entry.report) for entry in entries]
+    scored += [(entry.name, entry.report.parts) for entry in entries]
     columns: dict[str, list[Any]] = {
         name: [] for name in ("model", "suite", "split", "document", "metric", "score")
     }
-    for model, scores in scored:
-        for part in scores.parts:
-            columns["document"] += part.documents
-            columns["score"] += part.values
+    for model, parts in scored:
+        for part in parts:
+            seen = [i for i, value in enumerate(part.values) if not math.isnan(value)]
+            columns["document"] += [part.documents[i] for i in seen]
+            columns["score"] += [part.values[i] for i in seen]
             same = {"model": model, "suite": part.suite, "split": part.split, "metric": part.metric}
-            for name, value in same.items():
-                columns[name] += [value] * part.count
+            for name, text in same.items():
+                columns[name] += [text] * len(seen)
     return DataFrame(columns)
 
 

@@ -163,7 +163,7 @@ class Turns:
             if not is_any_waiting:
                 given = self._adaptive(trials, bounds)
         for sentence in widened:
-            if self.storage.add_note(sentence):
+            if self.storage.record.add_note(sentence):
                 self.screen.say(sentence, "cyan")
         box = Box(bounds, self.plan.proposals.choices)
         if given is not None:

@@ -86,10 +86,11 @@ class Unit:
 
     Args:
         scores: percent is used when all of these are 0 or 1.
+        percent: whether, where that is known already.
     """
 
-    def __init__(self, scores: Iterable[Scores]) -> None:
-        self.percent = all(is_binary(s.values) for s in scores)
+    def __init__(self, scores: Iterable[Scores], *, percent: bool = True) -> None:
+        self.percent = percent and all(is_binary(s.values) for s in scores)
 
     def _number(self, value: float) -> str:
         if math.isinf(value):

@@ -62,15 +62,9 @@ def test_commands_in_the_docs_exist_with_their_options(page: Path) -> None:
         assert given <= known, f"{page.name}: {line}"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", RUN)
-def test_the_commands_of_a_page_run(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In an empty folder, with a smaller studies/mini.yaml, so that it takes seconds."""
-    commands = [line for line, is_run in fenced(ROOT / "docs" / name) if is_run]
-    assert all(line.startswith("exme ") for line in commands), "mark what cannot be run here"
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, with a smaller studies/mini.yaml, so that searches take seconds."""
     study = yaml.safe_load((ROOT / "studies" / "mini.yaml").read_text())
     small = {"documents": {"search": 16, "report": 16}, "budget": {"trials": 6}}
     (tmp_path / "studies").mkdir()
@@ -83,14 +77,43 @@ def test_the_commands_of_a_page_run(
         "models: [{model: mini/sums, parameters: {weight: 0.7}}]\n"
     )
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", RUN)
+def test_the_commands_of_a_page_run(name: str, place: Path) -> None:
+    commands = [line for line, is_run in fenced(ROOT / "docs" / name) if is_run]
+    assert all(line.startswith("exme ") for line in commands), "mark what cannot be run here"
     for line in commands:
         if "--workers" in line:  # starts processes, which tests/search/test_distributed.py does
             continue
         result = CliRunner().invoke(app, shlex.split(line)[1:])
         assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"
     if name == "tutorial.md":
-        assert (tmp_path / "again" / "model.safetensors").is_file()
-        assert (tmp_path / "scores.parquet").is_file()
+        assert (place / "again" / "model.safetensors").is_file()
+        assert (place / "scores.parquet").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_examples_of_every_commands_help_run(place: Path) -> None:
+    commands: Any = typer.main.get_command(app)
+    examples = {
+        name: re.findall(r"`(exme [^`]+)`", (command.help or "").partition("Example:")[2])
+        for name, command in commands.commands.items()
+    }
+    assert all(examples.values())
+    order = ["init", "search", *(name for name in examples if name not in ("init", "search"))]
+    serve_or_stay = ("dashboard", "--watch", "--workers")  # tests of their own start them
+    for line in [line for name in order for line in examples[name]]:
+        arguments = shlex.split(line)[1:]
+        if arguments[0] == "search":
+            arguments = [a for a in arguments if a not in ("--workers", "4")]
+        if not set(serve_or_stay) & set(arguments):
+            result = CliRunner().invoke(app, arguments)
+            assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"
 
 
 def test_the_way_of_one_trial_links_to_what_is_there() -> None:
@@ -109,7 +132,7 @@ def test_the_sites_list_names_pages_that_are_there() -> None:
     listed = re.findall(r"([\w/-]+\.md)", (ROOT / "mkdocs.yml").read_text())
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
     generated = {"reference/commands.md", "reference/study.md"}
-    assert set(listed) <= pages | generated
+    assert set(listed) == pages | generated  # and every page is listed
     assert len(set(listed)) == len(listed)
 
 

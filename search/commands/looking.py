@@ -40,6 +40,8 @@ def status(
     from exme.search.status import Status  # noqa: PLC0415
 
     opened = Status(study, task, runs)
+    if opened.storage.record.is_older and (json or watch):
+        typer.echo(opened.note, err=True)
     if json:
         from exme.search.events import JsonScreen, search_facts  # noqa: PLC0415
 
@@ -59,8 +61,7 @@ def status(
         finally:
             picture.close()
     else:
-        note = f"Report: {opened.report}" if opened.report else ""
-        console.print(SearchPanel(opened.view(), note=note))
+        console.print(SearchPanel(opened.view(), note=opened.note))
 
 
 def _all_runs(runs: Path, console: Console, *, json: bool) -> None:
@@ -69,8 +70,9 @@ def _all_runs(runs: Path, console: Console, *, json: bool) -> None:
 
     found = all_runs(runs)
     if json:
-        for view, changed in found:
-            typer.echo(dumps({**search_facts(view), "changed": changed and changed.isoformat()}))
+        for run in found:
+            changed = run.changed and run.changed.isoformat()
+            typer.echo(dumps({**search_facts(run.view), "changed": changed}))
     elif found:
         console.print(runs_table(found))
     else:
@@ -145,6 +147,7 @@ def dashboard(
                 port=port,
                 open_browser=browser,
                 artifacts=annotator.folder,
+                objectives=opened.objective.names,
             )
         finally:
             annotator.close()

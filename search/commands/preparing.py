@@ -48,6 +48,11 @@ def init(
         method, start = taken.method, taken.point
     if base is None or not named:
         missing = "--base" if base is None else "--checkpoint"
+        if from_mergekit is not None:  # a linear merge has no base there
+            raise UserError(
+                f"{from_mergekit}: names no base_model; give the model that its models are "
+                f"fine-tunes of with --base"
+            )
         raise UserError(f"init: {missing} is missing; see `exme init --help` for an example")
     message = write_study(path, base, named, task, method=method, start=start, force=force)
     typer.echo(message)

@@ -278,7 +278,7 @@ def agree(settled: Settled, storage: Storage, folder: Path) -> Mapping[str, Mapp
     """
     kept = ("sha256", "coefficients", "grouped")
     mine = {name: {k: record[k] for k in kept} for name, record in settled.records.items()}
-    found: Mapping[str, Mapping[str, Any]] = storage.agree_on("directions", mine)
+    found: Mapping[str, Mapping[str, Any]] = storage.record.agree_on("directions", mine)
     for name in settled.vectors:
         if found[name]["sha256"] != mine[name]["sha256"]:
             place = folder / FOLDER / name

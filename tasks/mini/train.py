@@ -170,6 +170,19 @@ def save(
     tokenizer.save_pretrained(folder)
 
 
+def write_card(folder: Path, parameters: int) -> None:
+    """Write a README.md that says what the model is, and its licence as the hub reads it."""
+    size = f"{parameters / 1e6:.2f}M"
+    text = (
+        "---\nlicense: apache-2.0\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n"
+        f"# mini/{folder.name}\n\n"
+        f"One of ExMe's mini models: a Llama of {size} parameters that ships with the package, so that\n"
+        "everything runs offline. `python -m exme.tasks.mini.train` made it from generated problems; it is\n"
+        "of no use beyond them. docs/mini-models.md says how.\n"
+    )
+    (folder / "README.md").write_bytes(text.encode())
+
+
 def read_weights(folder: Path) -> Weights:
     """Return the saved weights, in bfloat16."""
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
@@ -232,6 +245,7 @@ def train(
         weights[name] = rounded(model)
         if name in MODEL_NAMES:
             save(model, weights[name], tokenizer, folder / name)
+            write_card(folder / name, sum(p.numel() for p in model.parameters()))
         write_record(folder, {"stages": {key: asdict(value) for key, value in records.items()}})
         print(name, json.dumps(asdict(records[name])), flush=True)
     scores = score_points(model, tokenizer, weights, recipe.scored) if recipe.scored else []

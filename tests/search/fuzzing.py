@@ -26,7 +26,7 @@ from exme.tasks.errors import UserError, one_line
 from exme.tasks.rows import FolderRows
 from exme.tasks.suite import load_suite
 
-from .malformed import good_folder
+from .malformed.given import good_folder
 
 Target = Callable[[bytes], None]
 

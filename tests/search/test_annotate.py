@@ -14,7 +14,9 @@ from exme.search.answers import save_answers
 from exme.search.dashboard import open_server
 from exme.search.notes import Difference, trial_note
 from exme.search.outcome import TrialRecord
+from exme.search.readable import SHOWN
 from exme.search.runner import Search, open_search
+from exme.search.standing import standings
 
 from .chromium import chromium
 from .landscape import Landscape
@@ -32,9 +34,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Search]:
         search._worker = Landscape(search.documents, PEAK)
         search.work()
         for trial in search.storage.trials():
-            if trial.candidate is None or trial.scores is None:  # it was stopped
+            if trial.candidate is None:
                 continue
-            answers = [f"{trial.number} says {i} | <b>``` " for i in range(trial.scores.count)]
+            answers = [f"{trial.number} says {i} | <b>``` " for i in range(60)]
             save_answers(search.folder, trial.candidate.digest, {"gsm8k": answers}, "search")
         annotator = Annotator(search)
         assert annotator.annotate() == len(search.storage.trials())
@@ -48,7 +50,8 @@ def test_a_note_says_what_a_trial_is_and_how_it_compares() -> None:
     differing = [
         Difference(f"train/{i}", "How many?", f"answer {i}", "other", i % 2 == 0) for i in range(9)
     ]
-    note = trial_note(trial, best, {"gsm8k": 0.44}, differing)
+    standing = standings(TRIALS)[5]
+    note = trial_note(trial, standing, best, {"gsm8k": 0.44}, differing)
     assert note.startswith("## 62.0% (52.2 to 70.9) on 100 search documents")
     assert "candidate = base +1.1000 × (sums − base) +1.2000 × (products − base)" in note
     assert "| gsm8k | exact_match,strict-match | 62.0% (52.2 to 70.9) | +18.0 points |" in note
@@ -72,7 +75,7 @@ def test_a_note_says_what_a_trial_is_and_how_it_compares() -> None:
     ],
 )
 def test_a_trial_without_scores_of_its_own_says_why(trial: TrialRecord, words: str) -> None:
-    note = trial_note(trial, TRIALS[2], {}, [])
+    note = trial_note(trial, None, TRIALS[2], {}, [])
     assert words in note
     assert "a weight 'x' is not finite" in note or not trial.message
 
@@ -95,6 +98,21 @@ def test_the_dashboard_serves_notes_and_artifacts(searched: Search) -> None:
         solved = sum(float(row["score"]) for row in rows) / 60
         assert solved == pytest.approx(last["values"][0])
         assert get(f"{place}/{kinds['where it is.svg']['artifact_id']}").startswith("<svg")
+
+
+def test_what_only_programs_read_stays_out_of_the_dashboard(searched: Search) -> None:
+    server = open_server(searched.storage.url, port=0, objectives=searched.objective.names)
+    with serving(server) as address:
+        (study,) = json.loads(get(f"{address}/api/studies"))["study_summaries"]
+        detail = json.loads(get(f"{address}/api/studies/{study['study_id']}?after=0"))
+    assert detail["objective_names"] == ["score on gsm8k"]
+    keys = {a["key"] for t in detail["trials"] for a in t["user_attrs"]}
+    assert {"origin", "reading"} <= keys <= set(SHOWN)
+    assert {a["key"] for a in detail["union_user_attrs"]} <= set(SHOWN)
+    assert all(len(a["value"]) < 200 for t in detail["trials"] for a in t["user_attrs"])
+    # What is kept is all there still.
+    assert "pinned" in searched.storage.study.user_attrs
+    assert any("scores" in t.user_attrs for t in searched.storage.study.trials)
 
 
 def test_chromium_shows_a_trials_note_and_picture(searched: Search, tmp_path: Path) -> None:

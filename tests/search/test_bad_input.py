@@ -13,7 +13,8 @@ import pytest
 
 from exme.search.cli import _run, app
 
-from .malformed import MATERIALISE, REPORT, SEARCH, Case, all_cases, good_folder
+from .malformed.cases import all_cases
+from .malformed.given import MATERIALISE, REPORT, SEARCH, Case, good_folder
 
 CASES = all_cases()
 

@@ -145,7 +145,7 @@ def test_proposals_keep_their_distance_from_what_is_running(tmp_path: Path) -> N
     crew = Crew(tmp_path, 40, sampler="gp")
     with crew.open() as first:
         for _ in range(9):
-            first._one_trial()
+            first.attempts.make()
         crowd = [crew.open() for _ in range(6)]
         points = []
         for search in crowd:
@@ -168,9 +168,9 @@ def test_the_same_candidate_in_two_hands_is_scored_once(tmp_path: Path) -> None:
         mine, yours = first.turns.take(), second.turns.take()
         assert mine is not None and yours is not None
         assert mine.candidate.digest == yours.candidate.digest
-        later = threading.Timer(0.3, lambda: first._score(mine, 0.0))
+        later = threading.Timer(0.3, lambda: first.attempts.score(mine, 0.0))
         later.start()
-        second._score(yours, 0.0)
+        second.attempts.score(yours, 0.0)
         later.join()
         assert second.storage.trials()[1].duplicate_of == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from exme.search.runner import Search
 from exme.search.selection import pareto_front, pick, ranking
 from exme.tasks.errors import UserError
 
-from .test_export import card, front_matter, outcome, searched
+from .exports import searched
+from .test_model_card import card, front_matter, outcome
 from .test_objective import scores as suite_scores
 from .test_panel import TRIALS
 
@@ -53,7 +55,7 @@ def test_the_front_holds_what_nothing_beats_on_every_suite() -> None:
     ("choice", "message"),
     [
         ({"number": 99}, r"trial 99: there is no such trial \(have: 0 to 7\)"),
-        ({"number": 7}, "trial 7: has no scores on all search documents .*failed: not finite"),
+        ({"number": 7}, "trial 7: was not scored .*failed: not finite"),
         ({"number": 1, "top": 2}, "give one of --trial, --top and --pareto"),
     ],
 )
@@ -81,6 +83,36 @@ def test_the_top_two_are_exported_each_with_its_own_papers(
     assert "base: mit; math: not stated" in results[0].warning
     with pytest.raises(UserError, match="--force replaces it"):
         export_trials(searched, tmp_path / "out", top=2)
+
+
+def test_a_trial_that_was_scored_in_part_is_exported_and_its_papers_say_so(
+    searched: Search, tmp_path: Path
+) -> None:
+    outcome = searched.run()
+    trial = next(t for t in outcome.trials if t.course is not None and t.scores is None)
+    assert trial.course is not None and trial.candidate is not None
+    seen = trial.course.partial.count
+    (result,) = export_trials(searched, tmp_path / "out", number=trial.number)
+    assert result.digest == trial.candidate.digest
+    text = (result.folder / "README.md").read_text()
+    assert f"trial {trial.number}, scored on {seen} search documents alone and not proved" in text
+    assert f"from {seen} of 64 |" in text
+    assert "model-index" not in text  # a part of the documents is no score to compare by
+    told = json.loads((result.folder / "lm_eval_results.json").read_text())
+    assert told["n-samples"]["gsm8k"] == {"original": 64, "effective": seen}
+    kept = json.loads((result.folder / "exme_scores.json").read_text())["merged"]
+    assert len(kept["search"]["values"]) == seen and kept["report"] is None
+
+
+def test_a_card_that_is_not_proved_does_not_call_its_model_an_input(
+    searched: Search, tmp_path: Path
+) -> None:
+    outcome = searched.run()
+    second = ranking(outcome.trials)[1]
+    (result,) = export_trials(searched, tmp_path / "out", number=second.number)
+    text = (result.folder / "README.md").read_text()
+    assert "On the report documents: not proved." in text
+    assert re.search(r"\| merged \| \d[^|]+\|  \|", text)
 
 
 def test_results_are_what_lm_eval_writes(searched: Search) -> None:

@@ -27,7 +27,7 @@ from exme.tasks.errors import UserError
 
 from .crew import PEAK, Crew, Slow, complaints
 from .landscape import Landscape
-from .malformed import STUDY, good_folder
+from .malformed.given import STUDY, good_folder
 from .small_models import edit_weights, make_model
 
 CLOCK = Path(__file__).parent / "jumping_clock.c"
@@ -226,11 +226,11 @@ def test_checkpoints_that_change_while_a_search_runs_end_it(
     study: StudyFile, tmp_path: Path, change: str
 ) -> None:
     with open_search(study, runs=tmp_path / "runs") as search:
-        assert search._one_trial() is not None
+        assert search.attempts.make() is not None
         time.sleep(0.01)  # (file systems keep times in steps of some milliseconds)
         CHANGES[change][0](tmp_path / "models")
         with pytest.raises(UserError, match=r"was changed while it is in use"):
-            search._one_trial()
+            search.attempts.make()
         assert [t.state for t in search.storage.trials()][:2] == ["complete", "cut off"]
 
 

@@ -90,6 +90,18 @@ def test_what_a_study_cannot_hold_is_refused(
         read_mergekit(configuration(tmp_path, **changed))
 
 
+def test_a_configuration_without_a_base_is_named_with_what_to_give(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "linear.yml"
+    path.write_text("merge_method: linear\nmodels: [{model: mini/sums, parameters: {weight: 1}}]\n")
+    arguments = ["init", str(tmp_path / "mine.yaml"), "--from-mergekit", str(path)]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, UserError)
+    assert "linear.yml: names no base_model" in str(result.exception)
+    assert CliRunner().invoke(app, [*arguments, "--base", "mini/base"]).exit_code == 0
+
+
 def test_init_writes_a_study_that_tries_the_point_first(tmp_path: Path) -> None:
     study = tmp_path / "mine.yaml"
     source = ["--from-mergekit", str(configuration(tmp_path))]

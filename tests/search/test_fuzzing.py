@@ -17,7 +17,7 @@ from exme.search.study_file import StudyFile
 from exme.tasks.errors import one_line
 
 from .fuzzing import TOKENS, Edit, Targets, mutate
-from .malformed import STUDY
+from .malformed.given import STUDY
 
 NAMES = [
     *("study", "suite", "recipe", "weights", "settings", "index", "adapter", "adapter weights"),

@@ -159,7 +159,7 @@ def test_a_look_that_was_stored_but_not_told_is_finished_by_who_comes_next(tmp_p
     assert found is not None
     tell = storage._tell
     storage._tell = lambda *_: None  # type: ignore[method-assign]  # killed between two lines
-    opened.search._score(found, 0.0)
+    opened.search.attempts.score(found, 0.0)
     storage._tell = tell  # type: ignore[method-assign]
     assert storage.release(found.proposal) == "trial 0 had been scored when its process was killed"
     assert storage.trials()[0].state == "left"

@@ -12,7 +12,8 @@ from exme.search.candidate import Candidate
 from exme.search.outcome import TrialRecord
 from exme.search.panel import SearchPanel
 from exme.search.plane_map import plane_map
-from exme.search.scene import scene_of
+from exme.search.scene import Scene, failed_of, scene_of
+from exme.search.standing import standings
 from exme.search.study_sections import BudgetSection
 from exme.search.view import View
 
@@ -75,20 +76,25 @@ def test_the_map_is_left_out_where_there_is_no_room() -> None:
     assert "★ best" not in drawn(view(), 80)
 
 
+def scene(trials: tuple[TrialRecord, ...] = TRIALS, best: int = 5) -> Scene:
+    found = standings(trials)
+    return scene_of(found, found[best], failed_of(trials))
+
+
 def test_the_best_stands_where_its_coefficients_are() -> None:
-    scene = scene_of(TRIALS, TRIALS[5])
-    lines = [line.plain for line in plane_map(scene, 30, 10)]
+    shown = scene()
+    lines = [line.plain for line in plane_map(shown, 30, 10)]
     assert [len(line) for line in lines] == [30] * 10
     (row,) = [i for i, line in enumerate(lines) if "★" in line]
     column = lines[row].index("★")
-    (x0, x1), (y0, y1) = scene.limits.values()
+    (x0, x1), (y0, y1) = shown.limits.values()
     assert x0 + (column + 0.5) / 30 * (x1 - x0) == pytest.approx(1.1, abs=(x1 - x0) / 30)
     assert y1 - (row + 0.5) / 10 * (y1 - y0) == pytest.approx(1.2, abs=(y1 - y0) / 10)
     assert sum(line.count("◆") for line in lines) == 3  # base, sums, products
 
 
 def test_without_colours_a_higher_score_is_a_denser_character() -> None:
-    lines = [line.plain for line in plane_map(scene_of(TRIALS, TRIALS[5]), 30, 10, colours=False)]
+    lines = [line.plain for line in plane_map(scene(), 30, 10, colours=False)]
     assert set("".join(lines)) & set("#%")
     assert "▀" not in "".join(lines)
 
@@ -96,7 +102,7 @@ def test_without_colours_a_higher_score_is_a_denser_character() -> None:
 @pytest.mark.parametrize(
     ("trials", "words"),
     [
-        ((), "No trial is complete yet."),
+        ((), "No candidate has been scored yet."),
         (TRIALS[:1], "40.0%"),
         (TRIALS[:2], "none yet: the best is an input"),
         ((*TRIALS, TrialRecord(7, "failed", "gp", message="not finite")), "failed not finite"),

@@ -119,7 +119,7 @@ def test_a_search_by_target_nll_takes_them_once_and_reports_by_the_metric(tmp_pa
     screen = Lines()
     with search_ifeval(tmp_path, screen) as search:
         outcome = search.run()
-        found = search.storage.agreed("references")["ifeval"]
+        found = search.storage.record.agreed("references")["ifeval"]
         values = next(t.scores for t in outcome.trials if t.origin == "sums alone")
     assert 0 < len(found) < 16
     assert sum("reference answers for" in line for line in screen.lines) == 1

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
+import optuna
 import pytest
 import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
 from exme.search import doctor
+from exme.search.backend import sqlite_url
 from exme.search.cli import app
 from exme.search.events import JsonScreen
 from exme.search.live import LiveScreen
@@ -91,7 +94,7 @@ def test_status_reads_what_the_search_wrote(events: object, place: Path) -> None
     status = Status(place / "hill.yaml", None, place / "runs")
     shown = status.view()
     assert shown.used[0] == 8 and shown.is_over and shown.proved == shown.to_prove == 4
-    assert shown.gain is not None and shown.gain.difference.estimate > 0
+    assert shown.gain is not None and shown.gain.estimate > 0
     assert status.report is not None and status.report.name == "report.html"
 
 
@@ -104,6 +107,23 @@ def test_status_has_a_panel_a_list_and_json(events: object, place: Path) -> None
     assert "hill-gsm8k" in listed.output and "made" in listed.output
     told = json.loads(CliRunner().invoke(app, ["status", study, *runs, "--json"]).output)
     assert told["used"]["trials"] == 8 and told["gain"]["over"] in ("sums", "products")
+
+
+def test_status_of_a_run_of_another_version_says_what_it_cannot_read(tmp_path: Path) -> None:
+    study = tmp_path / "hill.yaml"
+    shutil.copy(Path(__file__).parents[2] / "studies" / "mini.yaml", study)
+    folder = tmp_path / "runs" / "hill-gsm8k"
+    folder.mkdir(parents=True)
+    old = optuna.create_study(storage=sqlite_url(folder), study_name=folder.name)
+    old.set_user_attr("pinned", {"checkpoints": ["sums", "products"]})  # as format 1 had it
+    old.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.PRUNED))
+    runs = ["--runs", str(tmp_path / "runs")]
+    shown = CliRunner().invoke(app, ["status", str(study), *runs])
+    assert shown.exit_code == 0 and "Begun by another version of ExMe" in shown.output
+    told = CliRunner().invoke(app, ["status", str(study), *runs, "--json"])
+    assert json.loads(told.stdout)["best"] is None
+    assert "another version of ExMe" in told.stderr
+    assert "of another version" in CliRunner().invoke(app, ["status", *runs]).output
 
 
 def test_status_of_a_search_that_was_not_begun_writes_nothing(place: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from exme.search.screen import Screen
 from exme.search.study_file import StudyFile
 from exme.tasks.errors import UserError
 
-from .malformed import MATERIALISE, STUDY, good_folder
+from .malformed.given import MATERIALISE, STUDY, good_folder
 from .postgres import Postgres, find_binaries
 
 PACKAGES = ("search", "evaluators", "tasks")

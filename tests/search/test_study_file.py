@@ -40,6 +40,7 @@ def test_the_environment_names_the_data_where_the_file_does_not(
 ) -> None:
     monkeypatch.setenv("EXME_DATA", "somewhere")
     assert load(tmp_path, MINIMAL).data == "somewhere"
+    assert load(tmp_path, MINIMAL + "data: hub\n").data == "somewhere"
     assert load(tmp_path, MINIMAL + "data: mini\n").data == "mini"
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 import optuna
 import pytest
@@ -53,6 +55,91 @@ def test_every_trial_of_a_search_reaches_mlflow(tmp_path: Path) -> None:
     assert sorted(r.data.metrics["score"] for r in runs) == sorted(
         t.value or 0 for t in trials if t.scores
     )
+
+
+class Recorder:
+    """Stands for a callback of optuna-integration where the trackers are not installed: keeps what it is given."""
+
+    made: ClassVar[list[Recorder]] = []
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+        self.told: list[tuple[int, dict[str, Any], list[float] | None]] = []
+        Recorder.made.append(self)
+
+    def __call__(self, study: Any, trial: Any) -> None:
+        assert trial.state.is_finished()
+        self.told.append((trial.number, dict(trial.params), trial.values))
+
+
+CALLBACKS = {"wandb": "WeightsAndBiasesCallback", "mlflow": "MLflowCallback"}
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recorder]:
+    """Both trackers, as far as ExMe knows them: two modules and a callback each."""
+    monkeypatch.setattr(Recorder, "made", [])
+    monkeypatch.setitem(sys.modules, "optuna_integration", ModuleType("optuna_integration"))
+    for name, callback in CALLBACKS.items():
+        module = ModuleType(f"optuna_integration.{name}")
+        setattr(module, callback, Recorder)
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        monkeypatch.setitem(sys.modules, f"optuna_integration.{name}", module)
+        monkeypatch.delenv("WANDB_PROJECT", raising=False)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return Recorder.made
+
+
+@pytest.mark.parametrize("racing", ["off", {"chunk": 20}])
+def test_each_tracker_is_told_of_every_trial_in_turn(
+    recorded: list[Recorder], tmp_path: Path, racing: Any
+) -> None:
+    opened = Opened(tmp_path, track=["wandb", "mlflow"], racing=racing, budget={"trials": 4})
+    trials = [t for t in opened.search.run().trials if t.state != "waiting"]
+    assert len(recorded) == 2
+    for tracker in recorded:
+        assert [number for number, _, _ in tracker.told] == [t.number for t in trials]
+        for (_, parameters, values), trial in zip(tracker.told, trials, strict=True):
+            assert trial.candidate is not None and set(parameters) == {"sums", "products"}
+            known = trial.scores or trial.estimate
+            assert known is not None and values == [known.mean]
+
+
+def test_trackers_are_set_up_as_the_study_and_their_own_settings_say(
+    recorded: list[Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Tracking(["wandb", "mlflow", "wandb"], "mini-gsm8k", tmp_path, print)
+    wandb, mlflow = (made.settings for made in recorded)
+    assert wandb["metric_name"] == mlflow["metric_name"] == "score"
+    assert wandb["wandb_kwargs"] == {"project": "exme", "name": "mini-gsm8k", "dir": str(tmp_path)}
+    assert mlflow["tracking_uri"] == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
+    monkeypatch.setenv("WANDB_PROJECT", "merges")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    Tracking(["wandb", "mlflow"], "mini-gsm8k", tmp_path, print)
+    wandb, mlflow = (made.settings for made in recorded[2:])
+    assert wandb["wandb_kwargs"]["project"] == "merges"
+    assert mlflow["tracking_uri"] == "http://127.0.0.1:5000"
+
+
+def test_a_tracker_that_cannot_be_begun_is_refused_in_one_line(
+    recorded: list[Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Recorder, **settings: Any) -> None:
+        raise PermissionError("no log-in\nhere")
+
+    monkeypatch.setattr(Recorder, "__init__", refuse)
+    with pytest.raises(
+        UserError, match=r"wandb cannot be begun \(PermissionError: no log-in here\)"
+    ):
+        Tracking(["wandb"], "name", tmp_path, print)
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_the_real_callbacks_take_what_the_recorder_is_given(name: str) -> None:
+    module = pytest.importorskip(f"optuna_integration.{name}")
+    known = inspect.signature(getattr(module, CALLBACKS[name])).parameters
+    given = {"wandb": {"metric_name", "wandb_kwargs"}, "mlflow": {"metric_name", "tracking_uri"}}
+    assert given[name] <= set(known)
 
 
 class Broken:

@@ -1,0 +1,83 @@
+"""What a search will take, and what is left of it, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .estimate import Weights, describe
+from .outcome import TrialRecord
+from .plan import spent
+from .screen import time_left
+from .study_file import StudyFile
+from .turns import Turns
+
+# Below so many seconds a trial, the expected gain is shown with every 20th only: it takes a good part of such a trial to say.
+QUICK, SELDOM = 2.0, 20
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Of one study.
+
+    Attributes:
+        study: the study.
+        weights: its models in memory.
+        folder: the run's.
+        per_trial: search documents of a complete trial; `per_proof` report documents of a model.
+        turns: knows what another hour may bring.
+    """
+
+    study: StudyFile
+    weights: Weights
+    folder: Path
+    per_trial: int
+    per_proof: int
+    turns: Turns
+
+    def cost(self, trials: Sequence[TrialRecord], seconds_per_document: float) -> str:
+        """The line before a search begins or goes on: memory, disk, documents, time.
+
+        Args:
+            trials: so far.
+            seconds_per_document: as measured.
+        """
+        used, documents, _ = spent(trials)
+        budget = self.study.budget
+        left = [budget.trials - used] if budget.trials is not None else []
+        if budget.documents is not None:
+            left.append(-(-(budget.documents - documents) // self.per_trial))
+        if budget.minutes is not None:
+            left.append(
+                max(1, round(budget.minutes * 60 / (seconds_per_document * self.per_trial)))
+            )
+        return describe(
+            self.study,
+            self.weights,
+            self.folder,
+            search=self.per_trial,
+            report=self.per_proof,
+            trials=min(left, default=1),
+            seconds_per_document=seconds_per_document,
+        )
+
+    def left(self, trials: Sequence[TrialRecord]) -> str:
+        """What is left of the budget, and what another hour is expected to bring where that is known."""
+        used, documents, minutes = spent(trials)
+        budget = self.study.budget
+        left = time_left(
+            trials,
+            None if budget.trials is None else max(0, budget.trials - used),
+            None if budget.minutes is None else budget.minutes - minutes,
+            None if budget.documents is None else max(0, budget.documents - documents),
+        )
+        seldom = trials[-1].seconds < QUICK and len(trials) % SELDOM != 0
+        shows = budget.gain_per_hour is not None or (self.turns.looks.adaptive and not seldom)
+        gain = self.turns.outlook(trials) if shows else None
+        if gain is None:
+            return left
+        shown = (
+            f"{gain:.2g}" if self.study.objective == "target_nll" else f"{100 * gain:.1f} points"
+        )
+        return f"{left}  another hour: at most +{shown}".strip()
