@@ -33,7 +33,10 @@ class TrialRecord:
         continues: number of the trial in which this candidate was looked at last; this one goes on
             from there.
         value: what the search maximises, as far as it can be said of a complete trial; see `Goal`.
-        feasible: it loses no more than the study's `keep` allows.
+        feasible: it loses no more than the study's `keep` allows, and is not barred.
+        shift: from a parent, relative to that parent's task vector; None where the study does not ask.
+        penalty: what its merit loses for that, in the metric's unit; `value` has lost it already.
+        barred: it is beyond the bound on the shift.
     """
 
     number: int
@@ -49,6 +52,9 @@ class TrialRecord:
     continues: int | None = None
     value: float | None = None
     feasible: bool = True
+    shift: float | None = None
+    penalty: float = 0.0
+    barred: bool = False
 
     @property
     def estimate(self) -> Estimate | None:

@@ -42,7 +42,8 @@ def best_known(trials: Sequence[TrialRecord]) -> TrialRecord | None:
 
     def estimated(trial: TrialRecord) -> tuple[float, int]:
         found = trial.estimate
-        return (found.mean - found.standard_error if found else 0.0), -trial.number
+        sure = found.mean - found.standard_error - trial.penalty if found else 0.0
+        return sure, -trial.number
 
     guessed = [t for t in trials if t.estimate is not None]
     return best_trial(trials) or max(guessed, key=estimated, default=None)

@@ -116,7 +116,7 @@ class Search:
             objectives=self.objective.values_per_trial,
         )
         self.storage.rate = self.objective.rate
-        racing = study.races
+        racing = study.racing
         self.looks = Looks(
             self.plan.proposals,
             self.objective,

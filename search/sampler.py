@@ -47,12 +47,13 @@ class Known:
     Attributes:
         origin: who proposed it.
         parameters: of its proposal.
-        value: its score, or the estimate of it where it was scored in part; None while it is running.
+        values: what is maximised, or the estimate of it where it was scored in part; several for a
+            Pareto front; None while it is running.
     """
 
     origin: str
     parameters: Mapping[str, Value]
-    value: float | None
+    values: tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ class BoundedSampler(BaseSampler):
         self, history: Sequence[Known], search_space: Mapping[str, BaseDistribution]
     ) -> Study:
         """The history as a study in memory, in which trials that were scored in part are complete."""
-        study = optuna.create_study(direction="maximize")
+        counts = [len(known.values) for known in history if known.values is not None]
+        study = optuna.create_study(directions=["maximize"] * max(counts, default=1))
         for known in history:
             spaces = dict(search_space)
             for name in self.box.bounds:  # it may lie beyond bounds that never widened to it
@@ -175,8 +177,8 @@ class BoundedSampler(BaseSampler):
                 optuna.trial.create_trial(
                     params={name: known.parameters[name] for name in spaces},
                     distributions=spaces,
-                    value=known.value,
-                    state=TrialState.RUNNING if known.value is None else TrialState.COMPLETE,
+                    values=known.values,
+                    state=TrialState.RUNNING if known.values is None else TrialState.COMPLETE,
                 )
             )
         return study
@@ -191,10 +193,12 @@ class BoundedSampler(BaseSampler):
             return (np.array([float(known.parameters[n]) for n in names]) - low) / width
 
         told = [
-            (place(k), k.value) for k in history if k.origin == self.name and k.value is not None
+            (place(k), k.values[0])
+            for k in history
+            if k.origin == self.name and k.values is not None
         ]
-        others = [k for k in history if k.origin != self.name and k.value is not None]
-        best = max(others, key=lambda k: k.value or 0.0, default=None)
+        others = [k for k in history if k.origin != self.name and k.values is not None]
+        best = max(others, key=lambda k: k.values or (), default=None)
         start = np.full(len(names), 0.5) if best is None else place(best)
         limits = (np.array([self.box.bounds[name] for name in names]) - low[:, None]) / width[
             :, None

@@ -146,11 +146,6 @@ class StudyFile(Section):
         return self
 
     @property
-    def races(self) -> RacingSection | None:
-        """How candidates race; they do not where none of several objectives comes first."""
-        return None if self.goal == "pareto" else self.racing
-
-    @property
     def methods(self) -> tuple[str, ...]:
         """The merge methods, in order."""
         return (self.method,) if isinstance(self.method, str) else self.method

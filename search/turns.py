@@ -196,10 +196,10 @@ class Turns:
         for t in trials:
             if t.candidate is None or t.duplicate_of is not None or t.state == "cut off":
                 continue
-            value = t.estimate.mean if t.estimate else t.value
-            if value is not None or t.state == "running":
+            values = self.looks.values(t)
+            if values is not None or t.state == "running":
                 point = self.plan.proposals.of_candidate(t.candidate)
-                found.append(Known(t.origin, point, value))
+                found.append(Known(t.origin, point, values))
         return found
 
     def _adaptive(self, trials: Sequence[TrialRecord], bounds: Bounds) -> Given | None:

@@ -81,13 +81,58 @@ def test_a_front_is_reported_with_its_knee(tmp_path: Path, data: Path) -> None:
     outcome, report = run(
         tmp_path, data, goal="pareto", sampler={"name": "random"}, budget={"trials": 14}
     )
-    assert {t.state for t in outcome.trials} == {"complete"}
+    assert {t.state for t in outcome.trials} <= {"complete", "stopped"}
     front = report.split("## The Pareto front")[1].split("##")[0]
     rows = [line for line in front.splitlines() if line.startswith("| ") and line[2].isdigit()]
     assert len(rows) >= 2
     assert [row.endswith("| knee |") for row in rows].count(True) == 1
     assert outcome.winner is not None
     assert any(row.startswith(f"| {outcome.winner.number} |") for row in rows)
+
+
+def test_candidates_race_against_the_front_and_who_is_stopped_was_dominated(
+    tmp_path: Path, data: Path
+) -> None:
+    study = study_file(
+        data=str(data), goal="pareto", sampler={"name": "random"}, budget={"trials": 16},
+        space={"coefficients": (-1.0, 3.0)}, racing={"chunk": 10},
+    )  # fmt: skip
+    with open_search(study, "all", name="test", runs=tmp_path) as search:
+        hills = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+        search._worker = hills
+        trials = search.run().trials
+        frozen = search.storage.study.get_trials()
+    stopped = [t for t in trials if t.state == "stopped"]
+    assert len(stopped) >= 4
+    for trial in stopped:
+        assert trial.candidate is not None and trial.course is not None
+        assert trial.course.lost_to is not None and trial.documents < 120
+        rival = trials[trial.course.lost_to].scores
+        assert rival is not None
+        truth = hills.score(trial.candidate, "search").scores
+        assert all(a.mean < b.mean for a, b in zip(truth.parts, rival.parts, strict=True))
+        assert frozen[trial.number].state.name == "PRUNED" and frozen[trial.number].values is None
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "cmaes"])
+def test_samplers_learn_from_those_that_a_front_stopped(
+    tmp_path: Path, data: Path, sampler: str
+) -> None:
+    study = study_file(
+        data=str(data), goal="pareto", sampler={"name": sampler}, budget={"trials": 9},
+        starts=[{"sums": -1.0, "products": -1.0}], space={"coefficients": (-1.5, 3.0)},
+    )  # fmt: skip
+    with open_search(study, "all", name="test", runs=tmp_path) as search:
+        search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+        trials = search.run().trials
+        told = [search.looks.values(t) for t in trials]
+    assert any(t.state == "stopped" for t in trials)
+    for trial, values in zip(trials, told, strict=True):
+        if sampler == "cmaes":
+            assert (values is None) == (trial.scores is None)
+        else:
+            assert values is not None and len(values) == 2
+    assert {t.origin for t in trials[6:]} == {sampler}
 
 
 def test_several_objectives_are_searched_by_a_gaussian_process(tmp_path: Path, data: Path) -> None:
