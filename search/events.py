@@ -154,12 +154,13 @@ def trial_facts(trial: TrialRecord) -> dict[str, Any]:
 
 
 def verdict_facts(found: Verdict) -> dict[str, Any]:
-    """A verdict: ``proved``, ``sentence``, ``recommended``, ``best_input``."""
+    """A verdict: ``proved``, ``sentence``, ``recommended``, ``best_input``, ``caution``."""
     return {
         "proved": found.proved,
         "sentence": found.sentence,
         "recommended": found.recommended,
         "best_input": found.best_input,
+        "caution": found.caution,
     }
 
 

@@ -9,6 +9,7 @@ from exme.evaluators.scores import Scores
 
 from .candidate import Candidate
 from .course import Course
+from .goal import Goal
 from .strata import Estimate
 
 
@@ -98,7 +99,7 @@ class Outcome:
         looks: how often candidates of this study were scored on its report documents.
         importance: share of the spread between trials that each parameter explains; empty where
             there are too few trials to say.
-        goal: what is maximised over suites, as the study says.
+        aim: what is maximised over suites, as the study says; without its reference.
         work: seconds of all trials together by what they were spent on.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
@@ -113,6 +114,6 @@ class Outcome:
     looks: int = 0
     widened: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
-    goal: str = "mean"
+    aim: Goal = field(default_factory=Goal)
     work: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)

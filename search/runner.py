@@ -33,7 +33,7 @@ from .opening import (
 )
 from .outcome import Outcome, TrialRecord
 from .plan import Plan, is_over, spent
-from .proof import prove, prove_longer, proved, unproved
+from .proof import owed_longer, prove, prove_longer, proved, unproved
 from .references import take_references
 from .resident import Sources
 from .screen import Screen, time_left
@@ -328,7 +328,8 @@ class Search:
 
     def prove(self) -> Outcome:
         """Score the winner and every input on the report documents, each once in a study's life."""
-        if unproved(self.storage, self.inputs()):
+        left = unproved(self.storage, self.inputs())
+        if left or owed_longer(self.outcome(), self.storage):
             with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
                 missing = unproved(self.storage, self.inputs())
                 if missing:
@@ -369,7 +370,7 @@ class Search:
             inputs=found.inputs,
             merged=found.merged,
             looks=found.looks,
-            goal=self.objective.goal.kind,
+            aim=self.objective.goal,
             widened=tuple(widened),
             importance=self.storage.importance(),
             work=self.storage.work(),

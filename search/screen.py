@@ -50,6 +50,8 @@ class Screen:
         """The search's result."""
         self.close()
         self.say(found.sentence, "bold")
+        if found.caution:
+            self.say(found.caution, "yellow")
         self.say(f"Report: {report}")
 
     def close(self) -> None:

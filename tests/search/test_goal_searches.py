@@ -13,6 +13,7 @@ from exme.search.candidate import Candidate
 from exme.search.outcome import Outcome
 from exme.search.report import write_report
 from exme.search.runner import open_search
+from exme.search.verdict import verdict
 from exme.search.worker import Scored
 from exme.tasks.errors import UserError
 
@@ -70,11 +71,61 @@ def test_the_worst_suite_is_raised_where_the_mean_would_give_one_up(
     assert level.winner.value == pytest.approx(min(gains(level).values()))
 
 
+class ThreeHills(Landscape):
+    """Two suites with hills of their own, and a third on which every merge loses a little."""
+
+    def score(self, candidate: Candidate, split: str) -> Scored:
+        parts = []
+        for found, peak in zip(self.documents, [*PEAKS.values(), {}], strict=True):
+            self.peak: Mapping[str, float] = peak
+            share = self.share(candidate.coefficients)
+            if not peak:
+                share = 0.7 - 0.1 * sum(candidate.coefficients.values())
+            name, ids = found.suite.suite, tuple(d.id for d in found.of(split))
+            values = tuple(float(_uniform(f"{name}{split}{i}") < share) for i in ids)
+            parts.append(DocumentScores(name, split, found.suite.metric_name, ids, values, 0))
+        return Scored(join(parts), {"model": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("tail", "named"), [(0.6, "in the mean over its 2 worst suites"), (0.1, "on its worst suite")]
+)
+def test_the_mean_over_the_worst_suites_is_searched_for_and_proved_by(
+    tmp_path: Path, tail: float, named: str
+) -> None:
+    study = study_file(
+        suites=["gsm8k", "mmlu", "ifeval"], goal="cvar", tail=tail,
+        sampler={"name": "auto"}, budget={"documents": 2500},
+    )  # fmt: skip
+    with open_search(study, "all", name="test", runs=tmp_path) as search:
+        search._worker = ThreeHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.9)
+        outcome = search.run()
+        report = write_report(outcome, search.folder).read_text()
+    assert outcome.winner is not None and outcome.winner.scores is not None
+    count = 2 if tail > 0.5 else 1
+    lowest = sorted(gains(outcome).values())[:count]
+    assert outcome.winner.value == pytest.approx(sum(lowest) / count)
+    complete = [t for t in outcome.trials if t.scores]
+    assert outcome.winner.value == max(t.value or -1.0 for t in complete)
+    assert any(t.state in ("stopped", "left") for t in outcome.trials)
+    found = verdict(outcome)
+    assert named in found.sentence and f"**{found.sentence}**" in report
+    assert found.comparison is not None and "## By suite" in report
+    inputs = [[p.mean for p in e.report.parts] for e in outcome.inputs]
+    aim = outcome.aim.against(inputs)
+    assert outcome.merged is not None
+    assert found.comparison.difference.estimate == pytest.approx(
+        aim.value([p.mean for p in outcome.merged.report.parts])
+    )
+
+
 def test_what_is_to_be_kept_is_kept(tmp_path: Path, data: Path) -> None:
-    outcome, _ = run(tmp_path, data, weights={"shop": 0.0}, keep={"shop": -15})
+    outcome, report = run(tmp_path, data, weights={"shop": 0.0}, keep={"shop": -15})
     assert outcome.winner is not None and outcome.winner.feasible
     assert gains(outcome)["shop"] >= -0.15
     assert any(not t.feasible for t in outcome.trials if t.scores)
+    assert "## What was to be kept" in report
+    assert [k.suite for k in verdict(outcome).kept] == ["shop"]
 
 
 def test_a_front_is_reported_with_its_knee(tmp_path: Path, data: Path) -> None:
@@ -88,6 +139,7 @@ def test_a_front_is_reported_with_its_knee(tmp_path: Path, data: Path) -> None:
     assert [row.endswith("| knee |") for row in rows].count(True) == 1
     assert outcome.winner is not None
     assert any(row.startswith(f"| {outcome.winner.number} |") for row in rows)
+    assert "merged, the knee of the front" in report.splitlines()[2]
 
 
 def test_candidates_race_against_the_front_and_who_is_stopped_was_dominated(
