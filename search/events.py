@@ -96,7 +96,7 @@ def search_facts(view: View) -> dict[str, Any]:
 
 
 def _standing(view: View) -> dict[str, Any]:
-    """How a search stands: ``used``, ``best``, ``gain`` over the best input, ``seconds_left``."""
+    """How a search stands: ``used``, ``best``, ``gain`` over the best input, ``seconds_left``, ``gain_of_an_hour``."""
     trials, documents, minutes = view.used
     gain, best, other = view.gain, view.best, view.best_input
     left = view.seconds_left
@@ -114,6 +114,7 @@ def _standing(view: View) -> dict[str, Any]:
             "high": _finite(gain.difference.high),
         },
         "seconds_left": None if left is None else round(left, 1),
+        "gain_of_an_hour": view.outlook,
     }
 
 

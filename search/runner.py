@@ -36,7 +36,7 @@ from .plan import Plan, is_over, spent
 from .proof import owed_longer, prove, prove_longer, proved, unproved
 from .references import take_references
 from .resident import Sources
-from .screen import Screen, time_left
+from .screen import Screen, outlook_text, time_left
 from .settling import settle_objective
 from .space import unit
 from .spread import SPREAD
@@ -346,7 +346,8 @@ class Search:
     def view(self) -> View:
         """The search as it is now; safe to call from any thread."""
         proved = len(self.storage.proofs())
-        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
+        outlook = self.turns.last_outlook
+        return view_of(self.study, self.folder.name, self.storage.trials(), proved, outlook)
 
     def inputs(self) -> dict[str, Candidate]:
         """The base and every checkpoint, as candidates."""
@@ -405,7 +406,7 @@ class Search:
             self.folder,
             search=per_trial,
             report=self._count("report"),
-            trials=min(left, default=1),
+            trials=min(left, default=None),
             seconds_per_document=seconds,
         )
         if used:
@@ -435,12 +436,10 @@ class Search:
         seldom = trials[-1].seconds < QUICK and len(trials) % SELDOM != 0
         shows = budget.gain_per_hour is not None or (self.looks.adaptive and not seldom)
         gain = self.turns.outlook(trials) if shows else None
+        share = self.study.objective != "target_nll"
         if gain is None:
             return left
-        shown = (
-            f"{gain:.2g}" if self.study.objective == "target_nll" else f"{100 * gain:.1f} points"
-        )
-        return f"{left}  another hour: at most +{shown}".strip()
+        return f"{left}  {outlook_text(gain, share=share, least=budget.gain_per_hour)}".strip()
 
 
 def open_search(

@@ -174,6 +174,22 @@ def gains_text(trial: TrialRecord, best_input: Mapping[str, float]) -> str:
     return f"  gain {scale * sum(found.values()) / len(found):{form}} ({each})"
 
 
+def outlook_text(gain: float, *, share: bool, least: float | None = None) -> str:
+    """What another hour is expected to bring: ``another hour: at most +0.4 points (ends below 0.5)``.
+
+    Args:
+        gain: in the metric's unit.
+        share: the metric is read in percent.
+        least: the budget's `gain_per_hour`.
+    """
+    told = (
+        f"another hour: at most +{100 * gain:.1f} points"
+        if share
+        else f"another hour: at most +{gain:.2g}"
+    )
+    return told if least is None else f"{told} (ends below {least:g})"
+
+
 def time_left(
     trials: Sequence[TrialRecord],
     remaining: int | None,

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from exme.evaluators.scores import DocumentScores, join
 from exme.search.candidate import Candidate
+from exme.search.events import JsonScreen
+from exme.search.live import LiveScreen
 from exme.search.outcome import Outcome
 from exme.search.report import write_report
 from exme.search.runner import open_search
+from exme.search.screen import Screen
 from exme.search.verdict import verdict
 from exme.search.worker import Scored
 from exme.tasks.errors import UserError
@@ -209,6 +215,38 @@ def test_a_search_on_suites_of_no_weight_is_refused(tmp_path: Path, data: Path) 
 def test_a_search_ends_when_another_hour_is_expected_to_bring_little(
     tmp_path: Path, data: Path
 ) -> None:
-    outcome, _ = run(tmp_path, data, budget={"documents": 6000, "gain_per_hour": 3.0})
-    spent = sum(t.documents for t in outcome.trials)
-    assert 500 < spent < 5000
+    """And says what it expects: in plain lines, in the picture, to machines."""
+    plain, events, picture = io.StringIO(), io.StringIO(), io.StringIO()
+    screens = {
+        "plain": Screen(Console(file=plain, soft_wrap=True, width=300, highlight=False)),
+        "json": JsonScreen(events),
+        "live": LiveScreen(Console(file=picture, force_terminal=True, height=50, width=300)),
+    }
+    study = study_file(
+        data=str(data), sampler={"name": "auto"}, budget={"documents": 6000, "gain_per_hour": 3.0}
+    )
+    for name, screen in screens.items():
+        with open_search(study, "all", name="test", runs=tmp_path / name, screen=screen) as search:
+            search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+            search.work()
+            assert 500 < sum(t.documents for t in search.storage.trials()) < 5000
+    lines = [line for line in plain.getvalue().splitlines() if "another hour: at most +" in line]
+    assert lines and all(line.endswith("points (ends below 3)") for line in lines)
+    assert "another hour is expected to bring" in plain.getvalue().splitlines()[-1]
+    told = [json.loads(line).get("gain_of_an_hour") for line in events.getvalue().splitlines()]
+    known = [gain for gain in told if gain is not None]
+    assert known[0] > 0.03 > known[-1] >= 0
+    assert "another hour: at most +" in picture.getvalue()
+
+
+def test_a_budget_of_gain_alone_promises_no_number_of_trials(tmp_path: Path, data: Path) -> None:
+    plain = io.StringIO()
+    screen = Screen(Console(file=plain, soft_wrap=True, width=300, highlight=False))
+    study = study_file(data=str(data), sampler={"name": "auto"}, budget={"gain_per_hour": 20.0})
+    with open_search(study, "all", name="test", runs=tmp_path, screen=screen) as search:
+        search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+        search.work()
+    first = plain.getvalue().splitlines()[0]
+    assert (
+        "up to 120 documents a trial until another hour is expected to bring less than 20" in first
+    )

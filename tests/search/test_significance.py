@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -53,7 +53,7 @@ def outcome(models: dict[str, Any], aim: Goal, looks: int = 1) -> Outcome:
     )
 
 
-def exact(shares: dict[str, Sequence[float]], n: int = 200) -> dict[str, list[list[float]]]:
+def exact(shares: Mapping[str, Sequence[float]], n: int = 200) -> dict[str, list[list[float]]]:
     """Models that solve the first so many documents of each suite."""
     return {
         name: [[1.0] * round(s * n) + [0.0] * (n - round(s * n)) for s in each]
@@ -61,7 +61,7 @@ def exact(shares: dict[str, Sequence[float]], n: int = 200) -> dict[str, list[li
     }
 
 
-def drawn(shares: dict[str, Sequence[float]], n: int, seed: int) -> dict[str, Any]:
+def drawn(shares: Mapping[str, Sequence[float]], n: int, seed: int) -> dict[str, Any]:
     """Models that solve documents by chance, of difficulties that they share."""
     generator = np.random.default_rng(seed)
     hard = generator.normal(size=(3, n))
@@ -78,7 +78,7 @@ def _quantile(share: float) -> float:
     return NormalDist().inv_cdf(share)
 
 
-def proved(shares: dict[str, Sequence[float]], goal: str, runs: int, n: int = 120) -> float:
+def proved(shares: Mapping[str, Sequence[float]], goal: str, runs: int, n: int = 120) -> float:
     """Share of runs in which the gain was called proved."""
     found = [verdict(outcome(drawn(shares, n, seed), GOALS[goal])).proved for seed in range(runs)]
     return float(np.mean(found))
@@ -144,7 +144,7 @@ def test_the_interval_of_the_lowest_gain_covers_it() -> None:
         assert np.mean(held) >= 0.92  # 95%, less 2 standard errors of the simulation
 
 
-def of(shares: dict[str, Sequence[float]], aim: Goal, looks: int = 1) -> Verdict:
+def of(shares: Mapping[str, Sequence[float]], aim: Goal, looks: int = 1) -> Verdict:
     return verdict(outcome(exact(shares), aim, looks))
 
 
