@@ -160,14 +160,14 @@ class State:
 
 
 def incumbent_of(runners: Sequence[Runner], field: Field) -> int | None:
-    """Number of the best complete candidate, feasible ones first; the earliest of equals."""
-    done = [i for i, r in enumerate(runners) if r.is_complete]
+    """Number of the best complete candidate that is not barred, feasible ones first; the earliest of equals."""
+    done = [i for i, r in enumerate(runners) if r.is_complete and not r.barred]
 
-    def rank(i: int) -> tuple[bool, bool, float, int]:
+    def rank(i: int) -> tuple[bool, float, int]:
         means, runner = field.means(runners[i].values), runners[i]
         lost = field.goal.shortfall(means)
         value = field.goal.value(means) - runner.penalty if lost == 0 else -lost
-        return not runner.barred, lost == 0, value, -i
+        return lost == 0, value, -i
 
     return max(done, key=rank, default=None)
 
@@ -237,7 +237,7 @@ def rivals(runner: Runner, runners: Sequence[Runner], field: Field) -> list[int]
         found = front_of(runners, field)
     else:
         number = incumbent_of(runners, field)
-        if number is None or runners[number].barred:
+        if number is None:
             return []
         if field.goal.shortfall(field.means(runners[number].values)) > 0:
             return []  # whoever is feasible is better than it, whatever its score

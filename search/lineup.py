@@ -31,8 +31,10 @@ class Lineup:
         return digests.index(candidate.digest) if candidate.digest in digests else None
 
     def open_places(self) -> list[int]:
-        """Places of those that are neither complete nor stopped."""
-        return [i for i, r in enumerate(self.runners) if not r.stopped and not r.is_complete]
+        """Places of those that are neither complete nor stopped nor barred."""
+        return [
+            i for i, r in enumerate(self.runners) if not (r.stopped or r.barred or r.is_complete)
+        ]
 
 
 def line_up(

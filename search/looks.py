@@ -290,7 +290,10 @@ class Looks:
         if place is None:
             point = self.point(self.space.of_candidate(candidate), bounds)
             drawn = draw(lineup.runners, field, trial_seed(self.seed, number))
-            runner = Runner(point, drawn.order, np.zeros(0))
+            new_one = self.objective.judge(TrialRecord(number, "running", origin, candidate))
+            runner = Runner(
+                point, drawn.order, np.zeros(0), penalty=new_one.penalty, barred=new_one.barred
+            )
             partial, before = Partial.blank(self.documents), None
         else:
             last = lineup.trials[place]

@@ -53,6 +53,13 @@ def trial_note(
     parts = [_result(trial)]
     if trial.candidate is not None:
         parts.append(_candidate(trial.candidate))
+    if trial.shift is not None:
+        cost = ""
+        if trial.penalty:
+            own = [trial.scores] if trial.scores is not None else []
+            cost = f"; the search takes {Unit(own).gap(trial.penalty)} off its score for that"
+        cost += "; beyond the bound, it cannot win" if trial.barred else ""
+        parts.append(f"**Shift** {trial.shift:.3f} from {trial.parent}{cost}.")
     parts.append(f"**Proposed by** {trial.origin or 'nobody knows'}, {trial.seconds:.1f} s.")
     if trial.scores is not None:
         parts += _suites(trial.scores, best_input)

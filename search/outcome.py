@@ -35,7 +35,7 @@ class TrialRecord:
             from there.
         value: what the search maximises, as far as it can be said of a complete trial; see `Goal`.
         feasible: it loses no more than the study's `keep` allows, and is not barred.
-        shift: from a parent, relative to that parent's task vector; None where the study does not ask.
+        shift: from `parent`, relative to that parent's task vector; None where the study does not ask.
         penalty: what its merit loses for that, in the metric's unit; `value` has lost it already.
         barred: it is beyond the bound on the shift.
     """
@@ -53,6 +53,7 @@ class TrialRecord:
     continues: int | None = None
     value: float | None = None
     feasible: bool = True
+    parent: str = ""
     shift: float | None = None
     penalty: float = 0.0
     barred: bool = False

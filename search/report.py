@@ -11,7 +11,7 @@ from .audit import Audit, audit
 from .estimate import duration
 from .goal import front
 from .outcome import Entry, Outcome, TrialRecord
-from .plan import complete, spent
+from .plan import eligible, spent
 from .space import read
 from .standing import best_input
 from .statistics import Interval, compare, holm, mean_interval
@@ -252,7 +252,7 @@ def _share(values: Sequence[float] | None) -> str:
 
 def _front(outcome: Outcome) -> list[str]:
     """The candidates of a Pareto front on the search documents; the knee is the one that was proved."""
-    done = [t for t in complete(outcome.trials) if t.duplicate_of is None and t.candidate]
+    done = [t for t in eligible(outcome.trials) if t.duplicate_of is None and t.candidate]
     if outcome.aim.kind != "pareto" or not done:
         return []
     parts = [t.scores.parts for t in done if t.scores]
@@ -284,10 +284,23 @@ def _best(outcome: Outcome) -> list[str]:
     where = f"Trial {outcome.winner.number} ({outcome.winner.origin})"
     return [
         "## The best candidate",
-        f"{where}, alpha = {reading.alpha:.4f}, digest `{candidate.digest}`.",
+        f"{where}, alpha = {reading.alpha:.4f}, digest `{candidate.digest}`.{_shift(outcome.winner)}",
         _table(["checkpoint", "coefficient c", "share beta"], rows),
         CONVENTION,
     ]
+
+
+def _shift(trial: TrialRecord) -> str:
+    """A trial's shift from a parent in a sentence, where the study asks for it."""
+    if trial.shift is None:
+        return ""
+    told = f" Its shift from {trial.parent} is {trial.shift:.3f} (1 is the base's)"
+    if trial.penalty:
+        told += (
+            f"; the search took {Unit([trial.scores] if trial.scores else []).gap(trial.penalty)} off its score for that, "
+            f"which the scores here do not show"
+        )
+    return f"{told}."
 
 
 def _trials(trials: Sequence[TrialRecord]) -> str:
@@ -311,6 +324,9 @@ def _trials(trials: Sequence[TrialRecord]) -> str:
             note = f"{trial.state} after {count} documents{lost}"
         if trial.duplicate_of is not None:
             note = f"same candidate as trial {trial.duplicate_of}"
+        if trial.shift is not None:
+            beyond = ", beyond the bound: it cannot win" if trial.barred else ""
+            note += f"{'; ' * bool(note)}shift {trial.shift:.2f} from {trial.parent}{beyond}"
         rows.append([str(trial.number), trial.origin, *place, score, seconds, note])
     head = ["trial", "origin", "coefficients", "alpha, beta", "score (95%)", "seconds", "note"]
     return _table(head, rows)

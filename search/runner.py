@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from .course import Look
 from .directions.settle import Settled, Workshop, agree
 from .estimate import check_memory, describe, give_back_memory, weigh
 from .facts import facts
+from .gram import measure
 from .joining import join_study
 from .looks import Looks
 from .methods import PLAIN
@@ -38,6 +40,7 @@ from .references import take_references
 from .resident import Sources
 from .screen import Screen, outlook_text, time_left
 from .settling import settle_objective
+from .shift import shift_of
 from .space import unit
 from .spread import SPREAD
 from .storage import TrialTaken
@@ -115,7 +118,7 @@ class Search:
             fork=fork,
             objectives=self.objective.values_per_trial,
         )
-        self.storage.rate = self.objective.rate
+        self.storage.rate = self._rate
         racing = study.racing
         self.looks = Looks(
             self.plan.proposals,
@@ -162,6 +165,20 @@ class Search:
         self.weights = weigh(self.sources, self.precision)
         self.turns.sources = self.sources.fingerprints
 
+    def _rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
+        """See `Storage.rate`."""
+        self._take_shift()
+        return self.objective.rate(trials)
+
+    def _take_shift(self) -> None:
+        """Have proposals, races and ratings know the shift, once it can be measured."""
+        if self.study.shift is None or self.objective.shift is not None:
+            return
+        shift = shift_of(self.study, self.storage)
+        if shift is not None:
+            self.objective = self.looks.objective = replace(self.objective, shift=shift)
+            self.plan.keep_within(shift)
+
     @property
     def worker(self) -> Scorer:
         """The worker; models are loaded at its first use."""
@@ -203,6 +220,7 @@ class Search:
             self.study.track, f"{self.name}-{self.task}", self.folder, self.screen.say
         )
         self._take_references()
+        measure(self.study, self.plan, self.sources, self.storage, self.screen.say)
         self.turns.recover()
         trials = self.storage.trials()
         if not is_over(self.study.budget, trials):
@@ -286,7 +304,9 @@ class Search:
         self._keep_answers(candidate, answers)
         seconds = {"propose": proposing, **seconds}
         if scores is not None:
-            values = self.objective.told(scores, self.storage.trials())
+            trials = self.storage.trials()
+            penalty = trials[proposal.number].penalty
+            values = self.objective.told(scores, trials, penalty)
             self.storage.save(proposal, scores, seconds, values, look)
         elif look is not None:
             self.storage.save_look(proposal, look, seconds)
@@ -414,6 +434,8 @@ class Search:
         self.screen.say(line)
         if self.plan.proposals.is_special:
             self.screen.say(self.plan.proposals.size)
+        for name, shift in self.plan.too_far() if self.plan.shift is not None else ():
+            self.screen.say(f"Not tried: {name}, whose shift of {shift:.2f} is beyond the bound.")
         for line in self.sources.union.report if self.sources.union is not None else ():
             self.screen.say(line)
         for found in self.documents:

@@ -9,7 +9,7 @@ a proposal keeps its distance from them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,7 @@ class BoundedSampler(BaseSampler):
         known: number of known points, which stand for the usual random start.
         history: all trials with their estimates; by default those that Optuna has.
         first: bounds of each parameter at the study's beginning, the unit of ``cmaes``.
+        within: moves a proposal to where the study allows it.
     """
 
     def __init__(
@@ -103,12 +104,14 @@ class BoundedSampler(BaseSampler):
         *,
         history: Sequence[Known] | None = None,
         first: Bounds | None = None,
+        within: Callable[[Mapping[str, Value]], dict[str, Value]] | None = None,
     ) -> None:
         self.name = name
         self.seed = seed
         self.box = box
         self.known = known
         self.history, self.first = history, first or box.bounds
+        self.within = within
 
     def _inner(self, number: int) -> BaseSampler:
         seed = trial_seed(self.seed, number)
@@ -147,8 +150,8 @@ class BoundedSampler(BaseSampler):
             for other in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             if other.number != trial.number and search_space.keys() <= other.params.keys()
         ]
-        if not running:
-            return found
+        if not running and (found or self.within is None):
+            return found if self.within is None else self.within(found)
         chance = optuna.samplers.RandomSampler(seed=trial_seed(self.seed, trial.number) ^ 1)
         # What is left to chance is drawn here, to be measured;
         for draw in range(_DRAWS):
@@ -159,7 +162,7 @@ class BoundedSampler(BaseSampler):
                 }
             if all(self.is_apart(found, other) for other in running):
                 break
-        return found
+        return found if self.within is None else self.within(found)
 
     def _study(
         self, history: Sequence[Known], search_space: Mapping[str, BaseDistribution]

@@ -83,7 +83,7 @@ class Screen:
         if trial.duplicate_of is not None:
             self.say(f"{head}the same candidate as #{trial.duplicate_of}", "dim")
             return
-        tail = f"  {trial.seconds:.1f} s{best_text(trials, trial)}"
+        tail = f"{shift_text(trial)}  {trial.seconds:.1f} s{best_text(trials, trial)}"
         if trial.scores is None:
             self.say(f"{head}{estimate_text(trial)}{tail}  {left}")
             return
@@ -150,6 +150,13 @@ def ends(found: Estimate, share: bool) -> tuple[float, float]:
     """95% interval of an estimate."""
     low, high = found.mean - 1.96 * found.standard_error, found.mean + 1.96 * found.standard_error
     return (max(0.0, low), min(1.0, high)) if share else (low, high)
+
+
+def shift_text(trial: TrialRecord) -> str:
+    """A trial's shift from a parent, where the study asks for it: ``  shift 0.42 from sums``."""
+    if trial.shift is None:
+        return ""
+    return f"  shift {trial.shift:.2f} from {trial.parent}{' (beyond the bound)' * trial.barred}"
 
 
 def best_text(trials: Sequence[TrialRecord], trial: TrialRecord) -> str:

@@ -14,6 +14,7 @@ from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
 from .screen import score_text
+from .shift import shift_of
 from .storage import Storage, sqlite_url, study_names
 from .study_file import load_study_file
 from .study_sections import BudgetSection
@@ -48,6 +49,9 @@ class Status:
                 f"`exme search {study} --task {task.replace('+', ',')}` begins it"
             )
         self.storage = Storage(url, self.folder.name, self.folder)
+        shift = shift_of(self.study, self.storage)
+        if shift is not None:
+            self.storage.rate = lambda trials: [shift.judge(trial) for trial in trials]
 
     @property
     def report(self) -> Path | None:

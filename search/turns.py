@@ -172,7 +172,7 @@ class Turns:
                 self.screen.say(sentence, "cyan")
         box = Box(bounds, self.plan.proposals.choices)
         if given is not None:
-            parameters = box.nearest(given.parameters)
+            parameters = self._within(box.nearest(given.parameters))
             candidate = self._candidate(parameters)
             return self.storage.propose(
                 parameters, box.distributions, given.origin, candidate, given.documents
@@ -181,6 +181,11 @@ class Turns:
         candidate = self._candidate(proposal.parameters)
         self.storage.claim(proposal, candidate, self.looks.first)
         return proposal, candidate
+
+    def _within(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
+        """A proposal within the study's bound on the shift."""
+        shift = self.plan.shift
+        return dict(parameters) if shift is None else shift.within(parameters, self.plan.proposals)
 
     def _candidate(self, parameters: Mapping[str, Value]) -> Candidate:
         return self.plan.proposals.candidate(parameters, dtype=self.dtype, sources=self.sources)
@@ -194,6 +199,7 @@ class Turns:
             self.plan.known_count,
             history=self._history(trials) if self.looks.needs_history else None,
             first=self.plan.proposals.bounds(*self.study.space.coefficients),
+            within=None if self.plan.shift is None else self._within,
         )
 
     def _history(self, trials: Sequence[TrialRecord]) -> list[Known]:
