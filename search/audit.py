@@ -86,6 +86,11 @@ def any_cut(scores: Scores) -> bool:
     return any(sum(part.audit.get("cut", ())) > 0 for part in scores.parts)
 
 
+def share_text(values: Sequence[float] | None) -> str:
+    """The share of answers of one kind: ``12.5%``; a dash where nobody counted."""
+    return f"{100 * sum(values) / len(values):.1f}%" if values else "–"
+
+
 def _odd(outcomes: Mapping[str, Sequence[float]], i: int) -> bool:
     return any(outcomes[kind][i] > 0 for kind in KINDS if kind in outcomes)
 

@@ -11,6 +11,7 @@ from html import escape
 
 from exme.evaluators.scores import Scores
 
+from .audit import KINDS, share_text
 from .candidate import Candidate
 from .charts import Plane
 from .methods import PLAIN
@@ -110,12 +111,15 @@ def _candidate(candidate: Candidate) -> str:
 
 def _suites(scores: Scores, best_input: Mapping[str, float]) -> list[str]:
     over = gains(scores, best_input)
+    kinds = [kind for kind in KINDS if any(kind in part.audit for part in scores.parts)]
     rows = []
     for part in scores.parts:
         unit = Unit([part])
         gain = f"{'+' if over[part.suite] > 0 else ''}{unit.gap(over[part.suite])}" if over else "–"
-        rows.append([part.suite, part.metric, unit.full(mean_interval(part)), gain])
-    return [_table(["suite", "metric", "score (95%)", "over the best input there"], rows)]
+        odd = [share_text(part.audit.get(kind)) for kind in kinds]
+        rows.append([part.suite, part.metric, unit.full(mean_interval(part)), gain, *odd])
+    head = ["suite", "metric", "score (95%)", "over the best input there", *kinds]
+    return [_table(head, rows)]
 
 
 def _against(trial: TrialRecord, incumbent: TrialRecord) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .answers import Example
-from .audit import Audit, audit
+from .audit import Audit, audit, share_text
 from .estimate import duration
 from .goal import front
 from .outcome import Entry, Outcome, TrialRecord
@@ -196,7 +196,7 @@ def _audit(outcome: Outcome) -> list[str]:
     several = len(shown[0][1].parts) > 1
     counted = {part.suite for _, part in parts if part.audit}
     rows = [
-        [name, *([part.suite] if several else []), *(_share(part.audit.get(k)) for k in kinds)]
+        [name, *([part.suite] if several else []), *(share_text(part.audit.get(k)) for k in kinds)]
         for name, part in parts
         if part.suite in counted
     ]
@@ -244,10 +244,6 @@ def _kept(outcome: Outcome) -> list[str]:
     head = ["suite", "asked at least", "gain on report documents (95%)", "kept"]
     note = "The search kept to this on its own documents; the report documents may say otherwise."
     return ["## What was to be kept", _table(head, rows), note]
-
-
-def _share(values: Sequence[float] | None) -> str:
-    return f"{100 * sum(values) / len(values):.1f}%" if values else "–"
 
 
 def _front(outcome: Outcome) -> list[str]:
