@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .goal import Goal
+from .domination import Domination
+from .goal import Goal, front
 from .proposer import Choice, best_point, candidates, choose, knowledge_gradient
 from .racing import DEFAULT_ERROR_RATE, Leg, Race
 from .strata import (
@@ -114,6 +115,8 @@ class Runner:
         seen: its values of the first of them, shape (m,).
         legs: incumbents that it was raced against; empty when it began before there was one.
         stopped: it has lost.
+        penalty: what its merit loses for its shift from a parent, in the metric's unit; see `shift`.
+        barred: it is beyond the study's bound on that shift, and cannot win.
     """
 
     point: Floats
@@ -121,6 +124,8 @@ class Runner:
     seen: Floats
     legs: tuple[Leg, ...] = ()
     stopped: bool = False
+    penalty: float = 0.0
+    barred: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -157,13 +162,14 @@ class State:
 
 
 def incumbent_of(runners: Sequence[Runner], field: Field) -> int | None:
-    """Number of the best complete candidate, feasible ones first; the earliest of equals."""
-    done = [i for i, r in enumerate(runners) if r.is_complete]
+    """Number of the best complete candidate that is not barred, feasible ones first; the earliest of equals."""
+    done = [i for i, r in enumerate(runners) if r.is_complete and not r.barred]
 
     def rank(i: int) -> tuple[bool, float, int]:
-        means = field.means(runners[i].values)
+        means, runner = field.means(runners[i].values), runners[i]
         lost = field.goal.shortfall(means)
-        return lost == 0, field.goal.value(means) if lost == 0 else -lost, -i
+        value = field.goal.value(means) - runner.penalty if lost == 0 else -lost
+        return lost == 0, value, -i
 
     return max(done, key=rank, default=None)
 
@@ -201,31 +207,65 @@ def advance(runner: Runner, values: Floats, racing: Racing, field: Field) -> Run
     seen = np.concatenate([runner.seen, values])
     lost = False
     if runner.legs and len(seen) < len(runner.order.documents):
-        race = Race(runner.order, runner.legs, field.highest, racing.error_rate)
-        lost = race.stops_at(seen) is not None
+        lost = race_of(runner, racing, field).stops_at(seen) is not None
     return replace(runner, seen=seen, stopped=lost)
 
 
-def leg(start: int, incumbent: Floats, field: Field) -> Leg:
-    """A race from now on against a candidate that was scored on all documents."""
-    if len(field.sizes) == 1:
-        return Leg(start, incumbent)
+def race_of(runner: Runner, racing: Racing, field: Field) -> Race | Domination:
+    """The race that a candidate runs: against the incumbent, or against a Pareto front."""
+    if field.goal.kind == "pareto":
+        return Domination(runner.order, field.parts, runner.legs, field.highest, racing.error_rate)
+    return Race(runner.order, runner.legs, field.highest, racing.error_rate)
+
+
+def leg(start: int, incumbent: Floats, field: Field, margin: float = 0.0) -> Leg:
+    """A race from now on against a candidate that was scored on all documents.
+
+    Args:
+        start: documents seen so far.
+        incumbent: its values.
+        field: what is raced over.
+        margin: by how much the candidate's own penalty exceeds the incumbent's.
+    """
+    if len(field.sizes) == 1 or field.goal.kind == "pareto":
+        return Leg(start, incumbent, margin=margin)
     suites = field.goal.tangent(field.means(incumbent))
-    return Leg(start, incumbent, field.weights(suites))
+    return Leg(start, incumbent, field.weights(suites), margin)
+
+
+def rivals(runner: Runner, runners: Sequence[Runner], field: Field) -> list[int]:
+    """Numbers of those whom a candidate is to race from its next document on; none where nothing has changed."""
+    if field.goal.kind == "pareto":
+        found = front_of(runners, field)
+    else:
+        number = incumbent_of(runners, field)
+        if number is None:
+            return []
+        if field.goal.shortfall(field.means(runners[number].values)) > 0:
+            return []  # whoever is feasible is better than it, whatever its score
+        found = [number]
+    start = runner.legs[-1].start if runner.legs else 0
+    now = [leg.incumbent for leg in runner.legs if leg.start == start]
+    new = [runners[number].values for number in found]
+    same = len(now) == len(new) and all(map(np.array_equal, now, new))
+    return [] if same else found
+
+
+def front_of(runners: Sequence[Runner], field: Field) -> list[int]:
+    """Numbers of the complete candidates that no other dominates; of equal ones the first."""
+    done = [i for i, r in enumerate(runners) if r.is_complete and not r.barred]
+    means = [tuple(field.means(runners[i].values)) for i in done]
+    return [done[k] for k in front(means) if means[k] not in means[:k]]
 
 
 def face(runner: Runner, runners: Sequence[Runner], field: Field) -> Runner:
-    """Have a candidate race the incumbent of now, from its next document on."""
-    number = incumbent_of(runners, field)
-    if number is None:
-        return runner
-    incumbent = runners[number].values
-    if field.goal.shortfall(field.means(incumbent)) > 0:
-        return runner  # whoever is feasible is better than it, whatever its score
-    if runner.legs and np.array_equal(runner.legs[-1].incumbent, incumbent):
-        return runner
+    """Have a candidate race the incumbent of now, or the front, from its next document on."""
     # Only on documents not seen yet: a bet after the fact is none.
-    return replace(runner, legs=(*runner.legs, leg(len(runner.seen), incumbent, field)))
+    legs = [
+        leg(len(runner.seen), rival.values, field, runner.penalty - rival.penalty)
+        for rival in (runners[number] for number in rivals(runner, runners, field))
+    ]
+    return replace(runner, legs=(*runner.legs, *legs))
 
 
 def estimates_of(runners: Sequence[Runner], field: Field, first: int = 0) -> tuple[Estimate, ...]:
@@ -302,7 +342,7 @@ def survey(
     """What the history says; at least one candidate must have been looked at."""
     estimates = estimates_of(runners, field)
     x = np.stack([r.point for r in runners])
-    y = np.array([e.mean for e in estimates])
+    y = np.array([e.mean - r.penalty for e, r in zip(estimates, runners, strict=True)])
     rough = ROUGHNESS * look_spread(estimates, field.count) / field.count
     surrogate, theta = fit(
         x, y, np.array([e.standard_error**2 for e in estimates]), theta, nugget=rough
@@ -337,7 +377,7 @@ def next_look(
     open_points = {
         i: count - len(r.seen)
         for i, r in enumerate(runners)
-        if not r.stopped and not r.is_complete and i not in busy
+        if not (r.stopped or r.barred or r.is_complete or i in busy)
     }
     spent = sum(len(r.seen) for r in runners)
     leads = spent >= racing.lead_from * count and (
@@ -404,7 +444,7 @@ def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing, field: Fi
     number = incumbent_of(runners, field)
     if number is None or runner.is_complete:
         return False
-    rival = runners[number].values
+    rival, handicap = runners[number].values, runner.penalty - runners[number].penalty
     suites = []
     for part in field.parts:
         mine = _within(runner, part)
@@ -413,5 +453,6 @@ def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing, field: Fi
         suites.append(estimate(mine.seen, mine.order, rival[part]))
     found = combined(suites, field)
     return bool(
-        found.mean + racing.leave * found.standard_error < field.goal.merit(field.means(rival))
+        found.mean - handicap + racing.leave * found.standard_error
+        < field.goal.merit(field.means(rival))
     )

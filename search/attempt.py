@@ -16,7 +16,6 @@ from .answers import Answers, load_answers, merge_answers, save_answers
 from .candidate import Candidate
 from .course import Look
 from .looks import Looks
-from .objective import Objective
 from .plan import Plan
 from .screen import Screen
 from .storage import Storage, TrialTaken
@@ -32,7 +31,6 @@ class Attempts:
         turns: whose turn it is, and what is tried.
         plan: the bounds.
         looks: how a candidate of a race is looked at.
-        objective: what is maximised.
         storage: where results go.
         documents: of each suite.
         folder: the run's, where answers go.
@@ -43,7 +41,6 @@ class Attempts:
     turns: Turns
     plan: Plan
     looks: Looks
-    objective: Objective
     storage: Storage
     documents: Sequence[SuiteDocuments]
     folder: Path
@@ -93,7 +90,9 @@ class Attempts:
         self._keep_answers(candidate, answers)
         seconds = {"propose": proposing, **seconds}
         if scores is not None:
-            values = self.objective.told(scores, self.storage.trials())
+            trials = self.storage.trials()
+            penalty = trials[proposal.number].penalty
+            values = self.looks.objective.told(scores, trials, penalty)
             self.storage.save(proposal, scores, seconds, values, look)
         elif look is not None:
             self.storage.save_look(proposal, look, seconds)

@@ -6,8 +6,11 @@ a merge that answers briefly gains that without solving more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from exme.evaluators.scores import Scores
 
 from .outcome import Entry
 
@@ -22,7 +25,7 @@ class Audit:
     Attributes:
         gain: difference of the mean scores.
         spared: the difference on the documents on which neither answer was cut, empty or without an
-            extractable answer; None where there are none left.
+            extractable answer, suites weighing the same; None where there are none left.
         documents: number of these.
         fewer: kinds of which the winner has fewer, with the numbers of both.
         longer: the difference with room for answers of twice the length; None where no answer was cut.
@@ -40,6 +43,15 @@ class Audit:
         lost = self.longer is not None and self.longer <= 0
         return self.gain > 0 and (bool(self.fewer) or lost)
 
+    def caution(self, name: str) -> str:
+        """Why the gain over an input of this name may be one of format; empty where nothing says so."""
+        if not self.is_flagged:
+            return ""
+        counts = ", ".join(f"{kind}: {a} against {b}" for kind, a, b in self.fewer)
+        reason = f"it has fewer such answers than {name} ({counts})" if counts else ""
+        reason = reason or "it goes when answers may be longer"
+        return f"Caution: the gain may be one of format, for {reason}."
+
 
 def audit(merged: Entry, best: Entry) -> Audit:
     """Compare the winner with the best input.
@@ -48,19 +60,37 @@ def audit(merged: Entry, best: Entry) -> Audit:
         merged: the winner.
         best: the best input, on the same report documents.
     """
-    ours, theirs = merged.report, best.report
+    pairs = list(zip(merged.report.parts, best.report.parts, strict=True))
     fewer = []
     for kind in KINDS:
-        if kind in ours.audit and kind in theirs.audit:
-            mine, other = int(sum(ours.audit[kind])), int(sum(theirs.audit[kind]))
-            if mine < other:
-                fewer.append((kind, mine, other))
-    kept = [i for i in range(ours.count) if not (_odd(ours.audit, i) or _odd(theirs.audit, i))]
-    spared = _mean([ours.values[i] - theirs.values[i] for i in kept])
+        both = [
+            (a.audit[kind], b.audit[kind]) for a, b in pairs if kind in a.audit and kind in b.audit
+        ]
+        mine, other = (int(sum(sum(pair[k]) for pair in both)) for k in (0, 1))
+        if mine < other:
+            fewer.append((kind, mine, other))
+    spared, count = [], 0
+    for ours, theirs in pairs:
+        kept = [i for i in range(ours.count) if not (_odd(ours.audit, i) or _odd(theirs.audit, i))]
+        mean = _mean([ours.values[i] - theirs.values[i] for i in kept])
+        spared += [mean] if mean is not None else []
+        count += len(kept)
     longer = None
     if merged.longer is not None and best.longer is not None:
         longer = merged.longer.mean - best.longer.mean
-    return Audit(ours.mean - theirs.mean, spared, len(kept), tuple(fewer), longer)
+    gain = merged.report.mean - best.report.mean
+    return Audit(gain, _mean(spared), count, tuple(fewer), longer)
+
+
+def any_cut(scores: Scores) -> bool:
+    """Whether an answer was cut by the limit on its length."""
+    return any(sum(part.audit.get("cut", ())) > 0 for part in scores.parts)
+
+
+def share_text(values: Sequence[float] | None) -> str:
+    """The share of answers of one kind, of those that were seen: ``12.5%``; a dash where nobody counted."""
+    seen = [value for value in values or () if not math.isnan(value)]
+    return f"{100 * sum(seen) / len(seen):.1f}%" if seen else "–"
 
 
 def _odd(outcomes: Mapping[str, Sequence[float]], i: int) -> bool:

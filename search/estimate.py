@@ -89,7 +89,7 @@ def describe(
     *,
     search: int,
     report: int,
-    trials: int,
+    trials: int | None,
     seconds_per_document: float,
 ) -> str:
     """One line: memory, disk, documents and time.
@@ -100,20 +100,28 @@ def describe(
         folder: the run's folder.
         search: search documents per trial.
         report: report documents per model.
-        trials: trials that are still to run.
+        trials: trials that are still to run; None where nobody can say.
         seconds_per_document: measured.
     """
     models = len(study.checkpoints) + 2
-    documents = trials * search + models * report
+    documents = (trials or 0) * search + models * report
     seconds = documents * seconds_per_document
     disk = weights.exported + 20 * 2**20
     free = shutil.disk_usage(folder).free
     low = f" (only {_size(free)} free!)" if disk > free else ""
     limit = f", at most {study.budget.minutes:g} min of search" if study.budget.minutes else ""
-    return (
+    place = (
         f"This will take about {_size(LIBRARIES + weights.live + weights.sources)} of memory "
         f"({_size(weights.live + weights.sources)} of it weights), {_size(disk)} of disk with the "
-        f"export{low}, {documents:,} documents ({trials} trials of {search}, {models} models on "
+        f"export{low}"
+    )
+    if trials is None:
+        return (
+            f"{place}, up to {search} documents a trial until another hour is expected to bring less than "
+            f"{study.budget.gain_per_hour:g}, and {models} models on {report} report documents."
+        )
+    return (
+        f"{place}, {documents:,} documents ({trials} trials of {search}, {models} models on "
         f"{report} report documents) and {duration(seconds)}{limit}."
     )
 

@@ -96,7 +96,7 @@ def search_facts(view: View) -> dict[str, Any]:
 
 
 def _standing(view: View) -> dict[str, Any]:
-    """How a search stands: ``used``, ``best``, ``gain`` over the best input, ``seconds_left``."""
+    """How a search stands: ``used``, ``best``, ``gain`` over the best input, ``seconds_left``, ``gain_of_an_hour``."""
     trials, documents, minutes = view.used
     gain, best, other = view.gain, view.best, view.best_input
     left = view.seconds_left
@@ -114,6 +114,7 @@ def _standing(view: View) -> dict[str, Any]:
             "high": _finite(gain.high),
         },
         "seconds_left": None if left is None else round(left, 1),
+        "gain_of_an_hour": view.outlook,
     }
 
 
@@ -154,12 +155,13 @@ def trial_facts(trial: TrialRecord) -> dict[str, Any]:
 
 
 def verdict_facts(found: Verdict) -> dict[str, Any]:
-    """A verdict: ``proved``, ``sentence``, ``recommended``, ``best_input``."""
+    """A verdict: ``proved``, ``sentence``, ``recommended``, ``best_input``, ``caution``."""
     return {
         "proved": found.proved,
         "sentence": found.sentence,
         "recommended": found.recommended,
         "best_input": found.best_input,
+        "caution": found.caution,
     }
 
 

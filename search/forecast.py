@@ -9,7 +9,7 @@ from pathlib import Path
 from .estimate import Weights, describe
 from .outcome import TrialRecord
 from .plan import spent
-from .screen import time_left
+from .screen import outlook_text, time_left
 from .study_file import StudyFile
 from .turns import Turns
 
@@ -58,7 +58,7 @@ class Forecast:
             self.folder,
             search=self.per_trial,
             report=self.per_proof,
-            trials=min(left, default=1),
+            trials=min(left, default=None),
             seconds_per_document=seconds_per_document,
         )
 
@@ -77,7 +77,5 @@ class Forecast:
         gain = self.turns.outlook(trials) if shows else None
         if gain is None:
             return left
-        shown = (
-            f"{gain:.2g}" if self.study.objective == "target_nll" else f"{100 * gain:.1f} points"
-        )
-        return f"{left}  another hour: at most +{shown}".strip()
+        share = self.study.objective != "target_nll"
+        return f"{left}  {outlook_text(gain, share=share, least=budget.gain_per_hour)}".strip()

@@ -71,7 +71,7 @@ def _tiles(outcome: Outcome) -> list[tuple[str, str]]:
         told += [
             (
                 f"{'+' if gain > 0 else ''}{unit.gap(gain)}",
-                f"over {found.best_input}, the best input",
+                found.measure,
             ),
             (f"{found.comparison.won} : {found.comparison.lost}", "report documents won : lost"),
         ]

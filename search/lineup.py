@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,8 +31,10 @@ class Lineup:
         return digests.index(candidate.digest) if candidate.digest in digests else None
 
     def open_places(self) -> list[int]:
-        """Places of those that are neither complete nor stopped."""
-        return [i for i, r in enumerate(self.runners) if not r.stopped and not r.is_complete]
+        """Places of those that are neither complete nor stopped nor barred."""
+        return [
+            i for i, r in enumerate(self.runners) if not (r.stopped or r.barred or r.is_complete)
+        ]
 
 
 def line_up(
@@ -51,11 +53,12 @@ def line_up(
             continue
         if trial.scores is not None or trial.course is not None:
             last[trial.candidate.digest] = trial
-    values = {t.number: _values(t) for t in last.values()}
+    numbered = {t.number: t for t in last.values()}
     runners = []
     for trial in last.values():
         assert trial.candidate is not None
-        runners.append(_runner(trial, point(trial.candidate), values, field))
+        runner = _runner(trial, point(trial.candidate), numbered, field)
+        runners.append(replace(runner, penalty=trial.penalty, barred=trial.barred))
     return Lineup(tuple(runners), tuple(last.values()))
 
 
@@ -66,13 +69,18 @@ def _values(trial: TrialRecord) -> Floats:
     return trial.course.partial.values
 
 
-def _runner(trial: TrialRecord, point: Floats, values: dict[int, Floats], field: Field) -> Runner:
-    mine = values[trial.number]
+def _runner(
+    trial: TrialRecord, point: Floats, numbered: Mapping[int, TrialRecord], field: Field
+) -> Runner:
+    mine = _values(trial)
     if trial.course is None or trial.scores is not None:
         alike = single_stratum(len(mine))
         return Runner(point, Order(np.arange(len(mine)), alike.appeal, alike), mine)
     course = trial.course
     seen = mine[course.draw.order.documents]
-    legs = tuple(leg(start, values[number], field) for start, number in course.legs)
+    legs = []
+    for start, number in course.legs:
+        rival = numbered[number]
+        legs.append(leg(start, _values(rival), field, trial.penalty - rival.penalty))
     stopped = course.lost_to is not None
-    return Runner(point, course.draw.order, seen[: course.partial.count], legs, stopped)
+    return Runner(point, course.draw.order, seen[: course.partial.count], tuple(legs), stopped)

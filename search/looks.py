@@ -23,14 +23,16 @@ from .allocation import (
     estimates_of,
     expected_gain,
     face,
-    incumbent_of,
     is_left,
     look_spread,
     next_look,
+    race_of,
+    rivals,
     survey,
 )
 from .candidate import Candidate
 from .course import Course, Look
+from .domination import Domination
 from .lineup import Lineup, line_up
 from .objective import Objective
 from .outcome import TrialRecord
@@ -38,7 +40,7 @@ from .partial import Partial
 from .sampler import trial_seed
 from .space import Space, Value
 from .storage import FINAL
-from .strata import Draw, Floats
+from .strata import Draw, Floats, estimate
 from .worker import Scored
 
 Bounds = Mapping[str, tuple[float, float]]
@@ -67,7 +69,7 @@ class Order:
         draw: of its documents.
         partial: its scores so far.
         lineup: those whom it races.
-        legs: from which document on it raced against which trial.
+        legs: from which document on it races against which trial; several from one on are a front.
         most: documents to score at most.
         patient: it goes on though it is behind, until the test says that it has lost.
         continues: its last trial.
@@ -128,9 +130,22 @@ class Looks:
     @property
     def needs_history(self) -> bool:
         """Whether the sampler is told of estimates by us, not by Optuna."""
-        if self.objective.values_per_trial > 1:
-            return False
         return self.sampler == "cmaes" or (self.is_racing and self.sampler in ("gp", "tpe"))
+
+    def values(self, trial: TrialRecord) -> tuple[float, ...] | None:
+        """What the sampler is told of a trial, an estimate where it was scored in part; None of nothing.
+
+        Of a Pareto front every suite's mean; CMA-ES has one value, that of the knee.
+        """
+        several = self.objective.values_per_trial > 1
+        if not several or self.sampler == "cmaes":
+            value = trial.value
+            if trial.estimate is not None and not several:
+                value = trial.estimate.mean - trial.penalty
+            return None if value is None else (value,)
+        if trial.scores is not None:
+            return tuple(part.mean for part in trial.scores.parts)
+        return None if trial.course is None else suite_means(trial.course, self.objective)
 
     def lineup(self, trials: Sequence[TrialRecord], bounds: Bounds) -> tuple[Lineup, Field]:
         """The candidates so far, within the bounds of now."""
@@ -276,7 +291,10 @@ class Looks:
         if place is None:
             point = self.point(self.space.of_candidate(candidate), bounds)
             drawn = draw(lineup.runners, field, trial_seed(self.seed, number))
-            runner = Runner(point, drawn.order, np.zeros(0))
+            new_one = self.objective.judge(TrialRecord(number, "running", origin, candidate))
+            runner = Runner(
+                point, drawn.order, np.zeros(0), penalty=new_one.penalty, barred=new_one.barred
+            )
             partial, before = Partial.blank(self.documents), None
         else:
             last = lineup.trials[place]
@@ -287,12 +305,9 @@ class Looks:
             documents = self.count if origin == FINAL else self.first
         whole = self.objective.is_reference(origin)
         if not whole:
-            facing = face(runner, lineup.runners, field)
-            if len(facing.legs) > len(runner.legs):
-                rival = incumbent_of(lineup.runners, field)
-                assert rival is not None
-                legs = (*legs, (len(runner.seen), lineup.trials[rival].number))
-            runner = facing
+            found = rivals(runner, lineup.runners, field)
+            new = [(len(runner.seen), lineup.trials[place].number) for place in found]
+            legs, runner = (*legs, *new), face(runner, lineup.runners, field)
         left = self.count - len(runner.seen)
         patient = whole or origin == FINAL or not self.adaptive
         most = left if whole else min(left, documents)
@@ -329,9 +344,14 @@ class Looks:
                 break
         others = order.lineup.runners
         (estimate,) = estimates_of([*others, runner], order.field, first=len(others))
-        lost_to = order.legs[-1][1] if runner.stopped else None
+        lost_to = order.legs[self._loser_to(runner, order.field)][1] if runner.stopped else None
         course = Course(order.draw, partial, estimate, order.legs, lost_to)
         return Look(course, done, order.continues), seconds, said
+
+    def _loser_to(self, runner: Runner, field: Field) -> int:
+        """Number of the leg that a candidate has lost."""
+        race = race_of(runner, self.racing, field)
+        return race.strongest(runner.seen) if isinstance(race, Domination) else -1
 
     def _safe(self, field: Field, partial: Partial) -> Field:
         """Without a bound on the metric, once it is seen to have been none."""
@@ -343,6 +363,21 @@ def _history(trials: Sequence[TrialRecord], bounds: Bounds) -> History:
     """What tells one history from another: what has ended never changes."""
     ended = tuple(t.number for t in trials if t.scores is not None or t.course is not None)
     return ended, tuple(bounds.items())
+
+
+def suite_means(course: Course, objective: Objective) -> tuple[float, ...] | None:
+    """A candidate's estimated mean on each suite; None where it has seen no document of one."""
+    order, values, start, means = course.draw.order, course.partial.values, 0, []
+    for size in objective.sizes:
+        part = slice(start, start + size)
+        start += size
+        within = order.within(part)
+        seen = values[part][within.documents]
+        seen = seen[~np.isnan(seen)]
+        if not len(seen):
+            return None
+        means.append(estimate(seen, within).mean)
+    return tuple(means)
 
 
 def owed(finalists: Sequence[tuple[TrialRecord, int]]) -> int:

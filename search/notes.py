@@ -12,6 +12,7 @@ from html import escape
 
 from exme.evaluators.scores import DocumentScores
 
+from .audit import KINDS, share_text
 from .candidate import Candidate
 from .charts import Plane
 from .methods import PLAIN
@@ -56,6 +57,13 @@ def trial_note(
     parts = [_result(trial)]
     if trial.candidate is not None:
         parts.append(_candidate(trial.candidate))
+    if trial.shift is not None:
+        cost = ""
+        if trial.penalty:
+            own = [trial.scores] if trial.scores is not None else []
+            cost = f"; the search takes {Unit(own).gap(trial.penalty)} off its score for that"
+        cost += "; beyond the bound, it cannot win" if trial.barred else ""
+        parts.append(f"**Shift** {trial.shift:.3f} from {trial.parent}{cost}.")
     parts.append(f"**Proposed by** {trial.origin or 'nobody knows'}, {trial.seconds:.1f} s.")
     if standing is not None and trial.duplicate_of is None:
         parts += _suites(standing, best_input)
@@ -104,6 +112,7 @@ def _candidate(candidate: Candidate) -> str:
 
 def _suites(standing: Standing, best_input: Mapping[str, float]) -> list[str]:
     """Each suite's score, or what is estimated of it."""
+    kinds = [kind for kind in KINDS if any(kind in part.audit for part in by_suite(standing.trial))]
     rows = []
     for part in by_suite(standing.trial):
         found = standing.suites[part.suite]
@@ -115,8 +124,15 @@ def _suites(standing: Standing, best_input: Mapping[str, float]) -> list[str]:
             about = around(found.mean, found.standard_error, share=share)
             score = f"about {unit.full(about)}, from {found.count} documents"
         gain = unit.signed(found.mean - best_input[part.suite]) if best_input else "–"
-        rows.append([part.suite, part.metric, score, gain])
-    head = ["suite", "metric", "score by what is known now (95%)", "over the best input there"]
+        odd = [share_text(part.audit.get(kind)) for kind in kinds]
+        rows.append([part.suite, part.metric, score, gain, *odd])
+    head = [
+        "suite",
+        "metric",
+        "score by what is known now (95%)",
+        "over the best input there",
+        *kinds,
+    ]
     return [_table(head, rows)]
 
 

@@ -11,6 +11,7 @@ from exme.evaluators.scores import Scores
 from .allocation import Field
 from .goal import Goal, knee
 from .outcome import TrialRecord
+from .shift import Shift
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Objective:
         inputs: origins of the trials that are inputs, e.g. ``sums alone``.
         goal: without its reference.
         highest: highest value that the metric can take.
+        shift: from a parent, where the study bounds it or takes something off for it, and it can be measured.
     """
 
     suites: tuple[str, ...]
@@ -30,6 +32,7 @@ class Objective:
     inputs: tuple[str, ...]
     goal: Goal
     highest: float = 1.0
+    shift: Shift | None = None
 
     @property
     def values_per_trial(self) -> int:
@@ -65,8 +68,10 @@ class Objective:
         several = len(self.suites) > 1
         return (several or self.goal.needs_reference) and origin in self.inputs
 
-    def told(self, scores: Scores, trials: Sequence[TrialRecord]) -> list[float]:
-        """The values of a complete trial, as known now.
+    def told(
+        self, scores: Scores, trials: Sequence[TrialRecord], penalty: float = 0.0
+    ) -> list[float]:
+        """The values of a complete trial, as known now, less its penalty.
 
         An input is the reference itself: until all inputs have been scored, gains are over those that were.
         """
@@ -74,10 +79,15 @@ class Objective:
         if self.goal.kind == "pareto":
             return means
         goal = self.goal_of(trials)
-        return [(goal if goal.reference else goal.against([means])).value(means)]
+        return [(goal if goal.reference else goal.against([means])).value(means) - penalty]
+
+    def judge(self, trial: TrialRecord) -> TrialRecord:
+        """A trial with its shift, where the study asks for it."""
+        return trial if self.shift is None else self.shift.judge(trial)
 
     def rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
         """Trials with their values and whether they are feasible."""
+        trials = [self.judge(trial) for trial in trials]
         # Where no reference is needed a value stays what it is: rating 2,000 anew takes longer than a proposal.
         is_final = not self.goal.needs_reference
         done = [
@@ -94,7 +104,8 @@ class Objective:
             values = [goal.value(means) for _, means in done]
         rated = list(trials)
         for (i, means), value in zip(done, values, strict=True):
-            feasible = goal.shortfall(means) == 0
+            value -= rated[i].penalty
+            feasible = goal.shortfall(means) == 0 and not rated[i].barred
             if (rated[i].value, rated[i].feasible) != (value, feasible):
                 rated[i] = replace(rated[i], value=value, feasible=feasible)
         return rated

@@ -9,6 +9,7 @@ from exme.evaluators.scores import Scores
 
 from .candidate import Candidate
 from .course import Course
+from .goal import Goal
 from .strata import Estimate
 
 
@@ -33,7 +34,10 @@ class TrialRecord:
         continues: number of the trial in which this candidate was looked at last; this one goes on
             from there.
         value: what the search maximises, as far as it can be said of a complete trial; see `Goal`.
-        feasible: it loses no more than the study's `keep` allows.
+        feasible: it loses no more than the study's `keep` allows, and is not barred.
+        shift: from `parent`, relative to that parent's task vector; None where the study does not ask.
+        penalty: what its merit loses for that, in the metric's unit; `value` has lost it already.
+        barred: it is beyond the bound on the shift.
     """
 
     number: int
@@ -49,6 +53,10 @@ class TrialRecord:
     continues: int | None = None
     value: float | None = None
     feasible: bool = True
+    parent: str = ""
+    shift: float | None = None
+    penalty: float = 0.0
+    barred: bool = False
 
     @property
     def estimate(self) -> Estimate | None:
@@ -92,7 +100,7 @@ class Outcome:
         looks: how often candidates of this study were scored on its report documents.
         importance: share of the spread between trials that each parameter explains; empty where
             there are too few trials to say.
-        goal: what is maximised over suites, as the study says.
+        aim: what is maximised over suites, as the study says; without its reference.
         work: seconds of all trials together by what they were spent on.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
@@ -107,6 +115,6 @@ class Outcome:
     looks: int = 0
     widened: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
-    goal: str = "mean"
+    aim: Goal = field(default_factory=Goal)
     work: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)

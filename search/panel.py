@@ -12,7 +12,7 @@ from .estimate import duration
 from .outcome import TrialRecord
 from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
 from .scene import Scene, failed_of, scene_of
-from .screen import candidate_text, gap_text, score_text
+from .screen import candidate_text, gap_text, outlook_text, score_text
 from .space import read
 from .standing import incumbents, inputs_of
 from .statistics import mean_interval
@@ -122,6 +122,9 @@ def _budget(view: View, width: int) -> RenderableType:
         told.append(f"about {duration(view.seconds_left)} left")
     if running:
         told.append(f"{running} in hand")
+    if view.outlook is not None and not view.is_over:
+        share = view.best is None or view.best.is_share
+        told.append(outlook_text(view.outlook, share=share, least=view.budget.gain_per_hour))
     if view.is_over and view.to_prove:
         told.append(f"proof: {min(view.proved, view.to_prove)} of {view.to_prove} models scored")
     return Group(grid, Text(f"{'Spent':<8}" + "; ".join(told), style="dim"))

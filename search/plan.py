@@ -14,6 +14,7 @@ from .directions import DIRECTIONS, vectors
 from .groups import Groups
 from .methods.method import KnownPoint, Method
 from .outcome import TrialRecord
+from .shift import Shift
 from .space import Space, Value, expo_points, first_points, unit, widen
 from .study_file import StudyFile
 from .study_sections import BudgetSection
@@ -28,14 +29,20 @@ def complete(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [t for t in trials if t.scores is not None]
 
 
+def eligible(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Trials with scores that may be best: within the study's bound on the shift."""
+    return [t for t in complete(trials) if not t.barred]
+
+
 def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """The complete trial with the highest value, feasible ones first; the earliest of equals, so inputs win ties."""
-    return max(complete(trials), key=_standing, default=None)
+    return max(eligible(trials), key=_standing, default=None)
 
 
 def best_known(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """As `best_trial`; while no trial is complete, the one whose estimate is high for sure."""
-    return max((t for t in trials if is_scored(t)), key=_standing, default=None)
+    known = (t for t in trials if is_scored(t) and not t.barred)
+    return max(known, key=_standing, default=None)
 
 
 def is_scored(trial: TrialRecord) -> bool:
@@ -46,10 +53,10 @@ def is_scored(trial: TrialRecord) -> bool:
 def _standing(trial: TrialRecord) -> tuple[bool, bool, float, int]:
     """By what scored trials are ranked."""
     if trial.scores is not None:
-        value = trial.scores.mean if trial.value is None else trial.value
+        value = trial.scores.mean - trial.penalty if trial.value is None else trial.value
         return True, trial.feasible, value, -trial.number
     found = trial.estimate
-    low = found.mean - found.standard_error if found is not None else -math.inf
+    low = -math.inf if found is None else found.mean - found.standard_error - trial.penalty
     return False, False, low, -trial.number
 
 
@@ -135,6 +142,8 @@ class Plan:
             _start(number, start, self.inputs) for number, start in enumerate(study.starts, 1)
         ]
         self.first = [self._with_directions(point) for point in self.first]
+        self.shift: Shift | None = None
+        self._box: dict[str, tuple[float, float]] = {}
         self.known_count = (
             len(self.first) + len(self.directions) + len(self._expo_points(self.inputs[0]))
         )
@@ -159,6 +168,27 @@ class Plan:
             found = KnownPoint(name, record["coefficients"], grouped=record["grouped"])
             self.first.append(self._with_directions(found))
 
+    def keep_within(self, shift: Shift) -> None:
+        """Propose nothing beyond a bound on the shift; call it once, when directions are known."""
+        self.shift, self._box = shift, shift.box(self.proposals, self.inputs)
+        known = [*self.first, *self._expo_points(self.inputs[0])]
+        self.known_count -= sum(self._is_too_far(point) for point in known)
+
+    def too_far(self) -> list[tuple[str, float]]:
+        """Known points that are not tried, for they are beyond the bound on the shift: names and shifts."""
+        assert self.shift is not None
+        return [
+            (point.name, self.shift.nearest(point.coefficients, point.grouped)[1])
+            for point in self.first
+            if self._is_too_far(point)
+        ]
+
+    def _is_too_far(self, point: KnownPoint) -> bool:
+        """Whether a point is beyond the bound; inputs are scored in any case."""
+        if self.shift is None or point.name in {f"{name} alone" for name in self.inputs}:
+            return False
+        return self.shift.is_beyond(self.shift.nearest(point.coefficients, point.grouped)[1])
+
     def _expo_points(self, best: str) -> list[KnownPoint]:
         """ExPO of the best checkpoint, where a method can extrapolate."""
         methods = self.proposals.methods.values()
@@ -179,6 +209,7 @@ class Plan:
         points = list(self.first)
         if best is not None and all(origin in ended for origin in alone):
             points += self._expo_points(alone[best.origin])
+        points = [p for p in points if not self._is_too_far(p)]
         if self.may_widen:
             return points
         return [p for p in points if self._is_within(p)]
@@ -202,6 +233,16 @@ class Plan:
         Replays the history: after every few proposals of the sampler, the bounds of coefficients on
         which the best point so far sits are moved. A method's own parameters stay within theirs.
         """
+        bounds, told = self._widened(trials)
+        inner = {
+            n: (max(low, bounds[n][0]), min(high, bounds[n][1]))
+            for n, (low, high) in self._box.items()
+        }
+        return bounds | inner, told
+
+    def _widened(
+        self, trials: Sequence[TrialRecord]
+    ) -> tuple[dict[str, tuple[float, float]], list[str]]:
         bounds = self.proposals.bounds(*self.space.coefficients)
         told: list[str] = []
         if not self.may_widen:

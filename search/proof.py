@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .answers import save_answers
+from .audit import any_cut
 from .candidate import Candidate
+from .finals import best_input
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import best_trial, complete
 from .screen import Screen
 from .storage import Storage
 from .worker import Scorer
+
+# Says in a study that answers of twice the length do not fit into the model's context.
+NO_ROOM = "no room for longer answers"
 
 
 @dataclass(frozen=True)
@@ -66,19 +71,27 @@ def prove(
             storage.record.save_proof(candidate, scored.scores, scored.proxy)
 
 
+def owed_longer(outcome: Outcome, storage: Storage) -> list[Entry]:
+    """The winner and the best input, as far as they are still to be scored with room for longer answers.
+
+    Only where an answer of one of them was cut, and the model's context has the room.
+    """
+    if outcome.merged is None or not outcome.inputs or storage.record.agreed(NO_ROOM):
+        return []
+    pair = [outcome.merged, best_input(outcome)]
+    if not any(any_cut(entry.report) for entry in pair):
+        return []
+    return [entry for entry in pair if entry.longer is None]
+
+
 def prove_longer(outcome: Outcome, worker: Callable[[], Scorer], storage: Storage) -> None:
     """Score the winner and the best input once more with room for longer answers, where some were cut."""
-    if outcome.merged is None or not outcome.inputs:
-        return
-    best = max(outcome.inputs, key=lambda entry: entry.report.mean)
-    pair = [outcome.merged, best]
-    if not any(sum(entry.report.audit.get("cut", ())) for entry in pair):
-        return
-    for entry in pair:
-        if entry.longer is None:
-            scored = worker().score_longer(entry.candidate)
-            if scored is not None:
-                storage.record.save_longer(entry.candidate, scored.scores)
+    for entry in owed_longer(outcome, storage):
+        scored = worker().score_longer(entry.candidate)
+        if scored is None:
+            storage.record.agree_on(NO_ROOM, True)
+            return
+        storage.record.save_longer(entry.candidate, scored.scores)
 
 
 def proved(

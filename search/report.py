@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .answers import Example
-from .audit import Audit, audit
+from .audit import Audit, audit, share_text
 from .estimate import duration
+from .finals import best_input
 from .goal import front
 from .outcome import Entry, Outcome, TrialRecord
-from .plan import complete, spent
+from .plan import eligible, spent
 from .space import read
 from .standing import score_of, standing_of, standings
 from .statistics import Interval, compare, holm, mean_interval
@@ -61,12 +62,14 @@ def write_report(outcome: Outcome, folder: Path, examples: Sequence[Example] = (
 
 def _markdown(outcome: Outcome, caption: str) -> str:
     decision = verdict(outcome)
+    caution = f" **{decision.caution}**" if decision.caution else ""
     parts = [
         f"# {outcome.study}: {outcome.task}",
         f"**{decision.sentence}**",
-        _looks(outcome),
+        f"{_looks(outcome)}{caution}",
         *_scores(outcome),
         *_by_suite(outcome),
+        *_kept(outcome),
         *_audit(outcome),
         *_front(outcome),
         *_best(outcome),
@@ -177,6 +180,8 @@ def _by_suite(outcome: Outcome) -> list[str]:
         rows.append(row)
     head = ["suite", "metric", *(entry.name for entry in entries)]
     note = "The mean above weighs every suite the same."
+    if len(set(outcome.aim.weights)) > 1:
+        note += " The verdict weighs them as the study says."
     if p_values:
         head += ["merged minus the best input there", "p (Holm)"]
         corrected = holm(p_values)
@@ -190,27 +195,31 @@ def _audit(outcome: Outcome) -> list[str]:
     shown = [(entry.name, entry.report) for entry in _entries(outcome)]
     if not shown and outcome.winner and outcome.winner.scores:
         shown = [("best", outcome.winner.scores)]
-    kinds = list(dict.fromkeys(kind for _, scores in shown for kind in scores.audit))
+    parts = [(name, part) for name, scores in shown for part in scores.parts]
+    kinds = list(dict.fromkeys(kind for _, part in parts for kind in part.audit))
     if not kinds:
         return []
-    rows = [[name, *(_share(scores.audit.get(kind)) for kind in kinds)] for name, scores in shown]
+    several = len(shown[0][1].parts) > 1
+    counted = {part.suite for _, part in parts if part.audit}
+    rows = [
+        [name, *([part.suite] if several else []), *(share_text(part.audit.get(k)) for k in kinds)]
+        for name, part in parts
+        if part.suite in counted
+    ]
+    head = ["model", *(["suite"] if several else []), *kinds]
     note = f"Shares of the {shown[0][1].split} documents. cut: as long as an answer may be."
-    parts = ["## Answers that could not be scored as meant", _table(["model", *kinds], rows), note]
+    words = ["## Answers that could not be scored as meant", _table(head, rows), note]
     if outcome.merged and outcome.inputs:
-        best = max(outcome.inputs, key=lambda e: e.report.mean)
-        parts.append(_audit_words(audit(outcome.merged, best), outcome.merged, best))
-    return [part for part in parts if part]
+        best = best_input(outcome)
+        words.append(_audit_words(audit(outcome.merged, best), outcome.merged, best))
+    return [each for each in words if each]
 
 
 def _audit_words(found: Audit, merged: Entry, best: Entry) -> str:
     """What the audit says about the gain over the best input."""
     unit = Unit([merged.report, best.report])
-    words = []
-    if found.is_flagged:
-        counts = ", ".join(f"{kind}: {a} against {b}" for kind, a, b in found.fewer)
-        reason = f"it has fewer such answers than {best.name} ({counts})" if counts else ""
-        reason = reason or "it goes when answers may be longer"
-        words.append(f"**Caution: the gain may be one of format, for {reason}.**")
+    caution = found.caution(best.name)
+    words = [f"**{caution}**"] if caution else []
     if found.gain > 0 and found.spared is not None and found.documents < merged.report.count:
         words.append(
             f"On the {found.documents} documents where neither has such an answer merged is "
@@ -224,14 +233,29 @@ def _audit_words(found: Audit, merged: Entry, best: Entry) -> str:
     return " ".join(words)
 
 
-def _share(values: Sequence[float] | None) -> str:
-    return f"{100 * sum(values) / len(values):.1f}%" if values else "–"
+def _kept(outcome: Outcome) -> list[str]:
+    """The suites that `keep` names, on the report documents."""
+    kept = verdict(outcome).kept
+    if not kept:
+        return []
+    rows = []
+    for each in kept:
+        unit = Unit([])
+        unit.percent = each.in_points
+        held = "yes" if each.holds else "no"
+        rows.append(
+            [each.suite, f"{unit.signed(each.least)} over {each.over}",
+             unit.full(each.gain, sign=True), held if each.is_sure else f"{held}, not for sure"]
+        )  # fmt: skip
+    head = ["suite", "asked at least", "gain on report documents (95%)", "kept"]
+    note = "The search kept to this on its own documents; the report documents may say otherwise."
+    return ["## What was to be kept", _table(head, rows), note]
 
 
 def _front(outcome: Outcome) -> list[str]:
     """The candidates of a Pareto front on the search documents; the knee is the one that was proved."""
-    done = [t for t in complete(outcome.trials) if t.duplicate_of is None and t.candidate]
-    if outcome.goal != "pareto" or not done:
+    done = [t for t in eligible(outcome.trials) if t.duplicate_of is None and t.candidate]
+    if outcome.aim.kind != "pareto" or not done:
         return []
     parts = [t.scores.parts for t in done if t.scores]
     chosen = front([[part.mean for part in each] for each in parts])
@@ -262,10 +286,23 @@ def _best(outcome: Outcome) -> list[str]:
     where = f"Trial {outcome.winner.number} ({outcome.winner.origin})"
     return [
         "## The best candidate",
-        f"{where}, alpha = {reading.alpha:.4f}, digest `{candidate.digest}`.",
+        f"{where}, alpha = {reading.alpha:.4f}, digest `{candidate.digest}`.{_shift(outcome.winner)}",
         _table(["checkpoint", "coefficient c", "share beta"], rows),
         CONVENTION,
     ]
+
+
+def _shift(trial: TrialRecord) -> str:
+    """A trial's shift from a parent in a sentence, where the study asks for it."""
+    if trial.shift is None:
+        return ""
+    told = f" Its shift from {trial.parent} is {trial.shift:.3f} (1 is the base's)"
+    if trial.penalty:
+        told += (
+            f"; the search took {Unit([trial.scores] if trial.scores else []).gap(trial.penalty)} off its score for that, "
+            f"which the scores here do not show"
+        )
+    return f"{told}."
 
 
 def _trials(trials: Sequence[TrialRecord]) -> str:
@@ -289,6 +326,9 @@ def _trials(trials: Sequence[TrialRecord]) -> str:
             note = f"{trial.state} after {count} documents{lost}"
         if trial.duplicate_of is not None:
             note = f"same candidate as trial {trial.duplicate_of}"
+        if trial.shift is not None:
+            beyond = ", beyond the bound: it cannot win" if trial.barred else ""
+            note += f"{'; ' * bool(note)}shift {trial.shift:.2f} from {trial.parent}{beyond}"
         rows.append([str(trial.number), trial.origin, *place, score, seconds, note])
     head = ["trial", "origin", "coefficients", "alpha, beta", "score (95%)", "seconds", "note"]
     return _table(head, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,7 @@ from .directions.settle import Settled, Workshop, agree
 from .estimate import check_memory, give_back_memory, weigh
 from .facts import facts
 from .forecast import Forecast
+from .gram import measure
 from .joining import join_study
 from .looks import Looks
 from .methods import PLAIN
@@ -31,11 +33,12 @@ from .opening import (
 )
 from .outcome import Outcome, TrialRecord
 from .plan import Plan, is_over, spent
-from .proof import prove, prove_longer, proved, unproved
+from .proof import owed_longer, prove, prove_longer, proved, unproved
 from .references import take_references
 from .resident import Sources
 from .screen import Screen
 from .settling import settle_objective
+from .shift import shift_of
 from .space import unit
 from .spread import SPREAD
 from .study_file import StudyFile, load_study_file
@@ -110,8 +113,8 @@ class Search:
             fork=fork,
             objectives=self.objective.values_per_trial,
         )
-        self.storage.rate = self.objective.rate
-        racing = study.races
+        self.storage.rate = self._rate
+        racing = study.racing
         self.looks = Looks(
             self.plan.proposals,
             self.objective,
@@ -131,7 +134,7 @@ class Search:
             per_trial=self._count("search"),
         )
         self.attempts = Attempts(
-            self.turns, self.plan, self.looks, self.objective, self.storage, self.documents,
+            self.turns, self.plan, self.looks, self.storage, self.documents,
             self.folder, self.screen, lambda: self.worker,
         )  # fmt: skip
         self._workshop = Workshop(
@@ -160,6 +163,20 @@ class Search:
         self.sources = Sources(self.sources.base, {**self.sources.checkpoints, **settled.vectors})
         self.weights = weigh(self.sources, self.precision)
         self.turns.sources = self.sources.fingerprints
+
+    def _rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
+        """See `Storage.rate`."""
+        self._take_shift()
+        return self.objective.rate(trials)
+
+    def _take_shift(self) -> None:
+        """Have proposals, races and ratings know the shift, once it can be measured."""
+        if self.study.shift is None or self.objective.shift is not None:
+            return
+        shift = shift_of(self.study, self.storage.record)
+        if shift is not None:
+            self.objective = self.looks.objective = replace(self.objective, shift=shift)
+            self.plan.keep_within(shift)
 
     @property
     def worker(self) -> Scorer:
@@ -202,6 +219,7 @@ class Search:
             self.study.track, f"{self.name}-{self.task}", self.folder, self.screen.say
         )
         self._take_references()
+        measure(self.study, self.plan, self.sources, self.storage, self.screen.say)
         self.turns.recover()
         trials = self.storage.trials()
         if not is_over(self.study.budget, trials):
@@ -258,7 +276,8 @@ class Search:
 
     def prove(self) -> Outcome:
         """Score the winner and every input on the report documents, each once in a study's life."""
-        if unproved(self.storage, self.inputs()):
+        left = unproved(self.storage, self.inputs())
+        if left or owed_longer(self.outcome(), self.storage):
             with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
                 missing = unproved(self.storage, self.inputs())
                 if missing:
@@ -275,7 +294,8 @@ class Search:
     def view(self) -> View:
         """The search as it is now; safe to call from any thread."""
         proved = len(self.storage.record.proofs())
-        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
+        outlook = self.turns.last_outlook
+        return view_of(self.study, self.folder.name, self.storage.trials(), proved, outlook)
 
     def inputs(self) -> dict[str, Candidate]:
         """The base and every checkpoint, as candidates."""
@@ -299,7 +319,7 @@ class Search:
             inputs=found.inputs,
             merged=found.merged,
             looks=found.looks,
-            goal=self.objective.goal.kind,
+            aim=self.objective.goal,
             widened=tuple(widened),
             importance=self.storage.importance(),
             work=self.storage.work(),
@@ -327,6 +347,8 @@ class Search:
         self.screen.say(line)
         if self.plan.proposals.is_special:
             self.screen.say(self.plan.proposals.size)
+        for name, shift in self.plan.too_far() if self.plan.shift is not None else ():
+            self.screen.say(f"Not tried: {name}, whose shift of {shift:.2f} is beyond the bound.")
         for line in self.sources.union.report if self.sources.union is not None else ():
             self.screen.say(line)
         for found in self.documents:

@@ -9,7 +9,7 @@ a proposal keeps its distance from them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,12 +47,13 @@ class Known:
     Attributes:
         origin: who proposed it.
         parameters: of its proposal.
-        value: its score, or the estimate of it where it was scored in part; None while it is running.
+        values: what is maximised, or the estimate of it where it was scored in part; several for a
+            Pareto front; None while it is running.
     """
 
     origin: str
     parameters: Mapping[str, Value]
-    value: float | None
+    values: tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class BoundedSampler(BaseSampler):
         known: number of known points, which stand for the usual random start.
         history: all trials with their estimates; by default those that Optuna has.
         first: bounds of each parameter at the study's beginning, the unit of ``cmaes``.
+        within: moves a proposal to where the study allows it.
     """
 
     def __init__(
@@ -102,12 +104,14 @@ class BoundedSampler(BaseSampler):
         *,
         history: Sequence[Known] | None = None,
         first: Bounds | None = None,
+        within: Callable[[Mapping[str, Value]], dict[str, Value]] | None = None,
     ) -> None:
         self.name = name
         self.seed = seed
         self.box = box
         self.known = known
         self.history, self.first = history, first or box.bounds
+        self.within = within
 
     def _inner(self, number: int) -> BaseSampler:
         seed = trial_seed(self.seed, number)
@@ -146,8 +150,8 @@ class BoundedSampler(BaseSampler):
             for other in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             if other.number != trial.number and search_space.keys() <= other.params.keys()
         ]
-        if not running:
-            return found
+        if not running and (found or self.within is None):
+            return found if self.within is None else self.within(found)
         chance = optuna.samplers.RandomSampler(seed=trial_seed(self.seed, trial.number) ^ 1)
         # What is left to chance is drawn here, to be measured;
         for draw in range(_DRAWS):
@@ -158,13 +162,14 @@ class BoundedSampler(BaseSampler):
                 }
             if all(self.is_apart(found, other) for other in running):
                 break
-        return found
+        return found if self.within is None else self.within(found)
 
     def _study(
         self, history: Sequence[Known], search_space: Mapping[str, BaseDistribution]
     ) -> Study:
         """The history as a study in memory, in which trials that were scored in part are complete."""
-        study = optuna.create_study(direction="maximize")
+        counts = [len(known.values) for known in history if known.values is not None]
+        study = optuna.create_study(directions=["maximize"] * max(counts, default=1))
         for known in history:
             spaces = dict(search_space)
             for name in self.box.bounds:  # it may lie beyond bounds that never widened to it
@@ -175,8 +180,8 @@ class BoundedSampler(BaseSampler):
                 optuna.trial.create_trial(
                     params={name: known.parameters[name] for name in spaces},
                     distributions=spaces,
-                    value=known.value,
-                    state=TrialState.RUNNING if known.value is None else TrialState.COMPLETE,
+                    values=known.values,
+                    state=TrialState.RUNNING if known.values is None else TrialState.COMPLETE,
                 )
             )
         return study
@@ -191,10 +196,12 @@ class BoundedSampler(BaseSampler):
             return (np.array([float(known.parameters[n]) for n in names]) - low) / width
 
         told = [
-            (place(k), k.value) for k in history if k.origin == self.name and k.value is not None
+            (place(k), k.values[0])
+            for k in history
+            if k.origin == self.name and k.values is not None
         ]
-        others = [k for k in history if k.origin != self.name and k.value is not None]
-        best = max(others, key=lambda k: k.value or 0.0, default=None)
+        others = [k for k in history if k.origin != self.name and k.values is not None]
+        best = max(others, key=lambda k: k.values or (), default=None)
         start = np.full(len(names), 0.5) if best is None else place(best)
         limits = (np.array([self.box.bounds[name] for name in names]) - low[:, None]) / width[
             :, None

@@ -50,6 +50,8 @@ class Screen:
         """The search's result."""
         self.close()
         self.say(found.sentence, "bold")
+        if found.caution:
+            self.say(found.caution, "yellow")
         self.say(f"Report: {report}")
 
     def close(self) -> None:
@@ -81,7 +83,7 @@ class Screen:
         if trial.duplicate_of is not None:
             self.say(f"{head}the same candidate as #{trial.duplicate_of}", "dim")
             return
-        tail = f"  {trial.seconds:.1f} s{best_text(trials, trial)}"
+        tail = f"{shift_text(trial)}  {trial.seconds:.1f} s{best_text(trials, trial)}"
         if trial.scores is None:
             self.say(f"{head}{estimate_text(trial)}{tail}  {left}")
             return
@@ -153,6 +155,13 @@ def estimate_text(trial: TrialRecord) -> str:
     return text + f"{found.count} documents{again}"
 
 
+def shift_text(trial: TrialRecord) -> str:
+    """A trial's shift from a parent, where the study asks for it: ``  shift 0.42 from sums``."""
+    if trial.shift is None:
+        return ""
+    return f"  shift {trial.shift:.2f} from {trial.parent}{' (beyond the bound)' * trial.barred}"
+
+
 def best_text(trials: Sequence[TrialRecord], trial: TrialRecord) -> str:
     """The best so far: ``  best 62.5% (#12)``; ``about`` while it is an estimate."""
     best = best_known(trials)
@@ -173,6 +182,22 @@ def gains_text(trial: TrialRecord, best_input: Mapping[str, float]) -> str:
     scale, form = (100, "+.1f") if is_binary(trial.scores.values) else (1, "+.4f")
     each = ", ".join(f"{suite} {scale * gain:{form}}" for suite, gain in found.items())
     return f"  gain {scale * sum(found.values()) / len(found):{form}} ({each})"
+
+
+def outlook_text(gain: float, *, share: bool, least: float | None = None) -> str:
+    """What another hour is expected to bring: ``another hour: at most +0.4 points (ends below 0.5)``.
+
+    Args:
+        gain: in the metric's unit.
+        share: the metric is read in percent.
+        least: the budget's `gain_per_hour`.
+    """
+    told = (
+        f"another hour: at most +{100 * gain:.1f} points"
+        if share
+        else f"another hour: at most +{gain:.2g}"
+    )
+    return told if least is None else f"{told} (ends below {least:g})"
 
 
 def time_left(

@@ -12,7 +12,7 @@ from scipy import special
 from exme.evaluators.scores import DocumentScores, Scores, paired_values
 
 # Sign flips drawn where the values are not 0 and 1; the p-value's own error is then below 0.002.
-_FLIPS = 20_000
+FLIPS = 20_000
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def mean_interval(scores: Scores, level: float = 0.95) -> Interval:
     """
     n, mean = scores.count, scores.mean
     if len(scores.parts) > 1:
-        half = _normal(level) * scores.standard_error
+        half = normal(level) * scores.standard_error
         half = math.inf if math.isnan(half) else half
         return Interval(mean, mean - half, mean + half)
     if is_binary(scores.values):
-        z = _normal(level)
+        z = normal(level)
         centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
         return Interval(
@@ -76,11 +76,19 @@ def mean_interval(scores: Scores, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def compare(a: Scores, b: Scores, *, level: float = 0.95, seed: int = 0) -> PairedComparison:
+def compare(
+    a: Scores,
+    b: Scores,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+    weights: Sequence[float] | None = None,
+) -> PairedComparison:
     """Compare `a` with `b` document by document; a positive difference means that `a` is better.
 
-    Over several suites the difference is the mean of the suites' differences, the test a sign-flip
-    permutation of the documents' shares in it, and the interval the normal one.
+    Over several suites the difference is the mean of the suites' differences, by `weights` that add up to 1
+    or the same for all, the test a sign-flip permutation of the documents' shares in it, and the interval the
+    normal one.
 
     For values 0 and 1: McNemar's exact test on the discordant documents, and the adjusted Wald
     interval of Bonett and Price (2012, doi:10.1111/j.2044-8317.2011.02025.x, eq. 7). Otherwise a
@@ -90,9 +98,9 @@ def compare(a: Scores, b: Scores, *, level: float = 0.95, seed: int = 0) -> Pair
         ValueError: the two were not scored on the same documents.
     """
     if len(a.parts) > 1:
-        return _compare_means(a, b, level, seed)
+        return _compare_means(a, b, level, seed, weights)
     a, b = a.parts[0], b.parts[0]
-    differences = _differences(a, b)
+    differences = paired_differences(a, b)
     n = len(differences)
     won, lost = int((differences > 0).sum()), int((differences < 0).sum())
     mean = float(differences.mean())
@@ -112,23 +120,28 @@ def compare(a: Scores, b: Scores, *, level: float = 0.95, seed: int = 0) -> Pair
     return PairedComparison(interval, p, better, won, lost, n, "sign-flip permutation test")
 
 
-def _differences(a: DocumentScores, b: DocumentScores) -> np.ndarray:
+def paired_differences(a: DocumentScores, b: DocumentScores) -> np.ndarray:
+    """Per document, shape (n,)."""
     x, y = (np.asarray(v, dtype=float) for v in paired_values(a, b))
     return np.asarray(x - y)
 
 
-def _compare_means(a: Scores, b: Scores, level: float, seed: int) -> PairedComparison:
+def _compare_means(
+    a: Scores, b: Scores, level: float, seed: int, weights: Sequence[float] | None
+) -> PairedComparison:
     """As `compare`, of means over the same suites."""
     if [part.suite for part in a.parts] != [part.suite for part in b.parts]:
         raise ValueError(f"{a.suite} and {b.suite}: not the same suites")
-    by_suite = [_differences(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
+    by_suite = [paired_differences(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
+    each = list(weights) if weights else [1 / len(by_suite)] * len(by_suite)
     # A document's share in the mean of means.
-    shares = np.concatenate([d / (len(d) * len(by_suite)) for d in by_suite])
+    shares = np.concatenate([d * (w / len(d)) for d, w in zip(by_suite, each, strict=True)])
     mean = float(shares.sum())
     half = math.inf
-    if all(len(d) > 1 for d in by_suite):
-        variance = sum(float(d.var(ddof=1)) / len(d) for d in by_suite)
-        half = _normal(level) * math.sqrt(variance) / len(by_suite)
+    counted = [(d, w) for d, w in zip(by_suite, each, strict=True) if w > 0]
+    if all(len(d) > 1 for d, _ in counted):
+        variance = sum(w * w * float(d.var(ddof=1)) / len(d) for d, w in counted)
+        half = normal(level) * math.sqrt(variance)
     return PairedComparison(
         Interval(mean, mean - half, mean + half),
         *_sign_flip(shares, seed),
@@ -139,7 +152,7 @@ def _compare_means(a: Scores, b: Scores, level: float, seed: int) -> PairedCompa
     )
 
 
-def _normal(level: float) -> float:
+def normal(level: float) -> float:
     """The normal quantile of a two-sided level."""
     return float(special.ndtri(0.5 + level / 2))
 
@@ -158,7 +171,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _bonett_price(won: int, lost: int, n: int, level: float) -> tuple[float, float]:
-    z = _normal(level)
+    z = normal(level)
     p12, p21 = (won + 1) / (n + 2), (lost + 1) / (n + 2)
     centre = p12 - p21
     half = z * math.sqrt((p12 + p21 - centre * centre) / (n + 2))
@@ -175,11 +188,11 @@ def _sign_flip(differences: np.ndarray, seed: int) -> tuple[float, float]:
     slack = 1e-12 * np.abs(moved).sum()
     observed = moved.sum()
     hits, above, done = 0, 0, 0
-    while done < _FLIPS:  # in blocks, so that memory stays small for many documents
-        block = min(1000, _FLIPS - done)
+    while done < FLIPS:  # in blocks, so that memory stays small for many documents
+        block = min(1000, FLIPS - done)
         signs = generator.choice([-1.0, 1.0], size=(block, len(moved)))
         sums = signs @ moved
         hits += int((np.abs(sums) >= abs(observed) - slack).sum())
         above += int((sums >= observed - slack).sum())
         done += block
-    return (hits + 1) / (_FLIPS + 1), (above + 1) / (_FLIPS + 1)
+    return (hits + 1) / (FLIPS + 1), (above + 1) / (FLIPS + 1)

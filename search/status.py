@@ -15,6 +15,7 @@ from exme.tasks.suite import load_suite
 
 from .backend import sqlite_url, study_names
 from .screen import gap_text, score_text
+from .shift import shift_of
 from .storage import Storage
 from .study_file import load_study_file
 from .study_sections import BudgetSection
@@ -53,6 +54,9 @@ class Status:
                 f"`exme search {study} --task {task.replace('+', ',')}` begins it"
             )
         self.storage = Storage(url, self.folder.name, self.folder)
+        shift = shift_of(self.study, self.storage.record)
+        if shift is not None:
+            self.storage.rate = lambda trials: [shift.judge(trial) for trial in trials]
 
     @property
     def report(self) -> Path | None:

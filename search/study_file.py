@@ -26,6 +26,7 @@ from .study_sections import (
     RacingSection,
     SamplerSection,
     Section,
+    ShiftSection,
     SpaceSection,
 )
 
@@ -63,6 +64,7 @@ class StudyFile(Section):
         weights: of suites in the mean, 1 where not named; 0 only watches a suite.
         tail: share of the suites that `cvar` is the mean over.
         keep: by how much a candidate must gain at least on a suite, in points (below 0: may lose at most).
+        shift: a bound or a penalty on the shift from a parent, for methods that make plain sums.
         storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
         track: where trials are copied for people to look at, beside the storage.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
@@ -91,6 +93,7 @@ class StudyFile(Section):
     weights: Mapping[str, float] = {}
     tail: float = Field(default=0.5, gt=0, le=1)
     keep: Mapping[str, float] = {}
+    shift: ShiftSection | None = None
     budget: BudgetSection = BudgetSection(trials=30)
     storage: str | None = None
     track: tuple[Literal["wandb", "mlflow"], ...] = ()
@@ -145,10 +148,33 @@ class StudyFile(Section):
             raise ValueError("weights: expected one above 0 at least")
         return self
 
-    @property
-    def races(self) -> RacingSection | None:
-        """How candidates race; they do not where none of several objectives comes first."""
-        return None if self.goal == "pareto" else self.racing
+    @model_validator(mode="after")
+    def _shift_fits(self) -> StudyFile:
+        shift = self.shift
+        if shift is None:
+            return self
+        own = [method for method in self.methods if method not in PLAIN]
+        if own:
+            raise ValueError(
+                f"shift: is measured of plain sums, and method '{own[0]}' masks or turns the checkpoints' deltas; "
+                f"leave `shift` out, or use one of {', '.join(sorted(PLAIN))}"
+            )
+        if shift.parent is not None and shift.parent not in self.checkpoints:
+            raise ValueError(
+                f"shift.parent: '{shift.parent}' is not in checkpoints (have: {', '.join(self.checkpoints)})"
+                f"{did_you_mean(shift.parent, self.checkpoints)}"
+            )
+        if shift.penalty is not None and self.goal == "pareto":
+            raise ValueError(
+                "shift.penalty: a Pareto front has no one value to take it off; use shift.bound"
+            )
+        low, high = self.space.coefficients
+        if shift.bound is not None and not self.space.widen and (low > 0 or high < 1):
+            raise ValueError(
+                f"shift.bound: its parents have coefficients 0 and 1, which space.coefficients {low, high} do not "
+                f"hold and `widen: false` keeps out; hold them, or leave the bound out"
+            )
+        return self
 
     @property
     def methods(self) -> tuple[str, ...]:

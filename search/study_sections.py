@@ -67,6 +67,26 @@ class RacingSection(Section):
     chunk: int = Field(default=32, ge=1)
 
 
+class ShiftSection(Section):
+    """How far candidates may be shifted from a parent, relative to the parent's own distance from the base.
+
+    Attributes:
+        parent: the checkpoint from which it is measured; null is the nearest.
+        bound: highest shift allowed; 0 is the parent, 1 as far from it as it is from the base.
+        penalty: points that the search takes off for a shift of 1 (in the metric's own unit for target_nll).
+    """
+
+    parent: str | None = None
+    bound: float | None = Field(default=None, gt=0)
+    penalty: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _some(self) -> ShiftSection:
+        if self.bound is None and self.penalty is None:
+            raise ValueError("shift: set bound, penalty or both")
+        return self
+
+
 class GroupsSection(Section):
     """Groups of tensors that have coefficients of their own; exactly one of these.
 

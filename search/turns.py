@@ -136,6 +136,11 @@ class Turns:
         return self._outlook[1]
 
     @property
+    def last_outlook(self) -> float | None:
+        """What `outlook` said last: safe to read from any thread, and costs nothing."""
+        return None if self._outlook is None else self._outlook[1]
+
+    @property
     def is_racing(self) -> bool:
         """Whether candidates may be stopped."""
         return self.looks.is_racing
@@ -167,7 +172,7 @@ class Turns:
                 self.screen.say(sentence, "cyan")
         box = Box(bounds, self.plan.proposals.choices)
         if given is not None:
-            parameters = box.nearest(given.parameters)
+            parameters = self._within(box.nearest(given.parameters))
             candidate = self._candidate(parameters)
             return self.storage.propose(
                 parameters, box.distributions, given.origin, candidate, given.documents
@@ -176,6 +181,11 @@ class Turns:
         candidate = self._candidate(proposal.parameters)
         self.storage.claim(proposal, candidate, self.looks.first)
         return proposal, candidate
+
+    def _within(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
+        """A proposal within the study's bound on the shift."""
+        shift = self.plan.shift
+        return dict(parameters) if shift is None else shift.within(parameters, self.plan.proposals)
 
     def _candidate(self, parameters: Mapping[str, Value]) -> Candidate:
         return self.plan.proposals.candidate(parameters, dtype=self.dtype, sources=self.sources)
@@ -189,6 +199,7 @@ class Turns:
             self.plan.known_count,
             history=self._history(trials) if self.looks.needs_history else None,
             first=self.plan.proposals.bounds(*self.study.space.coefficients),
+            within=None if self.plan.shift is None else self._within,
         )
 
     def _history(self, trials: Sequence[TrialRecord]) -> list[Known]:
@@ -196,10 +207,10 @@ class Turns:
         for t in trials:
             if t.candidate is None or t.duplicate_of is not None or t.state == "cut off":
                 continue
-            value = t.estimate.mean if t.estimate else t.value
-            if value is not None or t.state == "running":
+            values = self.looks.values(t)
+            if values is not None or t.state == "running":
                 point = self.plan.proposals.of_candidate(t.candidate)
-                found.append(Known(t.origin, point, value))
+                found.append(Known(t.origin, point, values))
         return found
 
     def _adaptive(self, trials: Sequence[TrialRecord], bounds: Bounds) -> Given | None:

@@ -27,6 +27,8 @@ class View:
         inputs: origins of the trials that are inputs, e.g. ``sums alone``.
         trials: all trials, in order of their numbers.
         proved: models that have been scored on the report documents; `to_prove` in all.
+        outlook: by how much another hour is expected to raise the score, at most, in the metric's unit; None
+            where it is not known, and to those who only read the storage.
     """
 
     study: str
@@ -35,6 +37,7 @@ class View:
     trials: tuple[TrialRecord, ...]
     proved: int = 0
     to_prove: int = 0
+    outlook: float | None = None
 
     @cached_property
     def standings(self) -> list[Standing]:
@@ -121,7 +124,13 @@ def _is_same(trial: TrialRecord, standing: Standing) -> bool:
     return ours is not None and theirs is not None and ours.digest == theirs.digest
 
 
-def view_of(study: StudyFile, name: str, trials: Sequence[TrialRecord], proved: int) -> View:
+def view_of(
+    study: StudyFile,
+    name: str,
+    trials: Sequence[TrialRecord],
+    proved: int,
+    outlook: float | None = None,
+) -> View:
     """The view of a study's trials.
 
     Args:
@@ -129,6 +138,7 @@ def view_of(study: StudyFile, name: str, trials: Sequence[TrialRecord], proved: 
         name: its name.
         trials: all of them.
         proved: how many models have been scored on the report documents.
+        outlook: see `View`.
     """
     inputs = tuple(f"{checkpoint} alone" for checkpoint in study.checkpoints)
-    return View(name, study.budget, inputs, tuple(trials), proved, len(inputs) + 2)
+    return View(name, study.budget, inputs, tuple(trials), proved, len(inputs) + 2, outlook)

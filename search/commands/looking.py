@@ -92,7 +92,10 @@ def report(
     with open_study(study, task, runs) as opened:
         outcome = opened.outcome()
         path = write_report(outcome, opened.folder, opened.examples(outcome))
-    typer.echo(verdict(outcome).sentence)
+    found = verdict(outcome)
+    typer.echo(found.sentence)
+    if found.caution:
+        typer.echo(found.caution)
     typer.echo(f"Report: {path}")
 
 

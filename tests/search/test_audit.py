@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from exme.evaluators.scores import DocumentScores
-from exme.search.audit import audit
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exme.evaluators.scores import DocumentScores, join
+from exme.search.audit import any_cut, audit
 from exme.search.candidate import Candidate
-from exme.search.outcome import Entry
+from exme.search.events import JsonScreen
+from exme.search.notes import trial_note
+from exme.search.outcome import Entry, Outcome
+from exme.search.report import write_report
+from exme.search.standing import standing_of, standings
+from exme.search.verdict import verdict
+from exme.search.worker import Scored
+
+from .landscape import Landscape
+from .test_runner import PEAK, Opened, close
 
 IDS = tuple("abcdefgh")
 
@@ -46,3 +63,132 @@ def test_a_gain_that_goes_when_answers_may_be_longer_is_flagged() -> None:
 def test_a_loss_is_nothing_to_flag() -> None:
     found = audit(entry("merged", "10000000", "00000000"), entry("sums", "11000000", "00110000"))
     assert not found.is_flagged
+
+
+def test_suites_of_which_one_has_no_answers_are_audited_by_the_other() -> None:
+    def both(values: str, cut: str) -> Entry:
+        one = entry("x", values, cut).report.parts[0]
+        other = DocumentScores("mmlu", "report", "acc", ("1", "2"), (1.0, 0.0), 0)
+        return Entry("x", Candidate({"sums": 1.0}, "exme", "float32", {}), join([one, other]))
+
+    merged, best = both("11110000", "00000001"), both("11000000", "00110001")
+    found = audit(merged, best)
+    assert found.is_flagged and found.fewer == (("cut", 1, 3),)
+    assert found.documents == 5 + 2
+    assert found.spared == 0
+    assert any_cut(merged.report) and not any_cut(both("1" * 8, "0" * 8).report)
+    assert found.caution("sums") == (
+        "Caution: the gain may be one of format, for it has fewer such answers than sums (cut: 1 against 3)."
+    )
+
+
+class Cuts(Landscape):
+    """Answers of inputs are cut on report documents that they would solve with room for more."""
+
+    room = True
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.longer: list[str] = []
+
+    def score(self, candidate: Candidate, split: str) -> Scored:
+        found = super().score(candidate, split)
+        (part,) = found.scores.parts
+        alone = sum(c != 0 for c in candidate.coefficients.values()) <= 1
+        cut = tuple(float(alone and i % 4 == 0) for i in range(part.count))
+        values = tuple(0.0 if c else v for v, c in zip(part.values, cut, strict=True))
+        return Scored(replace(part, values=values, audit={"cut": cut}), found.seconds)
+
+    def score_longer(self, candidate: Candidate) -> Scored | None:
+        self.longer.append(candidate.digest)
+        return Landscape.score(self, candidate, "report") if self.room else None
+
+
+def cutting(folder: Path, **changed: Any) -> tuple[Opened, Cuts]:
+    opened = Opened(folder, **{"budget": {"trials": 8}, **changed})
+    opened.search._worker = found = Cuts(opened.search.documents, PEAK)
+    return opened, found
+
+
+def written(opened: Opened, outcome: Outcome) -> str:
+    return write_report(outcome, opened.search.folder).read_text()
+
+
+def test_a_flagged_gain_says_so_wherever_the_verdict_stands(tmp_path: Path) -> None:
+    opened, landscape = cutting(tmp_path)
+    outcome = opened.search.run()
+    assert outcome.merged is not None
+    found = verdict(outcome)
+    assert found.proved and found.caution.startswith("Caution: the gain may be one of format")
+    assert f"(cut: 0 against {400 // 4})" in found.caution
+    # The winner and the best input once more, each once, with room for more.
+    best = next(e for e in outcome.inputs if e.name == found.best_input)
+    assert sorted(landscape.longer) == sorted(
+        [outcome.merged.candidate.digest, best.candidate.digest]
+    )
+    report = written(opened, outcome)
+    assert report.split("\n\n")[2].endswith(f"**{found.caution}**")
+    assert "With room for answers of twice the length (scored once) it is" in report
+    for name, share in (
+        ("merged", "0.0%"),
+        ("base", "25.0%"),
+        ("sums", "25.0%"),
+        ("products", "25.0%"),
+    ):
+        assert f"| {name} | {share} |" in report
+    assert "were looked at once" in report
+    opened.search.screen.verdict(found, tmp_path / "report.md")
+    assert opened.lines[-2] == found.caution
+    stream = io.StringIO()
+    JsonScreen(stream).verdict(found, tmp_path / "report.md")
+    assert json.loads(stream.getvalue())["caution"] == found.caution
+    first = outcome.trials[0]
+    assert first.candidate is not None
+    stands = standing_of(standings(outcome.trials), first.candidate.digest)
+    note = trial_note(first, stands, None, {}, [])
+    assert "| cut |" in note and "| 25.0% |" in note
+
+
+def test_a_proof_that_ended_before_the_longer_answers_goes_on_with_them(tmp_path: Path) -> None:
+    class Dies(Cuts):
+        def score_longer(self, candidate: Candidate) -> Scored | None:
+            if self.longer:
+                raise KeyboardInterrupt
+            return super().score_longer(candidate)
+
+    opened, _ = cutting(tmp_path)
+    opened.search._worker = Dies(opened.search.documents, PEAK)
+    with pytest.raises(KeyboardInterrupt):
+        opened.search.run()
+    close(opened)
+    again, landscape = cutting(tmp_path)
+    outcome = again.search.run()
+    assert len(landscape.longer) == 1 and not landscape.calls[:-1]
+    assert outcome.merged is not None and outcome.merged.longer is not None
+    close(again)
+    last, landscape = cutting(tmp_path)
+    last.search.run()
+    assert landscape.longer == [] and landscape.calls == []
+
+
+def test_a_model_without_room_for_longer_answers_is_asked_once(tmp_path: Path) -> None:
+    opened, landscape = cutting(tmp_path)
+    landscape.room = False
+    outcome = opened.search.run()
+    assert len(landscape.longer) == 1
+    assert "With room for" not in written(opened, outcome)
+    close(opened)
+    again, landscape = cutting(tmp_path)
+    again.search.run()
+    assert landscape.longer == []
+
+
+def test_every_further_winner_is_a_further_look_at_the_report_documents(tmp_path: Path) -> None:
+    opened, _ = cutting(tmp_path)
+    first = opened.search.run()
+    close(opened)
+    again, _ = cutting(tmp_path, budget={"trials": 24}, sampler={"name": "gp"})
+    second = again.search.run()
+    assert (first.looks, second.looks) == (1, 2)
+    assert "corrected for 2 looks" in verdict(second).sentence
+    assert "were looked at 2 times" in written(again, second)

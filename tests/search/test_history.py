@@ -52,4 +52,4 @@ def test_a_trial_more_takes_few_kilobytes(tmp_path: Path) -> None:
         finally:
             tracemalloc.stop()
     # 3.4 KiB; 9.6 where Optuna's cache keeps every attribute
-    assert (after - before) / 100 < 5 * 1024
+    assert (after - before) / 100 < 6 * 1024

@@ -63,7 +63,7 @@ def test_a_racing_search_finds_the_hill_with_the_documents_of_a_dozen_full_trial
     found = outcome.winner.candidate.coefficients
     assert max(abs(found[n] - PEAK[n]) for n in PEAK) < 0.35
     assert len(landscape.asked) == spent(outcome.trials)[1] <= 1500 + 3 * 128
-    assert len(outcome.trials) > 25
+    assert len(outcome.trials) > 1.5 * 1500 / 128  # most were scored in part
     # No candidate was asked a document twice, though many were looked at more than once.
     assert len(set(landscape.asked)) == len(landscape.asked)
     assert any(t.continues is not None for t in outcome.trials)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -52,6 +53,15 @@ def drawn(shown: View, width: int, *, colours: bool = False, note: str = "") -> 
     )  # fmt: skip
     console.print(SearchPanel(shown, note=note))
     return stream.getvalue()
+
+
+def test_what_another_hour_may_bring_is_shown_until_the_end() -> None:
+    shown = replace(view(gain_per_hour=0.5), outlook=0.0123)
+    assert "another hour: at most +1.2 points (ends below 0.5)" in drawn(shown, 160)
+    assert "another hour" not in drawn(view(), 160)
+    assert "another hour" not in drawn(
+        replace(view(), budget=BudgetSection(trials=7), outlook=0.0123), 160
+    )  # it is over
 
 
 @pytest.mark.parametrize("width", [60, 80, 96, 120, 200])

@@ -216,7 +216,13 @@ def test_the_note_of_a_trial_scored_in_part_has_suites_gains_and_differing_answe
     found = standings(trials)
     best = best_inputs(inputs_of(found, trials, ["sums alone", "products alone"]))
     winner = next(t for t in trials if t.scores is not None and t.candidate)
-    trial = next(t for t in in_part(trials) if t.number > winner.number and t.continues is None)
+    left = {s.trial.candidate.digest for s in found if s.trial.candidate and not s.is_complete}
+    trial = next(
+        t
+        for t in in_part(trials)
+        if t.number > winner.number and t.continues is None and t.candidate
+        if t.candidate.digest in left
+    )
     assert trial.candidate is not None and winner.candidate is not None
     for who in (trial, winner):
         assert who.candidate is not None
