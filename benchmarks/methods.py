@@ -11,18 +11,8 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from scipy import stats
 
-from exme.search.allocation import (
-    Field,
-    Racing,
-    Runner,
-    advance,
-    draw,
-    face,
-    incumbent_of,
-    is_left,
-    next_look,
-    survey,
-)
+from exme.search.allocation import is_left, next_look, survey
+from exme.search.field import Field, Racing, Runner, advance, draw, face, incumbent_of
 from exme.search.proposer import Choice
 
 from .landscape import Floats, Landscape

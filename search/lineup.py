@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .allocation import Field, Runner, leg
 from .candidate import Candidate
+from .field import Field, Runner, leg
 from .outcome import TrialRecord
 from .strata import Floats, Order, single_stratum
 

@@ -13,33 +13,18 @@ from typing import Protocol
 
 import numpy as np
 
-from .allocation import (
-    Field,
-    Racing,
-    Runner,
-    State,
-    advance,
-    draw,
-    estimates_of,
-    expected_gain,
-    face,
-    is_left,
-    look_spread,
-    next_look,
-    race_of,
-    rivals,
-    survey,
-)
+from .allocation import State, expected_gain, is_left, look_spread, next_look, survey
 from .candidate import Candidate
 from .course import Course, Look
 from .domination import Domination
+from .field import Field, Racing, Runner, advance, draw, estimates_of, face, race_of, rivals
 from .lineup import Lineup, line_up
 from .objective import Objective
 from .outcome import TrialRecord
 from .partial import Partial
+from .records import FINAL
 from .sampler import trial_seed
 from .space import Space, Value
-from .storage import FINAL
 from .strata import Draw, Floats, estimate
 from .worker import Scored
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from exme.evaluators.scores import Scores
 
-from .allocation import Field
+from .field import Field
 from .goal import Goal, knee
 from .outcome import TrialRecord
 from .shift import Shift

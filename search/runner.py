@@ -11,13 +11,13 @@ from typing import Self
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
-from .allocation import Racing
 from .answers import Example, examples
 from .attempt import Attempts
 from .candidate import Candidate
 from .directions.settle import Settled, Workshop, agree
 from .estimate import check_memory, give_back_memory, weigh
 from .facts import facts
+from .field import Racing
 from .forecast import Forecast
 from .gram import measure
 from .joining import join_study

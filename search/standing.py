@@ -14,7 +14,7 @@ import numpy as np
 
 from exme.evaluators.scores import DocumentScores, Scores
 
-from .allocation import Field, suite_estimates
+from .field import Field, suite_estimates
 from .goal import Goal
 from .lineup import line_up
 from .outcome import TrialRecord
@@ -126,7 +126,7 @@ def by_suite(trial: TrialRecord) -> Sequence[DocumentScores | Part]:
 def standings(trials: Sequence[TrialRecord]) -> list[Standing]:
     """All candidates that were scored, in the order in which they were begun.
 
-    Estimates are those by which the search itself goes (`allocation.suite_estimates`).
+    Estimates are those by which the search itself goes (`field.suite_estimates`).
     """
     sizes = next((found for t in trials if (found := _sizes(t))), {})
     if not sizes:

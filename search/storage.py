@@ -24,7 +24,7 @@ from exme.evaluators.scores import Scores
 
 from .backend import open_backend, opening, whole_trial
 from .candidate import Candidate
-from .course import Course, Look
+from .course import Look
 from .heartbeat import Heart, Member, Watch
 from .importance import importance
 from .lock import locks_for
@@ -32,16 +32,9 @@ from .outcome import TrialRecord
 from .packing import pack
 from .patience import LONGEST_WAIT, Patience
 from .records import claim_to_json, condense, look_to_json, record_of
+from .recovery import Recovery, Told, end_trial
 from .sampler import BoundedSampler
-from .strata import Estimate
 from .study_record import StudyRecord
-
-# Origin of trials that score a finalist on all documents.
-FINAL = "final"
-
-
-# What Optuna is told of a trial: its values, or the estimate where it was scored in part.
-Told = list[float] | Estimate | None
 
 
 class TrialTaken(Exception):
@@ -103,8 +96,6 @@ class Storage:
         self._in_hand: int | None = None  # the storage's identifier
         self._finished: dict[int, TrialRecord] = {}
         self._work: dict[str, float] = {}  # seconds of the finished trials
-        self._followed: set[int] = set()  # trials that were cut off and are requeued
-        self._settled: set[int] = set()  # finished trials that `_requeue` has seen
         patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
         with opening(f"storage of study '{name}'"):
             self._locks = locks_for(url, name, folder or Path(), patience)
@@ -117,6 +108,7 @@ class Storage:
                     load_if_exists=True,
                 )
         self.record = StudyRecord(self.study, name)
+        self._recovery = Recovery(self.study, self.record)
         patience.longest = LONGEST_WAIT  # what was reached once is waited for
 
     def close(self) -> None:
@@ -154,10 +146,13 @@ class Storage:
             As `trials`, and a sentence per trial that was taken back.
         """
         found = self._read()
-        told = [self._take_back(t) for t in found if t.state == TrialState.RUNNING]
+        dead = [t for t in found if t.state == TrialState.RUNNING and self._is_dead(t)]
+        # Read again: what was read may be older than the death, and its worker have ended
+        # the trial between the two.
+        told = [self._recovery.close(self._backend.get_trial(t._trial_id)) for t in dead]
         if any(told):
             found = self._read()
-        if self._requeue(found):
+        if self._recovery.requeue(found):
             found = self._read()
         return self._records(found), [sentence for sentence in told if sentence]
 
@@ -330,68 +325,20 @@ class Storage:
             A sentence about it; empty when it had ended.
         """
         self._in_hand = None
-        return self._close(self._backend.get_trial(proposal.trial_id))
+        return self._recovery.close(self._backend.get_trial(proposal.trial_id))
 
     def recover(self) -> list[str]:
         """Finish or requeue the trials that dead workers left running; see `take_stock`."""
         return self.take_stock()[1]
 
-    def _take_back(self, trial: FrozenTrial) -> str:
-        """Close a running trial whose worker is dead; empty where it is not."""
+    def _is_dead(self, trial: FrozenTrial) -> bool:
+        """Whether a running trial has a worker no more."""
         worker = trial.user_attrs.get("worker")
         member = None if worker is None else Member.from_json(worker)
         is_mine = member is not None and member.id == self.member.id
         if is_mine and trial._trial_id == self._in_hand:
-            return ""
-        if not self.watch.is_dead(trial.number, member, int(trial.user_attrs.get("beat", 0))):
-            return ""
-        # Read again: what was read may be older than the death, and its worker have ended
-        # the trial between the two.
-        return self._close(self._backend.get_trial(trial._trial_id))
-
-    def _close(self, trial: FrozenTrial) -> str:
-        """End a trial that nobody has in hand any more, by what it left."""
-        number, attributes = trial.number, trial.user_attrs
-        if trial.state != TrialState.RUNNING:
-            return ""
-        told = f"trial {number} had been scored when its process was killed"
-        try:
-            if "scores" in attributes:
-                values = attributes.get("value") or [self.record.unpack(attributes["scores"]).mean]
-                self._end(trial._trial_id, TrialState.COMPLETE, values)
-            elif "course" in attributes.get("look", {}):
-                course = Course.from_json(attributes["look"]["course"], self.record.identifiers)
-                self._end(trial._trial_id, TrialState.PRUNED, course.estimate)
-            else:
-                # Closed first, which fails where its worker's last word is still on its way to the
-                # database, and requeued by `take_stock`, this one or the next.
-                self._end(trial._trial_id, TrialState.FAIL)
-                told = f"trial {number} was cut off and is taken up again"
-        except UpdateFinishedTrialError:
-            return ""  # it ended, or was taken back, between two lines
-        return told
-
-    def _requeue(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Have the points of trials that were cut off tried again, each once; whether there were any.
-
-        The trial that stands for another says so.
-        """
-        new = [t for t in trials if t.number not in self._settled]
-        self._followed |= {t.user_attrs["again"] for t in new if "again" in t.user_attrs}
-        before = len(self._followed)
-        for trial in new:
-            is_cut_off = trial.state == TrialState.FAIL and "message" not in trial.user_attrs
-            # (whether a finalist is still one is decided anew)
-            if not is_cut_off or trial.user_attrs.get("origin") == FINAL:
-                continue
-            parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            if parameters and trial.number not in self._followed:
-                origin = {k: v for k, v in trial.user_attrs.items() if k == "origin"}
-                again = {**origin, "again": trial.number}
-                self.study.enqueue_trial(parameters, user_attrs=again)
-                self._followed.add(trial.number)
-        self._settled |= {t.number for t in new if t.state.is_finished()}
-        return len(self._followed) > before
+            return False
+        return self.watch.is_dead(trial.number, member, int(trial.user_attrs.get("beat", 0)))
 
     def _write(self, proposal: Proposal, **attributes: Any) -> None:
         try:
@@ -404,20 +351,10 @@ class Storage:
     def _tell(self, proposal: Proposal, state: TrialState, values: Told = None) -> None:
         self._in_hand = None
         try:
-            self._end(proposal.trial_id, state, values)
+            end_trial(self.study, proposal.trial_id, state, values)
         except UpdateFinishedTrialError:
             if self._backend.get_trial(proposal.trial_id).state != state:
                 raise TrialTaken from None
-
-    def _end(self, trial_id: int, state: TrialState, values: Told = None) -> None:
-        """Close a trial; one that was scored in part with the estimate as Optuna's value of it."""
-        if isinstance(values, Estimate):
-            estimate, values = values, None
-            # (of several objectives Optuna has no value of a pruned trial)
-            if len(self.study.directions) == 1:
-                values = [estimate.mean]
-                self._backend.set_trial_intermediate_value(trial_id, estimate.count, estimate.mean)
-        self._backend.set_trial_state_values(trial_id, state, values)
 
     def _beat(self, count: int) -> None:
         trial_id = self._in_hand
