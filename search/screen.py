@@ -136,7 +136,9 @@ def estimate_text(trial: TrialRecord) -> str:
     """What is known of a trial that was scored in part, and why no more is."""
     assert trial.course is not None
     found = trial.course.estimate
-    low, high = (score_text(bound, trial) for bound in ends(found, is_share(trial)))
+    # (over several suites it may be one of gains, which can be below 0)
+    one = is_share(trial) and len(trial.course.partial.parts) == 1
+    low, high = (score_text(bound, trial) for bound in ends(found, one))
     again = "" if trial.continues is None else f", {trial.documents} of them now"
     text = f"about {score_text(found.mean, trial)} [{low}, {high}]  "
     if trial.course.lost_to is not None:
