@@ -178,7 +178,7 @@ def main() -> None:
             continue
         found = study(landscape, name, range(options.seeds), options.multiples, top)
         place = f"{landscape.name} {name}".replace(": ", "-").replace(", ", "-").replace(" ", "-")
-        (options.out / f"{place}.json").write_text(json.dumps(found, indent=1))
+        (options.out / f"{place}.json").write_text(json.dumps(found))
         low, middle, high = quartiles(found["needed"])  # type: ignore[arg-type]
         print(
             f"{landscape.name} | {name} | {middle:,.0f} ({low:,.0f} to {high:,.0f}) | stops "

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .candidate import Candidate
+from .course import Course
 from .field import Field, Runner, leg
 from .outcome import TrialRecord
-from .strata import Floats, Order, single_stratum
+from .strata import Floats, Order, estimate, single_stratum
 
 
 @dataclass(frozen=True)
@@ -84,3 +85,18 @@ def _runner(
         legs.append(leg(start, _values(rival), field, trial.penalty - rival.penalty))
     stopped = course.lost_to is not None
     return Runner(point, course.draw.order, seen[: course.partial.count], tuple(legs), stopped)
+
+
+def suite_means(course: Course, sizes: Sequence[int]) -> tuple[float, ...] | None:
+    """A candidate's estimated mean on each suite; None where it has seen no document of one."""
+    order, values, start, means = course.draw.order, course.partial.values, 0, []
+    for size in sizes:
+        part = slice(start, start + size)
+        start += size
+        within = order.within(part)
+        seen = values[part][within.documents]
+        seen = seen[~np.isnan(seen)]
+        if not len(seen):
+            return None
+        means.append(estimate(seen, within).mean)
+    return tuple(means)

@@ -18,14 +18,16 @@ from .candidate import Candidate
 from .course import Course, Look
 from .domination import Domination
 from .field import Field, Racing, Runner, advance, draw, estimates_of, face, race_of, rivals
-from .lineup import Lineup, line_up
+from .lineup import Lineup, line_up, suite_means
 from .objective import Objective
 from .outcome import TrialRecord
 from .partial import Partial
+from .proposer import candidates, knowledge_gradient
 from .records import FINAL
 from .sampler import trial_seed
+from .shift import Shift
 from .space import Space, Value
-from .strata import Draw, Floats, estimate
+from .strata import Draw, Floats
 from .worker import Scored
 
 Bounds = Mapping[str, tuple[float, float]]
@@ -35,6 +37,11 @@ History = tuple[tuple[int, ...], tuple[tuple[str, tuple[float, float]], ...]]
 FINALISTS = 3
 # Candidates that must be known before it is said what more of them would bring.
 ENOUGH = 8
+
+
+# A point that is moved to the bound on the shift keeps this distance from those tried, in shares of the bounds.
+NEAR = 0.005
+_MOVED = 3  # a stream of random numbers, beside those of `allocation`
 
 
 class Looker(Protocol):
@@ -130,7 +137,7 @@ class Looks:
             return None if value is None else (value,)
         if trial.scores is not None:
             return tuple(part.mean for part in trial.scores.parts)
-        return None if trial.course is None else suite_means(trial.course, self.objective)
+        return None if trial.course is None else suite_means(trial.course, self.objective.sizes)
 
     def lineup(self, trials: Sequence[TrialRecord], bounds: Bounds) -> tuple[Lineup, Field]:
         """The candidates so far, within the bounds of now."""
@@ -183,10 +190,47 @@ class Looks:
         documents = choice.documents
         if choice.begun is not None:
             return self._again(lineup.trials[choice.begun]), documents
-        names = zip(bounds, choice.point, strict=True)
-        return {
-            n: bounds[n][0] + float(x) * (bounds[n][1] - bounds[n][0]) for n, x in names
-        }, documents
+        proposal = self.proposal(choice.point, bounds)
+        shift = self.objective.shift
+        if shift is not None and shift.within(proposal, self.space) != proposal:
+            proposal = self._allowed(shift, lineup, state, documents, bounds, len(trials))
+        return proposal, documents
+
+    def proposal(self, point: Floats, bounds: Bounds) -> dict[str, Value]:
+        """Inverse of `point`."""
+        pairs = zip(bounds.items(), point, strict=True)
+        return {name: low + float(x) * (high - low) for (name, (low, high)), x in pairs}
+
+    def _allowed(
+        self,
+        shift: Shift,
+        lineup: Lineup,
+        state: State,
+        documents: int,
+        bounds: Bounds,
+        looks: int,
+    ) -> dict[str, Value]:
+        """Where a look is worth most among points within the bound on the shift.
+
+        They are drawn all over and about the best two, and moved to the bound where they are beyond it: to move
+        the best of all there would propose one point again and again.
+        """
+        generator = np.random.default_rng([self.seed, looks, _MOVED])
+        free = [i for i, runner in enumerate(lineup.runners) if not runner.barred]
+        means = state.surrogate.at(state.surrogate.x[free]).mean
+        centres = state.surrogate.x[free][np.argsort(-means)[:2]]
+        drawn = candidates(
+            centres, len(lineup.runners), len(bounds), generator, self.blocks(bounds)
+        )
+        found = [shift.within(self.proposal(point, bounds), self.space) for point in drawn]
+        points = np.stack([self.point(each, bounds) for each in found])
+        noise = look_spread(state.estimates, self.count) * (1 / documents - 1 / self.count)
+        everywhere = state.surrogate.at(np.concatenate([state.surrogate.x, points]))
+        worth = knowledge_gradient(
+            everywhere, np.full(len(everywhere.mean), state.surrogate.nugget + noise)
+        )[len(state.surrogate.x) :]
+        away = np.abs(points[:, None] - state.surrogate.x[None]).max(-1).min(-1)
+        return found[int(np.argmax(np.where(away > NEAR, worth, -np.inf)))]
 
     def blocks(self, bounds: Bounds) -> list[list[int]]:
         """Parameters that belong together: a checkpoint's coefficients in all groups."""
@@ -348,21 +392,6 @@ def _history(trials: Sequence[TrialRecord], bounds: Bounds) -> History:
     """What tells one history from another: what has ended never changes."""
     ended = tuple(t.number for t in trials if t.scores is not None or t.course is not None)
     return ended, tuple(bounds.items())
-
-
-def suite_means(course: Course, objective: Objective) -> tuple[float, ...] | None:
-    """A candidate's estimated mean on each suite; None where it has seen no document of one."""
-    order, values, start, means = course.draw.order, course.partial.values, 0, []
-    for size in objective.sizes:
-        part = slice(start, start + size)
-        start += size
-        within = order.within(part)
-        seen = values[part][within.documents]
-        seen = seen[~np.isnan(seen)]
-        if not len(seen):
-            return None
-        means.append(estimate(seen, within).mean)
-    return tuple(means)
 
 
 def owed(finalists: Sequence[tuple[TrialRecord, int]]) -> int:

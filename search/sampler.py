@@ -150,8 +150,8 @@ class BoundedSampler(BaseSampler):
             for other in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             if other.number != trial.number and search_space.keys() <= other.params.keys()
         ]
-        if not running and (found or self.within is None):
-            return found if self.within is None else self.within(found)
+        if not running and self.within is None:
+            return found
         chance = optuna.samplers.RandomSampler(seed=trial_seed(self.seed, trial.number) ^ 1)
         # What is left to chance is drawn here, to be measured;
         for draw in range(_DRAWS):
@@ -162,7 +162,39 @@ class BoundedSampler(BaseSampler):
                 }
             if all(self.is_apart(found, other) for other in running):
                 break
-        return found if self.within is None else self.within(found)
+        return found if self.within is None else self._moved(study, trial, found, search_space)
+
+    def _moved(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        found: dict[str, Any],
+        search_space: Mapping[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """A proposal where the study allows it.
+
+        A sampler that is drawn to what is out of bounds is moved to one place again and again: where
+        something near was tried already, points are drawn by chance.
+        """
+        assert self.within is not None
+        moved = self.within(found)
+        if moved == found:
+            return found
+        tried = [
+            other.params
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number and search_space.keys() <= other.params.keys()
+        ]
+        chance = optuna.samplers.RandomSampler(seed=trial_seed(self.seed, len(tried)) ^ 5)
+        for _ in range(_DRAWS):
+            if all(self.is_apart(moved, other) for other in tried):
+                break
+            drawn = {
+                name: chance.sample_independent(study, trial, name, distribution)
+                for name, distribution in search_space.items()
+            }
+            moved = self.within(drawn)
+        return moved
 
     def _study(
         self, history: Sequence[Known], search_space: Mapping[str, BaseDistribution]

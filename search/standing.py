@@ -99,7 +99,9 @@ def score_of(trial: TrialRecord) -> Interval:
     if trial.course is None:
         raise ValueError(f"trial {trial.number} was not scored")
     found, values = trial.course.estimate, trial.course.partial.values
-    share = is_binary(values[~np.isnan(values)].tolist())
+    # (over several suites it may be one of gains, which can be below 0)
+    one = len(trial.course.partial.parts) == 1
+    share = one and is_binary(values[~np.isnan(values)].tolist())
     return around(found.mean, found.standard_error, share=share)
 
 

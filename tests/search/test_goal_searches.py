@@ -193,6 +193,25 @@ def test_samplers_learn_from_those_that_a_front_stopped(
     assert {t.origin for t in trials[6:]} == {sampler}
 
 
+@pytest.mark.parametrize(
+    ("goal", "sampler"), [("pareto", "gp"), ("mean", "gp"), ("mean", "auto"), ("mean", "cmaes")]
+)
+def test_a_sampler_that_is_drawn_beyond_the_bound_does_not_end_there(
+    tmp_path: Path, data: Path, goal: str, sampler: str
+) -> None:
+    study = study_file(
+        data=str(data), goal=goal, sampler={"name": sampler}, budget={"trials": 14},
+        shift={"bound": 0.4, "parent": "sums"},
+    )  # fmt: skip
+    with open_search(study, "all", name="test", runs=tmp_path) as search:
+        peak = {"sums": 3.0, "products": 3.0}  # both suites are best far beyond
+        search._worker = Landscape(search.documents, peak, top=0.9, width=2.0)
+        outcome = search.run()
+    assert sum(t.duplicate_of is not None for t in outcome.trials) <= 2
+    assert sum(t.origin == sampler for t in outcome.trials) >= 6
+    assert outcome.winner is not None and 0.3 < (outcome.winner.shift or 0) <= 0.4
+
+
 def test_several_objectives_are_searched_by_a_gaussian_process(tmp_path: Path, data: Path) -> None:
     outcome, _ = run(tmp_path, data, goal="pareto", budget={"trials": 8})
     assert {t.origin for t in outcome.trials[5:]} == {"gp"}
