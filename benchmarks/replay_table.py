@@ -74,11 +74,12 @@ def _number(value: float) -> str:
 
 def plot(results: dict[str, Found], path: Path) -> None:
     """Regret against documents, one picture a landscape; bands hold half of the searches."""
-    figure = Figure(figsize=(4.2 * len(results), 3.6), dpi=110, layout="constrained")
+    columns = min(3, len(results))
+    rows = -(-len(results) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.9 * rows), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    for ax, (landscape, found) in zip(
-        figure.subplots(1, len(results), squeeze=False)[0], results.items(), strict=True
-    ):
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, (landscape, found) in zip(places, results.items(), strict=False):
         for colour, name in enumerate(METHODS):
             if name in found:
                 data = found[name]
@@ -88,8 +89,12 @@ def plot(results: dict[str, Found], path: Path) -> None:
                 ax.fill_between(x, low, high, alpha=0.15, color=f"C{colour}", linewidth=0)
         ax.axhline(100 * next(iter(found.values()))["standard error"], color="#555555", ls=":")
         ax.set(xscale="log", ylim=(0, None), title=landscape, xlabel="documents scored")
-    figure.axes[0].set_ylabel("regret, points")
-    figure.axes[-1].legend(fontsize=7, frameon=False)
+    for ax in places[::columns]:
+        ax.set_ylabel("regret, points")
+    for ax in places[len(results) :]:
+        ax.remove()
+    lines = {line.get_label(): line for ax in figure.axes for line in ax.lines[:-1]}
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, metadata={"Software": None})
 
 
