@@ -93,8 +93,10 @@ def plot(results: dict[str, Found], path: Path) -> None:
         ax.set_ylabel("regret, points")
     for ax in places[len(results) :]:
         ax.remove()
-    lines = {line.get_label(): line for ax in figure.axes for line in ax.lines[:-1]}
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=4, frameon=False)
+    lines = {str(line.get_label()): line for ax in figure.axes for line in ax.lines[:-1]}
+    figure.legend(
+        list(lines.values()), list(lines), loc="outside lower center", ncols=4, frameon=False
+    )
     figure.savefig(path, metadata={"Software": None})
 
 
