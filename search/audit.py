@@ -17,6 +17,9 @@ from .outcome import Entry
 # Kinds of answers that were not scored as meant, as the judge names them.
 KINDS = ("cut", "empty", "unextracted")
 
+# A gain is flagged where such answers can have made so much of it: one in five hundred is no matter of format.
+WORTH = 0.1
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -29,6 +32,8 @@ class Audit:
         documents: number of these.
         fewer: kinds of which the winner has fewer, with the numbers of both.
         longer: the difference with room for answers of twice the length; None where no answer was cut.
+        possible: what the winner's fewer such answers can have gained at most, were all of them right now and of a
+            metric from 0 to 1.
     """
 
     gain: float
@@ -36,18 +41,21 @@ class Audit:
     documents: int
     fewer: tuple[tuple[str, int, int], ...]
     longer: float | None
+    possible: float = 0.0
 
     @property
     def is_flagged(self) -> bool:
-        """Whether the gain comes with fewer such answers, or goes when answers may be longer."""
+        """Whether fewer such answers can have made a good part of the gain, or it goes when answers may be longer."""
         lost = self.longer is not None and self.longer <= 0
-        return self.gain > 0 and (bool(self.fewer) or lost)
+        made = bool(self.fewer) and self.possible >= WORTH * self.gain
+        return self.gain > 0 and (made or lost)
 
     def caution(self, name: str) -> str:
         """Why the gain over an input of this name may be one of format; empty where nothing says so."""
         if not self.is_flagged:
             return ""
-        counts = ", ".join(f"{kind}: {a} against {b}" for kind, a, b in self.fewer)
+        made = self.possible >= WORTH * self.gain
+        counts = ", ".join(f"{kind}: {a} against {b}" for kind, a, b in self.fewer if made)
         reason = f"it has fewer such answers than {name} ({counts})" if counts else ""
         reason = reason or "it goes when answers may be longer"
         return f"Caution: the gain may be one of format, for {reason}."
@@ -69,8 +77,10 @@ def audit(merged: Entry, best: Entry) -> Audit:
         mine, other = (int(sum(sum(pair[k]) for pair in both)) for k in (0, 1))
         if mine < other:
             fewer.append((kind, mine, other))
-    spared, count = [], 0
+    spared, count, possible = [], 0, 0.0
     for ours, theirs in pairs:
+        more = [_odd(theirs.audit, i) - _odd(ours.audit, i) for i in range(ours.count)]
+        possible += sum(more) / ours.count / len(pairs)
         kept = [i for i in range(ours.count) if not (_odd(ours.audit, i) or _odd(theirs.audit, i))]
         mean = _mean([ours.values[i] - theirs.values[i] for i in kept])
         spared += [mean] if mean is not None else []
@@ -79,7 +89,7 @@ def audit(merged: Entry, best: Entry) -> Audit:
     if merged.longer is not None and best.longer is not None:
         longer = merged.longer.mean - best.longer.mean
     gain = merged.report.mean - best.report.mean
-    return Audit(gain, _mean(spared), count, tuple(fewer), longer)
+    return Audit(gain, _mean(spared), count, tuple(fewer), longer, possible)
 
 
 def any_cut(scores: Scores) -> bool:

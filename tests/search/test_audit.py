@@ -46,6 +46,27 @@ def test_a_gain_that_comes_with_fewer_cut_answers_is_flagged() -> None:
     assert (found.spared, found.documents) == (0, 5)  # all of it on documents that were cut
 
 
+def test_a_gain_that_a_few_such_answers_cannot_have_made_is_not() -> None:
+    def long(values: list[int], cut: list[int]) -> Entry:
+        ids = tuple(map(str, range(100)))
+        scores = DocumentScores(
+            "gsm8k",
+            "report",
+            "acc",
+            ids,
+            tuple(map(float, values)),
+            0,
+            {"cut": tuple(map(float, cut))},
+        )
+        return Entry("x", Candidate({"sums": 1.0}, "exme", "float32", {}), scores)
+
+    best = long([0] * 100, [1] * 3 + [0] * 97)
+    whole, part = long([1] * 40 + [0] * 60, [0] * 100), long([1] * 10 + [0] * 90, [0] * 100)
+    found = audit(whole, best)
+    assert found.fewer == (("cut", 0, 3),) and not found.is_flagged and not found.caution("sums")
+    assert audit(part, best).is_flagged  # 3 of 10 is another matter
+
+
 def test_a_gain_with_as_many_cut_answers_is_not() -> None:
     found = audit(entry("merged", "11110000", "00000001"), entry("sums", "11000000", "00000001"))
     assert not found.is_flagged
