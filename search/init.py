@@ -248,7 +248,7 @@ goal: mean # over several suites: mean gain, worst (suite's gain), cvar (mean of
 weights: {{}} # of suites in the mean: {{gsm8k: 2}}; 0 only watches a suite
 tail: 0.5   # share of the suites that cvar is the mean over
 keep: {{}}    # least gain on a suite, in points: {{mmlu: -0.5}} may lose half a point there
-shift: null # {{bound: 0.5, penalty: 2}}: how far from the nearest checkpoint, 1 being the base's distance
+shift: null # {{bound: 0.5, penalty: 2}}: distance to the nearest checkpoint, 1 being the base's
 
 budget: # the search ends at whichever comes first; null: no limit
   trials: 30
