@@ -221,7 +221,7 @@ space:
   limits: [-5, 30]         # ... but never beyond these
 
 suites: [{task}] # what this study may search on: names (`exme suites`) or suite files of your own
-data: {data}      # hub (or what EXME_DATA names); mini: what ships with exme; or a folder of <suite>/<split>.jsonl
+data: {data}      # hub; mini: the small sets shipped with exme; or a folder with <suite>/<split>.jsonl
 objective: metric # each suite's own, or target_nll: likelihood of reference answers, a smooth proxy
 run_generated_code: {runs_code} # humaneval, mbpp need true: the sandbox runs what the model writes
 max_gen_toks: null # most tokens of an answer; null leaves it to the suites
@@ -248,7 +248,7 @@ goal: mean # over several suites: mean gain, worst (suite's gain), cvar (mean of
 weights: {{}} # of suites in the mean: {{gsm8k: 2}}; 0 only watches a suite
 tail: 0.5   # share of the suites that cvar is the mean over
 keep: {{}}    # least gain on a suite, in points: {{mmlu: -0.5}} may lose half a point there
-shift: null # how far from a parent a candidate may be: {{bound: 0.5}}, or what it costs: {{penalty: 2}}
+shift: null # {{bound: 0.5, penalty: 2}}: distance to the nearest checkpoint, 1 being the base's
 
 budget: # the search ends at whichever comes first; null: no limit
   trials: 30
