@@ -87,7 +87,8 @@ class Objective:
 
     def rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
         """Trials with their values and whether they are feasible."""
-        trials = [self.judge(trial) for trial in trials]
+        if self.shift is not None:
+            trials = [self.judge(trial) for trial in trials]
         # Where no reference is needed a value stays what it is: rating 2,000 anew takes longer than a proposal.
         is_final = not self.goal.needs_reference
         done = [
