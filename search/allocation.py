@@ -18,11 +18,7 @@ import numpy as np
 
 from .field import Field, Racing, Runner, combined, estimates_of, incumbent_of, within_suite
 from .proposer import Choice, best_point, candidates, choose, knowledge_gradient
-from .strata import (
-    Estimate,
-    Floats,
-    estimate,
-)
+from .strata import Estimate, Floats, estimate
 from .surrogate import Surrogate, fit
 
 # Variance of a score's roughness, which no neighbour shares, over the variance of a document's outcome within
@@ -107,7 +103,7 @@ def next_look(
     sizes = [racing.chunk]
     while sizes[-1] < count and state.incumbent is not None:
         sizes.append(min(count, 2 * sizes[-1]))
-    noises = {m: spread * (1 / m - 1 / count) for m in sizes}
+    noises = {m: look_noise(spread, m, count) for m in sizes}
     generator = np.random.default_rng([seed, looks, _PROPOSALS])
     surrogate = state.surrogate
     if pending is not None and len(pending):
@@ -142,16 +138,18 @@ def expected_gain(state: State, looks: float, noise: float, seed: int = 0) -> fl
 
 
 def look_spread(estimates: Sequence[Estimate], count: int) -> float:
-    """Variance of one document's part in an estimate: as much as in those that were given.
-
-    A look at m of n documents tells with the variance spread * (1 / m - 1 / n): nothing is left to be told by all.
-    """
+    """Variance of one document's part in an estimate: as much as in those that were given."""
     each = [
-        e.standard_error**2 / (1 / e.count - 1 / count)
+        e.standard_error**2 / look_noise(1.0, e.count, count)
         for e in estimates
         if e.standard_error > 0 and e.count < count
     ]
     return float(np.median(each)) if each else 0.25
+
+
+def look_noise(spread: float, documents: int, count: int) -> float:
+    """Variance of what a look at so many of all documents tells: none, where nothing is left to be told."""
+    return spread * (1 / documents - 1 / count)
 
 
 def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing, field: Field) -> bool:

@@ -20,7 +20,7 @@ from .charts import plane, plane_place
 from .notes import Difference, documents_csv, paired, trial_note, trial_picture
 from .outcome import Outcome, TrialRecord
 from .plan import best_known, best_trial
-from .standing import best_inputs, has_score, inputs_of, standing_of, standings
+from .standing import best_inputs, inputs_of, standing_of, standings
 from .storage import Storage
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Annotator:
             found = differences(trial, before, search.documents, search.folder)
             standing = standing_of(known, trial.candidate.digest) if trial.candidate else None
             note = trial_note(trial, standing, before, best_input, found)
-            files = {"documents": documents_csv(trial, before)} if has_score(trial) else {}
+            files = {"documents": documents_csv(trial, before)} if trial.is_scored else {}
             if drawn is not None and trial.candidate is not None:
                 files["plane"] = trial_picture(drawn, plane_place(outcome, trial))
             self._write(trial.number, ids[trial.number], note, files)
@@ -141,7 +141,7 @@ def differences(
     """Search documents on which a trial and another differ, with both answers where they are kept here."""
     if trial.candidate is None or incumbent is None or incumbent.candidate is None:
         return []
-    if not has_score(trial):
+    if not trial.is_scored:
         return []
     ours, theirs = (
         load_answers(folder, t.candidate.digest, "search")

@@ -18,7 +18,7 @@ from .outcome import Entry, Outcome, TrialRecord
 from .plan import cost
 from .scene import ENOUGH, Array, Scene, scene_of_outcome, short
 from .space import read
-from .standing import has_score, incumbents, score_of, standings
+from .standing import incumbents, score_of, standings
 from .statistics import mean_interval
 from .verdict import Unit
 
@@ -340,7 +340,7 @@ def _trial_words(outcome: Outcome, scene: Scene) -> list[str]:
     unit = Unit(t.scores for t in outcome.trials if t.scores)
     told = {}
     for trial in sorted(outcome.trials, key=lambda t: (t.scores is not None, t.number)):
-        if trial.candidate is not None and has_score(trial) and trial.duplicate_of is None:
+        if trial.candidate is not None and trial.is_scored and trial.duplicate_of is None:
             key = tuple(trial.candidate.coefficients[n] for n in scene.names)
             told[key] = _words(trial, unit)
     return [told.get(tuple(point), "base") for point in scene.points.tolist()]

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .allocation import State, expected_gain, is_left, look_spread, next_look, survey
+from .allocation import State, expected_gain, is_left, look_noise, look_spread, next_look, survey
 from .candidate import Candidate
 from .course import Course, Look
 from .domination import Domination
@@ -224,7 +224,7 @@ class Looks:
         )
         found = [shift.within(self.proposal(point, bounds), self.space) for point in drawn]
         points = np.stack([self.point(each, bounds) for each in found])
-        noise = look_spread(state.estimates, self.count) * (1 / documents - 1 / self.count)
+        noise = look_noise(look_spread(state.estimates, self.count), documents, self.count)
         everywhere = state.surrogate.at(np.concatenate([state.surrogate.x, points]))
         worth = knowledge_gradient(
             everywhere, np.full(len(everywhere.mean), state.surrogate.nugget + noise)
@@ -263,8 +263,7 @@ class Looks:
         pace = 3600 * sum(t.documents for t in ended) / sum(t.seconds for t in ended)
         state = self.survey(trials, bounds)
         documents = min(2 * self.racing.chunk, self.count)
-        spread = look_spread(state.estimates, self.count)
-        noise = spread * (1 / documents - 1 / self.count)
+        noise = look_noise(look_spread(state.estimates, self.count), documents, self.count)
         return expected_gain(state, pace / documents, noise, self.seed)
 
     # The end of a search --------------------------------------------------------------------------
@@ -288,7 +287,9 @@ class Looks:
         if state.incumbent is None:
             order = order[:1]
         else:
-            top = state.estimates[state.incumbent].mean
+            # (the posterior is one of merits, less what a shift costs)
+            penalty = lineup.runners[state.incumbent].penalty
+            top = state.estimates[state.incumbent].mean - penalty
             order = [i for i in order if posterior.mean[i] + spread[i] > top][:FINALISTS]
         chosen = [places[i] for i in order]
         return [(lineup.trials[p], self.count - len(lineup.runners[p].seen)) for p in chosen]
@@ -390,7 +391,7 @@ class Looks:
 
 def _history(trials: Sequence[TrialRecord], bounds: Bounds) -> History:
     """What tells one history from another: what has ended never changes."""
-    ended = tuple(t.number for t in trials if t.scores is not None or t.course is not None)
+    ended = tuple(t.number for t in trials if t.is_scored)
     return ended, tuple(bounds.items())
 
 

@@ -19,7 +19,7 @@ from .methods import PLAIN
 from .outcome import TrialRecord
 from .screen import estimate_text
 from .space import read
-from .standing import Standing, around, by_suite, has_score
+from .standing import Standing, around, by_suite
 from .statistics import compare, is_binary, mean_interval
 from .verdict import Unit, p_text
 
@@ -67,7 +67,7 @@ def trial_note(
     parts.append(f"**Proposed by** {trial.origin or 'nobody knows'}, {trial.seconds:.1f} s.")
     if standing is not None and trial.duplicate_of is None:
         parts += _suites(standing, best_input)
-    if has_score(trial) and incumbent is not None and incumbent.number != trial.continues:
+    if trial.is_scored and incumbent is not None and incumbent.number != trial.continues:
         parts += [_against(trial, incumbent), *_answers(differing, incumbent)]
     return "\n\n".join(part for part in parts if part)
 

@@ -59,6 +59,11 @@ class TrialRecord:
     barred: bool = False
 
     @property
+    def is_scored(self) -> bool:
+        """Whether something is known of its candidate's score, be it of some documents only."""
+        return self.scores is not None or self.course is not None
+
+    @property
     def estimate(self) -> Estimate | None:
         """Of a trial that was scored in part: what that says about all documents."""
         return None if self.course is None or self.scores is not None else self.course.estimate

@@ -41,13 +41,8 @@ def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
 
 def best_known(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """As `best_trial`; while no trial is complete, the one whose estimate is high for sure."""
-    known = (t for t in trials if is_scored(t) and not t.barred)
+    known = (t for t in trials if t.is_scored and not t.barred)
     return max(known, key=_standing, default=None)
-
-
-def is_scored(trial: TrialRecord) -> bool:
-    """Whether something is known of a trial's score, be it of some documents only."""
-    return trial.scores is not None or trial.course is not None
 
 
 def _standing(trial: TrialRecord) -> tuple[bool, bool, float, int]:
@@ -80,7 +75,7 @@ def cost(trial: TrialRecord) -> int:
 
 def has_ended(trial: TrialRecord) -> bool:
     """Whether a trial was scored, in part at least, or could not be."""
-    return is_scored(trial) or trial.state == "failed"
+    return trial.is_scored or trial.state == "failed"
 
 
 def is_over(budget: BudgetSection, trials: Sequence[TrialRecord]) -> str:
@@ -253,7 +248,7 @@ class Plan:
         highest = (False, False, -math.inf, 0)
         stays: TrialRecord | None = None  # the best that moves none of the bounds of now
         for trial in trials:
-            if not is_scored(trial):
+            if not trial.is_scored:
                 continue
             since += position >= self.known_count and trial.continues is None
             position += 1

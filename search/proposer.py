@@ -30,7 +30,7 @@ from .surrogate import Posterior, Surrogate
 
 FEW = 4
 # Points tried before groups move apart, per block of coefficients. On the tuning landscapes of 6 and of 12
-# coefficients 24 needed a half to two thirds of the documents that 6 did.
+# coefficients 24 needed about half of the documents that 6 did.
 TOGETHER = 24
 
 _LEVELS = (np.arange(9) + 0.5) / 9

@@ -8,7 +8,6 @@ from exme.tasks.errors import UserError
 
 from .outcome import TrialRecord
 from .plan import best_trial, complete
-from .standing import has_score
 
 
 def pick(
@@ -44,7 +43,7 @@ def _numbered(trials: Sequence[TrialRecord], number: int) -> TrialRecord:
     if found is None:
         last = f"0 to {len(trials) - 1}" if trials else "none yet"
         raise UserError(f"trial {number}: there is no such trial (have: {last})")
-    if not has_score(found) or found.candidate is None:
+    if not found.is_scored or found.candidate is None:
         why = f"it {found.state}: {found.message}" if found.message else f"it is {found.state}"
         raise UserError(f"trial {number}: was not scored ({why}); `exme status` lists others")
     return found

@@ -83,11 +83,6 @@ def around(mean: float, standard_error: float, *, share: bool = False) -> Interv
     return Interval(*(min(1.0, max(0.0, value)) for value in (mean, low, high)))
 
 
-def has_score(trial: TrialRecord) -> bool:
-    """Whether a trial was scored, in part at least."""
-    return trial.scores is not None or trial.course is not None
-
-
 def score_of(trial: TrialRecord) -> Interval:
     """What a trial said of its candidate when it ended, with its 95% interval.
 
@@ -193,7 +188,7 @@ def incumbents(
     best: TrialRecord | None = None
     told = []
     for trial in trials:
-        if trial.candidate is None or not has_score(trial):
+        if trial.candidate is None or not trial.is_scored:
             continue
         is_newer = best is not None and trial.continues == best.number
         best = trial if best is None or is_newer else best_known((best, trial))
