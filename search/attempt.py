@@ -15,6 +15,7 @@ from exme.tasks.errors import UserError
 from .answers import Answers, load_answers, merge_answers, save_answers
 from .candidate import Candidate
 from .course import Look
+from .interrupts import stop_if_asked
 from .looks import Looks
 from .plan import Plan
 from .screen import Screen
@@ -73,6 +74,7 @@ class Attempts:
         if twin is not None:
             self.storage.save_duplicate(proposal, twin)
             return
+        stop_if_asked()  # a candidate may take minutes
         try:
             if not self.looks.is_racing:
                 scored = self.worker().score(candidate, "search")

@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _run(command: Callable[[], object]) -> int:  # noqa: PLR0911  (an error each)
-    from .workers import Interrupts  # noqa: PLC0415
+    from .interrupts import Interrupts  # noqa: PLC0415
 
     Interrupts(lambda line: typer.echo(line, err=True)).install()
     try:

@@ -20,6 +20,7 @@ from .facts import facts
 from .field import Racing
 from .forecast import Forecast
 from .gram import measure
+from .interrupts import stop_if_asked
 from .joining import join_study
 from .looks import Looks
 from .methods import PLAIN
@@ -46,7 +47,6 @@ from .tracking import Tracking
 from .turns import Turns
 from .view import View, view_of
 from .worker import Precision, Scorer, Worker, settle_precision
-from .workers import stop_if_asked
 
 RUNS = Path("studies/runs")
 

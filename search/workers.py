@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, Queue
-from types import FrameType
 
 from exme.tasks.errors import UserError
 
@@ -191,47 +190,3 @@ def leave_with_parent(pause: float = 2.0) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=watch, name="exme-parent", daemon=True).start()
-
-
-class Interrupts:
-    """Ctrl-C and SIGTERM: the first stops in order, the second at once.
-
-    Args:
-        say: writes a line.
-        leave: ends the process at once.
-    """
-
-    def __init__(
-        self,
-        say: Callable[[str], None],
-        leave: Callable[[int], object] = os._exit,
-    ) -> None:
-        self.say, self.leave = say, leave
-        self._came = False
-
-    def install(self) -> None:
-        """Be called for both signals, from now on."""
-        _asked.clear()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self)
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self._came:
-            self.say("\nStopped at once. What was in hand is taken up again by the same command.")
-            self.leave(130)
-        self._came = True
-        _asked.set()
-        raise KeyboardInterrupt
-
-
-# That a process was asked to stop.
-_asked = threading.Event()
-
-
-def stop_if_asked() -> None:
-    """Raise once more what the first signal raised.
-
-    Python drops what is raised in the midst of a destructor or of an import that may fail.
-    """
-    if _asked.is_set():
-        raise KeyboardInterrupt

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from exme.search import workers
 from exme.search.weight_files import Reader
-from exme.search.workers import Interrupts, Share, run_workers, shares, stop_if_asked, visible_gpus
+from exme.search.workers import Share, run_workers, shares, visible_gpus
 from exme.tasks.errors import UserError
 
 NOTHING: dict[str, str] = {}
@@ -161,22 +160,3 @@ def test_mapped_weights_are_the_page_caches_own_and_so_shared(tmp_path: Path) ->
 def test_a_number_of_workers_that_is_a_slip_is_refused(count: int) -> None:
     with pytest.raises(UserError, match=f"expected 1 to 256, found {count}"):
         run_workers([], [Share({}, "")] * count, print)
-
-
-def test_the_first_signal_stops_in_order_and_the_second_at_once() -> None:
-    said: list[str] = []
-    left: list[int] = []
-    interrupts = Interrupts(said.append, left.append)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            interrupts(signal.SIGINT, None)
-        assert not left
-        with pytest.raises(KeyboardInterrupt):  # what Python dropped is raised once more
-            stop_if_asked()
-        with pytest.raises(KeyboardInterrupt):
-            interrupts(signal.SIGTERM, None)
-    finally:
-        workers._asked.clear()
-    assert left == [130]
-    assert said[0].startswith("\nStopped at once.")
-    stop_if_asked()
