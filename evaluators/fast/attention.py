@@ -63,6 +63,39 @@ class Segment:
 
 
 @dataclass
+class Span:
+    """Neighbouring rows of a pass that bring equally many tokens, and the keys of those rows.
+
+    Attributes:
+        first: its first token in the pass.
+        rows: how many; one, where keys are the row cache's.
+        queries: tokens that each brings.
+        keys: own tokens that each has by now, those among them.
+        place: of the row's first key in the row cache; None where keys are this pass's.
+    """
+
+    first: int
+    rows: int
+    queries: int
+    keys: int
+    place: int | None
+    _bias: dict[int | None, Tensor] = field(default_factory=dict)
+
+    def hides(self, window: int | None) -> bool:
+        """Whether there is a key that a query does not see."""
+        return self.queries > 1 or (window is not None and self.keys > window)
+
+    def bias(self, window: int | None, like: Tensor) -> Tensor:
+        """What is added to the scores, shape [1, 1, queries, keys]."""
+        if window not in self._bias:
+            at = torch.arange(self.keys, device=like.device)
+            seen = _seen(at[-self.queries :, None], at, window)
+            bias = like.new_zeros(seen.shape).masked_fill_(~seen, float("-inf"))
+            self._bias[window] = bias[None, None]
+        return self._bias[window]
+
+
+@dataclass
 class Block:
     """Rows whose own tokens attend to each other, padded to one length.
 
@@ -70,35 +103,37 @@ class Block:
         index: per row and query, the token of the pass, shape [rows, queries]; padding repeats some.
         query_at: position of every query, shape [rows, queries].
         key_at: position of every key, shape [rows, keys]; keys after the query are not seen.
-        slot: the first row's slot, where keys are the row cache's; None where they are this pass's.
+        places: of every key in the row cache, shape [rows, keys]; None where keys are this pass's.
     """
 
     index: Tensor
     query_at: Tensor
     key_at: Tensor
-    slot: int | None
-    _bias: dict[tuple[int | None, int, torch.dtype], Tensor] = field(default_factory=dict)
+    places: Tensor | None
+    _bias: dict[int | None, Tensor] = field(default_factory=dict)
 
-    def bias(self, window: int | None, repeats: int, dtype: torch.dtype) -> Tensor:
-        """What is added to the scores, shape [rows, 1, repeats * queries, keys]."""
-        key = (window, repeats, dtype)
-        if key not in self._bias:
+    def bias(self, window: int | None, like: Tensor) -> Tensor:
+        """What is added to the scores, shape [rows, 1, queries, keys]."""
+        if window not in self._bias:
             seen = _seen(self.query_at[:, :, None], self.key_at[:, None, :], window)
-            bias = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-            bias.masked_fill_(~seen, float("-inf"))
-            self._bias[key] = bias[:, None].repeat(1, 1, repeats, 1)
-        return self._bias[key]
+            bias = like.new_zeros(seen.shape).masked_fill_(~seen, float("-inf"))
+            self._bias[window] = bias[:, None]
+        return self._bias[window]
 
 
 class RowCache(Protocol):
     """Keys and values of rows' own tokens (`cache.RowCache`)."""
 
-    def write(self, layer: int, keys: Tensor, values: Tensor, slots: Tensor, at: Tensor) -> None:
+    def write(self, layer: int, keys: Tensor, values: Tensor, places: Tensor) -> None:
         """Store a pass's keys and values, shape [key heads, tokens, head size]."""
         ...
 
-    def read(self, layer: int, slot: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
-        """Views of some rows' keys and values, shape [rows, key heads, length, head size]."""
+    def read(self, layer: int, first: int, length: int) -> tuple[Tensor, Tensor]:
+        """Views of a row's keys and values, shape [1, key heads, length, head size]."""
+        ...
+
+    def gather(self, layer: int, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Copies of some rows' keys and values, shape [rows, key heads, length, head size]."""
         ...
 
 
@@ -106,25 +141,28 @@ class RowCache(Protocol):
 class Layout:
     """Who attends to what in one pass; the same for all layers.
 
+    Own tokens are in spans, or in blocks: a processor is told of every row, a GPU of as many as
+    possible at once. Every token is a query of exactly one.
+
     Attributes:
         at: position of every token, shape [tokens].
         segments: shared nodes, from the beginning of the sequence.
-        blocks: own tokens; every token is a query of exactly one block.
+        spans: own tokens, in the pass's order; none where there are blocks.
+        blocks: own tokens, in any order.
         back: where each token's query stands in the blocks' queries, one after another.
         cache: where own keys and values are stored; None where no later pass needs them.
-        slots: the token's row in the cache, shape [tokens].
-        columns: the token's place in that row, shape [tokens].
+        places: of every token in the cache, shape [tokens].
         harvest: stretches of tokens (first, last) whose keys and values become nodes.
         harvested: per layer and stretch, the keys and values.
     """
 
     at: Tensor
     segments: list[Segment]
-    blocks: list[Block]
-    back: Tensor
+    spans: list[Span] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    back: Tensor | None = None
     cache: RowCache | None = None
-    slots: Tensor | None = None
-    columns: Tensor | None = None
+    places: Tensor | None = None
     harvest: list[tuple[int, int]] = field(default_factory=list)
     harvested: list[list[tuple[Tensor, Tensor]]] = field(default_factory=list)
 
@@ -172,9 +210,10 @@ def attention(
         layout.harvested.append(
             [(keys[:, a:b].clone(), values[:, a:b].clone()) for a, b in stretches]
         )
-    if layout.cache is not None and layout.slots is not None and layout.columns is not None:
-        layout.cache.write(layer, keys, values, layout.slots, layout.columns)
-    out, weight = _own(layout, layer, query[0], keys, values, scale)
+    if layout.cache is not None and layout.places is not None:
+        layout.cache.write(layer, keys, values, layout.places)
+    own = _in_spans if layout.spans else _in_blocks
+    out, weight = own(layout, layer, query[0], keys, values, scale)
     for segment in layout.segments:
         _join(out, weight, segment, query[0], layer, layout.at, scale)
     return out.transpose(0, 1).unsqueeze(0), None
@@ -183,45 +222,66 @@ def attention(
 AttentionInterface.register(NAME, attention)
 
 
-def _own(
+def _in_spans(
     layout: Layout, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: Scale
 ) -> tuple[Tensor, Tensor]:
     """Every token's attention to its row's own tokens: [heads, tokens, size], [heads, tokens]."""
-    heads, _, size = query.shape
+    outs, weights = [], []
+    for span in layout.spans:
+        if span.place is None or layout.cache is None:
+            own_keys, own_values = _rows_of(keys, span), _rows_of(values, span)
+        else:
+            own_keys, own_values = layout.cache.read(layer, span.place, span.keys)
+        bias, causal = None, False
+        if span.hides(scale.window):
+            plain = scale.window is None and _is_plain(scale, query)
+            causal = plain and span.queries == span.keys  # which the kernel knows how to skip
+            bias = None if causal else span.bias(scale.window, query)
+        out, weight = partial(
+            _rows_of(query, span), own_keys, own_values, scale, bias, causal=causal
+        )
+        outs.append(out.transpose(0, 1).flatten(1, 2))
+        weights.append(weight.transpose(0, 1).flatten(1, 2))
+    return _whole(outs), _whole(weights)
+
+
+def _rows_of(tokens: Tensor, span: Span) -> Tensor:
+    """A view of a span's tokens [heads, tokens, size], as [rows, heads, queries, size]."""
+    last = span.first + span.rows * span.queries
+    rows: Tensor = tokens[:, span.first : last].unflatten(1, (span.rows, span.queries))
+    return rows.transpose(0, 1)
+
+
+def _whole(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
+def _in_blocks(
+    layout: Layout, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: Scale
+) -> tuple[Tensor, Tensor]:
+    """See `_in_spans`."""
     outs, weights = [], []
     for block in layout.blocks:
-        rows, queries = block.index.shape
-        picked = query[:, block.index].transpose(0, 1)  # [rows, heads, queries, size]
-        if block.slot is not None and layout.cache is not None:
-            length = block.key_at.shape[1]
-            own_keys, own_values = layout.cache.read(layer, block.slot, rows, length)
-        else:
+        if block.places is None or layout.cache is None:
             own_keys = keys[:, block.index].transpose(0, 1)
             own_values = values[:, block.index].transpose(0, 1)
-        repeats = heads // own_keys.shape[1]
-        bias = None
+        else:
+            own_keys, own_values = layout.cache.gather(layer, block.places)
         # Rows that begin in this pass are plainly causal, which the kernel knows how to skip.
         causal = (
-            block.slot is None
-            and repeats == 1
+            block.places is None
+            and query.shape[0] == keys.shape[0]
             and scale.window is None
             and (_is_plain(scale, query) or _is_plain_on_gpu(scale, query))
         )
-        if not causal:
-            bias = block.bias(scale.window, repeats, query.dtype)
-        folded = picked.reshape(rows, heads // repeats, repeats * queries, size)
-        out, weight = partial(folded, own_keys, own_values, scale, bias, causal=causal)
-        outs.append(
-            out.reshape(rows, heads, queries, -1)
-            .permute(1, 0, 2, 3)
-            .reshape(heads, rows * queries, -1)
-        )
-        weights.append(
-            weight.reshape(rows, heads, queries).transpose(0, 1).reshape(heads, rows * queries)
-        )
-    out = outs[0] if len(outs) == 1 else torch.cat(outs, 1)
-    weight = weights[0] if len(weights) == 1 else torch.cat(weights, 1)
-    return out.index_select(1, layout.back), weight.index_select(1, layout.back)
+        bias = None if causal else block.bias(scale.window, query)
+        picked = query[:, block.index].transpose(0, 1)  # [rows, heads, queries, size]
+        out, weight = partial(picked, own_keys, own_values, scale, bias, causal=causal)
+        outs.append(out.transpose(0, 1).flatten(1, 2))
+        weights.append(weight.transpose(0, 1).flatten(1, 2))
+    back = layout.back
+    assert back is not None  # as wherever there are blocks
+    return _whole(outs).index_select(1, back), _whole(weights).index_select(1, back)
 
 
 def _join(
@@ -235,24 +295,25 @@ def _join(
 ) -> None:
     """Add a shared node's part to the tokens below it, in place."""
     keys, values = segment.keys[layer], segment.values[layer]
-    repeats = query.shape[0] // keys.shape[0]
     masked = scale.window is not None and segment.reach >= scale.window
-    step = max(1, _QUERIES_AT_ONCE // repeats)
-    for first in range(segment.first, segment.last, step):
-        last = min(first + step, segment.last)
-        count = last - first
-        folded = query[:, first:last].reshape(1, -1, repeats * count, query.shape[2])
+    for first in range(segment.first, segment.last, _QUERIES_AT_ONCE):
+        last = min(first + _QUERIES_AT_ONCE, segment.last)
         bias = None
         if masked:
             key_at = torch.arange(keys.shape[1], device=at.device) + segment.start
             seen = _seen(at[first:last, None], key_at[None], scale.window)
-            bias = torch.zeros(seen.shape, dtype=query.dtype, device=at.device)
-            bias = bias.masked_fill_(~seen, float("-inf")).repeat(repeats, 1)[None, None]
-        part, part_weight = partial(
-            folded, keys[None], values[None], scale, bias, may_hide_all=masked
+            bias = query.new_zeros(seen.shape).masked_fill_(~seen, float("-inf"))[None, None]
+        part, part_weight = (
+            whole[0]
+            for whole in partial(
+                query[None, :, first:last],
+                keys[None],
+                values[None],
+                scale,
+                bias,
+                may_hide_all=masked,
+            )
         )
-        part = part.reshape(query.shape[0], count, -1)
-        part_weight = part_weight.reshape(query.shape[0], count)
         here, here_weight = out[:, first:last], weight[:, first:last]
         share = torch.sigmoid(part_weight - here_weight).to(out.dtype)
         here.lerp_(part, share[..., None])
@@ -272,28 +333,46 @@ def partial(
     """Attention to some of the keys, and the log-sum-exp of their scores.
 
     Args:
-        query: shape [rows, key heads, queries, size].
+        query: shape [rows, heads, queries, size].
         key: shape [rows, key heads, keys, size]; value likewise.
         scale: of the layer.
         bias: added to the scores, shape [rows, 1, queries, keys]; minus infinity hides.
-        causal: whether queries see keys up to their own place, in addition; only with the kernel.
+        causal: whether queries see keys up to their own place, in addition; only with the kernel,
+            and on a GPU only where every head has keys of its own.
         may_hide_all: whether it may hide all keys from a query, as a window does.
 
     Returns:
-        Shapes [rows, key heads, queries, size] and [rows, key heads, queries].
+        Shapes [rows, heads, queries, size] and [rows, heads, queries].
     """
     if _is_plain(scale, query) and not may_hide_all:
         return _cpu_kernel(query, key, value, scale, bias, causal)
-    if bias is None and _is_plain_on_gpu(scale, query):
-        return _gpu_kernel(query, key, value, scale, causal)
     rows, heads, queries, _ = query.shape
-    if queries > 1 and rows * heads * queries * key.shape[2] > _SCORES_AT_ONCE:
+    on_gpu = bias is None and _is_plain_on_gpu(scale, query)
+    if not on_gpu and queries > 1 and rows * heads * queries * key.shape[2] > _SCORES_AT_ONCE:
         halves = [
             partial(query[:, :, part], key, value, scale, b, may_hide_all=may_hide_all)
             for part in (slice(0, queries // 2), slice(queries // 2, queries))
             for b in (None if bias is None else bias[:, :, part],)
         ]
         return torch.cat([o for o, _ in halves], 2), torch.cat([w for _, w in halves], 2)
+    # Heads that share keys are more queries of the same keys.
+    repeats = heads // key.shape[1]
+    folded = query.unflatten(1, (-1, repeats)).flatten(2, 3)
+    if on_gpu:
+        out, weight = _gpu_kernel(folded, key, value, scale, causal)
+    else:
+        if bias is not None:
+            bias = bias.repeat(1, 1, repeats, 1)
+        out, weight = _written_out(folded, key, value, scale, bias)
+    return (
+        out.unflatten(2, (repeats, queries)).flatten(1, 2),
+        weight.unflatten(2, (repeats, queries)).flatten(1, 2),
+    )
+
+
+def _written_out(
+    query: Tensor, key: Tensor, value: Tensor, scale: Scale, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
     scores = torch.matmul(query, key.transpose(-1, -2)).float() * scale.scaling
     if scale.softcap is not None:
         scores = torch.tanh(scores / scale.softcap) * scale.softcap
@@ -327,7 +406,7 @@ def _is_plain_on_gpu(scale: Scale, query: Tensor) -> bool:
 def _cpu_kernel(
     query: Tensor, key: Tensor, value: Tensor, scale: Scale, bias: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor]:
-    """torch's own kernel on the CPU, which also returns the log-sum-exp."""
+    """torch's own kernel on the CPU, which also returns the log-sum-exp; heads may share keys."""
     out, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, 0.0, causal, attn_mask=bias, scale=scale.scaling
     )

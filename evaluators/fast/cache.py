@@ -1,80 +1,136 @@
-"""Keys and values of rows' own tokens: one buffer per layer, rows side by side from slot 0.
+"""Keys and values of rows' own tokens: one buffer per layer, in which every row has a stretch as long as it needs.
 
-transformers' DynamicCache copies itself with every token; this one is written in place, and rows
-that have stopped are filled up by rows from the end, so that what is read is always one view.
+transformers' DynamicCache copies itself with every token, and its rows are all as long as the
+longest; this one is written in place, and a short row beside a long one takes what a short row takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
-class RowCache:
-    """Buffers of shape [slots, key heads, columns, head size], made at a layer's first write.
+@dataclass(eq=False)
+class Stretch:
+    """A row's place in the cache.
 
-    Args:
-        slots: most rows.
-        columns: tokens per row to begin with; more are made when needed.
+    Attributes:
+        first: place of its first token.
+        room: tokens that it has room for.
     """
 
-    def __init__(self, slots: int, columns: int) -> None:
-        self.slots = slots
-        self.columns = columns
+    first: int
+    room: int
+
+
+class RowCache:
+    """Buffers of shape [key heads, tokens, head size], made at a layer's first write.
+
+    Args:
+        tokens: of all rows together.
+    """
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens = tokens
+        self._stretches: list[Stretch] = []  # by place
         self._keys: list[Tensor] = []
         self._values: list[Tensor] = []
 
-    def wider(self, columns: int) -> int:
-        """Tokens per row to make room for, when so many are needed: a quarter more than now, at least."""
-        return max(columns, self.columns + self.columns // 4)
+    @property
+    def free(self) -> int:
+        """Tokens for which there is room beside the rows that are here."""
+        return self.tokens - sum(stretch.room for stretch in self._stretches)
 
-    def reserve(self, columns: int) -> None:
-        """Make room for rows of this many tokens."""
-        if columns > self.columns:
-            self.resize(self.slots, self.wider(columns))
+    def take(self, room: int) -> Stretch | None:
+        """A place for a row; None where there is none."""
+        if room > self.free:
+            return None
+        ends = [0, *(s.first + s.room for s in self._stretches)]
+        begins = [*(s.first for s in self._stretches), self.tokens]
+        for at, (end, begin) in enumerate(zip(ends, begins, strict=True)):  # noqa: B007
+            if begin - end >= room:
+                break
+        else:
+            self._close_gaps()
+            at = len(self._stretches)
+            end = self.tokens - self.free
+        taken = Stretch(end, room)
+        self._stretches.insert(at, taken)
+        return taken
 
-    def resize(self, slots: int, columns: int) -> None:
-        """Other numbers of rows, of which the first stay, and of tokens per row."""
-        rows, kept = min(slots, self.slots), min(columns, self.columns)
+    def give(self, stretch: Stretch) -> None:
+        """A row is done with its place."""
+        self._stretches.remove(stretch)
+
+    def widen(self, stretch: Stretch, room: int) -> bool:
+        """More room for a row that is here, which may move; False where there is not so much."""
+        if room - stretch.room > self.free:
+            return False
+        at = self._stretches.index(stretch)
+        end = self._stretches[at + 1].first if stretch is not self._stretches[-1] else self.tokens
+        if stretch.first + room > end:
+            self._close_gaps(stretch, room)
+        stretch.room = room
+        return True
+
+    def grow(self, tokens: int) -> None:
+        """Room for so many tokens in all; for a row that is longer than all that was thought to fit."""
         for buffers in (self._keys, self._values):
             for layer, old in enumerate(buffers):
-                new = old.new_zeros(slots, old.shape[1], columns, old.shape[3])
-                new[:rows, :, :kept] = old[:rows, :, :kept]
+                new = old.new_empty(old.shape[0], tokens, old.shape[2])
+                new[:, : self.tokens] = old
                 buffers[layer] = new
-        self.slots, self.columns = slots, columns
+        self.tokens = tokens
 
-    def write(self, layer: int, keys: Tensor, values: Tensor, slots: Tensor, at: Tensor) -> None:
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._stretches.clear()
+
+    def write(self, layer: int, keys: Tensor, values: Tensor, places: Tensor) -> None:
         """Store a pass's keys and values.
 
         Args:
             layer: index of the layer; layers come in order in the first pass.
             keys: shape [key heads, tokens, head size]; values likewise.
-            slots: every token's row, shape [tokens].
-            at: every token's place in that row, shape [tokens].
+            places: where each token goes, shape [tokens].
         """
         if layer == len(self._keys):
-            # Zeros, not what memory held: what is hidden by a weight of zero must not be NaN.
-            self._keys.append(self._new(keys))
-            self._values.append(self._new(values))
-        self._keys[layer][slots, :, at] = keys.transpose(0, 1)
-        self._values[layer][slots, :, at] = values.transpose(0, 1)
+            # Not filled: nothing is read that was not written, and memory is taken as it is written.
+            self._keys.append(keys.new_empty(keys.shape[0], self.tokens, keys.shape[2]))
+            self._values.append(values.new_empty(values.shape[0], self.tokens, values.shape[2]))
+        self._keys[layer].index_copy_(1, places, keys)
+        self._values[layer].index_copy_(1, places, values)
 
-    def read(self, layer: int, slot: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
-        """Views of some rows' keys and values, shape [rows, key heads, length, head size]."""
-        here = slice(slot, slot + rows)
-        return self._keys[layer][here, :, :length], self._values[layer][here, :, :length]
+    def read(self, layer: int, first: int, length: int) -> tuple[Tensor, Tensor]:
+        """Views of a row's keys and values, shape [1, key heads, length, head size]."""
+        here = slice(first, first + length)
+        return self._keys[layer][None, :, here], self._values[layer][None, :, here]
 
-    def move(self, sources: Sequence[int], targets: Sequence[int], length: int) -> None:
-        """Copy rows (their first `length` tokens) from some slots into others."""
-        for buffer in (*self._keys, *self._values):
-            for source, target in zip(sources, targets, strict=True):
-                buffer[target, :, :length] = buffer[source, :, :length]
+    def gather(self, layer: int, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Copies of some rows' keys and values, shape [rows, key heads, length, head size].
 
-    def clear(self) -> None:
-        """Make room for other rows; what a candidate without finite numbers left goes, too."""
-        for buffer in (*self._keys, *self._values):
-            buffer.zero_()
+        Args:
+            layer: index of the layer.
+            places: of every row's keys, shape [rows, length].
+        """
+        return self._keys[layer][:, places].transpose(0, 1), self._values[layer][
+            :, places
+        ].transpose(0, 1)
 
-    def _new(self, like: Tensor) -> Tensor:
-        return like.new_zeros(self.slots, like.shape[0], self.columns, like.shape[2])
+    def _close_gaps(self, wider: Stretch | None = None, room: int = 0) -> None:
+        """Move all rows together, with so much room for one of them."""
+        sources, targets, end = [], [], 0
+        for stretch in self._stretches:
+            if stretch.first != end:
+                sources.append(torch.arange(stretch.first, stretch.first + stretch.room))
+                targets.append(torch.arange(end, end + stretch.room))
+                stretch.first = end
+            end += room if stretch is wider else stretch.room
+        if not sources or not self._keys:
+            return
+        device = self._keys[0].device
+        source, target = torch.cat(sources).to(device), torch.cat(targets).to(device)
+        for buffer in (*self._keys, *self._values):  # one after the other: a copy of one at a time
+            buffer.index_copy_(1, target, buffer.index_select(1, source))

@@ -9,13 +9,14 @@ tokens that greedy decoding one by one would give.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from transformers import PreTrainedModel
 
-from .cache import RowCache
+from .cache import RowCache, Stretch
 from .drafts import Drafter
 from .memory import Budget, bytes_per_token, is_out_of_memory
 from .nodes import prepare
@@ -53,7 +54,7 @@ class Row:
         drafter: proposes its next tokens.
         expected: tokens that it is expected to have.
         answer: the tokens so far.
-        slot: its row in the cache; -1 while it waits.
+        place: of its own tokens in the cache; None while it waits.
         cached: tokens after the shared ones that the cache holds.
     """
 
@@ -63,10 +64,19 @@ class Row:
     drafter: Drafter
     expected: int
     answer: list[int] = field(default_factory=list)
-    slot: int = -1
+    place: Stretch | None = None
     cached: int = 0
     doubtful: bool = False
     done: bool = False
+
+    def room(self, draft: Sequence[int]) -> int:
+        """Own tokens that it may come to: as many as expected, and in any case this draft."""
+        answer = max(self.expected, len(self.answer) + len(draft))
+        return len(self.leaf.own) + answer + 1
+
+    def new(self, draft: Sequence[int]) -> int:
+        """Tokens that it brings into the next pass."""
+        return len(self.leaf.own) + len(self.answer) - self.cached + len(draft)
 
     def piece(self, draft: Sequence[int]) -> Piece:
         """What it brings into the next pass."""
@@ -75,13 +85,8 @@ class Row:
             tokens = [*own[self.cached :], *self.answer, *draft]
         else:
             tokens = [*self.answer[self.cached - len(own) :], *draft]
-        return Piece(
-            tokens, self.leaf.start, self.cached, self.leaf.chain, self.slot, 1 + len(draft)
-        )
-
-    def wait(self) -> None:
-        """Leave the cache; what is decoded is kept, and computed again when it comes back."""
-        self.slot, self.cached = -1, 0
+        place = -1 if self.place is None else self.place.first
+        return Piece(tokens, self.leaf.start, self.cached, self.leaf.chain, place, 1 + len(draft))
 
     def take(self, draft: Sequence[int], chosen: Sequence[int]) -> None:
         """Go on by the model's choices after its last token and after each drafted one."""
@@ -143,117 +148,114 @@ class Decoder:
         try:
             while waiting or self._active:
                 try:
-                    may_enter = waiting and len(self._active) <= cache.slots * 3 // 4
-                    if not (may_enter and self._enter(waiting, cache)):
-                        self._go_on(waiting, cache)
+                    self._step(waiting, cache)
                 except RuntimeError as error:
                     if not is_out_of_memory(error) or not self._budget.halve():
                         raise
                     waiting += reversed(self._give_back())
                     cache = self._room(waiting)
-                    _log.warning("out of memory: going on with %d rows at a time", cache.slots)
+                    _log.warning("out of memory: going on with %d tokens at a time", cache.tokens)
         finally:
             self._active = []
 
     def _room(self, rows: Sequence[Row]) -> RowCache:
-        """A cache for as many rows as fit, were they as long as expected."""
-        longest = max((len(r.leaf.own) + max(r.expected, len(r.answer)) for r in rows), default=1)
-        slots = min(self._fitting(longest), max(1, len(rows)))
-        cache = self._cache
-        if cache is None or cache.slots < slots or cache.columns > 2 * longest:
-            self._cache = cache = None  # before the next one is made
-            self._cache = cache = RowCache(slots, longest)
-        else:
-            cache.clear()
-        return cache
+        """A cache for all rows, or as many as fit."""
+        tokens = min(sum(row.room(()) for row in rows), self._fitting())
+        if self._cache is None or not tokens <= self._cache.tokens <= self._fitting():
+            self._cache = None  # before the next one is made
+            self._cache = RowCache(tokens)
+        self._cache.clear()
+        return self._cache
 
-    def _fitting(self, columns: int) -> int:
-        """Rows of so many tokens for which there is memory."""
-        return self._budget.rows(bytes_per_token(self._model), columns)
+    def _fitting(self) -> int:
+        """Tokens for which there is memory."""
+        return self._budget.tokens(bytes_per_token(self._model))
 
     def _give_back(self) -> list[Row]:
         """Take all rows out of the model's memory; they keep what they have decoded."""
         rows, self._active, self._cache = self._active, [], None
         for row in rows:
-            row.wait()
+            row.place, row.cached = None, 0
             for node in row.leaf.chain:
                 node.keys = node.values = None
         if self._model.device.type == "cuda":
             torch.cuda.empty_cache()
         return rows
 
-    def _enter(self, waiting: list[Row], cache: RowCache) -> bool:
-        """Let rows in, as many as one pass takes, and tell whether there was room for any.
-
-        Their prompts and drafts are one pass.
-        """
-        entering: list[Row] = []
-        drafts: dict[Row, list[int]] = {}
-        tokens = 0
-        first = len(self._active)
-        try:
-            columns = cache.columns
-            while waiting and (held := first + len(entering)) < cache.slots:
-                row = waiting[-1]
-                draft = self._draft(row, row.limits.most)
-                size = len(row.leaf.own) + len(row.answer) + len(draft)
-                if entering and tokens + size > self._budget.pass_tokens:
-                    break
-                wider = max(columns, size)
-                # Longer rows are fewer rows, for those that come after the longest, too.
-                if held and wider > cache.columns and held >= self._fitting(cache.wider(wider)):
-                    break
-                columns = wider
-                waiting.pop()
-                row.slot = first + len(entering)
-                drafts[row] = draft
-                entering.append(row)
-                tokens += size
-            if not entering:
-                return False
-            self._widen(cache, columns)
-            prepare(self._model, [r.leaf for r in entering], self._budget, self._profile)
-            self._pass("enter", entering, drafts)
-        except RuntimeError:
-            waiting += reversed(entering)
-            for row in entering:
-                row.wait()
-            raise
-        self._active += entering
-        self._leave()
-        return True
-
-    def _widen(self, cache: RowCache, columns: int) -> None:
-        """Make the cache's rows longer, and fewer where memory is for no more."""
-        if columns > cache.columns:
-            columns = cache.wider(columns)
-            cache.resize(min(cache.slots, self._fitting(columns)), columns)
-
-    def _go_on(self, waiting: list[Row], cache: RowCache) -> None:
-        """One pass over all active rows; those that find no room any more wait again."""
-        most = max(1, 2 * self._budget.pass_tokens // len(self._active))
+    def _step(self, waiting: list[Row], cache: RowCache) -> None:
+        """One pass over all rows that are here, and over those that now find room."""
+        most = max(1, 2 * self._budget.pass_tokens // max(1, len(self._active)))
         drafts = {row: self._draft(row, most) for row in self._active}
-        sizes = [len(r.leaf.own) + len(r.answer) + len(d) for r, d in drafts.items()]
-        self._widen(cache, max(sizes))
-        leaving = [row for row in self._active if row.slot >= cache.slots]
-        for row in leaving:
-            row.wait()
-            del drafts[row]
-        waiting += leaving
+        waiting += self._make_room(drafts, cache)
         self._active = list(drafts)
-        kind = "verify" if any(drafts.values()) else "decode"
-        self._pass(kind, self._active, drafts)
-        self._leave()
+        self._active += (entering := self._enter(waiting, drafts, cache))
+        if entering:
+            prepare(self._model, [r.leaf for r in entering], self._budget, self._profile)
+        self._pass(drafts, cache)
+        self._leave(cache)
+
+    def _make_room(self, drafts: dict[Row, list[int]], cache: RowCache) -> list[Row]:
+        """Have room for what every row brings; those that came last wait again where there is none.
+
+        Returns:
+            Those that wait, the last one first; they are out of the cache and out of `drafts`.
+        """
+        leaving: list[Row] = []
+        for row in list(drafts):
+            while row in drafts and row.place is not None:
+                needed = len(row.leaf.own) + len(row.answer) + len(drafts[row])
+                if needed <= row.place.room or cache.widen(row.place, _more(needed)):
+                    break
+                if len(drafts) == 1:
+                    cache.grow(_more(needed))
+                else:
+                    last = next(reversed(drafts))
+                    del drafts[last]
+                    self._wait(last, cache)
+                    leaving.append(last)
+        return leaving
+
+    def _wait(self, row: Row, cache: RowCache) -> None:
+        """Take a row out of the cache; what is decoded is kept, and computed again when it comes back."""
+        if row.place is not None:
+            cache.give(row.place)
+        row.place, row.cached = None, 0
+
+    def _enter(
+        self, waiting: list[Row], drafts: dict[Row, list[int]], cache: RowCache
+    ) -> list[Row]:
+        """Let rows in, as many as there is room for and as one pass takes beside those that are here."""
+        entering: list[Row] = []
+        tokens = sum(row.new(draft) for row, draft in drafts.items())
+        while waiting and len(drafts) < self._budget.most_rows:
+            row = waiting[-1]
+            draft = self._draft(row, row.limits.most)
+            tokens += row.new(draft)
+            if entering and tokens > self._budget.pass_tokens:
+                break
+            if not drafts and row.room(draft) > cache.tokens:
+                cache.grow(row.room(draft))
+            row.place = cache.take(row.room(draft))
+            if row.place is None:
+                break
+            waiting.pop()
+            drafts[row] = draft
+            entering.append(row)
+        return entering
 
     def _draft(self, row: Row, most: int) -> list[int]:
         room = row.limits.most - len(row.answer) - 1
         return row.drafter.propose(min(most, room), self._worth)
 
-    def _pass(self, kind: str, rows: Sequence[Row], drafts: dict[Row, list[int]]) -> None:
-        rows = sorted(rows, key=lambda row: row.order)
+    def _pass(self, drafts: dict[Row, list[int]], cache: RowCache) -> None:
+        rows = sorted(drafts, key=lambda row: row.order)
+        sizes = Counter[str]()
+        for row in rows:
+            kind = "verify" if drafts[row] else "decode"
+            sizes[kind if row.cached else "enter"] += row.new(drafts[row])
         pieces = [row.piece(drafts[row]) for row in rows]
-        with self._profile.clock(kind, sum(len(piece.tokens) for piece in pieces)):
-            logits, _ = forward(self._model, pieces, self._cache)
+        with self._profile.clock_all(sizes):
+            logits, _ = forward(self._model, pieces, cache)
             chosen = logits.argmax(-1).tolist()  # the one transfer of a pass
         first = 0
         for row in rows:
@@ -261,18 +263,16 @@ class Decoder:
             row.take(drafts[row], chosen[first:last])
             first = last
 
-    def _leave(self) -> None:
-        """Take out rows that are done; rows from the end take their slots."""
-        staying = sorted((r for r in self._active if not r.done), key=lambda row: row.slot)
+    def _leave(self, cache: RowCache) -> None:
+        """Take out rows that are done."""
         for row in self._active:
-            if row.done and row.leaf.node:
-                row.leaf.node.release()
-        used = {row.slot for row in staying if row.slot < len(staying)}
-        free = [slot for slot in range(len(staying)) if slot not in used]
-        moving = [row for row in staying if row.slot >= len(staying)]
-        if moving and self._cache is not None:
-            length = max(row.cached for row in moving)
-            self._cache.move([row.slot for row in moving], free, length)
-        for row, slot in zip(moving, free, strict=True):
-            row.slot = slot
-        self._active = staying
+            if row.done:
+                if row.leaf.node:
+                    row.leaf.node.release()
+                self._wait(row, cache)
+        self._active = [row for row in self._active if not row.done]
+
+
+def _more(tokens: int) -> int:
+    """Room for a row that has outgrown what was expected of it: a quarter more than it needs now."""
+    return tokens + tokens // 4

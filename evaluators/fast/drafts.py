@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .ngrams import ORDER, Ngrams
 
@@ -46,11 +47,13 @@ class _Thread:
         tokens: the answer.
         at: place of the token that is expected next.
         run: how many tokens agreed before it without a break.
+        pairs: places after every two tokens; made when the answer is first departed from.
     """
 
     tokens: Sequence[int]
     at: int = 0
     run: int = _WHOLE
+    pairs: dict[tuple[int, int], list[int]] | None = None
 
     def follow(self, last: int, token: int) -> None:
         """The row went on with `token`, after `last`."""
@@ -65,12 +68,17 @@ class _Thread:
 
     def _resume(self, last: int, token: int) -> int | None:
         """The nearest place after the last two tokens."""
-        tokens = self.tokens
-        low, high = max(2, self.at - _NEAR), min(len(tokens), self.at + _NEAR)
-        places = [
-            at for at in range(low, high) if tokens[at - 1] == token and tokens[at - 2] == last
+        if self.pairs is None:
+            self.pairs = {}
+            for i, pair in enumerate(pairwise(self.tokens)):
+                self.pairs.setdefault(pair, []).append(i + 2)
+        expected = self.at + 1
+        near = [
+            at
+            for at in self.pairs.get((last, token), ())
+            if at < len(self.tokens) and -_NEAR <= at - self.at < _NEAR
         ]
-        return min(places, key=lambda at: abs(at - self.at - 1)) if places else None
+        return min(near, key=lambda at: abs(at - expected)) if near else None
 
 
 class Drafter:

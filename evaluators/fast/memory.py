@@ -26,10 +26,9 @@ class Budget:
     pass_tokens: int
     most_rows: int
 
-    def rows(self, bytes_per_token: int, longest: int) -> int:
-        """Rows of so many own tokens that fit."""
-        fitting = self.cache_bytes // max(1, bytes_per_token * longest)
-        return max(1, min(self.most_rows, fitting))
+    def tokens(self, bytes_per_token: int) -> int:
+        """Own tokens that fit, of all rows together; one at least."""
+        return max(1, self.cache_bytes // bytes_per_token)
 
     def halve(self) -> bool:
         """Make do with half; False where nothing is left to halve."""
@@ -58,7 +57,7 @@ def measure_budget(model: PreTrainedModel, batch_size: int, max_length: int) -> 
     # A pass of about a thousand tokens keeps a processor's caches and arithmetic busy; a GPU wants
     # more. Rows share a pass: many more of them than of a padded batch.
     tokens, rows = (1024, 128) if on_host else (8192, 512)
-    return Budget(min(int(free * _SHARE), stock), tokens, min(rows, 8 * batch_size))
+    return Budget(min(int(free * _SHARE), stock), tokens, rows)
 
 
 def bytes_per_token(model: PreTrainedModel) -> int:

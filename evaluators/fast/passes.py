@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .attention import NAME, NEEDED, Block, Layout, Segment
+from .attention import NAME, NEEDED, Block, Layout, Segment, Span
 from .cache import RowCache
 from .prefix_tree import Node
 
-# What one more block costs on a processor (some tens of microseconds a layer), and what reading a key
-# costs, both in products of a query and a key of the mini models' four heads (about 6 nanoseconds).
-_SPLIT = 5000
-_READ = 3
+_SHORT = 16  # tokens of rows for which a kernel's call each costs more than padding (measured)
 _NEVER = 1 << 30  # a position that no token has: padding keys stand there, padding queries before
 
 
@@ -34,7 +31,7 @@ class Piece:
         start: position of its first own token, cached or not.
         cached: own tokens that the cache holds already.
         chain: the shared nodes before its own tokens.
-        slot: its row in the cache; -1 where nothing is cached.
+        place: of its own first token in the cache; -1 where nothing is cached.
         wanted: how many of its last tokens' logits are wanted.
     """
 
@@ -42,7 +39,7 @@ class Piece:
     start: int
     cached: int
     chain: tuple[Node, ...]
-    slot: int
+    place: int
     wanted: int
 
 
@@ -69,7 +66,7 @@ def forward(
 
     Args:
         model: inside `shared_prefix_attention`.
-        pieces: leaves of a node follow each other; either all go on from cached tokens, or none.
+        pieces: leaves of a node follow each other.
         cache: where own keys and values are kept; None where no later pass needs them.
         harvest: keep every piece's keys and values in the layout.
 
@@ -77,162 +74,169 @@ def forward(
         Logits of the wanted tokens, shape [sum of wanted, vocabulary], and the layout.
     """
     device = model.device
-    arrays = _arrays(
-        pieces,
-        cached=any(piece.cached for piece in pieces),
-        split=_SPLIT if device.type == "cpu" else None,
-    )
-    ids, at, slots, columns, keep, back, *padded = _to_device(arrays.flat, device)
-    firsts = iter(arrays.slots)
-    blocks = [
-        Block(index, query_at, key_at, next(firsts) if arrays.slots else None)
-        for index, query_at, key_at in zip(*[iter(padded)] * 3, strict=True)
-    ]
-    layout = Layout(at, arrays.segments, blocks, back)
+    arrays = _arrays(pieces, in_blocks=_in_blocks(device, pieces))
+    ids, at, places, keep, *others = _to_device(arrays.flat, device)
+    layout = Layout(at, arrays.segments, arrays.spans)
+    if not arrays.spans:
+        layout.back, *rest = others
+        layout.blocks = list(_blocks_of(rest, arrays.are_cached))
     if cache is not None:
-        cache.reserve(arrays.columns)
-        layout.cache, layout.slots, layout.columns = cache, slots, columns
+        layout.cache, layout.places = cache, places
     if harvest:
         ends = list(itertools.accumulate(len(piece.tokens) for piece in pieces))
         layout.harvest = list(zip([0, *ends[:-1]], ends, strict=True))
-    others: dict[str, Any] = {NEEDED: layout}
+    needed: dict[str, Any] = {NEEDED: layout}
     logits: Tensor = model(
         input_ids=ids[None],
         position_ids=at[None],
         use_cache=False,
         logits_to_keep=keep,
-        **others,
+        **needed,
     ).logits[0]
     return logits, layout
 
 
-@dataclass(frozen=True)
-class _Arrays:
-    """Index arrays of a pass.
+def _in_blocks(device: torch.device, pieces: Sequence[Piece]) -> bool:
+    """Whether rows attend in padded blocks: a GPU is busy with many at once, a processor with one.
 
-    Attributes:
-        flat: six of all tokens, then three for each block.
-        segments: shared nodes.
-        slots: the first slot of each block that reads the cache; empty where none does.
-        columns: tokens of the longest row.
+    Unless rows are so short that calling the kernel for each takes longer than it computes.
     """
-
-    flat: list[NDArray[np.int64]]
-    segments: list[Segment]
-    slots: list[int]
-    columns: int
-
-
-def _arrays(pieces: Sequence[Piece], *, cached: bool, split: int | None) -> _Arrays:
-    """Index arrays of a pass, on the host."""
-    lengths = np.array([len(piece.tokens) for piece in pieces])
-    ends = np.cumsum(lengths)
-    firsts = ends - lengths
-    starts = np.array([piece.start for piece in pieces])
-    before = np.array([piece.cached for piece in pieces])
-    slots = np.array([piece.slot for piece in pieces])
-    ids = np.fromiter(itertools.chain.from_iterable(p.tokens for p in pieces), np.int64, ends[-1])
-    within = np.arange(ends[-1]) - np.repeat(firsts, lengths)
-    columns = within + np.repeat(before, lengths)
-    at = columns + np.repeat(starts, lengths)
-    wanted = np.array([piece.wanted for piece in pieces])
-    keep = np.repeat(ends - np.cumsum(wanted), wanted) + np.arange(wanted.sum())
-    flat = [ids, at, np.repeat(slots, lengths), columns, keep]
-    runs: list[tuple[int, int]] = []
-    if cached:
-        by_slot = np.argsort(slots)  # every slot below the highest brings a piece
-        runs = _runs(lengths[by_slot].tolist(), (before + lengths)[by_slot].tolist(), split)
-        blocks, back = _cached_blocks(firsts, lengths, starts, before, by_slot, runs)
-    else:
-        blocks, back = _fresh_blocks(firsts, lengths, starts)
-    longest = int((before + lengths).max())
-    segments = _segments(pieces, firsts, ends, at)
-    return _Arrays([*flat, back, *blocks], segments, [first for first, _ in runs], longest)
+    tokens = sum(len(piece.tokens) for piece in pieces)
+    is_short = tokens < _SHORT * len(pieces) and not any(piece.cached for piece in pieces)
+    return device.type != "cpu" or is_short
 
 
 _Ints = NDArray[np.int64]
 
 
-def _runs(queries: list[int], keys: list[int], split: int | None) -> list[tuple[int, int]]:
-    """Neighbouring slots (first, one after the last) that share a block.
+@dataclass(frozen=True)
+class _Arrays:
+    """Index arrays of a pass, on the host.
 
-    A block is padded to its longest row: one row with a long draft, or with a long prompt, would
-    make all rows as expensive. A slot joins its neighbours where padding costs less than a block.
-
-    Args:
-        queries: tokens that each slot's row brings.
-        keys: tokens that it attends to.
-        split: what a block costs, in keys read and multiplied; None is one block of all.
+    Attributes:
+        flat: four of all tokens; with blocks, where their queries stand, and then each block's.
+        segments: shared nodes.
+        spans: of neighbouring rows; none with blocks.
+        are_cached: of each block, whether its keys are the cache's, and so it has four arrays, not three.
     """
-    if split is None:
-        return [(0, len(queries))]
-    runs: list[tuple[int, int]] = []
-    first = most_queries = most_keys = spent = 0
-    for slot, (query, key) in enumerate(zip(queries, keys, strict=True)):
-        together = max(most_queries, query), max(most_keys, key)
-        joined = (slot + 1 - first) * _cost(*together)
-        if slot > first and joined > spent + _cost(query, key) + split:
-            runs.append((first, slot))
-            first, together, joined = slot, (query, key), _cost(query, key)
-        (most_queries, most_keys), spent = together, joined
-    return [*runs, (first, len(queries))]
+
+    flat: list[_Ints]
+    segments: list[Segment]
+    spans: list[Span]
+    are_cached: list[bool]
 
 
-def _cost(queries: int, keys: int) -> int:
-    """Of one row's attention: keys are read once, and multiplied with every query."""
-    return keys * (_READ + queries)
+@dataclass(frozen=True)
+class _Rows:
+    """Of every piece, in the pass's order.
+
+    Attributes:
+        firsts: its first token in the pass.
+        lengths: how many it brings.
+        starts: position of its first own token.
+        before: own tokens that are cached.
+        places: of its first own token in the cache.
+    """
+
+    firsts: _Ints
+    lengths: _Ints
+    starts: _Ints
+    before: _Ints
+    places: _Ints
 
 
-def _cached_blocks(
-    firsts: _Ints,
-    lengths: _Ints,
-    starts: _Ints,
-    before: _Ints,
-    by_slot: _Ints,
-    runs: Sequence[tuple[int, int]],
-) -> tuple[list[_Ints], _Ints]:
-    """Blocks of neighbouring slots; their keys are the cache's."""
-    blocks: list[_Ints] = []
-    back = np.empty(int(lengths.sum()), np.int64)
+def _arrays(pieces: Sequence[Piece], *, in_blocks: bool) -> _Arrays:
+    lengths = np.array([len(piece.tokens) for piece in pieces])
+    ends = np.cumsum(lengths)
+    rows = _Rows(
+        ends - lengths,
+        lengths,
+        np.array([piece.start for piece in pieces]),
+        np.array([piece.cached for piece in pieces]),
+        np.array([piece.place for piece in pieces]),
+    )
+    ids = np.fromiter(itertools.chain.from_iterable(p.tokens for p in pieces), np.int64, ends[-1])
+    within = np.arange(ends[-1]) - np.repeat(rows.firsts - rows.before, lengths)
+    at = within + np.repeat(rows.starts, lengths)
+    places = within + np.repeat(rows.places, lengths)
+    wanted = np.array([piece.wanted for piece in pieces])
+    keep = np.repeat(ends - np.cumsum(wanted), wanted) + np.arange(wanted.sum())
+    flat = [ids, at, places, keep]
+    segments = _segments(pieces, rows.firsts, ends, at)
+    if not in_blocks:
+        return _Arrays(flat, segments, _spans(pieces), [])
+    blocks, back = _blocks(rows)
+    return _Arrays(
+        [*flat, back, *itertools.chain.from_iterable(blocks)],
+        segments,
+        [],
+        [len(block) == 4 for block in blocks],
+    )
+
+
+def _spans(pieces: Sequence[Piece]) -> list[Span]:
+    """Every row by itself; neighbours that begin in this pass and are as long as each other together."""
+    spans: list[Span] = []
+    first = 0
+    for piece in pieces:
+        size = len(piece.tokens)
+        last = spans[-1] if spans else None
+        if piece.cached:
+            spans.append(Span(first, 1, size, piece.cached + size, piece.place))
+        elif last is not None and last.place is None and last.queries == size:
+            last.rows += 1
+        else:
+            spans.append(Span(first, 1, size, size, None))
+        first += size
+    return spans
+
+
+def _blocks(rows: _Rows) -> tuple[list[list[_Ints]], _Ints]:
+    """Each block's arrays: index, positions of queries and of keys, and the keys' places in the cache.
+
+    Rows that begin in this pass, of like length; then all others.
+    """
+    fresh, going = np.flatnonzero(rows.before == 0), np.flatnonzero(rows.before)
+    groups = [*_alike(rows.lengths, fresh), *([going] if going.size else [])]
+    blocks: list[list[_Ints]] = []
+    back = np.empty(int(rows.lengths.sum()), np.int64)
     offset = 0
-    for first, last in runs:
-        rows = by_slot[first:last]
-        queries = int(lengths[rows].max())
-        steps = np.arange(queries)
-        real = steps < lengths[rows, None]
-        index = np.where(real, firsts[rows, None] + steps, firsts[rows, None])
-        query_at = np.where(real, (starts + before)[rows, None] + steps, _NEVER - 1)
-        columns = np.arange(int((before + lengths)[rows].max()))
-        used = columns < (before + lengths)[rows, None]
-        key_at = np.where(used, starts[rows, None] + columns, _NEVER)
-        blocks += [index, query_at, key_at]
+    for group in groups:
+        lengths, before = rows.lengths[group, None], rows.before[group, None]
+        first, start = rows.firsts[group, None], rows.starts[group, None]
+        steps = np.arange(int(lengths.max()))
+        real = steps < lengths
+        index = np.where(real, first + steps, first)
+        query_at = np.where(real, start + before + steps, _NEVER - 1)
         back[index[real]] = offset + np.flatnonzero(real)
         offset += index.size
+        if not before.any():
+            blocks.append([index, query_at, np.where(real, query_at, _NEVER)])
+            continue
+        columns = np.arange(int((before + lengths).max()))
+        used = columns < before + lengths
+        place = rows.places[group, None]
+        blocks.append(
+            [
+                index,
+                query_at,
+                np.where(used, start + columns, _NEVER),
+                np.where(used, place + columns, place),  # what is hidden must not be NaN
+            ]
+        )
     return blocks, back
 
 
-def _fresh_blocks(firsts: _Ints, lengths: _Ints, starts: _Ints) -> tuple[list[_Ints], _Ints]:
-    """Rows of like length in blocks; their keys are the pass's."""
-    order = np.argsort(-lengths, kind="stable")
-    blocks: list[_Ints] = []
-    back = np.empty(int(lengths.sum()), np.int64)
-    offset = 0
-    for rows in _alike(lengths, order):
-        queries = int(lengths[rows].max())
-        steps = np.arange(queries)
-        real = steps < lengths[rows, None]
-        index = np.where(real, firsts[rows, None] + steps, firsts[rows, None])
-        at = np.where(real, starts[rows, None] + steps, _NEVER - 1)
-        blocks += [index, at, np.where(real, at, _NEVER)]
-        for place, row in enumerate(rows):
-            here = offset + place * queries
-            back[firsts[row] : firsts[row] + lengths[row]] = np.arange(here, here + lengths[row])
-        offset += len(rows) * queries
-    return blocks, back
+def _blocks_of(arrays: Sequence[Tensor], are_cached: Sequence[bool]) -> Iterator[Block]:
+    """Blocks of the arrays that `_blocks` made, on the device now."""
+    rest = iter(arrays)
+    for is_cached in are_cached:
+        yield Block(next(rest), next(rest), next(rest), next(rest) if is_cached else None)
 
 
-def _alike(lengths: _Ints, order: _Ints) -> Iterator[_Ints]:
+def _alike(lengths: _Ints, rows: _Ints) -> Iterator[_Ints]:
     """Rows, longest first, in groups whose shortest has at least two thirds of the longest."""
+    order = rows[np.argsort(-lengths[rows], kind="stable")]
     first = 0
     for i in range(1, len(order) + 1):
         if i == len(order) or 3 * lengths[order[i]] < 2 * lengths[order[first]]:
@@ -255,11 +259,6 @@ def _segments(pieces: Sequence[Piece], firsts: _Ints, ends: _Ints, at: _Ints) ->
             reach = int(at[first:last].max()) - node.start
             found.append(Segment(node.keys, node.values, node.start, first, last, reach))
     return found
-
-
-def _ranges(lengths: _Ints) -> _Ints:
-    """0, 1, ... for each of the lengths, one after another."""
-    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
 
 
 def _to_device(arrays: Sequence[_Ints], device: torch.device) -> list[Tensor]:

@@ -31,7 +31,7 @@ class StopStrings:
         self._squeezed = {_squeeze(term) for term in self._until}
         self._tail = 2 * max((len(term) for term in self._until), default=0) + 8
         self._ends = {term[-1] for term in self._squeezed if term}
-        self._blank = "" in self._squeezed  # a stop string of white space only
+        self._blank = "" in self._squeezed  # a stop string of spaces only
         self._piece = lru_cache(maxsize=None)(self._decode_one)
 
     def first_end(self, tokens: Sequence[int], seen: int, doubtful: bool) -> tuple[int, bool]:
@@ -59,7 +59,7 @@ class StopStrings:
     def _may_end(self, tokens: Sequence[int], end: int) -> bool:
         """Whether a stop string may have become complete with the token before `end`."""
         piece = self._piece(tokens[end - 1])
-        if "\ufffd" in piece or not piece or (self._blank and piece != piece.rstrip()):
+        if "\ufffd" in piece or not piece or (self._blank and piece.endswith(" ")):
             return True
         if self._ends.isdisjoint(piece):
             return False
@@ -92,4 +92,5 @@ class StopStrings:
 
 
 def _squeeze(text: str) -> str:
-    return "".join(text.split())
+    """Without spaces: a token by itself may lose the one it begins with, and cleaning takes others."""
+    return text.replace(" ", "")

@@ -114,17 +114,19 @@ def probe(model: PreTrainedModel) -> tuple[float, float]:
     wanted = torch.cat([plain[0][-4:], plain[1][-2:]]).float()
     node = Node(tuple(shared), 0, None, users=2)
     leaves = [Leaf(0, node, tuple(first)), Leaf(1, node, tuple(second))]
-    cache = RowCache(2, 8)
+    cache = RowCache(16)
+    places = [0, 8]
     with shared_prefix_attention(model):
         prepare(model, leaves, Budget(0, 64, 2), Profile())
         enter = [
-            Piece(leaf.own, leaf.start, 0, leaf.chain, slot, 1) for slot, leaf in enumerate(leaves)
+            Piece(leaf.own, leaf.start, 0, leaf.chain, place, 1)
+            for leaf, place in zip(leaves, places, strict=True)
         ]
         begun, _ = forward(model, enter, cache)
-        parts = zip(leaves, (more[:3], more[3:]), strict=True)
+        parts = zip(leaves, (more[:3], more[3:]), places, strict=True)
         going = [
-            Piece(tokens, leaf.start, len(leaf.own), leaf.chain, slot, len(tokens))
-            for slot, (leaf, tokens) in enumerate(parts)
+            Piece(tokens, leaf.start, len(leaf.own), leaf.chain, place, len(tokens))
+            for leaf, tokens, place in parts
         ]
         gone, _ = forward(model, going, cache)
     ours = torch.cat([begun[:1], gone[:3], begun[1:], gone[3:]]).float()

@@ -12,6 +12,7 @@ from exme.evaluators.fast.attention import (
     Layout,
     Scale,
     Segment,
+    Span,
     attention,
     partial,
 )
@@ -41,7 +42,10 @@ def plain(
 @pytest.mark.parametrize("window", [None, 4, 30, 100])
 @pytest.mark.parametrize("softcap", [None, 2.0])
 @pytest.mark.parametrize("own", [1, 7])
-def test_parts_join_to_the_whole(window: int | None, softcap: float | None, own: int) -> None:
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_parts_join_to_the_whole(
+    window: int | None, softcap: float | None, own: int, in_blocks: bool
+) -> None:
     draw = torch.Generator().manual_seed(0)
     sizes = [5, 20, own]
     total = sum(sizes)
@@ -55,8 +59,10 @@ def test_parts_join_to_the_whole(window: int | None, softcap: float | None, own:
     ]
     at = torch.arange(25, total)
     index = torch.arange(own)[None]
-    block = Block(index, at[None], at[None], None)
-    layout = Layout(at, segments, [block], torch.arange(own))
+    layout = Layout(at, segments, [Span(0, 1, own, own, None)])
+    if in_blocks:
+        block = Block(index, at[None], at[None], None)
+        layout = Layout(at, segments, blocks=[block], back=torch.arange(own))
     module = nn.Module()
     module.layer_idx = 0  # type: ignore[assignment]
     found, _ = attention(
@@ -73,7 +79,7 @@ def test_parts_join_to_the_whole(window: int | None, softcap: float | None, own:
 
 
 def test_what_it_does_not_do_is_refused() -> None:
-    layout = Layout(torch.arange(1), [], [], torch.arange(1))
+    layout = Layout(torch.arange(1), [])
     one = torch.zeros(1, 1, 1, 8)
     with pytest.raises(NotImplementedError, match="s_aux"):
         attention(nn.Module(), one, one, one, None, **{NEEDED: layout, "s_aux": one})  # type: ignore[arg-type]

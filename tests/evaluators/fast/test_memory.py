@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from exme.evaluators.fast import decode, likelihood, nodes
+from exme.evaluators.fast.cache import RowCache
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import Budget, bytes_per_token, is_out_of_memory
 
@@ -61,13 +62,14 @@ def test_generation_goes_on_with_half_the_rows(
     asked = fail_above(monkeypatch, 3, error)
     fast = FastEngine(stock(model, 8))
     assert fast.fallback is None
+    before = fast.budget.most_rows
     assert fast.generate_until(requests) == expected
     assert max(asked) > 3
-    assert fast.budget.most_rows <= 8
+    assert fast.budget.most_rows < before
     # Remembered: the next evaluation asks for no more than what fitted.
     asked.clear()
     assert fast.generate_until(requests) == expected
-    assert max(asked) <= fast.budget.most_rows
+    assert max(asked) <= 3
 
 
 def test_log_likelihoods_go_on_with_half_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,14 +104,35 @@ def test_other_errors_are_not_taken_for_want_of_memory(monkeypatch: pytest.Monke
     assert not is_out_of_memory(RuntimeError("shapes do not fit"))
 
 
-def test_rows_follow_from_the_budget_and_one_always_fits() -> None:
+def test_tokens_follow_from_the_budget_and_one_always_fits() -> None:
     budget = Budget(cache_bytes=1000, pass_tokens=64, most_rows=16)
-    assert budget.rows(bytes_per_token=1, longest=100) == 10
-    assert budget.rows(bytes_per_token=1, longest=10) == 16
-    assert budget.rows(bytes_per_token=100, longest=100) == 1
+    assert budget.tokens(bytes_per_token=8) == 125
+    assert budget.tokens(bytes_per_token=2000) == 1
     while budget.halve():
         pass
     assert (budget.most_rows, budget.pass_tokens) == (1, 1)
+
+
+def watch(monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[decode.Row]]:
+    """Tokens of the cache at every pass, and rows that were sent back before they were done."""
+    sizes: list[int] = []
+    waited: list[decode.Row] = []
+    real_pass, real_wait = decode.Decoder._pass, decode.Decoder._wait
+
+    def measured(self: Any, drafts: Any, cache: RowCache) -> None:
+        sizes.append(cache.tokens)
+        assert cache.free >= 0
+        for row, draft in drafts.items():
+            assert row.cached + row.new(draft) <= row.place.room
+        real_pass(self, drafts, cache)
+
+    def wait(self: Any, row: decode.Row, cache: RowCache) -> None:
+        waited.extend([] if row.done else [row])
+        real_wait(self, row, cache)
+
+    monkeypatch.setattr(decode.Decoder, "_pass", measured)
+    monkeypatch.setattr(decode.Decoder, "_wait", wait)
+    return sizes, waited
 
 
 def test_rows_longer_than_expected_make_others_wait_and_the_cache_stays_within_its_budget(
@@ -121,27 +144,13 @@ def test_rows_longer_than_expected_make_others_wait_and_the_cache_stays_within_i
     fast = FastEngine(stock(model, 8))
     fast.budget.cache_bytes = 200 * bytes_per_token(model)
     think_rows_short(fast, monkeypatch)
-    sizes: list[int] = []
-    waited: list[decode.Row] = []
-    real_pass, real_wait = decode.Decoder._pass, decode.Row.wait
-
-    def measured(self: Any, kind: str, rows: Any, drafts: Any) -> None:
-        real_pass(self, kind, rows, drafts)
-        sizes.append(self._cache.slots * self._cache.columns)
-        assert {row.slot for row in rows} <= set(range(self._cache.slots))
-
-    def wait(self: decode.Row) -> None:
-        waited.append(self)
-        real_wait(self)
-
-    monkeypatch.setattr(decode.Decoder, "_pass", measured)
-    monkeypatch.setattr(decode.Row, "wait", wait)
+    sizes, waited = watch(monkeypatch)
     assert fast.generate_until(generations(texts, most=40)) == expected
     assert waited, "no row was sent back"
     assert max(sizes) <= 200, sizes
 
 
-def test_rows_that_enter_after_a_longer_one_stay_within_the_budget_too(
+def test_rows_that_enter_with_long_drafts_stay_within_the_budget_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = make("llama")
@@ -152,14 +161,20 @@ def test_rows_that_enter_after_a_longer_one_stay_within_the_budget_too(
     fast.budget.cache_bytes = 200 * bytes_per_token(model)
     fast.budget.pass_tokens = 4096
     think_rows_short(fast, monkeypatch)
-    sizes: list[tuple[int, int]] = []
-    real_pass = decode.Decoder._pass
-
-    def measured(self: Any, kind: str, rows: Any, drafts: Any) -> None:
-        sizes.append((self._cache.slots, self._cache.columns))
-        assert {row.slot for row in rows} <= set(range(self._cache.slots))
-        real_pass(self, kind, rows, drafts)
-
-    monkeypatch.setattr(decode.Decoder, "_pass", measured)
+    sizes, _ = watch(monkeypatch)
     assert fast.generate_until(generations(texts, most=40)) == expected
-    assert max(slots * columns for slots, columns in sizes) <= 200, sizes
+    assert max(sizes) <= 200, sizes
+
+
+def test_a_row_longer_than_the_whole_budget_is_decoded_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = make("llama")
+    texts = prompts()[:4]
+    expected = FastEngine(stock(model, 8)).generate_until(generations(texts, most=40))
+    fast = FastEngine(stock(model, 8))
+    fast.budget.cache_bytes = 10 * bytes_per_token(model)
+    think_rows_short(fast, monkeypatch)
+    sizes, _ = watch(monkeypatch)
+    assert fast.generate_until(generations(texts, most=40)) == expected
+    assert max(sizes) > 40
