@@ -1,6 +1,6 @@
 """The same arithmetic compiled: one pass over memory on the CPU, where there is a C compiler.
 
-`kernel.c` is compiled when it is first needed, in a second or so, into a folder that is removed at
+`kernel.c`, with `lanes.h`, is compiled when it is first needed, in a second or so, into a folder that is removed at
 once: nothing is left to go stale or to be tampered with. ``EXME_COMPILE=0`` does without.
 """
 

@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "lanes.h"
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -226,7 +228,7 @@ static void copy_past(void *restrict to, const void *restrict from, size_t bytes
 
 /* A block of the same in registers, where everything is bfloat16: `n`, `mode` and `is_wide` are
  * constants. Several times as fast as the steps above, which take any dtypes and number of sources.
- * The largest magnitude of what is written, as bits. */
+ * `count` is a multiple of STRIDE. The largest magnitude of what is written, as bits. */
 static inline __attribute__((always_inline)) uint32_t fused(const Source *s, const int n,
                                                             const enum Mode mode,
                                                             const int is_wide,
@@ -235,10 +237,11 @@ static inline __attribute__((always_inline)) uint32_t fused(const Source *s, con
                                                             uint32_t upper, int64_t at,
                                                             const int count) {
     const int is_election = mode >= TRIM_ELECT;
+    const int draws = mode == DROP || mode == DROP_ELECT || mode == RANK_ELECT;
     const uint16_t *restrict x[FUSED];
     const uint8_t *restrict ranks[FUSED];
     float c[FUSED], size[FUSED], low[FUSED], high[FUSED], keep[FUSED], slope[FUSED];
-    uint32_t key1[FUSED], limit[FUSED], step[FUSED], most = 0;
+    uint32_t key1[FUSED], limit[FUSED], step[FUSED];
     const uint32_t key0 = s[0].key[0];
     float all = 0.0f, least = INFINITY;
     for (int i = 0; i < n; i++) {
@@ -253,44 +256,75 @@ static inline __attribute__((always_inline)) uint32_t fused(const Source *s, con
     const float one = all / size[0], other = all / size[n > 1], both = all / (size[0] + size[n > 1]);
     uint16_t *restrict narrow = to;
     uint32_t *restrict wide = to;
-    for (int j = 0; j < count; j++) {
-        const float origin = bits_float((uint32_t)base[j] << 16);
-        const uint32_t chance = mixed(first + (uint32_t)j, key0);
-        float total = origin, parts[FUSED], ballot = 0.0f;
+    Words most = words(0);
+    for (int j = 0; j < count; j += STRIDE) {
+        Floats origin[GROUP], total[GROUP], ballot[GROUP], parts[GROUP][FUSED];
+        Words chance[GROUP];
+        fetch(base + j, 2 * STRIDE, 2 * AHEAD);
+        for (int g = 0; g < GROUP; g++) {
+            const int k = j + g * LANES;
+            total[g] = origin[g] = as_floats(left(get_halves(base + k), 16));
+            ballot[g] = floats(0.0f);
+            chance[g] = exclusive(counted(first + (uint32_t)k), words(key0));
+            chance[g] = exclusive(chance[g], right(chance[g], 16));
+            chance[g] = multiply_words(chance[g], words(0x7feb352d));
+        }
         for (int i = 0; i < n; i++) {
-            float delta = bits_float((uint32_t)x[i][j] << 16) - origin;
-            if (mode == TRIM || mode == TRIM_ELECT)
-                delta = trimmed(delta, low[i], high[i]);
-            if (mode == DROP || mode == DROP_ELECT)
-                delta = only_if(draw(chance, key1[i]) < limit[i], delta);
-            if (mode == RANK_ELECT) {
-                int kept = draw(chance, key1[i]) < limit[i] + step[i] * ranks[i][j];
-                delta = only_if(kept, delta / fmaf(slope[i], (float)ranks[i][j], keep[i]));
+            fetch(x[i] + j, 2 * STRIDE, 2 * AHEAD);
+            if (mode == RANK_ELECT) fetch(ranks[i] + j, STRIDE, AHEAD);
+            for (int g = 0; g < GROUP; g++) {
+                const int k = j + g * LANES;
+                Floats delta = minus(as_floats(left(get_halves(x[i] + k), 16)), origin[g]);
+                if (mode == TRIM || mode == TRIM_ELECT) {
+                    const Floats magnitude = as_floats(common(as_words(delta), words(0x7fffffff)));
+                    delta = only(between(magnitude, floats(low[i]), floats(high[i])), delta);
+                }
+                if (draws) {
+                    Words drawn = add_words(chance[g], words(key1[i]));
+                    drawn = exclusive(drawn, right(drawn, 15));
+                    drawn = multiply_words(drawn, words(0x846ca68b));
+                    Words below = words(limit[i]);
+                    if (mode == RANK_ELECT) {
+                        const Words rank = get_bytes(ranks[i] + k);
+                        below = add_words(below, multiply_words(words(step[i]), rank));
+                        delta = divide(delta, multiply_add(floats(slope[i]), converted(rank),
+                                                           floats(keep[i])));
+                    }
+                    delta = only(less(drawn, below), delta);
+                }
+                if (is_election) {
+                    parts[g][i] = multiply(floats(c[i]), delta);
+                    ballot[g] = add(ballot[g], parts[g][i]);
+                } else {
+                    total[g] = multiply_add(floats(c[i]), delta, total[g]);
+                }
             }
+        }
+        for (int g = 0; g < GROUP; g++) {
             if (is_election) {
-                parts[i] = c[i] * delta;
-                ballot += parts[i];
-            } else {
-                total = fmaf(c[i], delta, total);
+                Floats sum = floats(0.0f), weight = floats(0.0f), quotient;
+                Which agrees[FUSED];
+                const Words sign = common(as_words(ballot[g]), words(0x80000000u));
+                for (int i = 0; i < n; i++) { /* as is_elected */
+                    agrees[i] = positive(as_floats(exclusive(as_words(parts[g][i]), sign)));
+                    sum = add_only(agrees[i], sum, parts[g][i]);
+                    if (n > 2) weight = add_only(agrees[i], weight, floats(size[i]));
+                }
+                if (n == 2)
+                    quotient = either(agrees[0], either(agrees[1], floats(both), floats(one)),
+                                      floats(other));
+                else
+                    quotient = divide(floats(all), larger(weight, floats(least)));
+                total[g] = add(total[g], multiply(sum, quotient));
             }
+            const Words bits = as_words(total[g]), odd = common(right(bits, 16), words(1));
+            const Words rounded = right(add_words(add_words(bits, words(0x7fff)), odd), 16);
+            most = larger_words(most, common(bits, words(0x7fffffff)));
+            if (is_wide) put_words(wide + j + g * LANES, left(rounded, 16));
+            else put_halves(narrow + j + g * LANES, rounded);
         }
-        if (is_election) {
-            float sum = 0.0f, weight = 0.0f;
-            int agrees[FUSED];
-            for (int i = 0; i < n; i++) {
-                agrees[i] = is_elected(parts[i], ballot);
-                sum = agrees[i] ? sum + parts[i] : sum;
-                if (n > 2) weight = agrees[i] ? weight + size[i] : weight;
-            }
-            if (n == 2) total += sum * (agrees[0] ? agrees[1] ? both : one : other);
-            else total += sum * (all / (weight > least ? weight : least));
-        }
-        const uint32_t magnitude = float_bits(total) & 0x7fffffff, rounded = to_bfloat16(total);
-        most = magnitude > most ? magnitude : most;
-        if (is_wide) wide[j] = rounded << 16;
-        else narrow[j] = (uint16_t)rounded;
     }
-    return most;
+    return largest(most);
 }
 
 typedef uint32_t Fused(const Source *, const uint16_t *, void *, uint32_t, uint32_t, int64_t, int);
@@ -318,7 +352,8 @@ MODES(4)
      WIDTHS(n, DROP_ELECT), WIDTHS(n, RANK_ELECT)}
 static Fused *const FUSED_LOOPS[FUSED][OTHER][2] = {ROW(1), ROW(2), ROW(3), ROW(4)};
 
-/* Elements [start, stop) by one of the fused loops; whether one of them is not finite. */
+/* Elements [start, stop), a multiple of STRIDE, by one of the fused loops; whether one of them is not
+ * finite. */
 static int run_fused(Fused *loop, const Source *s, const uint16_t *base, void *live, int is_wide,
                      uint64_t index, int64_t start, int64_t stop) {
     _Alignas(64) char block[4 * BLOCK];
@@ -378,9 +413,12 @@ int exme_merge(const Source *sources, int n, const void *base, int base_dtype, v
     if (base_dtype != BFLOAT16 || dtype != BFLOAT16 || live_dtype == FLOAT16) mode = OTHER;
     if (((index + (uint64_t)start) >> 32) != ((index + (uint64_t)stop) >> 32)) mode = OTHER;
     if (n < 1 || n > FUSED) mode = OTHER;
-    if (mode != OTHER)
-        return run_fused(FUSED_LOOPS[n - 1][mode][is_wide], sources, base, live, is_wide, index,
-                         start, stop);
+    if (mode != OTHER) {
+        int64_t whole = start + (stop - start) / STRIDE * STRIDE;
+        bad = run_fused(FUSED_LOOPS[n - 1][mode][is_wide], sources, base, live, is_wide, index,
+                        start, whole);
+        start = whole;
+    }
     for (int64_t at = start; at < stop;) {
         uint64_t here = index + (uint64_t)at;
         int64_t room = (int64_t)((uint64_t)1 << 32) - (int64_t)(here & 0xffffffff);

@@ -31,11 +31,17 @@ TARGETS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def built() -> Kernel:
+@pytest.fixture(scope="module", params=["as it is built here", "one lane"])
+def built(request: pytest.FixtureRequest) -> Kernel:
     found = kernel()
     if found is None:
         pytest.skip("no C compiler here")
+    if request.param == "one lane":  # as on processors without AVX-512
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compiled, "FLAGS", (*compiled.FLAGS, "-mno-avx512f"))
+            found = kernel.__wrapped__()
+        if found is None:
+            pytest.skip("only x86 has more lanes than one")
     return found
 
 
