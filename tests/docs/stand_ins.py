@@ -1,0 +1,77 @@
+"""What a page takes for granted and a test has not: the hub's models, adapters, checkpoints, data."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from exme.tasks.documents import MINI_DATA
+from exme.tasks.mini import model_path
+
+# Models of the hub that pages name, and the mini model that stands in for each.
+HUB = {
+    "Qwen/Qwen2.5-0.5B": "base",
+    "Qwen/Qwen2.5-0.5B-Instruct": "sums",
+    "meta-llama/Llama-3.1-8B": "base",
+}
+_COMMIT = "0" * 40
+
+
+def fill_hub_cache(home: Path) -> None:
+    """Put models where an offline `huggingface_hub` looks for them, below HF_HOME."""
+    for name, mini in HUB.items():
+        place = home / "hub" / f"models--{name.replace('/', '--')}"
+        (place / "refs").mkdir(parents=True)
+        (place / "refs" / "main").write_text(_COMMIT, encoding="utf-8")
+        shutil.copytree(model_path(mini), place / "snapshots" / _COMMIT)
+
+
+def make_adapter(folder: Path, seed: int) -> None:
+    """A random LoRA adapter of the mini base, saved by peft."""
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    model: Any = AutoModelForCausalLM.from_pretrained(model_path("base"), dtype=torch.float32)
+    settings = peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "down_proj"])
+    wrapped = peft.get_peft_model(model, settings)
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "lora_" in name:
+                parameter.add_(0.01 * torch.randn(parameter.shape))
+    wrapped.save_pretrained(folder)
+
+
+def furnish(folder: Path) -> None:
+    """Make the files of the reader's own that pages name."""
+    for seed, name in enumerate(("math", "code")):
+        make_adapter(folder / "adapters" / name, seed)
+    shutil.copytree(model_path("products"), folder / "checkpoints" / "my-sft")
+    (folder / "merge.yml").write_text(
+        "merge_method: task_arithmetic\nbase_model: mini/base\n"
+        "models: [{model: mini/sums, parameters: {weight: 0.7}}]\n",
+        encoding="utf-8",
+    )
+    (folder / "data" / "gsm8k").mkdir(parents=True)
+    for split in ("train", "test"):
+        with (MINI_DATA / "gsm8k" / f"{split}.jsonl").open(encoding="utf-8") as lines:
+            text = "".join(itertools.islice(lines, 40))
+        (folder / "data" / "gsm8k" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+
+
+class Hub:
+    """Stands in for the hub's `HfApi`: writes down, in the current folder, what was uploaded."""
+
+    def create_repo(self, repository: str, **options: Any) -> str:
+        Path("pushed.json").write_text(json.dumps([repository, options]), encoding="utf-8")
+        return f"https://example.org/{repository}"
+
+    def upload_folder(self, **options: Any) -> None:
+        asked = json.loads(Path("pushed.json").read_text(encoding="utf-8"))
+        files = sorted(path.name for path in Path(options["folder_path"]).iterdir())
+        Path("pushed.json").write_text(json.dumps([*asked, files]), encoding="utf-8")
