@@ -19,12 +19,27 @@ from pathlib import Path
 import yaml
 
 from .pages import ROOT, Command
+from .stand_ins import lead_elsewhere
 from .warm import Warm, write_client
 
 _LEFT = ("__pycache__", ".git", ".venv", "build", "dist", "site", "runs", ".*_cache", ".hypothesis")
 # What `make test` passes down.
-_OURS = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "STUDY", "TASK", "VENV", "UV", "EXME_DATA"}
-SMALL = {"documents": {"search": 12, "report": 12}, "budget": {"trials": 5}, "sampler": {"name": "random"}}
+_OURS = {
+    "MAKEFLAGS",
+    "MFLAGS",
+    "MAKELEVEL",
+    "MAKEOVERRIDES",
+    "STUDY",
+    "TASK",
+    "VENV",
+    "UV",
+    "EXME_DATA",
+}
+SMALL = {
+    "documents": {"search": 8, "report": 8},
+    "budget": {"trials": 5},
+    "sampler": {"name": "random"},
+}
 _SECONDS = 240
 
 
@@ -57,7 +72,7 @@ class Clone:
             "HOME": str(home),
             "PATH": os.pathsep.join([*([str(folder / ".venv" / "bin")] if activated else []), *path]),
             # Nothing may be installed into what the tests run in, whatever a page or the Makefile says.
-            "PIP_DRY_RUN": "1", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_DRY_RUN": "1", "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "UV": "",
             "EXME_DATA": "data",
             "COLUMNS": "200",
@@ -65,6 +80,9 @@ class Clone:
         kept = {k: v for k, v in os.environ.items() if k not in _OURS}
         self.environment = {**kept, **environment, **own}
         self._said_before: list[str] = []
+        elsewhere = folder.parent / "elsewhere"
+        lead_elsewhere(elsewhere, folder)
+        self.elsewhere = {"PYTHONPATH": str(elsewhere)}
         self.shrink("studies/mini.yaml")
         self.shrink("docs/examples/own-suite/study.yaml")
 
@@ -72,12 +90,17 @@ class Clone:
         """A virtual environment whose programs are those of the one that the tests run in."""
         own = self.folder / ".venv"
         venv.EnvBuilder(with_pip=False, symlinks=True).create(own)
-        for program in Path(sys.executable).parent.iterdir():
-            target = own / "bin" / program.name
-            if not target.exists() and not program.name.lower().startswith("activate"):
-                target.symlink_to(program)
-        for name in ("exme", "python", "python3"):
-            write_client(own / "bin" / name, name.rstrip("3"), warm.address)
+        for existing in Path(sys.executable).parent.iterdir():
+            target = own / "bin" / existing.name
+            if not target.exists() and not existing.name.lower().startswith("activate"):
+                target.symlink_to(existing)
+        for name, program in (
+            ("exme",) * 2,
+            ("pytest",) * 2,
+            ("python",) * 2,
+            ("python3", "python"),
+        ):
+            write_client(own / "bin" / name, program, warm.address)
         state = own / ".exme"
         state.mkdir()
         (state / "created").write_text(f"{own.resolve()}\n", encoding="utf-8")
@@ -102,6 +125,13 @@ class Clone:
         text = yaml.safe_dump(content | SMALL | changes, sort_keys=False)
         path.write_text(text, encoding="utf-8")
 
+    def stand_in(self, program: str, text: str) -> None:
+        """Replace a program of the virtual environment by a script of Python."""
+        path = self.folder / ".venv" / "bin" / program
+        path.unlink(missing_ok=True)
+        path.write_text(f"#!{sys.executable} -IS\n{text}\n", encoding="utf-8")
+        path.chmod(0o755)
+
     def storage_of(self, study: str) -> object:
         """Where a study says that it lives."""
         return yaml.safe_load((self.folder / study).read_text(encoding="utf-8")).get("storage")
@@ -123,11 +153,13 @@ class Clone:
         typed = text or command.text
         done = subprocess.run(
             self._shell(typed), cwd=self.folder, env={**self.environment, **environment},
-            capture_output=True, text=True, timeout=_SECONDS, check=False, input=environment.get("TYPED", ""),
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False,
             start_new_session=True,
         )  # fmt: skip
         if done.returncode != 0:
-            raise Failed(f"{command}\n{typed}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+            raise Failed(
+                f"{command}\n{typed}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
         if typed.startswith((". ", "cd ", "export ", "source ")):
             self._said_before.append(typed)
         if " init " in typed:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .clone import Clone
+from .pages import ROOT
 from .stand_ins import fill_hub_cache, furnish
 from .warm import Warm
 
@@ -26,6 +27,8 @@ def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeClone]:
     def make(name: str, *, activated: bool = True) -> Clone:
         place: Path = folder / name
         place.mkdir()
+        if (ROOT.parent / "shared" / "data").is_dir():
+            (place / "shared").symlink_to(ROOT.parent / "shared")
         made = Clone(place / "exme", warm, libraries, activated=activated)
         furnish(made.folder)
         return made

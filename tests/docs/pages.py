@@ -24,6 +24,7 @@ _BEGIN = re.compile(
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
+_NAME = re.compile(r"exme [a-z]+")
 _SPAN = re.compile(r"`((?:[^`\n]|\n(?!\n))+)`")
 
 
@@ -106,3 +107,37 @@ def generated_pages() -> dict[str, str]:
     """The pages that are made from the code."""
     made = runpy.run_path(str(ROOT / "docs" / "generate.py"))["PAGES"]
     return {f"docs/reference/{name}": make() for name, make in made.items()}
+
+
+def all_commands() -> list[Command]:
+    """The commands of all pages, those that are made from the code last."""
+    written = [command for page in PAGES for command in commands(page)]
+    made = [c for name, text in generated_pages().items() for c in commands_in(text, name)]
+    return written + made
+
+
+def blocks() -> dict[str, list[Command]]:
+    """The commands in the blocks of each page that has some, in their order."""
+    found: dict[str, list[Command]] = {}
+    for command in all_commands():
+        if not command.inline:
+            found.setdefault(command.page, []).append(command)
+    return found
+
+
+def inline() -> dict[str, Command]:
+    """The commands in the text, each once, without those that are run in a block.
+
+    ``exme`` and a word is no command there but the name of one: `names` has these.
+    """
+    seen = {command.text for found in blocks().values() for command in found}
+    found: dict[str, Command] = {}
+    for command in all_commands():
+        if command.inline and command.text not in seen and not _NAME.fullmatch(command.text):
+            found.setdefault(command.text, command)
+    return found
+
+
+def names() -> list[Command]:
+    """Where a command of `exme` is named in the text, e.g. ``exme init``."""
+    return [c for c in all_commands() if c.inline and _NAME.fullmatch(c.text)]

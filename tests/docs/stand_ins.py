@@ -64,6 +64,18 @@ def furnish(folder: Path) -> None:
         (folder / "data" / "gsm8k" / f"{split}.jsonl").write_text(text, encoding="utf-8")
 
 
+def lead_elsewhere(folder: Path, clone: Path) -> None:
+    """A folder for PYTHONPATH: a pip-audit that reads no database, and the clone's own modules as `exme`.
+
+    The commands that need the latter write into the package, which otherwise is that of the tests.
+    """
+    (folder / "exme").mkdir(parents=True)
+    for name in ("search", "evaluators", "tasks", "studies"):
+        (folder / "exme" / name).symlink_to(clone / name)
+    asked = "import sys; print('asked of pip-audit:', *sys.argv[1:])\n"
+    (folder / "pip_audit.py").write_text(asked, encoding="utf-8")
+
+
 class Hub:
     """Stands in for the hub's `HfApi`: writes down, in the current folder, what was uploaded."""
 

@@ -1,7 +1,7 @@
 """Programs of the docs, each in a process of its own that has its imports behind it.
 
-A walk through the docs starts `exme` and `python` some hundred times, and importing torch, transformers and lm-eval takes
-eight seconds each. So one process imports them once, listens, and forks for every program that is
+A walk through the docs starts `exme` and `python` a hundred times, and importing torch, transformers and lm-eval takes
+eight seconds each time. So one process imports them once, listens, and forks for every program that is
 started. The program on the PATH is a client: it hands over its arguments, folder, environment and
 descriptors, passes on what signals it gets, and ends with the program's exit code.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -25,6 +26,31 @@ from pathlib import Path
 from typing import Any
 
 _DESCRIPTORS = 3
+# What commands import while they run.
+_LATE = (
+    *(
+        "torch",
+        "datasets",
+        "matplotlib.pyplot",
+        "optuna_dashboard",
+        "pandas",
+        "peft",
+        "pyarrow.parquet",
+    ),
+    *(
+        "optuna.storages._rdb.storage",
+        "optuna.storages._rdb.models",
+        "alembic.command",
+        "alembic.script",
+    ),
+    *(
+        "sqlalchemy.dialects.sqlite",
+        "psycopg",
+        "PIL.PngImagePlugin",
+        "pygments.lexers",
+        "lm_eval.tasks",
+    ),
+)
 _LONGEST = 1 << 20
 
 # Everything is handed over in one message; then a byte for each signal, and the exit code comes back.
@@ -44,7 +70,7 @@ os._exit(code[0] if code else 137)
 
 
 def write_client(path: Path, program: str, address: Path) -> None:
-    """Make a program that a warm process runs: ``exme`` or ``python``."""
+    """Make a program that a warm process runs: ``exme``, ``python`` or ``pytest``."""
     path.unlink(missing_ok=True)
     text = CLIENT.format(python=sys.executable, address=str(address), program=program)
     path.write_text(text, encoding="utf-8")
@@ -103,8 +129,10 @@ def _import_all(python: str) -> None:
             # What a sandbox's process runs changes the process that imports it.
             if not found.name.startswith("exme.evaluators.sandbox."):
                 importlib.import_module(found.name)
-    for name in ("torch", "datasets", "matplotlib.pyplot", "optuna_dashboard", "pandas", "peft"):
-        importlib.import_module(name)
+    for name in _LATE:
+        with contextlib.suppress(ImportError):  # some are of optional packages
+            importlib.import_module(name)
+    gc.freeze()  # or each program goes over all of this when it gives memory back
 
 
 def _answer(asking: socket.socket) -> None:
@@ -156,7 +184,7 @@ def _run(program: str, arguments: Sequence[str]) -> int:
         code = left.code
         if isinstance(code, str):
             print(code, file=sys.stderr)
-    except BaseException:
+    except BaseException:  # noqa: BLE001  (as the interpreter does)
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         code = 1
     for stream in (sys.stdout, sys.stderr):
@@ -171,12 +199,17 @@ def _start(program: str, arguments: Sequence[str]) -> None:
         if "--push" in arguments:
             _stand_in_for_the_hub()
         importlib.import_module("exme.search.cli").main()
+    elif "PYTHONPATH" in os.environ:  # other modules than those that are loaded
+        os.execv(sys.executable, [sys.executable, *arguments])
+    elif program == "pytest":
+        sys.exit(importlib.import_module("pytest").main(list(arguments)))
     elif first == "-c":
         sys.argv = ["-c", *arguments[2:]]
         exec(compile(arguments[1], "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102
     elif first == "-m":
         sys.path.insert(0, str(Path.cwd()))
         sys.argv = list(arguments[1:])
+        sys.modules.pop(arguments[1], None)  # it is run, not imported
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
     elif first.endswith(".py"):
         sys.path.insert(0, str(Path(first).parent.resolve()))

@@ -1,4 +1,4 @@
-"""Every command of the docs is run as it stands: by a shell, in a clone, without a network."""
+"""Every command in a block of the docs is run as it stands: by a shell, in a clone, without a network."""
 
 from __future__ import annotations
 
@@ -6,34 +6,26 @@ import importlib.util
 import json
 import re
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-import typer
 
-from exme.search.cli import app
+from tests.search.postgres import Postgres, find_binaries
 
-from ..search.postgres import Postgres, find_binaries
 from .clone import Clone, answers, events
-from .pages import PAGES, ROOT, Command, commands, commands_in, generated_pages
+from .conftest import MakeClone
+from .pages import Command, blocks
+from .typed import EXCEPTIONS
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not shutil.which("make") or not shutil.which("bash"), reason="no make or bash"),
+    pytest.mark.skipif(not shutil.which("make"), reason="make is not installed"),
 ]
-MakeClone = Callable[..., Clone]
 
-# Commands that no test runs, and why. Keep it short.
-EXCEPTIONS: dict[str, str] = {}
-
-BLOCKS = {
-    str(page.relative_to(ROOT)): found
-    for page in PAGES
-    if (found := [command for command in commands(page) if not command.inline])
-}
+BLOCKS = blocks()
+# Where the page says that the study lives in a database.
+IN_A_DATABASE = "docs/how-to/many-gpus.md"
 
 
 @pytest.fixture
@@ -55,10 +47,9 @@ def test_the_commands_of_a_page_run_in_their_order(
     activates = any(command.text.startswith(". ") for command in found)
     clone = make_clone(page.replace("/", "-"), activated=not activates)
     if not any("exme init studies/mine.yaml" in command.text for command in found):
-        mine = (clone.folder / "studies" / "mini.yaml").read_text(encoding="utf-8")
-        (clone.folder / "studies" / "mine.yaml").write_text(mine, encoding="utf-8")
+        shutil.copyfile(clone.folder / "studies/mini.yaml", clone.folder / "studies/mine.yaml")
         clone.stamp()
-    if page == "docs/how-to/many-gpus.md":
+    if page == IN_A_DATABASE:
         clone.shrink("studies/mine.yaml", storage=request.getfixturevalue("database"))
     for command in found:
         if command.text not in EXCEPTIONS:
@@ -74,11 +65,11 @@ def run(clone: Clone, command: Command) -> None:
         with clone.serving(command) as address:
             assert "optuna" in answers(f"{address}dashboard").lower(), command
     elif words[:2] == ["exme", "worker"]:
-        # It joins a study that others have used up: there is to be something to do.
+        # It joins a study that a search has used up: there is to be something to do.
         clone.shrink(words[2], budget={"trials": 7}, storage=clone.storage_of(words[2]))
         assert "#6" in clone.type(command), command
     elif words[:2] == ["exme", "init"]:
-        (clone.folder / words[2]).unlink(missing_ok=True)  # the same name again on the same page
+        (clone.folder / words[2]).unlink(missing_ok=True)  # a page may show it for other models
         clone.type(command)
         clone.stamp()
     else:
@@ -88,9 +79,10 @@ def run(clone: Clone, command: Command) -> None:
 
 def look(clone: Clone, command: Command, said: str) -> None:
     """What a command promises besides its exit code."""
-    out = re.search(r"--out (\S+)", command.text) or re.search(r"\bOUT=(\S+)", command.text)
-    if out:
+    if out := re.search(r"(?:--out |\bOUT=)(\S+)", command.text):
         assert (clone.folder / out[1]).exists(), command
+    if extra := re.search(r"\[(\w+)\]", command.text):
+        assert extra[1] in (importlib.metadata.metadata("exme").get_all("Provides-Extra") or [])
     if "--push" in command.text:
         repository, options, files = json.loads((clone.folder / "pushed.json").read_text())
         assert repository == "me/my-merge" and options["private"], command
@@ -104,7 +96,7 @@ def look(clone: Clone, command: Command, said: str) -> None:
 def run_array(clone: Clone, command: Command) -> None:
     """A script of Slurm's: two jobs of its array at once, as `sbatch` would start them."""
     assert "#SBATCH --array=" in command.text, command
-    jobs = [clone.run_script(command, SLURM_ARRAY_TASK_ID=str(n)) for n in range(2)]
+    jobs = [clone.run_script(command, SLURM_ARRAY_TASK_ID=str(number)) for number in range(2)]
     for job in jobs:
         said, _ = job.communicate(timeout=240)
         assert job.returncode == 0, f"{command}\n{said}"
