@@ -23,18 +23,11 @@ from .stand_ins import lead_elsewhere
 from .warm import Warm, write_client
 
 _LEFT = ("__pycache__", ".git", ".venv", "build", "dist", "site", "runs", ".*_cache", ".hypothesis")
-# What `make test` passes down.
-_OURS = {
-    "MAKEFLAGS",
-    "MFLAGS",
-    "MAKELEVEL",
-    "MAKEOVERRIDES",
-    "STUDY",
-    "TASK",
-    "VENV",
-    "UV",
-    "EXME_DATA",
-}
+# What `make test` and a developer's shell pass down.
+_OURS = set(
+    "MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES STUDY TASK VENV UV TRIALS WORKERS ARGS OUT FORCE BENCH PYTEST_ARGS "
+    "PYTEST_ADDOPTS PYTHONPATH EXME_DATA EXME_SWEEP VIRTUAL_ENV".split()
+)
 SMALL = {
     "documents": {"search": 8, "report": 8},
     "budget": {"trials": 5},
@@ -94,13 +87,8 @@ class Clone:
             target = own / "bin" / existing.name
             if not target.exists() and not existing.name.lower().startswith("activate"):
                 target.symlink_to(existing)
-        for name, program in (
-            ("exme",) * 2,
-            ("pytest",) * 2,
-            ("python",) * 2,
-            ("python3", "python"),
-        ):
-            write_client(own / "bin" / name, program, warm.address)
+        for name in ("exme", "pytest", "python", "python3"):
+            write_client(own / "bin" / name, name.rstrip("3"), warm.address)
         state = own / ".exme"
         state.mkdir()
         (state / "created").write_text(f"{own.resolve()}\n", encoding="utf-8")
@@ -151,24 +139,30 @@ class Clone:
             Failed: names the page and the command.
         """
         typed = text or command.text
-        done = subprocess.run(
-            self._shell(typed), cwd=self.folder, env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False,
-            start_new_session=True,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise Failed(
-                f"{command}\n{typed}\nexit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-            )
+        with self._started(typed, stderr=subprocess.STDOUT, **environment) as process:
+            try:
+                said, _ = process.communicate(timeout=_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise Failed(f"{command}\n{typed}\nhas not ended after {_SECONDS} s") from None
+        if process.returncode != 0:
+            raise Failed(f"{command}\n{typed}\nexit code {process.returncode}\n{said}")
         if typed.startswith((". ", "cd ", "export ", "source ")):
             self._said_before.append(typed)
         if " init " in typed:
             self.shrink(shlex.split(typed)[2])
-        return done.stdout
+        return said
 
-    def _shell(self, typed: str) -> list[str]:
-        # A `.` in what was typed before changes the shell that reads what comes now.
-        return ["bash", "-o", "pipefail", "-c", "\n".join([*self._said_before, typed])]
+    def _started(
+        self, typed: str, *, stderr: int = subprocess.PIPE, **environment: str
+    ) -> subprocess.Popen[str]:
+        # A `.` that was typed before has changed the shell that reads what comes now.
+        text = "\n".join([*self._said_before, typed])
+        return subprocess.Popen(
+            ["bash", "-o", "pipefail", "-c", text],
+            cwd=self.folder, env={**self.environment, **environment}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
+        )  # fmt: skip
 
     @contextmanager
     def serving(self, command: Command) -> Iterator[str]:
@@ -177,10 +171,7 @@ class Clone:
         Raises:
             Failed: it does not answer, or does not end as it should.
         """
-        with subprocess.Popen(
-            self._shell(command.text), cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        ) as process:  # fmt: skip
+        with self._started(command.text) as process:
             assert process.stdout is not None
             try:
                 said = process.stdout.readline()

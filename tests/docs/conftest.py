@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from .clone import Clone
-from .pages import ROOT
-from .stand_ins import fill_hub_cache, furnish
+from .stand_ins import fill_hub_cache, fill_shared, furnish
 from .warm import Warm
 
 MakeClone = Callable[..., Clone]
@@ -22,19 +22,19 @@ def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeClone]:
     folder = tmp_path_factory.mktemp("docs")
     libraries = {"HF_HOME": str(folder / "hub"), "OMP_NUM_THREADS": "1"}
     fill_hub_cache(folder / "hub")
+    furnish(folder / "furniture")
     warm = Warm(folder, {**os.environ, **libraries})
 
     def make(name: str, *, activated: bool = True) -> Clone:
         place: Path = folder / name
         place.mkdir()
-        if (ROOT.parent / "shared" / "data").is_dir():
-            (place / "shared").symlink_to(ROOT.parent / "shared")
         made = Clone(place / "exme", warm, libraries, activated=activated)
-        furnish(made.folder)
+        shutil.copytree(folder / "furniture", made.folder, dirs_exist_ok=True)
         return made
 
     yield make
     warm.close()
+    shutil.rmtree(folder)  # the clones are 20 MB each
 
 
 @pytest.fixture(scope="session")
@@ -42,5 +42,6 @@ def used(make_clone: MakeClone) -> Clone:
     """A clone in which a search is over and its winner exported: where the text's commands are typed."""
     clone = make_clone("used")
     search, export = "exme search", "exme export studies/mini.yaml --task gsm8k --out best"
+    fill_shared(clone.folder.parent / "shared")
     clone.prepare(f"{search} studies/mini.yaml --task gsm8k && {export}")
     return clone

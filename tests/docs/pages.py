@@ -65,16 +65,16 @@ def commands_in(text: str, page: str) -> list[Command]:
             wrong = [line for _, line in _lines(block) if _BEGIN.match(line)]
             assert not wrong, f"{page}:{first}: {wrong[0]} stands in a fence that is no shell's"
     rest = _FENCE.sub(lambda match: "\n" * match[0].count("\n"), text)
-    prose = []
+    prose = rest.split("\n")
     for number, line in _lines(rest, joined=True):
         if line.startswith(("    ", "\t")) and _BEGIN.match(line.strip()):
             found.append(Command(page, number, _bare(line)))
-            line = ""
-        prose += ["\n"] * (number - 1 - sum(p.count("\n") for p in prose)) + [line]
-    for match in _SPAN.finditer(text := "".join(prose)):
+            prose[number - 1] = ""
+    for match in _SPAN.finditer(text := "\n".join(prose)):
         span = " ".join(match[1].split())
         if _BEGIN.match(span) and " " in span:
-            found.append(Command(page, text[: match.start()].count("\n") + 1, span, inline=True))
+            line_number = text[: match.start()].count("\n") + 1
+            found.append(Command(page, line_number, span, inline=True))
     return sorted(found, key=lambda command: command.line)
 
 

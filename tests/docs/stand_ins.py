@@ -12,6 +12,7 @@ import torch
 
 from exme.tasks.documents import MINI_DATA
 from exme.tasks.mini import model_path
+from exme.tasks.suite import load_suite
 
 # Models of the hub that pages name, and the mini model that stands in for each.
 HUB = {
@@ -44,7 +45,7 @@ def make_adapter(folder: Path, seed: int) -> None:
         for name, parameter in wrapped.named_parameters():
             if "lora_" in name:
                 parameter.add_(0.01 * torch.randn(parameter.shape))
-    wrapped.save_pretrained(folder)
+    wrapped.save_pretrained(str(folder))
 
 
 def furnish(folder: Path) -> None:
@@ -57,11 +58,30 @@ def furnish(folder: Path) -> None:
         "models: [{model: mini/sums, parameters: {weight: 0.7}}]\n",
         encoding="utf-8",
     )
-    (folder / "data" / "gsm8k").mkdir(parents=True)
-    for split in ("train", "test"):
-        with (MINI_DATA / "gsm8k" / f"{split}.jsonl").open(encoding="utf-8") as lines:
-            text = "".join(itertools.islice(lines, 40))
-        (folder / "data" / "gsm8k" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+    _first_lines(MINI_DATA / "gsm8k", folder / "data" / "gsm8k", 40)
+
+
+def fill_shared(folder: Path) -> None:
+    """Stand in for the folder of real data and models that is no part of the project.
+
+    The documents are those of the mini suites, under the names that the real suites ask for.
+    """
+    for suite in ("gsm8k", "humaneval", "mbpp"):
+        _first_lines(MINI_DATA / suite, folder / "data" / suite, 200)
+    subjects = [s for s in load_suite("bbh").lm_eval_tasks.values() if s is not None]
+    for subject in subjects[:4]:  # as many as the benchmarks take
+        place = folder / "data" / "bbh" / subject
+        _first_lines(MINI_DATA / "bbh" / "object_counting", place, 60)
+    (folder / "data" / "nltk_data").mkdir()
+    shutil.copytree(model_path("base"), folder / "models" / "stories260K")
+
+
+def _first_lines(source: Path, target: Path, count: int) -> None:
+    target.mkdir(parents=True)
+    for file in source.glob("*.jsonl"):
+        with file.open(encoding="utf-8") as lines:
+            text = "".join(itertools.islice(lines, count))
+        (target / file.name).write_text(text, encoding="utf-8")
 
 
 def lead_elsewhere(folder: Path, clone: Path) -> None:

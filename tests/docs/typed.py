@@ -56,7 +56,6 @@ ADDED = {
     ),
     "python benchmarks/directions.py growth": "--methods doge --sizes 0.25M",
     "pytest tests/evaluators/fast/test_suites_exact.py": "-p no:cacheprovider -k 'mini_suites and humaneval'",
-    ".venv/bin/pytest tests/search/methods/test_fused.py": "-p no:cacheprovider",
     "python benchmarks/soak_kill.py": "--kills 1 --trials 12 --workers 2",
     "python benchmarks/soak.py": "--trials 20 --workers 2",
     "python -m benchmarks.make_landscape": "--documents 4 --points 4 --steps 2",
@@ -69,6 +68,10 @@ ADDED = {
 BEFORE = {
     "python benchmarks/evaluation.py --suites bbh": (
         "python benchmarks/imitators.py --data ../shared/data --out studies/runs/imitators --steps 4"
+    ),
+    "python benchmarks/directions.py table": (
+        "python benchmarks/directions.py compare --out runs.jsonl --methods doge --suites gsm8k --seeds 1 "
+        "--search 8 --report 8 --documents 32"
     ),
     "python -m benchmarks.replay_table": (
         "python -m benchmarks.replay --landscape math --method ours --seeds 1 --multiples 1"

@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,29 +29,10 @@ from typing import Any
 _DESCRIPTORS = 3
 # What commands import while they run.
 _LATE = (
-    *(
-        "torch",
-        "datasets",
-        "matplotlib.pyplot",
-        "optuna_dashboard",
-        "pandas",
-        "peft",
-        "pyarrow.parquet",
-    ),
-    *(
-        "optuna.storages._rdb.storage",
-        "optuna.storages._rdb.models",
-        "alembic.command",
-        "alembic.script",
-    ),
-    *(
-        "sqlalchemy.dialects.sqlite",
-        "psycopg",
-        "PIL.PngImagePlugin",
-        "pygments.lexers",
-        "lm_eval.tasks",
-    ),
-)
+    "torch datasets matplotlib.pyplot optuna_dashboard pandas peft pyarrow.parquet PIL.PngImagePlugin pygments.lexers "
+    "optuna.storages._rdb.storage optuna.storages._rdb.models alembic.command alembic.script "
+    "sqlalchemy.dialects.sqlite psycopg lm_eval.tasks"
+).split()
 _LONGEST = 1 << 20
 
 # Everything is handed over in one message; then a byte for each signal, and the exit code comes back.
@@ -81,12 +63,14 @@ class Warm:
     """The process that listens; started once, and gone when this is closed.
 
     Args:
-        folder: for its socket.
+        folder: for the program that starts workers.
         environment: what libraries read when they are imported.
     """
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.address = folder / "warm"
+        # The address of a socket has a hundred characters at most, which a test's folder may exceed.
+        self._place = tempfile.TemporaryDirectory(prefix="exme-warm-")
+        self.address = Path(self._place.name) / "socket"
         # What starts workers is read at import: a client, so that they are warm, too.
         write_client(folder / "python", "python", self.address)
         self._process = subprocess.Popen(
@@ -102,6 +86,7 @@ class Warm:
         """End the process."""
         self._process.terminate()
         self._process.wait()
+        self._place.cleanup()
 
 
 def _serve(address: str, python: str) -> None:
@@ -111,8 +96,13 @@ def _serve(address: str, python: str) -> None:
     listening.bind(f"{address}.new")
     listening.listen(64)
     Path(f"{address}.new").rename(address)
-    while True:
-        asking, _ = listening.accept()
+    listening.settimeout(1.0)
+    parent = os.getppid()
+    while os.getppid() == parent:  # the tests may have been killed
+        try:
+            asking, _ = listening.accept()
+        except TimeoutError:
+            continue
         if os.fork() == 0:
             listening.close()
             _answer(asking)
@@ -185,7 +175,7 @@ def _run(program: str, arguments: Sequence[str]) -> int:
         if isinstance(code, str):
             print(code, file=sys.stderr)
     except BaseException:  # noqa: BLE001  (as the interpreter does)
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         code = 1
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
