@@ -92,14 +92,13 @@ class Clone:
         state = own / ".exme"
         state.mkdir()
         (state / "created").write_text(f"{own.resolve()}\n", encoding="utf-8")
-        (state / "docs").touch()
         self.stamp()
 
     def stamp(self) -> None:
         """Mark the set-up as finished, in the way of tests/test_makefile.py."""
         environment = {k: v for k, v in os.environ.items() if k not in _OURS}
         planned = subprocess.run(
-            ["make", "-n", "--no-print-directory", "UV=", "setup", "check"],
+            ["make", "-n", "--no-print-directory", "UV=", "setup", "check", "docs"],
             cwd=self.folder, env=environment, capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         for stamps in re.findall(r"^touch (.*)$", planned, re.MULTILINE):

@@ -29,7 +29,7 @@ def test_a_command_of_the_text_runs(text: str, used: Clone) -> None:
     if text.startswith("git ") and not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     if text == "make docs" and importlib.util.find_spec("mkdocs") is None:
-        # Which the command would install; what it makes is tests/test_docs.py's.
+        # The command would install it. The site's list of pages is tests/test_docs.py's.
         used.stand_in("mkdocs", "import sys; print('asked of mkdocs:', *sys.argv[1:])")
     environment = used.elsewhere if text in COLD else {}
     if text == "make check":  # a minute of mypy, which is for `make check` itself
