@@ -25,7 +25,7 @@ MINI = {"base": "mini/base", "checkpoints": {"sums": "mini/sums", "products": "m
 
 def rows(content: dict[str, Any], model: str, label: str, data: str) -> Iterator[str]:
     """The table's rows of one model on all suites."""
-    study = {"suites": suite_names(), "run_generated_code": True, "batch_size": 32, **content}
+    study = {"run_generated_code": True, "batch_size": 32, **content}
     for suite in study["suites"]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "study.yaml"
@@ -46,9 +46,10 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=40)
     parser.add_argument("--max-gen-toks", type=int, default=32, help="on real data")
     parser.add_argument("--mini-models", nargs="*", choices=MODEL_NAMES, default=MODEL_NAMES)
+    parser.add_argument("--suites", nargs="*", default=suite_names(), help="all by default")
     parser.add_argument("--only-real", action="store_true", help="leave the mini data out")
     options = parser.parse_args()
-    few = {"documents": {"search": options.documents, "report": 1}}
+    few = {"documents": {"search": options.documents, "report": 1}, "suites": options.suites}
     kinds: dict[str, dict[str, Any]] = (
         {} if options.only_real else {"mini": {**few, "data": "mini"}}
     )

@@ -85,6 +85,7 @@ def lm_eval_scores(
         results = lm_eval.simple_evaluate(
             model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
             tasks=tasks,
+            task_manager=manager,  # one of its own would index all of lm-eval, for seconds
             samples=samples,
             gen_kwargs=limit,
             apply_chat_template=chat.apply is not None,
