@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def make_adapter(folder: Path, seed: int) -> None:
 
 def furnish(folder: Path) -> None:
     """Make the files of the reader's own that pages name."""
+    make_mergekit(folder / "mergekit-environment")
     for seed, name in enumerate(("math", "code")):
         make_adapter(folder / "adapters" / name, seed)
     shutil.copytree(model_path("products"), folder / "checkpoints" / "my-sft")
@@ -94,6 +96,43 @@ def lead_elsewhere(folder: Path, clone: Path) -> None:
         (folder / "exme" / name).symlink_to(clone / name)
     asked = "import sys; print('asked of pip-audit:', *sys.argv[1:])\n"
     (folder / "pip_audit.py").write_text(asked, encoding="utf-8")
+
+
+# mergekit's pins exclude ours, so its environment is one of its own: here one that writes a file of the result's name.
+_MERGEKIT = {
+    "__init__": "",
+    "config": "class MergeConfiguration:\n    model_validate = staticmethod(lambda content: content)\n",
+    "io/tensor_writer": "class TensorWriter:\n    def finalize(self): (self.out / 'model.safetensors').write_text('')\n",
+    "merge": """\
+from pathlib import Path
+from mergekit.io.tensor_writer import TensorWriter
+
+MergeOptions = dict
+
+def run_merge(config, out, options):
+    assert config["merge_method"] == "task_arithmetic" and len(config["models"]) == 2, config
+    assert options["device"] == "cpu", options
+    Path(out).mkdir()
+    writer = TensorWriter()
+    writer.out = Path(out)
+    writer.finalize()
+""",
+}
+
+
+def make_mergekit(environment: Path) -> None:
+    """An environment that has a package of mergekit's name and of the few names that are used of it."""
+    packages = environment / "packages"
+    for name, text in _MERGEKIT.items():
+        file = packages / "mergekit" / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    python = environment / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(
+        f'#!/bin/sh\nPYTHONPATH={packages} exec {sys.executable} "$@"\n', encoding="utf-8"
+    )
+    python.chmod(0o755)
 
 
 class Hub:

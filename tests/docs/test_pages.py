@@ -11,7 +11,7 @@ import typer
 from exme.search.cli import app
 
 from .pages import PAGES, ROOT, all_commands, blocks, commands_in, generated_pages, inline, names
-from .typed import ABRIDGED, ADDED, BEFORE, COLD, EXCEPTIONS, typed
+from .typed import ABRIDGED, ADDED, BEFORE, COLD, typed
 
 PAGE = """
 Run `exme init`, then `exme search STUDY
@@ -73,12 +73,11 @@ def test_every_block_of_a_shell_is_read() -> None:
         name = str(page.relative_to(ROOT))
         lines = {command.line for command in blocks().get(name, [])}
         assert all(line + 1 in lines for line in at), f"{name}: a block that is not read"
-        assert "<!-- not run" not in text, f"{name}: exceptions stand in tests/docs/typed.py"
+        assert "<!-- not run" not in text, f"{name}: every command is run"
 
 
-def test_an_exception_and_what_is_added_belong_to_a_command() -> None:
+def test_what_is_added_belongs_to_a_command() -> None:
     found = {command.text for command in all_commands()}
-    assert set(EXCEPTIONS) <= found
     assert set(COLD) <= found
     shown = [typed(text) for text in inline()]
     for begin in (*ADDED, *BEFORE):
@@ -111,5 +110,4 @@ def test_what_is_typed_fills_in_what_is_the_readers() -> None:
     assert typed("exme search --json") == "exme search studies/mini.yaml --json"
     assert typed("make search TASK=gsm8k,mmlu") == "make search TASK=gsm8k,mmlu"
     for text in inline():
-        if text not in EXCEPTIONS:
-            assert not re.search(r"(?<![A-Z_])(STUDY|SUITE|FOLDER|DIR)\b(?!=)|<", typed(text)), text
+        assert not re.search(r"(?<![A-Z_])(STUDY|SUITE|FOLDER|DIR)\b(?!=)|<", typed(text)), text

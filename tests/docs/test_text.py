@@ -11,7 +11,7 @@ from tests.search.postgres import find_binaries
 
 from .clone import Clone
 from .pages import ROOT, inline
-from .typed import COLD, EXCEPTIONS, typed
+from .typed import COLD, typed
 
 pytestmark = [
     pytest.mark.slow,
@@ -22,7 +22,7 @@ pytestmark = [
 INLINE = inline()
 
 
-@pytest.mark.parametrize("text", [text for text in INLINE if text not in EXCEPTIONS], ids=str)
+@pytest.mark.parametrize("text", INLINE, ids=str)
 def test_a_command_of_the_text_runs(text: str, used: Clone) -> None:
     if "--storage postgres" in text and find_binaries() is None:
         pytest.skip("no PostgreSQL here (Debian and Ubuntu: apt install postgresql)")

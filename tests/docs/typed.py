@@ -1,4 +1,4 @@
-"""What is typed for a command of the docs, and the few that nothing is typed for.
+"""What is typed for a command of the docs: all of them are run.
 
 Commands in blocks are typed as they stand. One in the text may leave out what is the reader's own, and benchmarks.md has those that
 took hours. Nothing is taken away from them: what is added comes last, and the last of two equal options holds.
@@ -10,15 +10,6 @@ import re
 
 from .pages import ROOT
 
-# Commands that no test runs, and why: all of them.
-EXCEPTIONS = {
-    "pip install pip-audit": "fetches what is no part of the project from an index of packages",
-    "hf auth login": "asks the hub, in a browser, who one is",
-    "OMP_NUM_THREADS=1 python benchmarks/materialise.py --gigabytes 1 --rounds 3 --mergekit ENVIRONMENT": (
-        "needs an environment with mergekit, whose pins exclude ours"
-    ),
-}
-
 # Names that stand for something of the reader's; before them, the option or variable that they belong to.
 PLACEHOLDERS = {
     r"\bSTUDY\b(?!=)": "studies/mini.yaml",
@@ -29,6 +20,7 @@ PLACEHOLDERS = {
     r"(?<=suites.py)(.*)--data FOLDER": r"\1--data ../shared/data",
     r"--data FOLDER": "--data data",
     r"\bDIR\b": "made",
+    r"\bENVIRONMENT\b": "mergekit-environment",
     r"<address of [^>]*>": "https://wheels.example.org",
 }
 
@@ -50,7 +42,8 @@ ADDED = {
     "python benchmarks/suites.py --documents 16": "--documents 1 --max-gen-toks 4 --mini-models --suites gsm8k --only-real",
     "python benchmarks/suites.py --documents 8": "--documents 1 --max-gen-toks 4 --mini-models base --suites gsm8k",
     "python benchmarks/mini_suites.py": "--documents 1",
-    "python benchmarks/materialise.py": "--gigabytes 0.04 --sources 2 --rounds 1",
+    "python benchmarks/materialise.py --gigabytes 1 --sources": "--gigabytes 0.04 --sources 2 --rounds 1",
+    "python benchmarks/materialise.py --gigabytes 1 --rounds": "--gigabytes 0.01 --rounds 1",
     "python benchmarks/directions.py compare": (
         "--methods doge --suites gsm8k --seeds 1 --search 8 --report 8 --documents 32"
     ),
