@@ -15,7 +15,7 @@ from .answers import Example, examples
 from .attempt import Attempts
 from .candidate import Candidate
 from .directions.settle import Settled, Workshop, agree
-from .estimate import check_memory, give_back_memory, weigh
+from .estimate import check_memory, give_back_memory, set_aside, weigh
 from .facts import facts
 from .field import Racing
 from .forecast import Forecast
@@ -194,7 +194,9 @@ class Search:
         if self.study.device != SPREAD:  # accelerate finds out whether it fits
             check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
-        return Worker(self.study, self.sources, self.documents, self.precision, drafts)
+        worker = Worker(self.study, self.sources, self.documents, self.precision, drafts)
+        set_aside()
+        return worker
 
     def rest(self) -> None:
         """Give the worker's memory back; its next use loads the models again."""

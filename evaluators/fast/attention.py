@@ -228,6 +228,7 @@ def _in_spans(
     """Every token's attention to its row's own tokens: [heads, tokens, size], [heads, tokens]."""
     outs, weights = [], []
     for span in layout.spans:
+        picked = _rows_of(query, span)
         if span.place is None or layout.cache is None:
             own_keys, own_values = _rows_of(keys, span), _rows_of(values, span)
         else:
@@ -237,18 +238,22 @@ def _in_spans(
             plain = scale.window is None and _is_plain(scale, query)
             causal = plain and span.queries == span.keys  # which the kernel knows how to skip
             bias = None if causal else span.bias(scale.window, query)
-        out, weight = partial(
-            _rows_of(query, span), own_keys, own_values, scale, bias, causal=causal
-        )
-        outs.append(out.transpose(0, 1).flatten(1, 2))
-        weights.append(weight.transpose(0, 1).flatten(1, 2))
+        out, weight = partial(picked, own_keys, own_values, scale, bias, causal=causal)
+        if span.rows == 1:
+            outs.append(out[0])
+            weights.append(weight[0])
+        else:
+            outs.append(out.transpose(0, 1).flatten(1, 2))
+            weights.append(weight.transpose(0, 1).flatten(1, 2))
     return _whole(outs), _whole(weights)
 
 
 def _rows_of(tokens: Tensor, span: Span) -> Tensor:
     """A view of a span's tokens [heads, tokens, size], as [rows, heads, queries, size]."""
-    last = span.first + span.rows * span.queries
-    rows: Tensor = tokens[:, span.first : last].unflatten(1, (span.rows, span.queries))
+    part = tokens.narrow(1, span.first, span.rows * span.queries)
+    if span.rows == 1:
+        return part.unsqueeze(0)
+    rows: Tensor = part.unflatten(1, (span.rows, span.queries))
     return rows.transpose(0, 1)
 
 

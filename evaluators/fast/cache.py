@@ -105,8 +105,10 @@ class RowCache:
 
     def read(self, layer: int, first: int, length: int) -> tuple[Tensor, Tensor]:
         """Views of a row's keys and values, shape [1, key heads, length, head size]."""
-        here = slice(first, first + length)
-        return self._keys[layer][None, :, here], self._values[layer][None, :, here]
+        keys, values = self._keys[layer], self._values[layer]
+        return keys.narrow(1, first, length).unsqueeze(0), values.narrow(
+            1, first, length
+        ).unsqueeze(0)
 
     def gather(self, layer: int, places: Tensor) -> tuple[Tensor, Tensor]:
         """Copies of some rows' keys and values, shape [rows, key heads, length, head size].
