@@ -8,14 +8,17 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from exme.tasks.errors import UserError
 
-from .resident import Sources
 from .study_file import StudyFile
-from .worker import Precision
+
+if TYPE_CHECKING:  # what a search takes is also said where no model is loaded, and no torch
+    from .residence import Sources
+    from .worker import Precision
 
 # Resident size of Python with torch, transformers, lm-eval and Optuna loaded.
 LIBRARIES = 700 * 2**20

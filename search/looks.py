@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from .sampler import trial_seed
 from .shift import Shift
 from .space import Space, Value
 from .strata import Draw, Floats
-from .worker import Scored
+from .worker import Scorer
 
 Bounds = Mapping[str, tuple[float, float]]
 History = tuple[tuple[int, ...], tuple[tuple[str, tuple[float, float]], ...]]
@@ -42,14 +41,6 @@ ENOUGH = 8
 # A point that is moved to the bound on the shift keeps this distance from those tried, in shares of the bounds.
 NEAR = 0.005
 _MOVED = 3  # a stream of random numbers, beside those of `allocation`
-
-
-class Looker(Protocol):
-    """What a look asks of a worker; see `exme.search.worker.Scorer`."""
-
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
-        """Scores on some of the search documents."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -344,7 +335,7 @@ class Looks:
         return Order(runner, drawn, partial, lineup, field, legs, most, patient, before)
 
     def make(
-        self, order: Order, candidate: Candidate, worker: Looker
+        self, order: Order, candidate: Candidate, worker: Scorer
     ) -> tuple[Look, dict[str, float], dict[str, dict[str, str]]]:
         """Look at a candidate, chunk by chunk, until it has lost, is left, or has had its documents.
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from exme.evaluators.sandbox import require_run_generated_code
 from exme.tasks.documents import SuiteDocuments, load_documents
-from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.suite import Suite, load_suite
+from exme.tasks.suite import Suite
 
 from .adapter import open_checkpoint
 from .checkpoint import Checkpoint
 from .locate import locate
 from .objective import Objective
+from .plan import Plan
 from .resident import Sources
 from .study_file import StudyFile
 from .worker import Precision
@@ -65,23 +64,6 @@ def open_sources(study: StudyFile) -> Sources:
     return Sources(base, checkpoints, union=study.vocabulary == "union")
 
 
-def pick_suites(study: StudyFile, task: str, where: str) -> list[Suite]:
-    """The suites that a task names, in the study's order."""
-    known = {suite.suite: suite for suite in map(load_suite, study.suites)}
-    wanted = list(known) if task == "all" else [name.strip() for name in task.split(",")]
-    for name in wanted:
-        if name not in known:
-            raise UserError(
-                f"{where}: suite '{name}' is not in suites (have: {', '.join(known)})"
-                f"{did_you_mean(name, known)}"
-            )
-    picked = [suite for name, suite in known.items() if name in wanted]
-    for suite in picked:
-        if suite.runs_code:
-            require_run_generated_code(study.run_generated_code, suite.suite, where)
-    return picked
-
-
 def load_study_documents(study: StudyFile, suite: Suite) -> SuiteDocuments:
     found = load_documents(
         suite,
@@ -96,7 +78,22 @@ def load_study_documents(study: StudyFile, suite: Suite) -> SuiteDocuments:
     return replace(found, suite=limited)
 
 
-def describe_duplicates(documents: SuiteDocuments) -> str:
+def remarks(
+    plan: Plan, sources: Sources, documents: Sequence[SuiteDocuments]
+) -> Iterator[tuple[str, str]]:
+    """What is special about a study, to be said as it begins: lines and their styles."""
+    if plan.proposals.is_special:
+        yield plan.proposals.size, ""
+    for name, shift in plan.too_far() if plan.shift is not None else ():
+        yield f"Not tried: {name}, whose shift of {shift:.2f} is beyond the bound.", ""
+    for line in sources.union.report if sources.union is not None else ():
+        yield line, ""
+    for suite in documents:
+        if suite.near_duplicates:
+            yield _describe_duplicates(suite), "yellow"
+
+
+def _describe_duplicates(documents: SuiteDocuments) -> str:
     pairs = documents.near_duplicates
     first = " and ".join(pairs[0])
     return (

@@ -25,13 +25,7 @@ from .joining import join_study
 from .looks import Looks
 from .methods import PLAIN
 from .objective import reference
-from .opening import (
-    describe_duplicates,
-    load_study_documents,
-    open_sources,
-    pick_suites,
-    pinned_facts,
-)
+from .opening import load_study_documents, open_sources, pinned_facts, remarks
 from .outcome import Outcome, TrialRecord
 from .plan import Plan, is_over, spent
 from .proof import owed_longer, prove, prove_longer, proved, unproved
@@ -43,6 +37,7 @@ from .shift import shift_of
 from .space import unit
 from .spread import SPREAD
 from .study_file import StudyFile, load_study_file
+from .suites import pick_suites
 from .tracking import Tracking
 from .turns import Turns
 from .view import View, view_of
@@ -101,7 +96,8 @@ class Search:
         floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
         self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
-        self.objective = settle_objective(study, self.documents, self.plan.inputs)
+        sizes = {found.suite.suite: len(found.search) for found in self.documents}
+        self.objective = settle_objective(study, sizes, self.plan.inputs)
         self._engine_name: str = study.engine
         self.folder, self.storage = join_study(
             runs / f"{name}-{self.task}",
@@ -347,15 +343,8 @@ class Search:
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)
-        if self.plan.proposals.is_special:
-            self.screen.say(self.plan.proposals.size)
-        for name, shift in self.plan.too_far() if self.plan.shift is not None else ():
-            self.screen.say(f"Not tried: {name}, whose shift of {shift:.2f} is beyond the bound.")
-        for line in self.sources.union.report if self.sources.union is not None else ():
-            self.screen.say(line)
-        for found in self.documents:
-            if found.near_duplicates:
-                self.screen.say(describe_duplicates(found), "yellow")
+        for said, style in remarks(self.plan, self.sources, self.documents):
+            self.screen.say(said, style)
 
     def _forecast(self) -> Forecast:
         per_trial, per_proof = self._count("search"), self._count("report")

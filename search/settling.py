@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 
 from .goal import Goal
@@ -14,19 +13,19 @@ from .study_file import StudyFile
 
 
 def settle_objective(
-    study: StudyFile, documents: Sequence[SuiteDocuments], checkpoints: Sequence[str]
+    study: StudyFile, sizes: Mapping[str, int], checkpoints: Sequence[str]
 ) -> Objective:
     """What a study maximises on these suites.
 
     Args:
         study: the study file.
-        documents: of each suite that is searched on.
+        sizes: search documents of each suite that is searched on, in order.
         checkpoints: their names.
 
     Raises:
         UserError: none of the suites counts.
     """
-    suites = tuple(found.suite.suite for found in documents)
+    suites = tuple(sizes)
     weights = [study.weights.get(name, 1.0) for name in suites]
     if not sum(weights):
         raise UserError(
@@ -44,7 +43,7 @@ def settle_objective(
     )
     return Objective(
         suites=suites,
-        sizes=tuple(len(found.search) for found in documents),
+        sizes=tuple(sizes.values()),
         inputs=tuple(f"{name} alone" for name in checkpoints),
         goal=goal,
         # Likelihoods per byte are at most 1, their logarithms at most 0.

@@ -15,10 +15,12 @@ from exme.tasks.suite import load_suite
 
 from .backend import sqlite_url, study_names
 from .screen import gap_text, score_text
+from .settling import settle_objective
 from .shift import shift_of
 from .storage import Storage
 from .study_file import load_study_file
 from .study_sections import BudgetSection
+from .suites import pick_suites
 from .view import View, view_of
 
 DATABASE = "study.db"
@@ -42,21 +44,22 @@ class Status:
 
     def __init__(self, study: Path, task: str | None, runs: Path) -> None:
         self.study = load_study_file(study)
-        if task == "all":
-            task = ",".join(load_suite(name).suite for name in self.study.suites)
-        task = (task or load_suite(self.study.suites[0]).suite).replace(",", "+")
-        self.folder = latest_fork(runs / f"{study.stem}-{task}")
+        task = task or load_suite(self.study.suites[0]).suite
+        suites = pick_suites(self.study, task, str(study))
+        self.folder = latest_fork(runs / f"{study.stem}-{task.replace(',', '+')}")
         url = self.study.storage or sqlite_url(self.folder)
         is_there = bool(self.study.storage) or (self.folder / DATABASE).is_file()
         if not is_there or self.folder.name not in study_names(url):
             raise UserError(
                 f"study {self.folder.name}: not begun yet, in {url if self.study.storage else runs}; "
-                f"`exme search {study} --task {task.replace('+', ',')}` begins it"
+                f"`exme search {study} --task {task}` begins it"
             )
         self.storage = Storage(url, self.folder.name, self.folder)
+        # Who is best goes by the goal, by what is to be kept and by the shift, as in the search.
+        sizes = {suite.suite: 0 for suite in suites}  # (which decide nothing here)
+        objective = settle_objective(self.study, sizes, list(self.study.checkpoints))
         shift = shift_of(self.study, self.storage.record)
-        if shift is not None:
-            self.storage.rate = lambda trials: [shift.judge(trial) for trial in trials]
+        self.storage.rate = replace(objective, shift=shift).rate
 
     @property
     def report(self) -> Path | None:

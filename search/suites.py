@@ -1,4 +1,4 @@
-"""`exme suites`: what there is to search on, and what each suite needs."""
+"""What there is to search on: the suites that a task names, and for `exme suites` what each needs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,29 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from exme.evaluators.sandbox import require_run_generated_code
 from exme.tasks.documents import load_documents
-from exme.tasks.errors import UserError
-from exme.tasks.suite import Suite
+from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks.suite import Suite, load_suite
+
+from .study_file import StudyFile
+
+
+def pick_suites(study: StudyFile, task: str, where: str) -> list[Suite]:
+    """The suites that a task names, in the study's order."""
+    known = {suite.suite: suite for suite in map(load_suite, study.suites)}
+    wanted = list(known) if task == "all" else [name.strip() for name in task.split(",")]
+    for name in wanted:
+        if name not in known:
+            raise UserError(
+                f"{where}: suite '{name}' is not in suites (have: {', '.join(known)})"
+                f"{did_you_mean(name, known)}"
+            )
+    picked = [suite for name, suite in known.items() if name in wanted]
+    for suite in picked:
+        if suite.runs_code:
+            require_run_generated_code(study.run_generated_code, suite.suite, where)
+    return picked
 
 
 def suites_table(suites: Sequence[Suite], data: str) -> Table:

@@ -18,28 +18,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
+from .kernels import Scale, knows_causal, partial
+
 NAME = "exme_shared_prefix"
 NEEDED = "exme_layout"  # the keyword under which a pass reaches the attention function
 
 # Kernels slow down on longer stretches: scores of a block no longer fit the processor's cache.
 _QUERIES_AT_ONCE = 512
-# Where scores are written out, they may take this many numbers of memory.
-_SCORES_AT_ONCE = 1 << 26
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How one layer turns products into weights.
-
-    Attributes:
-        scaling: factor of the products.
-        softcap: bound of the scaled products, softly; None where there is none.
-        window: how many tokens back a token sees, itself included; None is all.
-    """
-
-    scaling: float
-    softcap: float | None = None
-    window: int | None = None
 
 
 @dataclass
@@ -235,8 +220,12 @@ def _in_spans(
             own_keys, own_values = layout.cache.read(layer, span.place, span.keys)
         bias, causal = None, False
         if span.hides(scale.window):
-            plain = scale.window is None and _is_plain(scale, query)
-            causal = plain and span.queries == span.keys  # which the kernel knows how to skip
+            # Rows that begin in this pass are plainly causal, which a kernel knows how to skip.
+            causal = (
+                scale.window is None
+                and span.queries == span.keys
+                and knows_causal(scale, query, keys)
+            )
             bias = None if causal else span.bias(scale.window, query)
         out, weight = partial(picked, own_keys, own_values, scale, bias, causal=causal)
         if span.rows == 1:
@@ -272,13 +261,7 @@ def _in_blocks(
             own_values = values[:, block.index].transpose(0, 1)
         else:
             own_keys, own_values = layout.cache.gather(layer, block.places)
-        # Rows that begin in this pass are plainly causal, which the kernel knows how to skip.
-        causal = (
-            block.places is None
-            and query.shape[0] == keys.shape[0]
-            and scale.window is None
-            and (_is_plain(scale, query) or _is_plain_on_gpu(scale, query))
-        )
+        causal = block.places is None and scale.window is None and knows_causal(scale, query, keys)
         bias = None if causal else block.bias(scale.window, query)
         picked = query[:, block.index].transpose(0, 1)  # [rows, heads, queries, size]
         out, weight = partial(picked, own_keys, own_values, scale, bias, causal=causal)
@@ -323,109 +306,6 @@ def _join(
         share = torch.sigmoid(part_weight - here_weight).to(out.dtype)
         here.lerp_(part, share[..., None])
         torch.logaddexp(here_weight, part_weight, out=here_weight)
-
-
-def partial(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    scale: Scale,
-    bias: Tensor | None,
-    *,
-    causal: bool = False,
-    may_hide_all: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Attention to some of the keys, and the log-sum-exp of their scores.
-
-    Args:
-        query: shape [rows, heads, queries, size].
-        key: shape [rows, key heads, keys, size]; value likewise.
-        scale: of the layer.
-        bias: added to the scores, shape [rows, 1, queries, keys]; minus infinity hides.
-        causal: whether queries see keys up to their own place, in addition; only with the kernel,
-            and on a GPU only where every head has keys of its own.
-        may_hide_all: whether it may hide all keys from a query, as a window does.
-
-    Returns:
-        Shapes [rows, heads, queries, size] and [rows, heads, queries].
-    """
-    if _is_plain(scale, query) and not may_hide_all:
-        return _cpu_kernel(query, key, value, scale, bias, causal)
-    rows, heads, queries, _ = query.shape
-    on_gpu = bias is None and _is_plain_on_gpu(scale, query)
-    if not on_gpu and queries > 1 and rows * heads * queries * key.shape[2] > _SCORES_AT_ONCE:
-        halves = [
-            partial(query[:, :, part], key, value, scale, b, may_hide_all=may_hide_all)
-            for part in (slice(0, queries // 2), slice(queries // 2, queries))
-            for b in (None if bias is None else bias[:, :, part],)
-        ]
-        return torch.cat([o for o, _ in halves], 2), torch.cat([w for _, w in halves], 2)
-    # Heads that share keys are more queries of the same keys.
-    repeats = heads // key.shape[1]
-    folded = query.unflatten(1, (-1, repeats)).flatten(2, 3)
-    if on_gpu:
-        out, weight = _gpu_kernel(folded, key, value, scale, causal)
-    else:
-        if bias is not None:
-            bias = bias.repeat(1, 1, repeats, 1)
-        out, weight = _written_out(folded, key, value, scale, bias)
-    return (
-        out.unflatten(2, (repeats, queries)).flatten(1, 2),
-        weight.unflatten(2, (repeats, queries)).flatten(1, 2),
-    )
-
-
-def _written_out(
-    query: Tensor, key: Tensor, value: Tensor, scale: Scale, bias: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    scores = torch.matmul(query, key.transpose(-1, -2)).float() * scale.scaling
-    if scale.softcap is not None:
-        scores = torch.tanh(scores / scale.softcap) * scale.softcap
-    if bias is not None:
-        scores = scores + bias
-    # A window may hide all keys of a part: it then weighs nothing, and must not be NaN.
-    top = scores.amax(-1, keepdim=True).clamp_min(torch.finfo(torch.float32).min)
-    scores = (scores - top).exp_()
-    total = scores.sum(-1, keepdim=True)
-    out = torch.matmul((scores / total.clamp_min(1e-30)).to(value.dtype), value)
-    return out, (top + total.log()).squeeze(-1)
-
-
-def _is_plain(scale: Scale, query: Tensor) -> bool:
-    """Whether torch's own kernel can do it, with or without a bias."""
-    return query.device.type == "cpu" and scale.softcap is None
-
-
-def _is_plain_on_gpu(scale: Scale, query: Tensor) -> bool:
-    """Whether torch's own kernel can do it, without a bias: shared nodes, and rows that begin."""
-    return (
-        query.device.type == "cuda"
-        and scale.softcap is None
-        and query.dtype in {torch.float16, torch.bfloat16}
-        and query.shape[-1] % 8 == 0
-        and query.shape[-1] <= 256
-        and torch.cuda.get_device_capability(query.device) >= (8, 0)
-    )
-
-
-def _cpu_kernel(
-    query: Tensor, key: Tensor, value: Tensor, scale: Scale, bias: Tensor | None, causal: bool
-) -> tuple[Tensor, Tensor]:
-    """torch's own kernel on the CPU, which also returns the log-sum-exp; heads may share keys."""
-    out, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, 0.0, causal, attn_mask=bias, scale=scale.scaling
-    )
-    return out, weight
-
-
-def _gpu_kernel(
-    query: Tensor, key: Tensor, value: Tensor, scale: Scale, causal: bool
-) -> tuple[Tensor, Tensor]:
-    """torch's own kernel on a GPU, in half precision; the log-sum-exp is in float32."""
-    out, weight, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
-        query, key, value, 0.0, causal, scale=scale.scaling
-    )
-    return out, weight
 
 
 def _seen(query_at: Tensor, key_at: Tensor, window: int | None) -> Tensor:

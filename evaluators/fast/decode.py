@@ -160,7 +160,8 @@ class Decoder:
 
     def _room(self, rows: Sequence[Row]) -> RowCache:
         """A cache for all rows, or as many as fit."""
-        tokens = min(sum(row.room(()) for row in rows), self._fitting())
+        shared = max((row.leaf.start for row in rows), default=0)  # which take memory, too
+        tokens = min(sum(row.room(()) for row in rows), max(1, self._fitting() - shared))
         if self._cache is None or not tokens <= self._cache.tokens <= self._fitting():
             self._cache = None  # before the next one is made
             self._cache = RowCache(tokens)

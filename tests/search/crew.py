@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from exme.search.candidate import Candidate
+from exme.search.cli import _run
 from exme.search.runner import Search, open_search
 from exme.search.screen import Screen
 from exme.search.study_file import StudyFile
@@ -141,3 +145,46 @@ def complaints(search: Search, lines: list[str], trials: int) -> list[str]:
         for record, trial in zip(found, raw, strict=True)
         if record.state == "cut off" and trial.params and record.number not in again
     ]
+
+
+def ended(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def errors(crew: Crew) -> Path:
+    """Where a command's stderr goes: beside the folder, whose disk may be full."""
+    return crew.folder.with_name(f"{crew.folder.name}-stderr")
+
+
+def command(crew: Crew, prepare: Callable[[Search], object], work: str = "work") -> int:
+    """Fork a process that searches as the command does; what it says to stderr goes to a file."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        sys.stderr = errors(crew).open("w", encoding="utf-8", buffering=1)
+
+        def whole() -> None:
+            with crew.open(crew.folder / f"worker-{os.getpid()}.log") as search:
+                prepare(search)
+                getattr(search, work)()
+
+        code = _run(whole)
+    except BaseException:  # noqa: BLE001  (a process of its own ends here)
+        traceback.print_exc(file=sys.stderr)
+    finally:
+        os._exit(code)
+
+
+def said(crew: Crew) -> list[str]:
+    text = errors(crew).read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def wait_for_lines(crew: Crew, count: int, among: Callable[[], list[str]] | None = None) -> None:
+    deadline = time.monotonic() + 60
+    lines = among or (lambda: [line for line in crew.said() if line.startswith("#")])
+    while len(lines()) < count:
+        assert time.monotonic() < deadline, crew.said()
+        time.sleep(0.01)

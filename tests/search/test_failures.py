@@ -6,11 +6,9 @@ import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,61 +17,17 @@ import pytest
 import torch
 
 from exme.search.candidate import Candidate
-from exme.search.cli import _run
 from exme.search.runner import Search, open_search
 from exme.search.study_file import StudyFile
 from exme.search.worker import Scored, Worker
 from exme.tasks.errors import UserError
 
-from .crew import PEAK, Crew, Slow, complaints
+from .crew import PEAK, Crew, command, complaints, ended, said
 from .landscape import Landscape
 from .malformed.given import STUDY, good_folder
 from .small_models import edit_weights, make_model
 
 CLOCK = Path(__file__).parent / "jumping_clock.c"
-
-
-def ended(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def errors(crew: Crew) -> Path:
-    """Where a command's stderr goes: beside the folder, whose disk may be full."""
-    return crew.folder.with_name(f"{crew.folder.name}-stderr")
-
-
-def command(crew: Crew, prepare: Callable[[Search], object], work: str = "work") -> int:
-    """Fork a process that searches as the command does; what it says to stderr goes to a file."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        sys.stderr = errors(crew).open("w", encoding="utf-8", buffering=1)
-
-        def whole() -> None:
-            with crew.open(crew.folder / f"worker-{os.getpid()}.log") as search:
-                prepare(search)
-                getattr(search, work)()
-
-        code = _run(whole)
-    except BaseException:  # noqa: BLE001  (a process of its own ends here)
-        traceback.print_exc(file=sys.stderr)
-    finally:
-        os._exit(code)
-
-
-def said(crew: Crew) -> list[str]:
-    text = errors(crew).read_text(encoding="utf-8")
-    return [line for line in text.splitlines() if line.strip()]
-
-
-def wait_for_lines(crew: Crew, count: int, among: Callable[[], list[str]] | None = None) -> None:
-    deadline = time.monotonic() + 60
-    lines = among or (lambda: [line for line in crew.said() if line.startswith("#")])
-    while len(lines()) < count:
-        assert time.monotonic() < deadline, crew.said()
-        time.sleep(0.01)
 
 
 # Disks -------------------------------------------------------------------------------------------
@@ -302,57 +256,6 @@ def test_a_candidate_that_takes_all_memory_fails_and_the_search_goes_on(
     assert failed.origin == "ExPO 0.3 of sums"
     assert failed.message.startswith(type(error).__name__)
     assert sum(t.scores is not None for t in trials) == 7
-
-
-# Signals -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_gives_the_trial_in_hand_back_at_once(tmp_path: Path, number: int) -> None:
-    crew = Crew(tmp_path, 8, seconds=0.1)
-    pid = command(crew, lambda search: setattr(search.worker, "seconds", 30 * 1.0))
-    wait_for_lines(crew, 1, crew.said)
-    time.sleep(0.5)
-    sent = time.monotonic()
-    os.kill(pid, number)
-    assert ended(pid) == 130
-    assert time.monotonic() - sent < 10
-    assert said(crew) == ["Stopped. Nothing that was finished is lost; the same command resumes."]
-    with crew.open() as search:
-        trials = search.storage.trials()
-        assert [t.state for t in trials].count("running") == 0  # nobody has to wait for a beat
-        assert [t.state for t in trials].count("cut off") == 1
-        search.work()
-        assert complaints(search, crew.said(), 8) == []
-
-
-def test_a_second_signal_ends_at_once_and_loses_no_more_than_a_kill(tmp_path: Path) -> None:
-    class Stubborn(Slow):
-        def score(self, candidate: Candidate, split: str) -> Scored:
-            try:
-                (tmp_path / "begun").touch()
-                time.sleep(30)
-            except KeyboardInterrupt:
-                (tmp_path / "first").touch()
-                time.sleep(30)
-            return super().score(candidate, split)
-
-    def replace(search: Search) -> None:
-        search._worker = Stubborn(search.documents, PEAK)
-
-    crew = Crew(tmp_path, 8)
-    pid = command(crew, replace)
-    wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("begun")])
-    os.kill(pid, signal.SIGINT)
-    wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("first")])
-    sent = time.monotonic()
-    os.kill(pid, signal.SIGINT)
-    assert ended(pid) == 130
-    assert time.monotonic() - sent < 5
-    assert said(crew)[-1].startswith("Stopped at once.")
-    with crew.open() as search:
-        search.work()
-        assert complaints(search, crew.said(), 8) == []
 
 
 # Clocks and twins --------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from exme.search.outcome import Outcome
 from exme.search.report import write_report
 from exme.search.runner import open_search
 from exme.search.screen import Screen
+from exme.search.status import Status
 from exme.search.verdict import verdict
 from exme.search.worker import Scored
 from exme.tasks.errors import UserError
@@ -269,3 +270,19 @@ def test_a_budget_of_gain_alone_promises_no_number_of_trials(tmp_path: Path, dat
     assert (
         "up to 120 documents a trial until another hour is expected to bring less than 20" in first
     )
+
+
+@pytest.mark.parametrize("changed", [{"goal": "worst"}, {"keep": {"shop": -20.0}}], ids=str)
+def test_status_names_the_best_that_the_search_goes_by(
+    tmp_path: Path, data: Path, changed: dict[str, Any]
+) -> None:
+    outcome, _ = run(tmp_path, data, racing="off", budget={"trials": 14}, **changed)
+    assert outcome.winner is not None
+    by_mean = max((t for t in outcome.trials if t.scores is not None), key=lambda t: t.scores.mean)
+    assert by_mean.number != outcome.winner.number  # the comparison means something
+    file = tmp_path / "test.yaml"
+    content = study_file(data=str(data), **{"racing": "off", "budget": {"trials": 14}, **changed})
+    file.write_text(content.model_dump_json(exclude_unset=True), encoding="utf-8")
+    best = Status(file, "all", tmp_path).view().best
+    assert best is not None
+    assert best.trial.number == outcome.winner.number

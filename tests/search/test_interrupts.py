@@ -6,11 +6,17 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from exme.search import interrupts
+from exme.search.candidate import Candidate
 from exme.search.interrupts import Interrupts, stop_if_asked
+from exme.search.runner import Search
+from exme.search.worker import Scored
+
+from .crew import PEAK, Crew, Slow, command, complaints, ended, said, wait_for_lines
 
 
 def test_the_first_signal_stops_in_order_and_the_second_at_once() -> None:
@@ -72,3 +78,51 @@ def test_what_else_is_dropped_is_reported_as_before() -> None:
         Broken()
         os._exit(0 if reported == [ZeroDivisionError] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_gives_the_trial_in_hand_back_at_once(tmp_path: Path, number: int) -> None:
+    crew = Crew(tmp_path, 8, seconds=0.1)
+    pid = command(crew, lambda search: setattr(search.worker, "seconds", 30 * 1.0))
+    wait_for_lines(crew, 1, crew.said)
+    time.sleep(0.5)
+    sent = time.monotonic()
+    os.kill(pid, number)
+    assert ended(pid) == 130
+    assert time.monotonic() - sent < 10
+    assert said(crew) == ["Stopped. Nothing that was finished is lost; the same command resumes."]
+    with crew.open() as search:
+        trials = search.storage.trials()
+        assert [t.state for t in trials].count("running") == 0  # nobody has to wait for a beat
+        assert [t.state for t in trials].count("cut off") == 1
+        search.work()
+        assert complaints(search, crew.said(), 8) == []
+
+
+def test_a_second_signal_ends_at_once_and_loses_no_more_than_a_kill(tmp_path: Path) -> None:
+    class Stubborn(Slow):
+        def score(self, candidate: Candidate, split: str) -> Scored:
+            try:
+                (tmp_path / "begun").touch()
+                time.sleep(30)
+            except KeyboardInterrupt:
+                (tmp_path / "first").touch()
+                time.sleep(30)
+            return super().score(candidate, split)
+
+    def replace(search: Search) -> None:
+        search._worker = Stubborn(search.documents, PEAK)
+
+    crew = Crew(tmp_path, 8)
+    pid = command(crew, replace)
+    wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("begun")])
+    os.kill(pid, signal.SIGINT)
+    wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("first")])
+    sent = time.monotonic()
+    os.kill(pid, signal.SIGINT)
+    assert ended(pid) == 130
+    assert time.monotonic() - sent < 5
+    assert said(crew)[-1].startswith("Stopped at once.")
+    with crew.open() as search:
+        search.work()
+        assert complaints(search, crew.said(), 8) == []

@@ -6,6 +6,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
@@ -107,6 +109,21 @@ def test_status_has_a_panel_a_list_and_json(events: object, place: Path) -> None
     assert "hill-gsm8k" in listed.output and "made" in listed.output
     told = json.loads(CliRunner().invoke(app, ["status", study, *runs, "--json"]).output)
     assert told["used"]["trials"] == 8 and told["gain"]["over"] in ("sums", "products")
+
+
+def test_status_loads_no_torch(events: object, place: Path) -> None:
+    """It is asked for often, from another window, and torch takes seconds."""
+    arguments = ["status", str(place / "hill.yaml"), "--runs", str(place / "runs")]
+    code = (
+        "import sys; from exme.search.cli import app\n"
+        f"app({arguments!r}, standalone_mode=False)\n"
+        "heavy = {'torch', 'transformers', 'lm_eval', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    assert "8 of 8" in shown
 
 
 def test_status_of_a_run_of_another_version_says_what_it_cannot_read(tmp_path: Path) -> None:

@@ -10,12 +10,11 @@ from exme.evaluators.fast.attention import (
     NEEDED,
     Block,
     Layout,
-    Scale,
     Segment,
     Span,
     attention,
-    partial,
 )
+from exme.evaluators.fast.kernels import Scale, partial
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 8
 
