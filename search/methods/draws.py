@@ -16,6 +16,9 @@ import numpy as np
 import torch
 
 RANK_STEPS = 255
+# Chances that go by rank are computed in float32 as so many draws of 2**32: what is kept is then compared
+# and divided by the same number. As large as leaves the last rank's, rounded up, below 2**32.
+SCALE = 2.0**32 - 1024
 
 _WORD = 0xFFFFFFFF
 _UPPER = 0x9E3779B9  # spreads the part of an index beyond 32 bits
@@ -44,12 +47,11 @@ def draws(key: tuple[int, int], start: int, stop: int, device: torch.device) -> 
     return (x ^ (x >> 15)) * 0x846CA68B & _WORD
 
 
-def limits(keep: float, slope: float = 0.0) -> tuple[int, int]:
-    """Below which draws are kept, and what every rank adds to that.
+def limit(keep: float) -> int:
+    """Below which draws are kept, of elements that all have this chance (a float32)."""
+    return int(float(np.float32(keep)) * _WORD)
 
-    Args:
-        keep: chance of an element of rank 0; `slope` is added to it for every rank. As float32.
-        slope: see `keep`.
-    """
-    low = int(float(np.float32(keep)) * _WORD)
-    return low, min(int(float(np.float32(slope)) * _WORD), (_WORD - low) // RANK_STEPS)
+
+def scaled(chance: float) -> float:
+    """A chance, or what a rank adds to one, in draws: a float32 (see `SCALE`)."""
+    return float(np.float32(chance) * np.float32(SCALE))

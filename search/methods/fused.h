@@ -36,14 +36,14 @@ static inline __attribute__((always_inline)) uint32_t fused(const Source *s, con
     const uint16_t *restrict x[FUSED];
     const uint8_t *restrict ranks[FUSED];
     float c[FUSED], size[FUSED], low[FUSED], high[FUSED], keep[FUSED], slope[FUSED];
-    uint32_t key1[FUSED], limit[FUSED], step[FUSED];
+    uint32_t key1[FUSED], limit[FUSED];
     const uint32_t key0 = s[0].key[0];
     float all = 0.0f, least = INFINITY;
     for (int i = 0; i < n; i++) {
         x[i] = (const uint16_t *)s[i].data + at, ranks[i] = s[i].ranks + at;
         c[i] = weight_of(s + i), size[i] = fabsf(s[i].coefficient);
-        low[i] = s[i].low, high[i] = s[i].high, keep[i] = s[i].keep, slope[i] = s[i].slope;
-        limit[i] = limit_of(s + i), step[i] = step_of(s + i);
+        low[i] = s[i].low, high[i] = s[i].high, limit[i] = limit_of(s + i);
+        keep[i] = s[i].keep * SCALE, slope[i] = s[i].slope * SCALE;
         key1[i] = s[i].key[1] ^ upper;
         all += size[i], least = size[i] < least ? size[i] : least;
     }
@@ -80,10 +80,10 @@ static inline __attribute__((always_inline)) uint32_t fused(const Source *s, con
                     drawn = multiply_words(drawn, words(0x846ca68b));
                     Words below = words(limit[i]);
                     if (mode == RANK_ELECT) {
-                        const Words rank = get_bytes(ranks[i] + k);
-                        below = add_words(below, multiply_words(words(step[i]), rank));
-                        delta = divide(delta, multiply_add(floats(slope[i]), converted(rank),
-                                                           floats(keep[i])));
+                        const Floats rank = converted(get_bytes(ranks[i] + k));
+                        const Floats by = multiply_add(floats(slope[i]), rank, floats(keep[i]));
+                        below = truncated(by);
+                        delta = divide(delta, by);
                     }
                     delta = only(less(drawn, below), delta);
                 }

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .draws import limits
+from .draws import limit, scaled
 from .plain import Operand, sizes
 
 try:
@@ -57,16 +57,16 @@ if triton is not None:
             kept = (size >= tl.load(floats + 2)) & (size <= tl.load(floats + 3))
             delta = tl.where(kept, delta, 0.0)
         if draws:
-            x = mixed + (tl.load(integers + 3).to(tl.uint32) ^ upper)
+            x = mixed + (tl.load(integers + 2).to(tl.uint32) ^ upper)
             x = (x ^ (x >> 15)) * 0x846CA68B
-            limit = tl.load(integers)
+            below = tl.load(integers)
             if by_rank:
                 rank = tl.load(ranks + places, mask=inside, other=0)
-                limit = limit + tl.load(integers + 1) * rank.to(tl.int64)
                 chance = tl.load(floats + 5) * tl.full(delta.shape, 1.0, tl.float32)
                 chance = tl.fma(chance, rank.to(tl.float32), tl.load(floats + 4))
                 delta = tl.div_rn(delta, chance)
-            delta = tl.where(x.to(tl.int64) < limit, delta, 0.0)
+                below = chance.to(tl.int64)
+            delta = tl.where(x.to(tl.int64) < below, delta, 0.0)
         return delta
 
     @triton.jit  # type: ignore[untyped-decorator]
@@ -97,14 +97,14 @@ if triton is not None:
         inside = places < count
         place = places + index
         upper = (place >> 32).to(tl.uint32) * 0x9E3779B9
-        mixed = (place & 0xFFFFFFFF).to(tl.uint32) ^ tl.load(integers + 2).to(tl.uint32)
+        mixed = (place & 0xFFFFFFFF).to(tl.uint32) ^ tl.load(integers + 1).to(tl.uint32)
         mixed = (mixed ^ (mixed >> 16)) * 0x7FEB352D
         origin = tl.load(base + places, mask=inside, other=0.0).to(tl.float32)
         total = origin
         ballot = tl.zeros_like(origin)
         for i in tl.static_range(n):
             delta = _delta(
-                values[i], ranks[i], origin, floats + 6 * i, integers + 4 * i, places, inside,
+                values[i], ranks[i], origin, floats + 6 * i, integers + 3 * i, places, inside,
                 mixed, upper, (deltas >> i) & 1, trims, draws, by_rank,
             )  # fmt: skip
             weight = tl.load(floats + 6 * i) * tl.full(delta.shape, 1.0, tl.float32)
@@ -117,7 +117,7 @@ if triton is not None:
             sizes = tl.zeros_like(origin)
             for i in tl.static_range(n):  # from the cache: registers would not hold all sources
                 delta = _delta(
-                    values[i], ranks[i], origin, floats + 6 * i, integers + 4 * i, places, inside,
+                    values[i], ranks[i], origin, floats + 6 * i, integers + 3 * i, places, inside,
                     mixed, upper, (deltas >> i) & 1, trims, draws, by_rank,
                 )  # fmt: skip
                 part = tl.load(floats + 6 * i) * delta
@@ -223,14 +223,13 @@ class Fused:
 def _settings(
     operands: Sequence[Operand], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the kernel knows of each source: six float32 and four int64 numbers."""
+    """What the kernel knows of each source: six float32 and three int64 numbers."""
     floats, integers = [], []
     for operand in operands:
         mask = operand.mask
         floats += [operand.weight, abs(operand.coefficient), mask.low, mask.high]
-        floats += [mask.keep, mask.slope]
-        low, step = limits(mask.keep, mask.slope) if mask.keep < 1 else (2**32, 0)
-        integers += [low, step, *mask.key]
+        floats += [scaled(mask.keep), scaled(mask.slope)]
+        integers += [limit(mask.keep) if mask.keep < 1 else 2**32, *mask.key]
     return (
         torch.tensor(floats, dtype=torch.float32).to(device, non_blocking=True),
         torch.tensor(integers, dtype=torch.int64).to(device, non_blocking=True),

@@ -129,15 +129,12 @@ static uint32_t limit_of(const Source *s) {
     return (uint32_t)((double)s->keep * 4294967295.0);
 }
 
-/* Added to it for every rank: as much as leaves the last of them in 32 bits. */
-static uint32_t step_of(const Source *s) {
-    uint32_t step = (uint32_t)((double)s->slope * 4294967295.0), most = ~limit_of(s) / 255;
-    return step < most ? step : most;
-}
+#define SCALE 4294966272.0f /* draws.py: chances by rank are in draws */
 
-/* What a checkpoint's kept elements are multiplied by; what is drawn by rank is divided later. */
+/* What a checkpoint's kept elements are multiplied by; what is drawn by rank has been divided. */
 static float weight_of(const Source *s) {
-    return s->ranks == NULL && s->keep < 1 ? s->coefficient * (1.0f / s->keep) : s->coefficient;
+    if (s->ranks != NULL) return s->coefficient * SCALE;
+    return s->keep < 1 ? s->coefficient * (1.0f / s->keep) : s->coefficient;
 }
 
 static void drop(float *restrict delta, uint32_t limit, uint32_t first, uint32_t key0,
@@ -148,11 +145,12 @@ static void drop(float *restrict delta, uint32_t limit, uint32_t first, uint32_t
 
 static void drop_by_rank(float *restrict delta, const uint8_t *restrict ranks, const Source *s,
                          uint32_t first, uint32_t key1, int count) {
-    const uint32_t low = limit_of(s), step = step_of(s), key0 = s->key[0];
-    const float keep = s->keep, slope = s->slope;
+    const uint32_t key0 = s->key[0];
+    const float keep = s->keep * SCALE, slope = s->slope * SCALE;
     for (int j = 0; j < count; j++) {
-        int kept = draw(mixed(first + (uint32_t)j, key0), key1) < low + step * ranks[j];
-        delta[j] = only_if(kept, delta[j] / fmaf(slope, (float)ranks[j], keep));
+        float chance = fmaf(slope, (float)ranks[j], keep);
+        int kept = draw(mixed(first + (uint32_t)j, key0), key1) < (uint32_t)chance;
+        delta[j] = only_if(kept, delta[j] / chance);
     }
 }
 

@@ -44,6 +44,7 @@ LANE Floats divide(Floats x, Floats y) { return _mm512_div_ps(x, y); }
 LANE Floats multiply_add(Floats x, Floats y, Floats z) { return _mm512_fmadd_ps(x, y, z); }
 LANE Floats larger(Floats x, Floats y) { return _mm512_max_ps(x, y); }
 LANE Floats converted(Words x) { return _mm512_cvtepi32_ps(x); }
+LANE Words truncated(Floats x) { return _mm512_cvttps_epu32(x); }
 LANE Which less(Words x, Words y) { return _mm512_cmplt_epu32_mask(x, y); }
 LANE Which between(Floats x, Floats low, Floats high) {
     return _mm512_cmp_ps_mask(x, low, _CMP_GE_OQ) & _mm512_cmp_ps_mask(x, high, _CMP_LE_OQ);
@@ -110,6 +111,7 @@ LANE Floats divide(Floats x, Floats y) { return x / y; }
 LANE Floats multiply_add(Floats x, Floats y, Floats z) { return fmaf(x, y, z); }
 LANE Floats larger(Floats x, Floats y) { return x > y ? x : y; }
 LANE Floats converted(Words x) { return (float)(int32_t)x; }
+LANE Words truncated(Floats x) { return (uint32_t)x; }
 LANE Which less(Words x, Words y) { return x < y; }
 LANE Which between(Floats x, Floats low, Floats high) { return (x >= low) & (x <= high); }
 LANE Which positive(Floats x) { return x > 0; }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .draws import draws, limits
+from .draws import SCALE, draws, limit, scaled
 from .method import KEEP_ALL, Mask
 
 # Elements at a time: scratch of a few MB, which stays in the last-level cache.
@@ -41,9 +41,14 @@ class Operand:
 
     @property
     def weight(self) -> float:
-        """What kept elements are multiplied by, a float32: those drawn by one chance are rescaled."""
+        """What kept elements are multiplied by, a float32: those that are drawn are rescaled.
+
+        By one chance here alone; by rank in `masked`, where they are divided by it in draws.
+        """
         c, keep = np.float32(self.coefficient), np.float32(self.mask.keep)
-        return float(c * (np.float32(1) / keep) if self.ranks is None and keep < 1 else c)
+        if self.ranks is not None:
+            return float(c * np.float32(SCALE))
+        return float(c * (np.float32(1) / keep) if keep < 1 else c)
 
 
 def merge(
@@ -91,7 +96,7 @@ def merge(
 
 
 def masked(delta: torch.Tensor, mask: Mask, ranks: torch.Tensor | None, index: int) -> torch.Tensor:
-    """The delta with what the mask leaves out set to zero; by rank, what was drawn is rescaled.
+    """The delta with what the mask leaves out set to zero; by rank, what is kept is divided by its chance in draws.
 
     Args:
         delta: flat, float32.
@@ -107,10 +112,11 @@ def masked(delta: torch.Tensor, mask: Mask, ranks: torch.Tensor | None, index: i
         return delta
     drawn = draws(mask.key, index, index + delta.numel(), delta.device)
     if ranks is None:
-        return torch.where(drawn < limits(mask.keep)[0], delta, zero)
-    low, step = limits(mask.keep, mask.slope)
-    chance = torch.add(torch.full_like(delta, mask.keep), ranks.float(), alpha=mask.slope)
-    return torch.where(drawn < low + step * ranks.long(), delta / chance, zero)
+        return torch.where(drawn < limit(mask.keep), delta, zero)
+    chance = torch.add(
+        torch.full_like(delta, scaled(mask.keep)), ranks.float(), alpha=scaled(mask.slope)
+    )
+    return torch.where(drawn < chance.long(), delta / chance, zero)
 
 
 def sizes(operands: Sequence[Operand]) -> tuple[float, float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from exme.search.fetched import Delta
-from exme.search.methods.draws import draw_key, draws, limits
+from exme.search.methods.draws import SCALE, draw_key, draws, limit, scaled
 from exme.search.methods.facts import FactBook, magnitudes, ranks
 
 CPU = torch.device("cpu")
@@ -96,9 +97,11 @@ def test_draws_are_those_of_this_version() -> None:
 
 
 def test_chances_are_kept_to_32_bits_and_the_last_rank_stays_within_them() -> None:
-    assert limits(0.5) == (2**31 - 1, 0)
-    low, step = limits(0.7, 0.3 / 255)
-    assert low + 255 * step <= 2**32 - 1 < low + 256 * step
+    assert limit(0.5) == 2**31 - 1
+    assert float(np.float32(SCALE)) == SCALE
+    for keep in (0.1, 0.3, 0.7, 0.999):
+        last = np.float32(255) * np.float32(scaled((1 - keep) / 255)) + np.float32(scaled(keep))
+        assert 2**32 - 4096 < last < 2**32  # which a conversion to 32 bits takes
 
 
 @pytest.mark.parametrize("other", [(4, "w", "math"), (3, "v", "math"), (3, "w", "code")])
@@ -123,7 +126,7 @@ def test_what_one_checkpoint_keeps_says_nothing_of_what_another_keeps(chance: fl
     """Their draws share a first round; of 300 pairs, a count 4.5 deviations off is one in 500."""
     count, worst = 20_000, 0.0
     for pair in range(300):
-        kept = [draws(draw_key(pair, "w", who), 0, count, CPU) < limits(chance)[0] for who in "ab"]
+        kept = [draws(draw_key(pair, "w", who), 0, count, CPU) < limit(chance) for who in "ab"]
         both = float((kept[0] & kept[1]).sum())
         deviation = (count * chance**2 * (1 - chance**2)) ** 0.5
         worst = max(worst, abs(both - count * chance**2) / deviation)
