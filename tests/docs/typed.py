@@ -33,7 +33,7 @@ ABRIDGED = {
 
 # What makes seconds of minutes and hours, by how a command begins.
 ADDED = {
-    "python benchmarks/evaluation.py --distances": "--suites gsm8k --documents 4 --candidates 7 --repeats 1 --batch 4",
+    "python benchmarks/evaluation.py --suites gsm8k": "--suites gsm8k --documents 4 --candidates 7 --repeats 1 --batch 4",
     "python benchmarks/evaluation.py --suites bbh": (
         "--suites humaneval --documents 1 --candidates 7 --repeats 1 --batch 1 --longest 4"
     ),
