@@ -67,13 +67,7 @@ class DraftStore:
         if self._path is None or not fresh:
             return
         try:
-            # A line that another process left unfinished ends before ours begin.
-            text = "\n" + "".join(fresh)
-            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                os.write(handle, text.encode())
-            finally:
-                os.close(handle)
+            self._append("".join(fresh).encode())
             self.refresh()
             if self._lines > 1000 + 4 * sum(map(len, self._answers.values())):
                 self._replace()
@@ -157,8 +151,20 @@ class DraftStore:
             self._tokens -= sum(map(len, dropped))
         return new
 
+    def _append(self, lines: bytes) -> None:
+        assert self._path is not None
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            # A line that another process left unfinished ends before ours begin.
+            os.write(handle, b"\n" + lines)
+        finally:
+            os.close(handle)
+
     def _replace(self) -> None:
-        """Write the whole store anew; appends of that moment are lost to it, not to their writer."""
+        """Write the whole store anew, with what others append to the old file meanwhile.
+
+        Who had the old file open as it was replaced, and writes only then, loses that to the file.
+        """
         assert self._path is not None
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
@@ -166,6 +172,8 @@ class DraftStore:
                 for key, answers in self._answers.items():
                     file.writelines(_line(key, answer) for answer in reversed(answers))
             beside.replace(self._path)
+            if late := list(self._appended()):  # the file that is open is still the old one
+                self._append(b"".join(late))
         finally:
             with contextlib.suppress(FileNotFoundError):
                 beside.unlink()

@@ -102,20 +102,18 @@ def lead_elsewhere(folder: Path, clone: Path) -> None:
 _MERGEKIT = {
     "__init__": "",
     "config": "class MergeConfiguration:\n    model_validate = staticmethod(lambda content: content)\n",
-    "io/tensor_writer": "class TensorWriter:\n    def finalize(self): (self.out / 'model.safetensors').write_text('')\n",
+    "io/tensor_writer": "class TensorWriter:\n    pass\n",
     "merge": """\
 from pathlib import Path
-from mergekit.io.tensor_writer import TensorWriter
 
 MergeOptions = dict
+
 
 def run_merge(config, out, options):
     assert config["merge_method"] == "task_arithmetic" and len(config["models"]) == 2, config
     assert options["device"] == "cpu", options
     Path(out).mkdir()
-    writer = TensorWriter()
-    writer.out = Path(out)
-    writer.finalize()
+    (Path(out) / "model.safetensors").write_text("")
 """,
 }
 

@@ -159,6 +159,27 @@ def test_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
     assert store.answers("a") == [(1, 2)]
 
 
+def test_what_another_worker_appends_during_a_replacement_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "drafts.jsonl"
+    store = DraftStore(path, answers_each=1)
+    real = Path.replace
+
+    def replace(beside: Path, target: Path) -> Path:
+        with path.open("ab") as file:  # as another worker does
+            file.write(b'\n{"document": "late", "answer": [5, 6]}\n')
+        return real(beside, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    for i in range(1200):
+        store.add("a", [i])
+    store.save()
+    again = DraftStore(path)
+    assert again.answers("a") == [(1199,)]
+    assert again.answers("late") == store.answers("late") == [(5, 6)]
+
+
 WRITER = """
 import sys
 from pathlib import Path
