@@ -27,7 +27,7 @@ DOCS  := $(STATE)/docs
 # The editable install links file by file, so it is renewed when the list of files changes, not when their content does:
 # the list's checksum is the stamp's name. Studies are read where they lie: one more is no reason to install anew.
 PACKAGES := search evaluators tasks
-FILES    := $(shell find $(PACKAGES) \( -name '.*' -o -name __pycache__ -o -path studies/runs \) -prune \
+FILES    := $(shell find $(PACKAGES) \( -name '.*' -o -name __pycache__ \) -prune \
               -o -type f ! -name '*~' -print 2>/dev/null | LC_ALL=C sort | cksum | tr ' ' -)
 LINKED   := $(STATE)/linked-$(FILES)
 

@@ -70,4 +70,7 @@ def stop_if_asked() -> None:
     An import that may fail swallows it, if it was written with a bare `except`.
     """
     if _asked.is_set():
+        signal.setitimer(
+            signal.ITIMER_REAL, 0
+        )  # once is enough: giving a trial back is not to be interrupted
         raise KeyboardInterrupt

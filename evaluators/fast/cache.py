@@ -105,10 +105,10 @@ class RowCache:
 
     def read(self, layer: int, first: int, length: int) -> tuple[Tensor, Tensor]:
         """Views of a row's keys and values, shape [1, key heads, length, head size]."""
-        keys, values = self._keys[layer], self._values[layer]
-        return keys.narrow(1, first, length).unsqueeze(0), values.narrow(
-            1, first, length
-        ).unsqueeze(0)
+        keys, values = (
+            buffers[layer].narrow(1, first, length) for buffers in (self._keys, self._values)
+        )
+        return keys[None], values[None]
 
     def gather(self, layer: int, places: Tensor) -> tuple[Tensor, Tensor]:
         """Copies of some rows' keys and values, shape [rows, key heads, length, head size].
@@ -117,9 +117,8 @@ class RowCache:
             layer: index of the layer.
             places: of every row's keys, shape [rows, length].
         """
-        return self._keys[layer][:, places].transpose(0, 1), self._values[layer][
-            :, places
-        ].transpose(0, 1)
+        keys, values = (buffers[layer][:, places] for buffers in (self._keys, self._values))
+        return keys.transpose(0, 1), values.transpose(0, 1)
 
     def _close_gaps(self, wider: Stretch | None = None, room: int = 0) -> None:
         """Move all rows together, with so much room for one of them."""

@@ -189,8 +189,7 @@ class Decoder:
         drafts = {row: self._draft(row, most) for row in self._active}
         waiting += self._make_room(drafts, cache)
         self._active = list(drafts)
-        self._active += (entering := self._enter(waiting, drafts, cache))
-        if entering:
+        if entering := self._enter(waiting, drafts, cache):
             prepare(self._model, [r.leaf for r in entering], self._budget, self._profile)
         self._pass(drafts, cache)
         self._leave(cache)
@@ -212,11 +211,11 @@ class Decoder:
                 else:
                     last = next(reversed(drafts))
                     del drafts[last]
-                    self._wait(last, cache)
+                    self._take_out(last, cache)
                     leaving.append(last)
         return leaving
 
-    def _wait(self, row: Row, cache: RowCache) -> None:
+    def _take_out(self, row: Row, cache: RowCache) -> None:
         """Take a row out of the cache; what is decoded is kept, and computed again when it comes back."""
         if row.place is not None:
             cache.give(row.place)
@@ -239,7 +238,8 @@ class Decoder:
             row.place = cache.take(row.room(draft))
             if row.place is None:
                 break
-            waiting.pop()
+            # (at once: what follows may want for memory, and no row may be neither here nor waiting)
+            self._active.append(waiting.pop())
             drafts[row] = draft
             entering.append(row)
         return entering
@@ -270,7 +270,7 @@ class Decoder:
             if row.done:
                 if row.leaf.node:
                     row.leaf.node.release()
-                self._wait(row, cache)
+                self._take_out(row, cache)
         self._active = [row for row in self._active if not row.done]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.search.postgres import Postgres, find_binaries
+from tests.search.postgres import Postgres, binaries_or_skip
 
 from .clone import Clone, answers, events
 from .conftest import MakeClone
@@ -29,12 +29,7 @@ IN_A_DATABASE = "docs/how-to/many-gpus.md"
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL here (Debian and Ubuntu: apt install postgresql)")
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("no driver of PostgreSQL here: pip install 'exme[postgres]'")
-    with Postgres(binaries) as server:
+    with Postgres(binaries_or_skip()) as server:
         yield server.url
 
 

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.search.postgres import find_binaries
+from tests.search.postgres import binaries_or_skip
 
 from .clone import Clone
 from .pages import ROOT, inline
@@ -24,8 +24,8 @@ INLINE = inline()
 
 @pytest.mark.parametrize("text", INLINE, ids=str)
 def test_a_command_of_the_text_runs(text: str, used: Clone) -> None:
-    if "--storage postgres" in text and find_binaries() is None:
-        pytest.skip("no PostgreSQL here (Debian and Ubuntu: apt install postgresql)")
+    if "--storage postgres" in text:
+        binaries_or_skip()
     if text.startswith("git ") and not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     if text == "make docs" and importlib.util.find_spec("mkdocs") is None:

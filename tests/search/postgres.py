@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -26,6 +27,18 @@ def find_binaries() -> Path | None:
     if found := shutil.which("initdb"):
         folders.append(Path(found).resolve().parent)
     return next((f for f in folders if (f / "initdb").exists() and (f / "postgres").exists()), None)
+
+
+def binaries_or_skip() -> Path:
+    """See `find_binaries`; skips the test where they or the driver are not here."""
+    import pytest
+
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL here (Debian and Ubuntu: apt install postgresql)")
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("no driver of PostgreSQL here: pip install 'exme[postgres]'")
+    return binaries
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -19,19 +18,14 @@ from exme.search.storage import Storage, TrialTaken
 from exme.tasks.errors import UserError
 
 from .crew import Crew, complaints
-from .postgres import Postgres, find_binaries
+from .postgres import Postgres, binaries_or_skip
 
 SOAK = Path(__file__).resolve().parents[2] / "benchmarks" / "soak_kill.py"
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    binaries = find_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL here (Debian and Ubuntu: apt install postgresql)")
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("no driver of PostgreSQL here: pip install 'exme[postgres]'")
-    with Postgres(binaries) as server:
+    with Postgres(binaries_or_skip()) as server:
         yield server
 
 

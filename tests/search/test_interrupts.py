@@ -65,6 +65,23 @@ def test_a_signal_in_a_destructor_stops_what_comes_after_it(number: int) -> None
     assert time.monotonic() - start < 20
 
 
+def test_what_was_dropped_is_raised_once() -> None:
+    """Not again by the timer, while a trial is given back."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            Interrupts(print).install()
+            _Meets(signal.SIGTERM)
+            stop_if_asked()
+        except KeyboardInterrupt:
+            time.sleep(10 * interrupts.AGAIN)
+            code = 130
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130
+
+
 def test_what_else_is_dropped_is_reported_as_before() -> None:
     class Broken:
         def __del__(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from exme.search.study_file import StudyFile
 from exme.tasks.errors import UserError
 
 from .malformed.given import MATERIALISE, STUDY, good_folder
-from .postgres import Postgres, find_binaries
+from .postgres import Postgres, binaries_or_skip
 
 PACKAGES = ("search", "evaluators", "tasks")
 UNPICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -159,9 +158,7 @@ def test_a_link_out_of_the_folder_is_followed_no_further(
 
 
 def test_a_password_in_the_storage_url_is_written_nowhere(tmp_path: Path) -> None:
-    binaries = find_binaries()
-    if binaries is None or importlib.util.find_spec("psycopg") is None:
-        pytest.skip("no PostgreSQL here (Debian and Ubuntu: apt install postgresql)")
+    binaries = binaries_or_skip()
     folder = good_folder(tmp_path / "work")
     said: list[str] = []
 

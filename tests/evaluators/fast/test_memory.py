@@ -117,7 +117,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[decode.Row]]
     """Tokens of the cache at every pass, and rows that were sent back before they were done."""
     sizes: list[int] = []
     waited: list[decode.Row] = []
-    real_pass, real_wait = decode.Decoder._pass, decode.Decoder._wait
+    real_pass, real_wait = decode.Decoder._pass, decode.Decoder._take_out
 
     def measured(self: Any, drafts: Any, cache: RowCache) -> None:
         sizes.append(cache.tokens)
@@ -131,7 +131,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[decode.Row]]
         real_wait(self, row, cache)
 
     monkeypatch.setattr(decode.Decoder, "_pass", measured)
-    monkeypatch.setattr(decode.Decoder, "_wait", wait)
+    monkeypatch.setattr(decode.Decoder, "_take_out", wait)
     return sizes, waited
 
 
@@ -178,3 +178,21 @@ def test_a_row_longer_than_the_whole_budget_is_decoded_by_itself(
     sizes, _ = watch(monkeypatch)
     assert fast.generate_until(generations(texts, most=40)) == expected
     assert max(sizes) > 40
+
+
+def test_no_row_is_lost_where_memory_ends_while_rows_enter(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("llama")
+    requests = generations(prompts(), most=12)
+    expected = FastEngine(stock(model, 8)).generate_until(requests)
+    real, calls = RowCache.take, [0]
+
+    def take(self: RowCache, room: int) -> Any:
+        calls[0] += 1
+        if calls[0] == 4:  # three rows are in
+            raise ERRORS[0]
+        return real(self, room)
+
+    monkeypatch.setattr(RowCache, "take", take)
+    fast = FastEngine(stock(model, 8))
+    assert fast.generate_until(requests) == expected
+    assert calls[0] > 4
