@@ -148,12 +148,14 @@ def _gpus() -> Finding:
 
 
 def _compiler() -> Finding:
-    from .methods.compiled import kernel  # noqa: PLC0415
+    from exme.evaluators.fast import compiled as attention  # noqa: PLC0415
 
-    if kernel() is not None:
-        return Finding("C compiler", OK, "merge arithmetic is compiled")
+    from .methods import compiled as merging  # noqa: PLC0415
+
+    if merging.kernel() is not None and attention.kernel() is not None:
+        return Finding("C compiler", OK, "merge arithmetic and attention are compiled")
     return Finding(
-        "C compiler", ABSENT, "merge arithmetic runs in torch, with the same results, slower",
+        "C compiler", ABSENT, "merging and attention run in torch, with the same answers, slower",
         "install gcc or clang (Debian: apt install gcc libc6-dev)",
     )  # fmt: skip
 

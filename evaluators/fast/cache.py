@@ -103,12 +103,9 @@ class RowCache:
         self._keys[layer].index_copy_(1, places, keys)
         self._values[layer].index_copy_(1, places, values)
 
-    def read(self, layer: int, first: int, length: int) -> tuple[Tensor, Tensor]:
-        """Views of a row's keys and values, shape [1, key heads, length, head size]."""
-        keys, values = (
-            buffers[layer].narrow(1, first, length) for buffers in (self._keys, self._values)
-        )
-        return keys[None], values[None]
+    def buffers(self, layer: int) -> tuple[Tensor, Tensor]:
+        """All keys and values of a layer, shape [key heads, tokens, head size]."""
+        return self._keys[layer], self._values[layer]
 
     def gather(self, layer: int, places: Tensor) -> tuple[Tensor, Tensor]:
         """Copies of some rows' keys and values, shape [rows, key heads, length, head size].

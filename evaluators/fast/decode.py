@@ -8,6 +8,7 @@ tokens that greedy decoding one by one would give.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -18,14 +19,17 @@ from transformers import PreTrainedModel
 
 from .cache import RowCache, Stretch
 from .drafts import Drafter
-from .memory import Budget, bytes_per_token, is_out_of_memory
+from .memory import Budget, bytes_per_token, give_back_freed, is_out_of_memory
 from .nodes import prepare
-from .passes import Piece, forward
+from .passes import forward
 from .prefix_tree import Leaf
 from .profile import Profile
+from .rows import Piece
 from .stops import StopStrings
 
 _log = logging.getLogger(__name__)
+
+_PASSES = 8  # after which what was freed is given back
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,11 @@ class Decoder:
         self._active = []
         cache = self._room(rows)
         try:
-            while waiting or self._active:
+            for passes in itertools.count(1):
+                if not waiting and not self._active:
+                    break
+                if passes % _PASSES == 0:
+                    give_back_freed()
                 try:
                     self._step(waiting, cache)
                 except RuntimeError as error:
@@ -158,9 +166,15 @@ class Decoder:
         finally:
             self._active = []
 
+    def give_back(self) -> None:
+        """Free the cache; the next evaluation makes one."""
+        self._cache = None
+
     def _room(self, rows: Sequence[Row]) -> RowCache:
         """A cache for all rows, or as many as fit."""
-        shared = max((row.leaf.start for row in rows), default=0)  # which take memory, too
+        # What they share takes memory, too: the last rows of one prompt are here as the next one's enter.
+        starts = {id(row.leaf.chain[0]): row.leaf.start for row in rows if row.leaf.chain}
+        shared = sum(sorted(starts.values())[-2:])
         tokens = min(sum(row.room(()) for row in rows), max(1, self._fitting() - shared))
         if self._cache is None or not tokens <= self._cache.tokens <= self._fitting():
             self._cache = None  # before the next one is made
@@ -227,15 +241,22 @@ class Decoder:
         """Let rows in, as many as there is room for and as one pass takes beside those that are here."""
         entering: list[Row] = []
         tokens = sum(row.new(draft) for row, draft in drafts.items())
+        nodes = {node for row in drafts for node in row.leaf.chain}
         while waiting and len(drafts) < self._budget.most_rows:
             row = waiting[-1]
             draft = self._draft(row, row.limits.most)
             tokens += row.new(draft)
             if entering and tokens > self._budget.pass_tokens:
                 break
-            if not drafts and row.room(draft) > cache.tokens:
-                cache.grow(row.room(draft))
-            row.place = cache.take(row.room(draft))
+            room = row.room(draft)
+            if not drafts and room > cache.tokens:
+                cache.grow(room)
+            # What rows share is in memory beside the cache.
+            nodes |= {*row.leaf.chain}
+            held = cache.tokens - cache.free + room + sum(len(node.tokens) for node in nodes)
+            if drafts and held > self._fitting():
+                break
+            row.place = cache.take(room)
             if row.place is None:
                 break
             # (at once: what follows may want for memory, and no row may be neither here nor waiting)

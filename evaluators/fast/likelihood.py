@@ -16,9 +16,10 @@ from transformers import PreTrainedModel
 
 from .memory import Budget, is_out_of_memory
 from .nodes import prepare
-from .passes import Piece, forward
+from .passes import forward
 from .prefix_tree import Leaf, build_tree
 from .profile import Profile
+from .rows import Piece
 
 _log = logging.getLogger(__name__)
 

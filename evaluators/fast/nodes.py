@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from transformers import PreTrainedModel
 
 from .memory import Budget
-from .passes import Piece, forward
+from .passes import forward
 from .prefix_tree import Leaf, Node
 from .profile import Profile
+from .rows import Piece
 
 
 def prepare(
@@ -31,12 +33,29 @@ def prepare(
     for _, nodes in sorted(missing.items()):
         batch: list[Node] = []
         for node in nodes:
+            if len(node.tokens) > budget.pass_tokens:
+                _compute_in_parts(model, node, budget, profile)
+                continue
             size = sum(len(other.tokens) for other in batch)
             if batch and size + len(node.tokens) > budget.pass_tokens:
                 _compute(model, batch, profile)
                 batch = []
             batch.append(node)
         _compute(model, batch, profile)
+
+
+def _compute_in_parts(model: PreTrainedModel, node: Node, budget: Budget, profile: Profile) -> None:
+    """A node of more tokens than a pass may take: as nodes that follow each other, then put together."""
+    parts: list[Node] = []
+    for first in range(0, len(node.tokens), budget.pass_tokens):
+        tokens = node.tokens[first : first + budget.pass_tokens]
+        parts.append(Node(tokens, node.start + first, parts[-1] if parts else node.parent))
+        _compute(model, parts[-1:], profile)
+    sides = (
+        [torch.cat(layer, 1) for layer in zip(*(getattr(p, side) for p in parts), strict=True)]
+        for side in ("keys", "values")
+    )
+    node.keys, node.values = sides
 
 
 def _compute(model: PreTrainedModel, nodes: Sequence[Node], profile: Profile) -> None:

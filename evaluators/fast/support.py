@@ -15,9 +15,10 @@ from transformers import GenerationConfig, PreTrainedModel
 from .cache import RowCache
 from .memory import Budget
 from .nodes import prepare
-from .passes import Piece, forward, shared_prefix_attention
+from .passes import forward, shared_prefix_attention
 from .prefix_tree import Leaf, Node
 from .profile import Profile
+from .rows import Piece
 
 _ATTENTION = {"full_attention", "sliding_attention"}
 # Rotary embeddings that change with the length of the whole sequence, prefix and answer: a shared

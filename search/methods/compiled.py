@@ -1,22 +1,15 @@
-"""The same arithmetic compiled: one pass over memory on the CPU, where there is a C compiler.
-
-`kernel.c`, with `lanes.h`, is compiled when it is first needed, in a second or so, into a folder that is removed at
-once: nothing is left to go stale or to be tampered with. ``EXME_COMPILE=0`` does without.
-"""
+"""The same arithmetic compiled: one pass over memory on the CPU, where there is a C compiler (`c_library`)."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+
+from exme.evaluators.c_library import build, pool
 
 from .plain import Operand
 
@@ -24,16 +17,7 @@ SOURCE = Path(__file__).with_name("kernel.c")
 MOST = 16  # sources, as in kernel.c
 
 # No contraction of a product and a sum into one rounding: kernel.c says where there is one.
-FLAGS = (
-    "-O3",
-    "-march=native",
-    "-ffp-contract=off",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-shared",
-    "-fPIC",
-)
-WIDE = "-mprefer-vector-width=512"  # x86 only; most of AVX-512 machines gain by it
+FLAGS = ("-ffp-contract=off",)
 
 _DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _SPLIT = 2**20  # elements that are worth a thread
@@ -60,22 +44,18 @@ class Kernel:
     """The loaded library.
 
     Args:
-        library: its file.
-
-    Raises:
-        OSError: it cannot be loaded.
+        library: kernel.c, compiled.
     """
 
-    def __init__(self, library: Path) -> None:
-        loaded = ctypes.CDLL(str(library))
-        self._merge = loaded.exme_merge
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._merge = library.exme_merge
         self._merge.argtypes = (
             *(ctypes.POINTER(_Source), ctypes.c_int, ctypes.c_void_p, ctypes.c_int),
             *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int),
             *(ctypes.c_uint64, ctypes.c_int64, ctypes.c_int64),
         )
         self.dtypes = dict(_DTYPES)
-        if not loaded.exme_has_float16():
+        if not library.exme_has_float16():
             del self.dtypes[torch.float16]
 
     def takes(
@@ -119,7 +99,7 @@ class Kernel:
             return span(0, count)
         step = -(-count // threads // 1024) * 1024
         bounds = [(at, min(at + step, count)) for at in range(0, count, step)]
-        return all(list(_pool().map(lambda bound: span(*bound), bounds)))
+        return all(list(pool().map(lambda bound: span(*bound), bounds)))
 
     def _source(self, operand: Operand) -> _Source:
         mask = operand.mask
@@ -138,23 +118,7 @@ class Kernel:
 
 
 @functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="merge")
-
-
-@functools.cache
 def kernel() -> Kernel | None:
     """The kernel, compiled at the first call; None where it cannot be had."""
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None or os.environ.get("EXME_COMPILE") == "0":
-        return None
-    for flags in ((*FLAGS, WIDE), FLAGS):
-        with tempfile.TemporaryDirectory(prefix="exme-") as folder:
-            library = Path(folder) / "kernel.so"
-            command = [compiler, *flags, str(SOURCE), "-o", str(library), "-lm"]
-            try:
-                subprocess.run(command, check=True, capture_output=True, timeout=120)
-                return Kernel(library)
-            except (OSError, subprocess.SubprocessError):
-                continue
-    return None
+    library = build(SOURCE, FLAGS)
+    return None if library is None else Kernel(library)

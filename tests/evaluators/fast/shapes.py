@@ -29,7 +29,7 @@ MINI_MODELS = MINI_DATA.parent / "models"
 VOCABULARY: int = json.loads((MINI_MODELS / "base" / "config.json").read_text())["vocab_size"]
 _SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
-    "hidden_size": 32,
+    "hidden_size": 64,
     "intermediate_size": 48,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
@@ -39,7 +39,7 @@ _SIZES: dict[str, Any] = {
     "eos_token_id": 1,
     "tie_word_embeddings": False,
 }
-_GROUPED: dict[str, Any] = {**_SIZES, "num_key_value_heads": 2, "head_dim": 8}
+_GROUPED: dict[str, Any] = {**_SIZES, "num_key_value_heads": 2, "head_dim": 16}
 SHAPES: dict[str, Callable[[], PretrainedConfig]] = {
     "llama": lambda: LlamaConfig(**_GROUPED),
     "qwen2": lambda: Qwen2Config(**_SIZES, num_key_value_heads=2),

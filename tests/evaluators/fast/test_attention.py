@@ -6,17 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from exme.evaluators.fast.attention import (
-    NEEDED,
-    Block,
-    Layout,
-    Segment,
-    Span,
-    attention,
-)
+from exme.evaluators.fast import compiled
+from exme.evaluators.fast.attention import NEEDED, attention
 from exme.evaluators.fast.kernels import Scale, partial
+from exme.evaluators.fast.layout import Layout, Segment
+from exme.evaluators.fast.rows import Piece, Rows
 
-HEADS, KEY_HEADS, SIZE = 4, 2, 8
+HEADS, KEY_HEADS, SIZE = 4, 2, 16
 
 
 def plain(
@@ -43,8 +39,14 @@ def plain(
 @pytest.mark.parametrize("own", [1, 7])
 @pytest.mark.parametrize("in_blocks", [False, True])
 def test_parts_join_to_the_whole(
-    window: int | None, softcap: float | None, own: int, in_blocks: bool
+    window: int | None,
+    softcap: float | None,
+    own: int,
+    in_blocks: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if in_blocks:
+        monkeypatch.setattr(compiled, "kernel", lambda: None)
     draw = torch.Generator().manual_seed(0)
     sizes = [5, 20, own]
     total = sum(sizes)
@@ -57,11 +59,8 @@ def test_parts_join_to_the_whole(
         for a, n in zip(starts, sizes[:2], strict=True)
     ]
     at = torch.arange(25, total)
-    index = torch.arange(own)[None]
-    layout = Layout(at, segments, [Span(0, 1, own, own, None)])
-    if in_blocks:
-        block = Block(index, at[None], at[None], None)
-        layout = Layout(at, segments, blocks=[block], back=torch.arange(own))
+    rows = Rows.of([Piece(range(own), 25, 0, (), -1, 1)])
+    layout = Layout(at, rows, segments)
     module = nn.Module()
     module.layer_idx = 0  # type: ignore[assignment]
     found, _ = attention(
@@ -78,7 +77,7 @@ def test_parts_join_to_the_whole(
 
 
 def test_what_it_does_not_do_is_refused() -> None:
-    layout = Layout(torch.arange(1), [])
+    layout = Layout(torch.arange(1), Rows.of([Piece([0], 0, 0, (), -1, 1)]), [])
     one = torch.zeros(1, 1, 1, 8)
     with pytest.raises(NotImplementedError, match="s_aux"):
         attention(nn.Module(), one, one, one, None, **{NEEDED: layout, "s_aux": one})  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from exme.evaluators.fast.cache import RowCache
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import Budget, bytes_per_token, is_out_of_memory
 
-from .shapes import Asked, generations, make, prompts, stock
+from .shapes import QUESTIONS, Asked, generations, make, prompts, stock
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory"),
@@ -164,6 +164,42 @@ def test_rows_that_enter_with_long_drafts_stay_within_the_budget_too(
     sizes, _ = watch(monkeypatch)
     assert fast.generate_until(generations(texts, most=40)) == expected
     assert max(sizes) <= 200, sizes
+
+
+def test_what_rows_share_counts_against_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("llama")
+    subjects = (
+        "A tree has 9 leaves and 4 nests. " * 9,
+        "Two cars need 8 wheels, six need 24. " * 9,
+    )
+    texts = [f"{subject}{text}" for subject in subjects for text in QUESTIONS]
+    expected = FastEngine(stock(model, 8)).generate_until(generations(texts, most=20))
+    fast = FastEngine(stock(model, 8))
+    most = 400
+    fast.budget.cache_bytes = most * bytes_per_token(model)
+    held: list[int] = []
+    real = decode.Decoder._pass
+
+    def measured(self: Any, drafts: Any, cache: RowCache) -> None:
+        nodes = {node for row in drafts for node in row.leaf.chain}
+        assert all(node.keys is not None for node in nodes)
+        held.append(cache.tokens - cache.free + sum(len(node.tokens) for node in nodes))
+        real(self, drafts, cache)
+
+    monkeypatch.setattr(decode.Decoder, "_pass", measured)
+    assert fast.generate_until(generations(texts, most=20)) == expected
+    assert max(held) <= most
+    assert max(held) > most // 2, "the budget was hardly used"
+
+
+def test_a_shared_prompt_longer_than_a_pass_is_computed_in_parts() -> None:
+    model = make("mistral")  # whose window hides what lies further back
+    requests = generations(prompts(), most=12)
+    expected = FastEngine(stock(model, 8)).generate_until(requests)
+    fast = FastEngine(stock(model, 8))
+    fast.budget.pass_tokens = 7
+    assert fast.generate_until(requests) == expected
+    assert fast.profile.passes["prefix"] >= fast.profile.tokens["prefix"] // 7
 
 
 def test_a_row_longer_than_the_whole_budget_is_decoded_by_itself(

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exme.evaluators.fast import passes
+from exme.evaluators.fast import compiled, products
+from exme.evaluators.fast.blocks import _NEVER, arrays_of
 from exme.evaluators.fast.engine import FastEngine
-from exme.evaluators.fast.passes import Piece, _arrays, _spans
+from exme.evaluators.fast.rows import Piece, Rows
 
 from .shapes import SHAPES, generations, make, prompts, stock
 
@@ -29,56 +30,22 @@ PIECES = st.lists(
 
 
 @given(pieces=PIECES)
-def test_spans_hold_every_token_once_in_order(pieces: list[Piece]) -> None:
-    spans = _spans(pieces)
-    ends = [span.first + span.rows * span.queries for span in spans]
-    assert [span.first for span in spans] == [0, *ends[:-1]]
-    assert ends[-1] == sum(len(piece.tokens) for piece in pieces)
-    rows = [span for span in spans for _ in range(span.rows)]
-    for span, piece in zip(rows, pieces, strict=True):
-        assert (span.queries, span.keys) == (len(piece.tokens), piece.cached + len(piece.tokens))
-        assert span.place == (piece.place if piece.cached else None)
-        assert span.rows == 1 or not piece.cached  # rows of the cache stand anywhere in it
-
-
-def test_rows_that_begin_and_are_as_long_as_their_neighbours_are_one_span() -> None:
-    sizes = [(3, 0), (3, 0), (3, 5), (3, 0), (2, 0), (2, 0)]
-    spans = _spans([Piece(range(n), 0, cached, (), 7, 1) for n, cached in sizes])
-    assert [(s.rows, s.queries, s.place) for s in spans] == [
-        (2, 3, None),
-        (1, 3, 7),
-        (1, 3, None),
-        (2, 2, None),
-    ]
-
-
-@given(pieces=PIECES)
 def test_blocks_hold_every_token_once_and_its_rows_keys(pieces: list[Piece]) -> None:
-    arrays = _arrays(pieces, in_blocks=True)
-    _, at, places, _, back, *rest = arrays.flat
-    queries = np.concatenate([block.ravel() for block in _firsts(rest, arrays.are_cached)])
-    total = sum(len(piece.tokens) for piece in pieces)
-    assert queries[back].tolist() == list(range(total))
-    parts = iter(rest)
-    for is_cached in arrays.are_cached:
-        index, query_at, key_at = next(parts), next(parts), next(parts)
-        key_places = next(parts) if is_cached else None
+    rows = Rows.of(pieces)
+    at = rows.own() + np.repeat(rows.starts, rows.lengths)
+    places = rows.own() + np.repeat(rows.places, rows.lengths)
+    blocks, back = arrays_of(rows)
+    queries = np.concatenate([block[0].ravel() for block in blocks])
+    assert queries[back].tolist() == list(range(sum(len(piece.tokens) for piece in pieces)))
+    for index, query_at, key_at, *key_places in blocks:
         for row, tokens in enumerate(index):
-            real = query_at[row] < passes._NEVER - 1
+            real = query_at[row] < _NEVER - 1
             assert (at[tokens[real]] == query_at[row][real]).all()
-            seen = key_at[row] < passes._NEVER
+            seen = key_at[row] < _NEVER
             last = tokens[real][-1]
             assert key_at[row][seen].max() == at[last]  # it sees its row's keys up to itself
-            if key_places is not None:
-                assert key_places[row][seen].max() == places[last]
-
-
-def _firsts(arrays: list[np.ndarray], are_cached: list[bool]) -> list[np.ndarray]:
-    found, at = [], 0
-    for is_cached in are_cached:
-        found.append(arrays[at])
-        at += 4 if is_cached else 3
-    return found
+            for of_cache in key_places:
+                assert of_cache[row][seen].max() == places[last]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -87,11 +54,25 @@ def test_answers_are_the_same_in_padded_blocks_as_on_a_gpu(
 ) -> None:
     model = make(shape)
     requests = generations(prompts(), until=["th"], most=16)
-    in_spans = FastEngine(stock(model, 64))
-    expected = in_spans.generate_until(requests)
-    again = in_spans.generate_until(requests)
-    monkeypatch.setattr(passes, "_in_blocks", lambda device, pieces: True)
+    here = FastEngine(stock(model, 64))
+    expected = here.generate_until(requests)
+    again = here.generate_until(requests)
+    monkeypatch.setattr(compiled, "kernel", lambda: None)
     in_blocks = FastEngine(stock(model, 64))
     assert in_blocks.fallback is None
     assert in_blocks.generate_until(requests) == expected
     assert in_blocks.generate_until(requests) == again == expected
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_answers_are_the_same_with_other_products(
+    shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make(shape)
+    requests = generations(prompts(), until=["th"], most=16)
+    answers = []
+    for better, least in ((False, 1 << 20), (True, 0)):
+        monkeypatch.setattr(products, "is_better", lambda better=better: better)
+        monkeypatch.setattr(products, "_LEAST", least)
+        answers.append(FastEngine(stock(model, 64)).generate_until(requests))
+    assert answers[0] == answers[1]

@@ -1,0 +1,107 @@
+"""Who attends to what in one pass."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from .blocks import Blocks
+from .cache import RowCache
+from .compiled import Parts, Source
+from .rows import Ints, Piece, Rows
+
+
+@dataclass
+class Segment:
+    """A shared node, and the stretch of a pass's tokens below it.
+
+    Attributes:
+        keys: per layer, shape [key heads, tokens, head size]; values likewise.
+        start: position of the node's first token.
+        first: first token of the stretch.
+        last: the one after its last token.
+        reach: distance of the last token of the stretch from the node's first token.
+    """
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    start: int
+    first: int
+    last: int
+    reach: int
+
+
+@dataclass
+class Layout:
+    """The same for all layers, but for the keys.
+
+    Attributes:
+        at: position of every token, shape [tokens].
+        rows: what each brings.
+        segments: shared nodes, from the beginning of the sequence.
+        cache: where own keys and values are stored; None where no later pass needs them.
+        places: of every token in the cache, shape [tokens].
+        harvest: stretches of tokens (first, last) whose keys and values become nodes.
+        harvested: per layer and stretch, the keys and values.
+    """
+
+    at: Tensor
+    rows: Rows
+    segments: list[Segment]
+    cache: RowCache | None = None
+    places: Tensor | None = None
+    harvest: list[tuple[int, int]] = field(default_factory=list)
+    harvested: list[list[tuple[Tensor, Tensor]]] = field(default_factory=list)
+
+    @functools.cached_property
+    def blocks(self) -> Blocks:
+        """Own tokens, for torch's kernels."""
+        return Blocks.of(self.rows, self.at.device)
+
+    @functools.cached_property
+    def parts(self) -> Parts:
+        """Who sees which of `sources`, for the compiled kernel: shape [parts, 6]."""
+        rows = self.rows
+        own = np.empty((len(rows.firsts), 6), np.int32)
+        own[:, 0] = 0
+        own[:, 1], own[:, 2] = rows.firsts, rows.ends
+        own[:, 3] = rows.firsts if self.cache is None else rows.places
+        own[:, 4], own[:, 5] = rows.before + rows.lengths, rows.starts
+        shared = [
+            (i + 1, s.first, s.last, 0, s.keys[0].shape[1], s.start)
+            for i, s in enumerate(self.segments)
+        ]
+        return np.concatenate([np.array(shared, np.int32).reshape(-1, 6), own])
+
+    def sources(self, layer: int, keys: Tensor, values: Tensor) -> list[Source]:
+        """Keys and values of a layer: own ones, of the cache or this pass's, then every segment's."""
+        own = (keys, values) if self.cache is None else self.cache.buffers(layer)
+        return [own, *((s.keys[layer], s.values[layer]) for s in self.segments)]
+
+
+def segments_of(pieces: Sequence[Piece], rows: Rows, at: Ints) -> list[Segment]:
+    """Every shared node with the stretch of tokens below it.
+
+    Args:
+        pieces: leaves of a node follow each other.
+        rows: of the pieces.
+        at: position of every token, shape [tokens].
+    """
+    found: list[Segment] = []
+    for depth in range(max(len(piece.chain) for piece in pieces)):
+        for node, below in itertools.groupby(
+            range(len(pieces)),
+            key=lambda i: pieces[i].chain[depth] if depth < len(pieces[i].chain) else None,
+        ):
+            members = list(below)
+            if node is None or node.keys is None or node.values is None:
+                continue
+            first, last = int(rows.firsts[members[0]]), int(rows.ends[members[-1]])
+            reach = int(at[first:last].max()) - node.start
+            found.append(Segment(node.keys, node.values, node.start, first, last, reach))
+    return found
