@@ -14,7 +14,8 @@ The last one puts the mini models, padded with zeros, into 27M parameters: the s
 work as any model of that size takes.
 
 Times are CPU seconds of the process, which are what the clock shows on one thread with nothing else
-running, and are steadier where other programs share the machine.
+running, and are steadier where other programs share the machine; with `--threads`, of more than one, they are
+seconds by the clock.
 
 The real suites are answered by the mini models too, their longest sequence raised to hold the
 prompts: what they say is nonsense, but the prompts, the stop strings and the work are real. Such
@@ -90,6 +91,11 @@ def pad(weights: Weights, model: Any) -> dict[str, torch.Tensor]:
     return found
 
 
+def clock() -> Callable[[], float]:
+    """Of the processor on one thread; on several the one on the wall."""
+    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+
+
 @dataclass
 class Bench:
     """The resident model, what to load into it, and how to run a judge."""
@@ -109,10 +115,11 @@ class Bench:
         return StockEngine(self.model, self.tokenizer, batch)
 
     def run(self, engine: Engine) -> tuple[float, Evaluation]:
-        """CPU seconds, judging included (it takes a hundredth), and the evaluation."""
-        start = time.process_time()
+        """Seconds, judging included (it takes a hundredth), and the evaluation."""
+        now = clock()
+        start = now()
         found = self.judge.score(engine)
-        seconds = time.process_time() - start
+        seconds = now() - start
         self.answers = [r.resps[0] for requests in self.judge._requests for r in requests]
         return seconds, found
 
@@ -256,7 +263,7 @@ def measure(suite: str, options: argparse.Namespace) -> list[str]:
 
     stock, fast = bench.stock(batch), FastEngine(bench.stock(batch))
     assert fast.fallback is None
-    fast.profile.timer = time.process_time
+    fast.profile.timer = clock()
     bench.run(stock)
     steady, growth = [], []
     for number, point in enumerate(points):
@@ -369,8 +376,10 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--models", type=Path, help="of `imitators.py`, instead of the mini models")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--distances", action="store_true", help="time against distance, too")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     rows = [row for suite in options.suites for row in measure(suite, options)]
     print("\n| work | when | stock | fast | stock / fast |\n|---|---|---|---|---|")
     print("\n".join(rows))

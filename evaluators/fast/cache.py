@@ -47,18 +47,23 @@ class RowCache:
         """A place for a row; None where there is none."""
         if room > self.free:
             return None
-        ends = [0, *(s.first + s.room for s in self._stretches)]
-        begins = [*(s.first for s in self._stretches), self.tokens]
-        for at, (end, begin) in enumerate(zip(ends, begins, strict=True)):  # noqa: B007
-            if begin - end >= room:
-                break
-        else:
+        found = self._gap(room)
+        if found is None:
             self._close_gaps()
-            at = len(self._stretches)
-            end = self.tokens - self.free
-        taken = Stretch(end, room)
+            found = len(self._stretches), self.tokens - self.free
+        at, first = found
+        taken = Stretch(first, room)
         self._stretches.insert(at, taken)
         return taken
+
+    def _gap(self, room: int) -> tuple[int, int] | None:
+        """The first gap that holds so many tokens: its place among the stretches, and its first token's."""
+        ends = [0, *(s.first + s.room for s in self._stretches)]
+        begins = [*(s.first for s in self._stretches), self.tokens]
+        for at, (end, begin) in enumerate(zip(ends, begins, strict=True)):
+            if begin - end >= room:
+                return at, end
+        return None
 
     def give(self, stretch: Stretch) -> None:
         """A row is done with its place."""
@@ -71,7 +76,17 @@ class RowCache:
         at = self._stretches.index(stretch)
         end = self._stretches[at + 1].first if stretch is not self._stretches[-1] else self.tokens
         if stretch.first + room > end:
-            self._close_gaps(stretch, room)
+            found = self._gap(room)
+            if found is None:
+                self._close_gaps(stretch, room)
+            else:  # it alone moves
+                to, first = found
+                for buffer in (*self._keys, *self._values):
+                    moved = buffer.narrow(1, stretch.first, stretch.room)
+                    buffer.narrow(1, first, stretch.room).copy_(moved)
+                stretch.first = first
+                self._stretches.insert(to, stretch)
+                del self._stretches[at if to > at else at + 1]
         stretch.room = room
         return True
 

@@ -27,16 +27,18 @@ class Trust:
     def __init__(self) -> None:
         self._right: dict[Kind, float] = {}
         self._tried: dict[Kind, float] = {}
+        self._chance: dict[Kind, float] = {}  # asked far more often than learned
 
     def of(self, kind: Kind) -> float:
         """Chance that a token of this kind is right; 0.7 of four tokens to begin with."""
-        return (self._right.get(kind, 0.0) + 2.8) / (self._tried.get(kind, 0.0) + 4.0)
+        return self._chance.get(kind, 0.7)
 
     def learn(self, kinds: Sequence[Kind], accepted: int) -> None:
         """Count a draft: `accepted` tokens were right, and the one after them was not."""
         for i, kind in enumerate(kinds[: accepted + 1]):
             self._tried[kind] = self._tried.get(kind, 0.0) + 1
             self._right[kind] = self._right.get(kind, 0.0) + (i < accepted)
+            self._chance[kind] = (self._right[kind] + 2.8) / (self._tried[kind] + 4.0)
 
 
 @dataclass
@@ -146,13 +148,14 @@ class Drafter:
         kind: Kind = ("none", 0, 0)
         if live:
             longest = max(live)[0]
+            least = min(longest, 4)
             votes: dict[int, int] = {}
             peers = 0
             for run, candidate in live:
-                if run >= min(longest, 4):
+                if run >= least:
                     votes[candidate] = votes.get(candidate, 0) + 1
                     peers += 1
-            token = max(votes, key=votes.__getitem__)
+            token = max(votes, key=votes.__getitem__) if len(votes) > 1 else next(iter(votes))
             kind = ("answer", _bucket(longest), _agreement(votes[token], peers))
             if self._trust.of(kind) > 0.9:
                 return token, kind
