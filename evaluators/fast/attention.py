@@ -74,8 +74,7 @@ def attention(
         )
     if layout.cache is not None and layout.places is not None:
         layout.cache.write(layer, keys, values, layout.places)
-    kernel = compiled.kernel()
-    if kernel is not None and kernel.takes(query, scale):
+    if compiled.fits(query, scale) and (kernel := compiled.kernel()) is not None:
         sources = layout.sources(layer, keys, values)
         return kernel.attend(query[0], sources, layout.parts, layout.at, scale)[None], None
     out, weight = layout.blocks.attend(layer, query[0], keys, values, layout.cache, scale)

@@ -78,22 +78,6 @@ class Kernel:
         self._attention.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
         self._attention.restype = None
 
-    def takes(self, query: Tensor, scale: Scale) -> bool:
-        """Whether a layer's attention is one for the kernel.
-
-        Args:
-            query: shape [..., head size].
-            scale: of the layer.
-        """
-        size = query.shape[-1]
-        return (
-            query.device.type == "cpu"
-            and query.dtype == torch.float32
-            and scale.softcap is None
-            and size % _STEP == 0
-            and size <= _LARGEST
-        )
-
     def attend(
         self, query: Tensor, sources: Sequence[Source], parts: Parts, at: Tensor, scale: Scale
     ) -> Tensor:
@@ -106,7 +90,7 @@ class Kernel:
                 first key in the source, number of keys, position of the first. A token sees those
                 keys that do not come after it, and of these as many as its window holds.
             at: position of every token, int64, shape [tokens].
-            scale: of the layer; one that it `takes`.
+            scale: of the layer; one that `fits`.
 
         Returns:
             Shape [tokens, heads, head size].
@@ -157,6 +141,23 @@ def _in_order(side: Tensor) -> Tensor:
     """Keys or values whose tokens follow each other; a copy where they do not."""
     _, _, size = side.shape
     return side if side.stride(2) == 1 and side.stride(1) == size else side.contiguous()
+
+
+def fits(query: Tensor, scale: Scale) -> bool:
+    """Whether a layer's attention is one for the kernel.
+
+    Args:
+        query: shape [..., head size].
+        scale: of the layer.
+    """
+    size = query.shape[-1]
+    return (
+        query.device.type == "cpu"
+        and query.dtype == torch.float32
+        and scale.softcap is None
+        and size % _STEP == 0
+        and size <= _LARGEST
+    )
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exme.evaluators.c_library import build
 from exme.evaluators.fast import compiled
-from exme.evaluators.fast.compiled import FLAGS, SOURCE, Kernel
+from exme.evaluators.fast.compiled import FLAGS, SOURCE, Kernel, fits
 from exme.evaluators.fast.kernels import Scale
 
 
@@ -142,13 +142,13 @@ def test_large_scores_do_not_overflow(kernel: Kernel) -> None:
     assert torch.equal(found[:, 0, 0], at.float())  # each the last key that it sees
 
 
-def test_what_it_does_not_take(kernel: Kernel) -> None:
+def test_what_is_not_for_the_kernel() -> None:
     plain = Scale(1.0)
-    assert kernel.takes(torch.zeros(1, 32), plain)
-    assert not kernel.takes(torch.zeros(1, 8), plain)
-    assert not kernel.takes(torch.zeros(1, 512), plain)
-    assert not kernel.takes(torch.zeros(1, 32).bfloat16(), plain)
-    assert not kernel.takes(torch.zeros(1, 32), Scale(1.0, softcap=20.0))
+    assert fits(torch.zeros(1, 32), plain)
+    assert not fits(torch.zeros(1, 8), plain)
+    assert not fits(torch.zeros(1, 512), plain)
+    assert not fits(torch.zeros(1, 32).bfloat16(), plain)
+    assert not fits(torch.zeros(1, 32), Scale(1.0, softcap=20.0))
 
 
 def test_tokens_that_do_not_follow_each_other_are_copied(kernel: Kernel) -> None:
