@@ -22,7 +22,7 @@ from .drafts import Drafter
 from .memory import Budget, bytes_per_token, give_back_freed, is_out_of_memory
 from .nodes import prepare
 from .passes import forward
-from .prefix_tree import Leaf
+from .prefix_tree import Leaf, Node
 from .profile import Profile
 from .rows import Piece
 from .stops import StopStrings
@@ -166,14 +166,17 @@ class Decoder:
         finally:
             self._active = []
 
-    def give_back(self) -> None:
+    def free_cache(self) -> None:
         """Free the cache; the next evaluation makes one."""
         self._cache = None
 
     def _room(self, rows: Sequence[Row]) -> RowCache:
         """A cache for all rows, or as many as fit."""
         # What they share takes memory, too: the last rows of one prompt are here as the next one's enter.
-        starts = {id(row.leaf.chain[0]): row.leaf.start for row in rows if row.leaf.chain}
+        starts: dict[Node | None, int] = {}
+        for row in rows:
+            root = next(iter(row.leaf.chain), None)
+            starts[root] = max(starts.get(root, 0), row.leaf.start)
         shared = sum(sorted(starts.values())[-2:])
         tokens = min(sum(row.room(()) for row in rows), max(1, self._fitting() - shared))
         if self._cache is None or not tokens <= self._cache.tokens <= self._fitting():

@@ -148,14 +148,13 @@ class Drafter:
         kind: Kind = ("none", 0, 0)
         if live:
             longest = max(live)[0]
-            least = min(longest, 4)
             votes: dict[int, int] = {}
             peers = 0
             for run, candidate in live:
-                if run >= least:
+                if run >= min(longest, 4):
                     votes[candidate] = votes.get(candidate, 0) + 1
                     peers += 1
-            token = max(votes, key=votes.__getitem__) if len(votes) > 1 else next(iter(votes))
+            token = max(votes, key=votes.__getitem__)
             kind = ("answer", _bucket(longest), _agreement(votes[token], peers))
             if self._trust.of(kind) > 0.9:
                 return token, kind

@@ -91,10 +91,10 @@ class FastEngine:
             dtype = self._reference.softmax_dtype
             return score(self._model, pairs, self.budget, self.profile, dtype)
 
-    def give_back(self) -> None:
+    def free_cache(self) -> None:
         """Free what is kept from one evaluation to the next beside drafts: the rows' cache."""
         if self.fallback is None:
-            self._decoder.give_back()
+            self._decoder.free_cache()
 
     def count_tokens(self, text: str) -> int:
         """See `harness.Engine.count_tokens`."""
