@@ -59,8 +59,7 @@ def measure_budget(model: PreTrainedModel, batch_size: int, max_length: int) -> 
     # more. Rows share a pass: many more of them than of a padded batch.
     tokens, rows = (512, 128) if on_host else (8192, 512)
     stock = batch_size * max_length * bytes_per_token(model)
-    rest = max(stock // 4, stock - tokens * _pass_bytes_per_token(model))
-    return Budget(min(int(free * _SHARE), rest), tokens, rows)
+    return Budget(min(int(free * _SHARE), stock), tokens, rows)
 
 
 def bytes_per_token(model: PreTrainedModel) -> int:
@@ -69,13 +68,6 @@ def bytes_per_token(model: PreTrainedModel) -> int:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
-
-
-def _pass_bytes_per_token(model: PreTrainedModel) -> int:
-    """What a pass takes for one of its tokens beside keys and values, about: of one layer at a time."""
-    config = model.config.get_text_config()
-    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    return int((8 * config.hidden_size + 4 * inner) * model.dtype.itemsize)
 
 
 def give_back_freed() -> None:
