@@ -68,27 +68,18 @@ def attention(
     scale = Scale(query.shape[-1] ** -0.5 if scaling is None else scaling, softcap, sliding_window)
     layer: int = module.layer_idx  # type: ignore[assignment]
     keys, values = key[0], value[0]
-    if layout.harvest:
-        layout.harvested.append(
-            [(_copy(keys[:, a:b]), _copy(values[:, a:b])) for a, b in layout.harvest]
-        )
-    if layout.cache is not None and layout.places is not None:
+    if layout.places is not None:
         layout.cache.write(layer, keys, values, layout.places)
     if compiled.fits(query, scale) and (kernel := compiled.kernel()) is not None:
         sources = layout.sources(layer, keys, values)
         return kernel.attend(query[0], sources, layout.parts, layout.at, scale)[None], None
     out, weight = layout.blocks.attend(layer, query[0], keys, values, layout.cache, scale)
     for segment in layout.segments:
-        _join(out, weight, segment, query[0], layer, layout.at, scale)
+        _join(out, weight, segment, query[0], layer, layout, scale)
     return out.transpose(0, 1).unsqueeze(0), None
 
 
 AttentionInterface.register(NAME, attention)
-
-
-def _copy(side: Tensor) -> Tensor:
-    """Keys or values [key heads, tokens, size] by themselves, one head after the other."""
-    return side.clone(memory_format=torch.contiguous_format)
 
 
 def _join(
@@ -97,11 +88,14 @@ def _join(
     segment: Segment,
     query: Tensor,
     layer: int,
-    at: Tensor,
+    layout: Layout,
     scale: Scale,
 ) -> None:
     """Add a shared node's part to the tokens below it, in place."""
-    keys, values = segment.keys[layer], segment.values[layer]
+    at = layout.at
+    keys, values = (
+        side.narrow(1, segment.place, segment.length) for side in layout.cache.buffers(layer)
+    )
     masked = scale.window is not None and segment.reach >= scale.window
     for first in range(segment.first, segment.last, _QUERIES_AT_ONCE):
         last = min(first + _QUERIES_AT_ONCE, segment.last)

@@ -19,7 +19,7 @@ _NEVER = 1 << 30  # a position that no token has: padding keys stand there, padd
 
 
 class Gathering(Protocol):
-    """Keys and values of rows' own tokens (`cache.RowCache`)."""
+    """Keys and values of rows' own tokens (`cache.KVCache`)."""
 
     def gather(self, layer: int, places: Tensor) -> tuple[Tensor, Tensor]:
         """Copies of some rows' keys and values, shape [rows, key heads, length, head size]."""
@@ -34,7 +34,7 @@ class Block:
         index: per row and query, the token of the pass, shape [rows, queries]; padding repeats some.
         query_at: position of every query, shape [rows, queries].
         key_at: position of every key, shape [rows, keys]; keys after the query are not seen.
-        places: of every key in the row cache, shape [rows, keys]; None where keys are this pass's.
+        places: of every key in the cache, shape [rows, keys]; None where keys are this pass's.
     """
 
     index: Tensor
@@ -82,7 +82,7 @@ class Blocks:
         query: Tensor,
         keys: Tensor,
         values: Tensor,
-        cache: Gathering | None,
+        cache: Gathering,
         scale: Scale,
     ) -> tuple[Tensor, Tensor]:
         """Every token's attention to its row's own tokens, and the log-sum-exp of its scores.
@@ -91,7 +91,7 @@ class Blocks:
             layer: index of the layer.
             query: shape [heads, tokens, head size].
             keys: shape [key heads, tokens, head size]; values likewise.
-            cache: of the rows; None where nothing is cached.
+            cache: of the rows.
             scale: of the layer.
 
         Returns:
@@ -99,7 +99,7 @@ class Blocks:
         """
         outs, weights = [], []
         for block in self.blocks:
-            if block.places is None or cache is None:
+            if block.places is None:
                 own_keys = keys[:, block.index].transpose(0, 1)
                 own_values = values[:, block.index].transpose(0, 1)
             else:

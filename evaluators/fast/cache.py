@@ -1,4 +1,4 @@
-"""Keys and values of rows' own tokens: one buffer per layer, in which every row has a stretch as long as it needs.
+"""Keys and values of what rows share and of their own tokens: one buffer per layer, a stretch of it for each.
 
 transformers' DynamicCache copies itself with every token, and its rows are all as long as the
 longest; this one is written in place, and a short row beside a long one takes what a short row takes.
@@ -14,22 +14,22 @@ from torch import Tensor
 
 @dataclass(eq=False)
 class Stretch:
-    """A row's place in the cache.
+    """The place of a row's own tokens, or of a shared node's.
 
     Attributes:
         first: place of its first token.
-        room: tokens that it has room for.
+        room: tokens that there is room for.
     """
 
     first: int
     room: int
 
 
-class RowCache:
+class KVCache:
     """Buffers of shape [key heads, tokens, head size], made at a layer's first write.
 
     Args:
-        tokens: of all rows together.
+        tokens: of all stretches together.
     """
 
     def __init__(self, tokens: int) -> None:
@@ -40,11 +40,11 @@ class RowCache:
 
     @property
     def free(self) -> int:
-        """Tokens for which there is room beside the rows that are here."""
+        """Tokens for which there is room beside the stretches that are taken."""
         return self.tokens - sum(stretch.room for stretch in self._stretches)
 
     def take(self, room: int) -> Stretch | None:
-        """A place for a row; None where there is none."""
+        """A place for so many tokens; None where there is none."""
         if room > self.free:
             return None
         found = self._gap(room)
@@ -66,7 +66,7 @@ class RowCache:
         return None
 
     def give(self, stretch: Stretch) -> None:
-        """A row is done with its place."""
+        """Nobody needs a stretch any longer."""
         self._stretches.remove(stretch)
 
     def widen(self, stretch: Stretch, room: int) -> bool:
@@ -90,8 +90,11 @@ class RowCache:
         stretch.room = room
         return True
 
-    def grow(self, tokens: int) -> None:
-        """Room for so many tokens in all; for a row that is longer than all that was thought to fit."""
+    def make_free(self, tokens: int) -> None:
+        """Grow where there is no room for so many tokens; for what is longer than all that was thought to fit."""
+        if tokens <= self.free:
+            return
+        tokens += self.tokens - self.free
         for buffers in (self._keys, self._values):
             for layer, old in enumerate(buffers):
                 new = old.new_empty(old.shape[0], tokens, old.shape[2])
@@ -100,7 +103,7 @@ class RowCache:
         self.tokens = tokens
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Forget all stretches."""
         self._stretches.clear()
 
     def write(self, layer: int, keys: Tensor, values: Tensor, places: Tensor) -> None:
@@ -133,7 +136,7 @@ class RowCache:
         return keys.transpose(0, 1), values.transpose(0, 1)
 
     def _close_gaps(self, wider: Stretch | None = None, room: int = 0) -> None:
-        """Move all rows together, with so much room for one of them."""
+        """Move all stretches together, with so much room for one of them."""
         sources, targets, end = [], [], 0
         for stretch in self._stretches:
             if stretch.first != end:

@@ -8,7 +8,6 @@ tokens that greedy decoding one by one would give.
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -17,19 +16,17 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel
 
-from .cache import RowCache, Stretch
+from .cache import KVCache, Stretch
 from .drafts import Drafter
 from .memory import Budget, bytes_per_token, give_back_freed, is_out_of_memory
-from .nodes import prepare
+from .nodes import forget, missing, prepare, take_places, tokens_of
 from .passes import forward
-from .prefix_tree import Leaf, Node
+from .prefix_tree import Leaf
 from .profile import Profile
 from .rows import Piece
 from .stops import StopStrings
 
 _log = logging.getLogger(__name__)
-
-_PASSES = 8  # after which what was freed is given back
 
 
 @dataclass(frozen=True)
@@ -134,8 +131,9 @@ class Decoder:
         self._budget = budget
         self._profile = profile
         self._worth = worth
-        self._cache: RowCache | None = None
+        self._cache: KVCache | None = None
         self._active: list[Row] = []
+        self._passed = 0  # tokens since freed memory was given back
 
     def run(self, rows: Sequence[Row]) -> None:
         """Decode all rows to their ends.
@@ -150,68 +148,72 @@ class Decoder:
         self._active = []
         cache = self._room(rows)
         try:
-            for passes in itertools.count(1):
-                if not waiting and not self._active:
-                    break
-                if passes % _PASSES == 0:
+            while waiting or self._active:
+                if self._passed >= self._patience(cache):
                     give_back_freed()
+                    self._passed = 0
                 try:
                     self._step(waiting, cache)
                 except RuntimeError as error:
                     if not is_out_of_memory(error) or not self._budget.halve():
                         raise
                     waiting += reversed(self._give_back())
+                    forget(row.leaf for row in waiting)
                     cache = self._room(waiting)
                     _log.warning("out of memory: going on with %d tokens at a time", cache.tokens)
         finally:
             self._active = []
+            give_back_freed()
 
     def free_cache(self) -> None:
         """Free the cache; the next evaluation makes one."""
         self._cache = None
 
-    def _room(self, rows: Sequence[Row]) -> RowCache:
-        """A cache for all rows, or as many as fit."""
-        # What they share takes memory, too: the last rows of one prompt are here as the next one's enter.
-        starts: dict[Node | None, int] = {}
-        for row in rows:
-            root = next(iter(row.leaf.chain), None)
-            starts[root] = max(starts.get(root, 0), row.leaf.start)
-        shared = sum(sorted(starts.values())[-2:])
-        tokens = min(sum(row.room(()) for row in rows), max(1, self._fitting() - shared))
-        if self._cache is None or not tokens <= self._cache.tokens <= self._fitting():
-            self._cache = None  # before the next one is made
-            self._cache = RowCache(tokens)
-        self._cache.clear()
-        return self._cache
+    def _patience(self, cache: KVCache) -> int:
+        """Tokens after which freed memory is given back: those of a full pass where the cache takes most of what it may.
+
+        Elsewhere of eight, for memory that comes back costs time (a tenth of humaneval's where it was done at every pass).
+        """
+        scarce = 2 * cache.tokens > self._fitting()
+        return self._budget.pass_tokens * (1 if scarce else 8)
 
     def _fitting(self) -> int:
         """Tokens for which there is memory."""
         return self._budget.tokens(bytes_per_token(self._model))
+
+    def _room(self, rows: Sequence[Row]) -> KVCache:
+        """A cache for all rows and what they share, or for as many as fit."""
+        fitting = self._fitting()
+        wanted = sum(row.room(()) for row in rows) + tokens_of(row.leaf for row in rows)
+        tokens = min(wanted, fitting)
+        if self._cache is None or not tokens <= self._cache.tokens <= fitting:
+            self._cache = None  # before the next one is made
+            self._cache = KVCache(tokens)
+        self._cache.clear()
+        return self._cache
 
     def _give_back(self) -> list[Row]:
         """Take all rows out of the model's memory; they keep what they have decoded."""
         rows, self._active, self._cache = self._active, [], None
         for row in rows:
             row.place, row.cached = None, 0
-            for node in row.leaf.chain:
-                node.keys = node.values = None
         if self._model.device.type == "cuda":
             torch.cuda.empty_cache()
         return rows
 
-    def _step(self, waiting: list[Row], cache: RowCache) -> None:
+    def _step(self, waiting: list[Row], cache: KVCache) -> None:
         """One pass over all rows that are here, and over those that now find room."""
         most = max(1, 2 * self._budget.pass_tokens // max(1, len(self._active)))
         drafts = {row: self._draft(row, most) for row in self._active}
         waiting += self._make_room(drafts, cache)
         self._active = list(drafts)
         if entering := self._enter(waiting, drafts, cache):
-            prepare(self._model, [r.leaf for r in entering], self._budget, self._profile)
+            leaves = [row.leaf for row in entering]
+            prepare(self._model, leaves, cache, self._budget, self._profile)
         self._pass(drafts, cache)
         self._leave(cache)
 
-    def _make_room(self, drafts: dict[Row, list[int]], cache: RowCache) -> list[Row]:
+    def _make_room(self, drafts: dict[Row, list[int]], cache: KVCache) -> list[Row]:
         """Have room for what every row brings; those that came last wait again where there is none.
 
         Returns:
@@ -224,7 +226,7 @@ class Decoder:
                 if needed <= row.place.room or cache.widen(row.place, _more(needed)):
                     break
                 if len(drafts) == 1:
-                    cache.grow(_more(needed))
+                    cache.make_free(_more(needed) - row.place.room)
                 else:
                     last = next(reversed(drafts))
                     del drafts[last]
@@ -232,19 +234,16 @@ class Decoder:
                     leaving.append(last)
         return leaving
 
-    def _take_out(self, row: Row, cache: RowCache) -> None:
+    def _take_out(self, row: Row, cache: KVCache) -> None:
         """Take a row out of the cache; what is decoded is kept, and computed again when it comes back."""
         if row.place is not None:
             cache.give(row.place)
         row.place, row.cached = None, 0
 
-    def _enter(
-        self, waiting: list[Row], drafts: dict[Row, list[int]], cache: RowCache
-    ) -> list[Row]:
+    def _enter(self, waiting: list[Row], drafts: dict[Row, list[int]], cache: KVCache) -> list[Row]:
         """Let rows in, as many as there is room for and as one pass takes beside those that are here."""
         entering: list[Row] = []
         tokens = sum(row.new(draft) for row, draft in drafts.items())
-        nodes = {node for row in drafts for node in row.leaf.chain}
         while waiting and len(drafts) < self._budget.most_rows:
             row = waiting[-1]
             draft = self._draft(row, row.limits.most)
@@ -252,16 +251,11 @@ class Decoder:
             if entering and tokens > self._budget.pass_tokens:
                 break
             room = row.room(draft)
-            if not drafts and room > cache.tokens:
-                cache.grow(room)
-            # What rows share is in memory beside the cache.
-            nodes |= {*row.leaf.chain}
-            held = cache.tokens - cache.free + room + sum(len(node.tokens) for node in nodes)
-            if drafts and held > self._fitting():
+            if drafts and room + missing(row.leaf) > cache.free:
                 break
+            cache.make_free(room + missing(row.leaf))
+            take_places(row.leaf, cache)
             row.place = cache.take(room)
-            if row.place is None:
-                break
             # (at once: what follows may want for memory, and no row may be neither here nor waiting)
             self._active.append(waiting.pop())
             drafts[row] = draft
@@ -272,7 +266,7 @@ class Decoder:
         room = row.limits.most - len(row.answer) - 1
         return row.drafter.propose(min(most, room), self._worth)
 
-    def _pass(self, drafts: dict[Row, list[int]], cache: RowCache) -> None:
+    def _pass(self, drafts: dict[Row, list[int]], cache: KVCache) -> None:
         rows = sorted(drafts, key=lambda row: row.order)
         sizes = Counter[str]()
         for row in rows:
@@ -280,20 +274,21 @@ class Decoder:
             sizes[kind if row.cached else "enter"] += row.new(drafts[row])
         pieces = [row.piece(drafts[row]) for row in rows]
         with self._profile.clock_all(sizes):
-            logits, _ = forward(self._model, pieces, cache)
+            logits = forward(self._model, pieces, cache)
             chosen = logits.argmax(-1).tolist()  # the one transfer of a pass
+        self._passed += sum(sizes.values())
         first = 0
         for row in rows:
             last = first + 1 + len(drafts[row])
             row.take(drafts[row], chosen[first:last])
             first = last
 
-    def _leave(self, cache: RowCache) -> None:
+    def _leave(self, cache: KVCache) -> None:
         """Take out rows that are done."""
         for row in self._active:
             if row.done:
                 if row.leaf.node:
-                    row.leaf.node.release()
+                    row.leaf.node.release(cache)
                 self._take_out(row, cache)
         self._active = [row for row in self._active if not row.done]
 

@@ -52,21 +52,26 @@ class _Thread:
         pairs: places after every two tokens; made when the answer is first departed from.
     """
 
-    tokens: Sequence[int]
+    tokens: tuple[int, ...]
     at: int = 0
     run: int = _WHOLE
     pairs: dict[tuple[int, int], list[int]] | None = None
 
-    def follow(self, last: int, token: int) -> None:
-        """The row went on with `token`, after `last`."""
-        if self.at < len(self.tokens) and self.tokens[self.at] == token:
-            self.at += 1
-            self.run += 1
+    def follow(self, last: int, new: tuple[int, ...]) -> None:
+        """The row went on with new tokens, after `last`."""
+        if self.tokens[self.at : self.at + len(new)] == new:  # most do, and this costs little
+            self.at += len(new)
+            self.run += len(new)
             return
-        if (at := self._resume(last, token)) is not None:
-            self.at, self.run = at, 2
-        else:
-            self.at, self.run = self.at + 1, 0
+        for token in new:
+            if self.at < len(self.tokens) and self.tokens[self.at] == token:
+                self.at += 1
+                self.run += 1
+            elif (at := self._resume(last, token)) is not None:
+                self.at, self.run = at, 2
+            else:
+                self.at, self.run = self.at + 1, 0
+            last = token
 
     def _resume(self, last: int, token: int) -> int | None:
         """The nearest place after the last two tokens."""
@@ -93,7 +98,7 @@ class Drafter:
     """
 
     def __init__(self, answers: Iterable[Sequence[int]], ngrams: Ngrams, trust: Trust) -> None:
-        self._threads = [_Thread(answer) for answer in answers]
+        self._threads = [_Thread(tuple(answer)) for answer in answers]
         self._ngrams = ngrams
         self._trust = trust
         self._kinds: list[Kind] = []
@@ -130,10 +135,10 @@ class Drafter:
     def observe(self, tokens: Sequence[int], accepted: int) -> None:
         """The row went on with these tokens, the first `accepted` of them from the draft."""
         self._trust.learn(self._kinds, accepted)
-        for token in tokens:
-            last = self._last[-1] if self._last else -1
-            for thread in self._threads:
-                thread.follow(last, token)
+        last, new = self._last[-1] if self._last else -1, tuple(tokens)
+        for thread in self._threads:
+            thread.follow(last, new)
+        for token in new:
             if len(self._last) == ORDER:
                 before, times = self._own.get(self._last, (token, 0))
                 self._own[self._last] = token, times + 1 if before == token else 1

@@ -92,7 +92,7 @@ class FastEngine:
             return score(self._model, pairs, self.budget, self.profile, dtype)
 
     def free_cache(self) -> None:
-        """Free what is kept from one evaluation to the next beside drafts: the rows' cache."""
+        """Free what is kept from one evaluation to the next beside drafts: the cache of keys and values."""
         if self.fallback is None:
             self._decoder.free_cache()
 

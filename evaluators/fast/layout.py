@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from .blocks import Blocks
-from .cache import RowCache
+from .cache import KVCache
 from .compiled import Parts, Source
 from .rows import Ints, Piece, Rows
 
@@ -21,15 +21,16 @@ class Segment:
     """A shared node, and the stretch of a pass's tokens below it.
 
     Attributes:
-        keys: per layer, shape [key heads, tokens, head size]; values likewise.
-        start: position of the node's first token.
+        place: of the node's first token in the cache.
+        length: tokens of the node.
+        start: position of the first.
         first: first token of the stretch.
         last: the one after its last token.
         reach: distance of the last token of the stretch from the node's first token.
     """
 
-    keys: list[Tensor]
-    values: list[Tensor]
+    place: int
+    length: int
     start: int
     first: int
     last: int
@@ -44,19 +45,15 @@ class Layout:
         at: position of every token, shape [tokens].
         rows: what each brings.
         segments: shared nodes, from the beginning of the sequence.
-        cache: where own keys and values are stored; None where no later pass needs them.
-        places: of every token in the cache, shape [tokens].
-        harvest: stretches of tokens (first, last) whose keys and values become nodes.
-        harvested: per layer and stretch, the keys and values.
+        cache: where keys and values are kept.
+        places: of every token in the cache, shape [tokens]; None where no later pass needs the tokens.
     """
 
     at: Tensor
     rows: Rows
     segments: list[Segment]
-    cache: RowCache | None = None
+    cache: KVCache
     places: Tensor | None = None
-    harvest: list[tuple[int, int]] = field(default_factory=list)
-    harvested: list[list[tuple[Tensor, Tensor]]] = field(default_factory=list)
 
     @functools.cached_property
     def blocks(self) -> Blocks:
@@ -70,18 +67,17 @@ class Layout:
         own = np.empty((len(rows.firsts), 6), np.int32)
         own[:, 0] = 0
         own[:, 1], own[:, 2] = rows.firsts, rows.ends
-        own[:, 3] = rows.firsts if self.cache is None else rows.places
+        own[:, 3] = rows.firsts if self.places is None else rows.places
         own[:, 4], own[:, 5] = rows.before + rows.lengths, rows.starts
-        shared = [
-            (i + 1, s.first, s.last, 0, s.keys[0].shape[1], s.start)
-            for i, s in enumerate(self.segments)
-        ]
+        source = int(self.places is None)
+        shared = [(source, s.first, s.last, s.place, s.length, s.start) for s in self.segments]
         return np.concatenate([np.array(shared, np.int32).reshape(-1, 6), own])
 
     def sources(self, layer: int, keys: Tensor, values: Tensor) -> list[Source]:
-        """Keys and values of a layer: own ones, of the cache or this pass's, then every segment's."""
-        own = (keys, values) if self.cache is None else self.cache.buffers(layer)
-        return [own, *((s.keys[layer], s.values[layer]) for s in self.segments)]
+        """Keys and values of a layer: this pass's, where they are not in the cache, and the cache's."""
+        own = [(keys, values)] if self.places is None else []
+        cached = [self.cache.buffers(layer)] if self.segments or not own else []
+        return own + cached
 
 
 def segments_of(pieces: Sequence[Piece], rows: Rows, at: Ints) -> list[Segment]:
@@ -99,9 +95,10 @@ def segments_of(pieces: Sequence[Piece], rows: Rows, at: Ints) -> list[Segment]:
             key=lambda i: pieces[i].chain[depth] if depth < len(pieces[i].chain) else None,
         ):
             members = list(below)
-            if node is None or node.keys is None or node.values is None:
+            if node is None or node.place is None:
                 continue
             first, last = int(rows.firsts[members[0]]), int(rows.ends[members[-1]])
             reach = int(at[first:last].max()) - node.start
-            found.append(Segment(node.keys, node.values, node.start, first, last, reach))
+            place, length = node.place.first, len(node.tokens)
+            found.append(Segment(place, length, node.start, first, last, reach))
     return found

@@ -14,8 +14,9 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from .memory import Budget, is_out_of_memory
-from .nodes import prepare
+from .cache import KVCache
+from .memory import Budget, bytes_per_token, is_out_of_memory
+from .nodes import forget, missing, prepare, take_places, tokens_of
 from .passes import forward
 from .prefix_tree import Leaf, build_tree
 from .profile import Profile
@@ -69,28 +70,34 @@ def score(
         for tokens, where in by_tokens.items()
     ]
     waiting = list(reversed(build_tree(sequences, own=own)))
+    cache = _cache(model, waiting, budget)
     found: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
     while waiting:
-        batch = _take_batch(
-            waiting, requests, members, budget, model.config.get_text_config().vocab_size
-        )
+        vocabulary = model.config.get_text_config().vocab_size
+        batch = _take_batch(waiting, requests, members, cache, budget, vocabulary)
         try:
-            _score_batch(model, batch, requests, members, budget, profile, softmax_dtype, found)
+            prepare(model, batch, cache, budget, profile)
+            _score_batch(model, batch, requests, members, cache, profile, softmax_dtype, found)
         except RuntimeError as error:
             if not is_out_of_memory(error) or not budget.halve():
                 raise
-            for leaf in batch:
-                for node in leaf.chain:
-                    node.keys = node.values = None
+            waiting += reversed(batch)
+            forget(waiting)
+            del cache
             if model.device.type == "cuda":
                 torch.cuda.empty_cache()
+            cache = _cache(model, waiting, budget)
             _log.warning("out of memory: going on with %d tokens a pass", budget.pass_tokens)
-            waiting += reversed(batch)
             continue
         for leaf in batch:
             if leaf.node:
-                leaf.node.release()
+                leaf.node.release(cache)
     return found
+
+
+def _cache(model: PreTrainedModel, leaves: Sequence[Leaf], budget: Budget) -> KVCache:
+    """Room for all shared nodes, or for as many as fit."""
+    return KVCache(min(tokens_of(leaves), budget.tokens(bytes_per_token(model))))
 
 
 def _wanted(leaf: Leaf, requests: Sequence[Scored], members: Sequence[Sequence[int]]) -> int:
@@ -101,17 +108,22 @@ def _take_batch(
     waiting: list[Leaf],
     requests: Sequence[Scored],
     members: Sequence[Sequence[int]],
+    cache: KVCache,
     budget: Budget,
     vocabulary: int,
 ) -> list[Leaf]:
-    """The next leaves, as many as one pass takes."""
+    """The next leaves, as many as one pass takes and as have room for what they share."""
     batch: list[Leaf] = []
     tokens = logits = 0
     while waiting:
-        tokens += len(waiting[-1].own)
-        logits += _wanted(waiting[-1], requests, members) * vocabulary
-        if batch and (tokens > budget.pass_tokens or logits > _LOGITS_AT_ONCE):
+        leaf = waiting[-1]
+        tokens += len(leaf.own)
+        logits += _wanted(leaf, requests, members) * vocabulary
+        too_much = tokens > budget.pass_tokens or logits > _LOGITS_AT_ONCE
+        if batch and (too_much or missing(leaf) > cache.free):
             break
+        cache.make_free(missing(leaf))
+        take_places(leaf, cache)
         batch.append(waiting.pop())
     return batch
 
@@ -121,13 +133,12 @@ def _score_batch(
     batch: Sequence[Leaf],
     requests: Sequence[Scored],
     members: Sequence[Sequence[int]],
-    budget: Budget,
+    cache: KVCache,
     profile: Profile,
     softmax_dtype: torch.dtype | None,
     found: list[tuple[float, bool]],
 ) -> None:
     """One pass over leaves; fills `found`."""
-    prepare(model, batch, budget, profile)
     pieces: list[Piece] = []
     rows: list[int] = []
     targets: list[int] = []
@@ -144,7 +155,7 @@ def _score_batch(
             owners.append((i, len(continuation)))
         offset += wanted
     with profile.clock("choices", sum(len(piece.tokens) for piece in pieces)):
-        logits, _ = forward(model, pieces, None)
+        logits = forward(model, pieces, cache, keep=False)
         normalised = functional.log_softmax(logits, dim=-1, dtype=softmax_dtype)
         at = torch.tensor([rows, targets], device=logits.device)
         likelihoods = normalised[at[0], at[1]].split([size for _, size in owners])

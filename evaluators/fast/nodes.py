@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import torch
 from transformers import PreTrainedModel
 
+from .cache import KVCache
 from .memory import Budget
 from .passes import forward
 from .prefix_tree import Leaf, Node
@@ -14,59 +14,77 @@ from .profile import Profile
 from .rows import Piece
 
 
+def tokens_of(leaves: Iterable[Leaf]) -> int:
+    """Tokens of all nodes that leaves hang on."""
+    return sum(len(node.tokens) for node in {node for leaf in leaves for node in leaf.chain})
+
+
+def missing(leaf: Leaf) -> int:
+    """Tokens of the nodes that a leaf hangs on and that have no place."""
+    return sum(len(node.tokens) for node in leaf.chain if node.place is None)
+
+
+def take_places(leaf: Leaf, cache: KVCache) -> None:
+    """Give places to the nodes that a leaf hangs on and that have none; there is room for them."""
+    for node in leaf.chain:
+        if node.place is None:
+            node.place = cache.take(len(node.tokens))
+
+
+def forget(leaves: Iterable[Leaf]) -> None:
+    """The cache of the nodes that leaves hang on is gone."""
+    for leaf in leaves:
+        for node in leaf.chain:
+            node.forget()
+
+
 def prepare(
-    model: PreTrainedModel, leaves: Sequence[Leaf], budget: Budget, profile: Profile
+    model: PreTrainedModel,
+    leaves: Sequence[Leaf],
+    cache: KVCache,
+    budget: Budget,
+    profile: Profile,
 ) -> None:
     """Compute the keys and values of all nodes that leaves hang on.
 
     Args:
         model: the resident model, inside `shared_prefix_attention`.
-        leaves: in the order of the tree.
+        leaves: in the order of the tree; their nodes have places.
+        cache: filled.
         budget: how many tokens a pass may take.
         profile: filled.
     """
-    missing: dict[int, list[Node]] = {}
+    todo: dict[int, list[Node]] = {}
     for leaf in leaves:
         for depth, node in enumerate(leaf.chain):
-            if node.keys is None and node not in missing.setdefault(depth, []):
-                missing[depth].append(node)
-    for _, nodes in sorted(missing.items()):
-        batch: list[Node] = []
-        for node in nodes:
-            if len(node.tokens) > budget.pass_tokens:
-                _compute_in_parts(model, node, budget, profile)
-                continue
-            size = sum(len(other.tokens) for other in batch)
-            if batch and size + len(node.tokens) > budget.pass_tokens:
-                _compute(model, batch, profile)
-                batch = []
-            batch.append(node)
-        _compute(model, batch, profile)
+            if node.cached < len(node.tokens) and node not in todo.setdefault(depth, []):
+                todo[depth].append(node)
+    for _, nodes in sorted(todo.items()):
+        while nodes:
+            _compute(model, nodes, cache, budget, profile)
+            nodes = [node for node in nodes if node.cached < len(node.tokens)]
 
 
-def _compute_in_parts(model: PreTrainedModel, node: Node, budget: Budget, profile: Profile) -> None:
-    """A node of more tokens than a pass may take: as nodes that follow each other, then put together."""
-    parts: list[Node] = []
-    for first in range(0, len(node.tokens), budget.pass_tokens):
-        tokens = node.tokens[first : first + budget.pass_tokens]
-        parts.append(Node(tokens, node.start + first, parts[-1] if parts else node.parent))
-        _compute(model, parts[-1:], profile)
-    sides = (
-        [torch.cat(layer, 1) for layer in zip(*(getattr(p, side) for p in parts), strict=True)]
-        for side in ("keys", "values")
-    )
-    node.keys, node.values = sides
-
-
-def _compute(model: PreTrainedModel, nodes: Sequence[Node], profile: Profile) -> None:
-    """One pass over nodes whose parents are computed."""
-    if not nodes:
-        return
-    pieces = [
-        Piece(n.tokens, n.start, 0, n.parent.chain() if n.parent else (), -1, 0) for n in nodes
-    ]
-    with profile.clock("prefix", sum(len(piece.tokens) for piece in pieces)):
-        _, layout = forward(model, pieces, None, harvest=True)
-    for i, node in enumerate(nodes):
-        node.keys = [layer[i][0] for layer in layout.harvested]
-        node.values = [layer[i][1] for layer in layout.harvested]
+def _compute(
+    model: PreTrainedModel,
+    nodes: Sequence[Node],
+    cache: KVCache,
+    budget: Budget,
+    profile: Profile,
+) -> None:
+    """One pass over nodes whose parents are computed, or over as much of them as it may take."""
+    pieces: list[Piece] = []
+    computed: list[tuple[Node, int]] = []
+    left = budget.pass_tokens
+    for node in nodes:
+        tokens = node.tokens[node.cached : node.cached + left]
+        if not tokens or node.place is None:
+            break
+        chain = node.parent.chain() if node.parent else ()
+        pieces.append(Piece(tokens, node.start, node.cached, chain, node.place.first, 0))
+        computed.append((node, node.cached + len(tokens)))
+        left -= len(tokens)
+    with profile.clock("prefix", budget.pass_tokens - left):
+        forward(model, pieces, cache)
+    for node, cached in computed:
+        node.cached = cached

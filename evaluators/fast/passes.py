@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .attention import NAME, NEEDED
-from .cache import RowCache
+from .cache import KVCache
 from .layout import Layout, segments_of
 from .products import faster_products
 from .rows import Piece, Rows, tokens_of
@@ -34,38 +34,35 @@ def shared_prefix_attention(model: PreTrainedModel) -> Iterator[None]:
 def forward(
     model: PreTrainedModel,
     pieces: Sequence[Piece],
-    cache: RowCache | None,
+    cache: KVCache,
     *,
-    harvest: bool = False,
-) -> tuple[Tensor, Layout]:
+    keep: bool = True,
+) -> Tensor:
     """Run the model on pieces.
 
     Args:
         model: inside `shared_prefix_attention`.
         pieces: leaves of a node follow each other.
-        cache: where own keys and values are kept; None where no later pass needs them.
-        harvest: keep every piece's keys and values in the layout.
+        cache: where the nodes' keys and values are, and where the pieces' are kept.
+        keep: whether a later pass needs the pieces' tokens; then each has a place.
 
     Returns:
-        Logits of the wanted tokens, shape [sum of wanted, vocabulary], and the layout.
+        Logits of the wanted tokens, shape [sum of wanted, vocabulary].
     """
     rows = Rows.of(pieces)
     own = rows.own()
     positions = own + np.repeat(rows.starts, rows.lengths)
     in_cache = own + np.repeat(rows.places, rows.lengths)
     arrays = [tokens_of(pieces), positions, in_cache, rows.kept()]
-    ids, at, places, keep = to_device(arrays, model.device)
-    layout = Layout(at, rows, segments_of(pieces, rows, positions))
-    if cache is not None:
-        layout.cache, layout.places = cache, places
-    if harvest:
-        layout.harvest = list(zip(rows.firsts.tolist(), rows.ends.tolist(), strict=True))
+    ids, at, places, wanted = to_device(arrays, model.device)
+    segments = segments_of(pieces, rows, positions)
+    layout = Layout(at, rows, segments, cache, places if keep else None)
     needed: dict[str, Any] = {NEEDED: layout}
     logits: Tensor = model(
         input_ids=ids[None],
         position_ids=at[None],
         use_cache=False,
-        logits_to_keep=keep,
+        logits_to_keep=wanted,
         **needed,
     ).logits[0]
-    return logits, layout
+    return logits

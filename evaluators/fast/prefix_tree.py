@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import torch
+from .cache import KVCache, Stretch
 
 # A node costs an attention call per layer and pass; it must save more tokens than this.
 LEAST_SAVING = 64
@@ -19,17 +19,17 @@ class Node:
         tokens: the node's own tokens, after its parent's.
         start: position of the first of them.
         parent: the node before it; None at the beginning of the sequence.
-        users: requests below it that are not answered yet; its keys and values go with the last.
-        keys: per layer, shape [key heads, tokens, head size]; None until computed.
-        values: likewise.
+        users: requests below it that are not answered yet; its place in the cache goes with the last.
+        place: in the cache; None before it has one.
+        cached: tokens that the cache holds.
     """
 
     tokens: tuple[int, ...]
     start: int
     parent: Node | None
     users: int = 0
-    keys: list[torch.Tensor] | None = field(default=None, repr=False)
-    values: list[torch.Tensor] | None = field(default=None, repr=False)
+    place: Stretch | None = None
+    cached: int = 0
 
     @property
     def stop(self) -> int:
@@ -40,12 +40,17 @@ class Node:
         """The node and all before it, from the beginning of the sequence."""
         return (*(self.parent.chain() if self.parent else ()), self)
 
-    def release(self) -> None:
+    def forget(self) -> None:
+        """Its cache is gone."""
+        self.place, self.cached = None, 0
+
+    def release(self, cache: KVCache) -> None:
         """One request below it is answered: give back what none needs any longer."""
         for node in self.chain():
             node.users -= 1
-            if node.users == 0:
-                node.keys = node.values = None
+            if node.users == 0 and node.place is not None:
+                cache.give(node.place)
+                node.forget()
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from .cache import RowCache
+from .cache import KVCache
 from .memory import Budget
-from .nodes import prepare
+from .nodes import prepare, take_places
 from .passes import forward, shared_prefix_attention
 from .prefix_tree import Leaf, Node
 from .profile import Profile
@@ -115,20 +115,21 @@ def probe(model: PreTrainedModel) -> tuple[float, float]:
     wanted = torch.cat([plain[0][-4:], plain[1][-2:]]).float()
     node = Node(tuple(shared), 0, None, users=2)
     leaves = [Leaf(0, node, tuple(first)), Leaf(1, node, tuple(second))]
-    cache = RowCache(16)
-    places = [0, 8]
+    cache = KVCache(len(shared) + 16)
+    places = [len(shared), len(shared) + 8]
     with shared_prefix_attention(model):
-        prepare(model, leaves, Budget(0, 64, 2), Profile())
+        take_places(leaves[0], cache)
+        prepare(model, leaves, cache, Budget(0, 64, 2), Profile())
         enter = [
             Piece(leaf.own, leaf.start, 0, leaf.chain, place, 1)
             for leaf, place in zip(leaves, places, strict=True)
         ]
-        begun, _ = forward(model, enter, cache)
+        begun = forward(model, enter, cache)
         parts = zip(leaves, (more[:3], more[3:]), places, strict=True)
         going = [
             Piece(tokens, leaf.start, len(leaf.own), leaf.chain, place, len(tokens))
             for leaf, tokens, place in parts
         ]
-        gone, _ = forward(model, going, cache)
+        gone = forward(model, going, cache)
     ours = torch.cat([begun[:1], gone[:3], begun[1:], gone[3:]]).float()
     return float((ours - wanted).abs().max()), float(wanted.std())

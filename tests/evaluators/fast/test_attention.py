@@ -8,6 +8,7 @@ from torch import nn
 
 from exme.evaluators.fast import compiled
 from exme.evaluators.fast.attention import NEEDED, attention
+from exme.evaluators.fast.cache import KVCache
 from exme.evaluators.fast.kernels import Scale, partial
 from exme.evaluators.fast.layout import Layout, Segment
 from exme.evaluators.fast.rows import Piece, Rows
@@ -53,14 +54,15 @@ def test_parts_join_to_the_whole(
     query = torch.randn(HEADS, total, SIZE, generator=draw)
     key, value = (torch.randn(KEY_HEADS, total, SIZE, generator=draw) for _ in range(2))
     expected = plain(query, key, value, window, softcap)[:, -own:]
-    starts = [0, 5]
-    segments = [
-        Segment([key[:, a : a + n]], [value[:, a : a + n]], a, 0, own, reach=total - 1 - a)
-        for a, n in zip(starts, sizes[:2], strict=True)
-    ]
+    cache = KVCache(40)
+    segments = []
+    for start, size, place in ((0, 5, 31), (5, 20, 3)):  # anywhere in the cache
+        shared = slice(start, start + size)
+        cache.write(0, key[:, shared], value[:, shared], place + torch.arange(size))
+        segments.append(Segment(place, size, start, 0, own, reach=total - 1 - start))
     at = torch.arange(25, total)
     rows = Rows.of([Piece(range(own), 25, 0, (), -1, 1)])
-    layout = Layout(at, rows, segments)
+    layout = Layout(at, rows, segments, cache)
     module = nn.Module()
     module.layer_idx = 0  # type: ignore[assignment]
     found, _ = attention(
@@ -77,7 +79,7 @@ def test_parts_join_to_the_whole(
 
 
 def test_what_it_does_not_do_is_refused() -> None:
-    layout = Layout(torch.arange(1), Rows.of([Piece([0], 0, 0, (), -1, 1)]), [])
+    layout = Layout(torch.arange(1), Rows.of([Piece([0], 0, 0, (), -1, 1)]), [], KVCache(0))
     one = torch.zeros(1, 1, 1, 8)
     with pytest.raises(NotImplementedError, match="s_aux"):
         attention(nn.Module(), one, one, one, None, **{NEEDED: layout, "s_aux": one})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Rows of any length come, grow and go in any order; each finds its own tokens where they were."""
+"""Rows and shared nodes of any length come, grow and go in any order; each finds its tokens where they were."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exme.evaluators.fast.cache import RowCache, Stretch
+from exme.evaluators.fast.cache import KVCache, Stretch
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["take", "give", "widen"]), st.integers(0, 9), st.integers(1, 20)),
@@ -14,21 +14,21 @@ STEPS = st.lists(
 )
 
 
-def write(cache: RowCache, stretch: Stretch, mark: float) -> None:
+def write(cache: KVCache, stretch: Stretch, mark: float) -> None:
     for layer in (0, 1):
         keys = torch.full((2, stretch.room, 3), mark + layer)
         places = torch.arange(stretch.first, stretch.first + stretch.room)
         cache.write(layer, keys, -keys, places)
 
 
-def read(cache: RowCache, layer: int, first: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+def read(cache: KVCache, layer: int, first: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     keys, values = (buffer.narrow(1, first, length) for buffer in cache.buffers(layer))
     return keys, values
 
 
 @given(steps=STEPS, tokens=st.integers(1, 60))
 def test_rows_keep_what_is_theirs(steps: list[tuple[str, int, int]], tokens: int) -> None:
-    cache = RowCache(tokens)
+    cache = KVCache(tokens)
     rows: list[tuple[Stretch, int, float]] = []  # with how many tokens are written, and what
     for count, (step, which, room) in enumerate(steps):
         free = cache.free
@@ -60,7 +60,7 @@ def test_rows_keep_what_is_theirs(steps: list[tuple[str, int, int]], tokens: int
                 assert torch.equal(cache.gather(layer, places)[0], keys[None])
 
 
-def write_from(cache: RowCache, stretch: Stretch, written: int, mark: float) -> None:
+def write_from(cache: KVCache, stretch: Stretch, written: int, mark: float) -> None:
     """Write only what a row was given more room for."""
     places = torch.arange(stretch.first + written, stretch.first + stretch.room)
     for layer in (0, 1):
@@ -69,13 +69,15 @@ def write_from(cache: RowCache, stretch: Stretch, written: int, mark: float) -> 
 
 
 def test_a_cache_that_grows_keeps_its_rows() -> None:
-    cache = RowCache(8)
+    cache = KVCache(8)
     first = cache.take(8)
     assert first is not None
     assert cache.take(1) is None
     write(cache, first, 5.0)
-    cache.grow(20)
-    assert cache.free == 12
+    cache.make_free(12)
+    assert (cache.tokens, cache.free) == (20, 12)
+    cache.make_free(12)
+    assert cache.tokens == 20, "it had room"
     second = cache.take(12)
     assert second is not None
     write(cache, second, 7.0)

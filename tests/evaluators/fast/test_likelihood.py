@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from exme.evaluators.fast.engine import FastEngine
+from exme.evaluators.fast.memory import bytes_per_token
 
 from .shapes import SHAPES, Asked, make, prompts, stock
 
@@ -32,6 +33,15 @@ def test_log_likelihoods_equal_lm_evals(shape: str, batch_size: int) -> None:
     requests = asked() if batch_size > 1 else asked()[::7]
     assert_near(fast.loglikelihood(requests), stock(model, batch_size).loglikelihood(requests))
     assert fast.profile.tokens["choices"] > 0
+
+
+def test_contexts_that_do_not_fit_together_are_scored_one_after_another() -> None:
+    model = make("llama")
+    expected = FastEngine(stock(model, 8)).loglikelihood(asked())
+    fast = FastEngine(stock(model, 8))
+    for tokens in (60, 1):  # less than one of the contexts has
+        fast.budget.cache_bytes = tokens * bytes_per_token(model)
+        assert_near(fast.loglikelihood(asked()), expected)
 
 
 def test_choices_of_one_token_share_one_row() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from exme.evaluators.fast import decode, likelihood, nodes
-from exme.evaluators.fast.cache import RowCache
+from exme.evaluators.fast.cache import KVCache
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import Budget, bytes_per_token, is_out_of_memory
 
@@ -119,14 +119,14 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[decode.Row]]
     waited: list[decode.Row] = []
     real_pass, real_wait = decode.Decoder._pass, decode.Decoder._take_out
 
-    def measured(self: Any, drafts: Any, cache: RowCache) -> None:
+    def measured(self: Any, drafts: Any, cache: KVCache) -> None:
         sizes.append(cache.tokens)
         assert cache.free >= 0
         for row, draft in drafts.items():
             assert row.cached + row.new(draft) <= row.place.room
         real_pass(self, drafts, cache)
 
-    def wait(self: Any, row: decode.Row, cache: RowCache) -> None:
+    def wait(self: Any, row: decode.Row, cache: KVCache) -> None:
         waited.extend([] if row.done else [row])
         real_wait(self, row, cache)
 
@@ -180,16 +180,20 @@ def test_what_rows_share_counts_against_the_budget(monkeypatch: pytest.MonkeyPat
     held: list[int] = []
     real = decode.Decoder._pass
 
-    def measured(self: Any, drafts: Any, cache: RowCache) -> None:
+    def measured(self: Any, drafts: Any, cache: KVCache) -> None:
         nodes = {node for row in drafts for node in row.leaf.chain}
-        assert all(node.keys is not None for node in nodes)
-        held.append(cache.tokens - cache.free + sum(len(node.tokens) for node in nodes))
+        assert all(node.cached == len(node.tokens) for node in nodes)
+        shared = sum(len(node.tokens) for node in nodes)
+        assert cache.tokens - cache.free >= shared + sum(row.place.room for row in drafts)
+        assert cache.tokens <= most
+        held.append(cache.tokens - cache.free)
         real(self, drafts, cache)
 
     monkeypatch.setattr(decode.Decoder, "_pass", measured)
     assert fast.generate_until(generations(texts, most=20)) == expected
-    assert max(held) <= most
     assert max(held) > most // 2, "the budget was hardly used"
+    assert fast._decoder._cache is not None
+    assert fast._decoder._cache.free == fast._decoder._cache.tokens, "all was given back"
 
 
 def test_a_shared_prompt_longer_than_a_pass_is_computed_in_parts() -> None:
@@ -220,15 +224,15 @@ def test_no_row_is_lost_where_memory_ends_while_rows_enter(monkeypatch: pytest.M
     model = make("llama")
     requests = generations(prompts(), most=12)
     expected = FastEngine(stock(model, 8)).generate_until(requests)
-    real, calls = RowCache.take, [0]
+    real, calls = KVCache.take, [0]
 
-    def take(self: RowCache, room: int) -> Any:
+    def take(self: KVCache, room: int) -> Any:
         calls[0] += 1
         if calls[0] == 4:  # three rows are in
             raise ERRORS[0]
         return real(self, room)
 
-    monkeypatch.setattr(RowCache, "take", take)
+    monkeypatch.setattr(KVCache, "take", take)
     fast = FastEngine(stock(model, 8))
     assert fast.generate_until(requests) == expected
     assert calls[0] > 4

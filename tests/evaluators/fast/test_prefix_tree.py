@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exme.evaluators.fast.cache import KVCache
 from exme.evaluators.fast.prefix_tree import Node, build_tree
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12).map(tuple), max_size=12)
@@ -77,9 +78,10 @@ def test_a_thousand_prompts_that_grow_by_a_token_do_not_exhaust_the_stack() -> N
 def test_keys_and_values_go_with_the_last_request_that_needs_them() -> None:
     head = tuple(range(100))
     first, second = build_tree([(*head, 1), (*head, 2)], 50)
-    node = first.chain[0]
-    node.keys = node.values = []
-    first.chain[-1].release()
-    assert node.keys == []
-    second.chain[-1].release()
-    assert node.keys is None
+    node, cache = first.chain[0], KVCache(120)
+    node.place, node.cached = cache.take(100), 100
+    first.chain[-1].release(cache)
+    assert (node.cached, cache.free) == (100, 20)
+    second.chain[-1].release(cache)
+    assert node.place is None
+    assert (node.cached, cache.free) == (0, 120)
