@@ -12,6 +12,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, create_trial
 
+from exme.evaluators.imports import kept_out
+
 _LIBRARY = "optuna.importance"
 
 
@@ -50,12 +52,11 @@ def _ped_anova() -> tuple[Any, Any]:
     if _LIBRARY in sys.modules or "sklearn" in sys.modules:
         module = importlib.import_module(_LIBRARY)
     else:
-        sys.modules["sklearn"] = None  # type: ignore[assignment]  # (to import it fails)
         lazy = optuna.importance
         try:
-            module = importlib.import_module(_LIBRARY)
+            with kept_out("sklearn"):
+                module = importlib.import_module(_LIBRARY)
         finally:
-            del sys.modules["sklearn"]
             optuna.importance = lazy
             for name in [name for name in sys.modules if name.startswith(_LIBRARY)]:
                 del sys.modules[name]
