@@ -133,7 +133,6 @@ class Decoder:
         self._worth = worth
         self._cache: KVCache | None = None
         self._active: list[Row] = []
-        self._passed = 0  # tokens since freed memory was given back
 
     def run(self, rows: Sequence[Row]) -> None:
         """Decode all rows to their ends.
@@ -149,9 +148,6 @@ class Decoder:
         cache = self._room(rows)
         try:
             while waiting or self._active:
-                if self._passed >= self._patience(cache):
-                    give_back_freed()
-                    self._passed = 0
                 try:
                     self._step(waiting, cache)
                 except RuntimeError as error:
@@ -169,27 +165,16 @@ class Decoder:
         """Free the cache; the next evaluation makes one."""
         self._cache = None
 
-    def _patience(self, cache: KVCache) -> int:
-        """Tokens after which freed memory is given back: those of a full pass where the cache takes most of what it may.
-
-        Elsewhere of eight, for memory that comes back costs time (a tenth of humaneval's where it was done at every pass).
-        """
-        scarce = 2 * cache.tokens > self._fitting()
-        return self._budget.pass_tokens * (1 if scarce else 8)
-
-    def _fitting(self) -> int:
-        """Tokens for which there is memory."""
-        return self._budget.tokens(bytes_per_token(self._model))
-
     def _room(self, rows: Sequence[Row]) -> KVCache:
         """A cache for all rows and what they share, or for as many as fit."""
-        fitting = self._fitting()
+        fitting = self._budget.tokens(bytes_per_token(self._model))
         wanted = sum(row.room(()) for row in rows) + tokens_of(row.leaf for row in rows)
         tokens = min(wanted, fitting)
         if self._cache is None or not tokens <= self._cache.tokens <= fitting:
             self._cache = None  # before the next one is made
             self._cache = KVCache(tokens)
         self._cache.clear()
+        self._budget.scarce = 2 * self._cache.tokens > fitting
         return self._cache
 
     def _give_back(self) -> list[Row]:
@@ -210,7 +195,9 @@ class Decoder:
         if entering := self._enter(waiting, drafts, cache):
             leaves = [row.leaf for row in entering]
             prepare(self._model, leaves, cache, self._budget, self._profile)
+        tokens = sum(row.new(draft) for row, draft in drafts.items())
         self._pass(drafts, cache)
+        self._budget.passed(tokens)
         self._leave(cache)
 
     def _make_room(self, drafts: dict[Row, list[int]], cache: KVCache) -> list[Row]:
@@ -276,7 +263,6 @@ class Decoder:
         with self._profile.clock_all(sizes):
             logits = forward(self._model, pieces, cache)
             chosen = logits.argmax(-1).tolist()  # the one transfer of a pass
-        self._passed += sum(sizes.values())
         first = 0
         for row in rows:
             last = first + 1 + len(drafts[row])

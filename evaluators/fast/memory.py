@@ -22,11 +22,14 @@ class Budget:
         cache_bytes: keys and values of rows' own tokens.
         pass_tokens: tokens of one forward pass; it sets the size of activations.
         most_rows: rows at a time; beyond it a row costs as much as it saves.
+        scarce: whether the cache takes most of what it may, so that freed memory is not to lie idle beside it.
     """
 
     cache_bytes: int
     pass_tokens: int
     most_rows: int
+    scarce: bool = False
+    _passed: int = 0  # tokens since freed memory was given back
 
     def tokens(self, bytes_per_token: int) -> int:
         """Own tokens that fit, of all rows together; one at least."""
@@ -40,6 +43,16 @@ class Budget:
         self.pass_tokens = max(1, self.pass_tokens // 2)
         self.most_rows = max(1, self.most_rows // 2)
         return True
+
+    def passed(self, tokens: int) -> None:
+        """A pass of so many tokens is done: now and then what it freed is given back to the system.
+
+        Not at once, for what comes back costs time: a tenth of humaneval's where it was done after every full pass.
+        """
+        self._passed += tokens
+        if self._passed >= (self.pass_tokens // 4 if self.scarce else 8 * self.pass_tokens):
+            give_back_freed()
+            self._passed = 0
 
 
 def measure_budget(model: PreTrainedModel, batch_size: int, max_length: int) -> Budget:

@@ -88,3 +88,4 @@ def _compute(
         forward(model, pieces, cache)
     for node, cached in computed:
         node.cached = cached
+    budget.passed(budget.pass_tokens - left)

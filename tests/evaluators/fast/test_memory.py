@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from exme.evaluators.fast import decode, likelihood, nodes
+from exme.evaluators.fast import decode, likelihood, memory, nodes
 from exme.evaluators.fast.cache import KVCache
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import Budget, bytes_per_token, is_out_of_memory
@@ -111,6 +111,35 @@ def test_tokens_follow_from_the_budget_and_one_always_fits() -> None:
     while budget.halve():
         pass
     assert (budget.most_rows, budget.pass_tokens) == (1, 1)
+
+
+def test_freed_memory_is_given_back_oftener_where_the_cache_takes_most_of_what_it_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[bool] = []
+    monkeypatch.setattr(memory, "give_back_freed", lambda: given.append(True))
+    budget = Budget(cache_bytes=1000, pass_tokens=64, most_rows=16)
+    for _ in range(32):
+        budget.passed(16)
+    assert len(given) == 1
+    budget.scarce = True
+    for _ in range(32):
+        budget.passed(16)
+    assert len(given) == 33
+
+
+@pytest.mark.parametrize(("fits", "scarce"), [(0.5, True), (8.0, False)])
+def test_memory_is_scarce_where_not_all_fits(fits: float, scarce: bool) -> None:
+    model = make("llama")
+    requests = generations(prompts(), most=12)
+    fast = FastEngine(stock(model, 8))
+    expected = fast.generate_until(requests)
+    assert fast._decoder._cache is not None
+    whole = fast._decoder._cache.tokens
+    fast = FastEngine(stock(model, 8))
+    fast.budget.cache_bytes = int(fits * whole) * bytes_per_token(model)
+    assert fast.generate_until(requests) == expected
+    assert fast.budget.scarce == scarce
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], list[decode.Row]]:
