@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -81,9 +80,7 @@ class KVCache:
                 self._close_gaps(stretch, room)
             else:  # it alone moves
                 to, first = found
-                for buffer in (*self._keys, *self._values):
-                    moved = buffer.narrow(1, stretch.first, stretch.room)
-                    buffer.narrow(1, first, stretch.room).copy_(moved)
+                self._move(stretch.first, first, stretch.room)
                 stretch.first = first
                 self._stretches.insert(to, stretch)
                 del self._stretches[at if to > at else at + 1]
@@ -137,16 +134,20 @@ class KVCache:
 
     def _close_gaps(self, wider: Stretch | None = None, room: int = 0) -> None:
         """Move all stretches together, with so much room for one of them."""
-        sources, targets, end = [], [], 0
+        moves, end = [], 0
         for stretch in self._stretches:
-            if stretch.first != end:
-                sources.append(torch.arange(stretch.first, stretch.first + stretch.room))
-                targets.append(torch.arange(end, end + stretch.room))
-                stretch.first = end
+            moves.append((stretch.first, end, stretch.room))
+            stretch.first = end
             end += room if stretch is wider else stretch.room
-        if not sources or not self._keys:
-            return
-        device = self._keys[0].device
-        source, target = torch.cat(sources).to(device), torch.cat(targets).to(device)
-        for buffer in (*self._keys, *self._values):  # one after the other: a copy of one at a time
-            buffer.index_copy_(1, target, buffer.index_select(1, source))
+        # In this order none is written over before it has moved.
+        for first, to, length in moves:
+            if to < first:
+                self._move(first, to, length)
+        for first, to, length in reversed(moves):
+            if to > first:
+                self._move(first, to, length)
+
+    def _move(self, first: int, to: int, length: int) -> None:
+        """Move some tokens, maybe by less than their number; no more than a layer's are copied at a time."""
+        for buffer in (*self._keys, *self._values):
+            buffer.narrow(1, to, length).copy_(buffer.narrow(1, first, length).clone())
