@@ -285,7 +285,7 @@ def measure(suite: str, options: argparse.Namespace) -> list[str]:
     _print_profile(bench, fast, evaluation, seconds)
     if options.distances:
         _print_distances(bench, fast, points[-1])
-    fast.free_cache()  # it cache counts, too
+    fast.free_cache()  # its cache counts, too
     memory = {
         "fast": peak_megabytes(lambda: bench.run(fast)),
         "stock": peak_megabytes(lambda: bench.run(stock)),

@@ -167,14 +167,13 @@ class Decoder:
 
     def _room(self, rows: Sequence[Row]) -> KVCache:
         """A cache for all rows and what they share, or for as many as fit."""
-        fitting = self._budget.tokens(bytes_per_token(self._model))
+        size = bytes_per_token(self._model)
         wanted = sum(row.room(()) for row in rows) + tokens_of(row.leaf for row in rows)
-        tokens = min(wanted, fitting)
+        tokens, fitting = self._budget.fit(wanted, size), self._budget.tokens(size)
         if self._cache is None or not tokens <= self._cache.tokens <= fitting:
             self._cache = None  # before the next one is made
             self._cache = KVCache(tokens)
         self._cache.clear()
-        self._budget.scarce = 2 * self._cache.tokens > fitting
         return self._cache
 
     def _give_back(self) -> list[Row]:

@@ -95,10 +95,9 @@ def segments_of(pieces: Sequence[Piece], rows: Rows, at: Ints) -> list[Segment]:
             key=lambda i: pieces[i].chain[depth] if depth < len(pieces[i].chain) else None,
         ):
             members = list(below)
-            if node is None or node.place is None:
+            if node is None:
                 continue
             first, last = int(rows.firsts[members[0]]), int(rows.ends[members[-1]])
             reach = int(at[first:last].max()) - node.start
-            place, length = node.place.first, len(node.tokens)
-            found.append(Segment(place, length, node.start, first, last, reach))
+            found.append(Segment(node.first, len(node.tokens), node.start, first, last, reach))
     return found

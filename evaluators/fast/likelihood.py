@@ -83,7 +83,6 @@ def score(
                 raise
             waiting += reversed(batch)
             forget(waiting)
-            del cache
             if model.device.type == "cuda":
                 torch.cuda.empty_cache()
             cache = _cache(model, waiting, budget)
@@ -97,7 +96,7 @@ def score(
 
 def _cache(model: PreTrainedModel, leaves: Sequence[Leaf], budget: Budget) -> KVCache:
     """Room for all shared nodes, or for as many as fit."""
-    return KVCache(min(tokens_of(leaves), budget.tokens(bytes_per_token(model))))
+    return KVCache(budget.fit(tokens_of(leaves), bytes_per_token(model)))
 
 
 def _wanted(leaf: Leaf, requests: Sequence[Scored], members: Sequence[Sequence[int]]) -> int:

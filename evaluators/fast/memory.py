@@ -35,6 +35,12 @@ class Budget:
         """Own tokens that fit, of all rows together; one at least."""
         return max(1, self.cache_bytes // bytes_per_token)
 
+    def fit(self, wanted: int, bytes_per_token: int) -> int:
+        """Tokens of a cache: as many as are wanted, or as fit; from now on memory is `scarce` or not."""
+        fitting = self.tokens(bytes_per_token)
+        self.scarce = 2 * wanted > fitting
+        return min(wanted, fitting)
+
     def halve(self) -> bool:
         """Make do with half; False where nothing is left to halve."""
         if self.most_rows == 1 and self.pass_tokens == 1:

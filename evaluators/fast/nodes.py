@@ -78,10 +78,10 @@ def _compute(
     left = budget.pass_tokens
     for node in nodes:
         tokens = node.tokens[node.cached : node.cached + left]
-        if not tokens or node.place is None:
+        if not tokens:
             break
         chain = node.parent.chain() if node.parent else ()
-        pieces.append(Piece(tokens, node.start, node.cached, chain, node.place.first, 0))
+        pieces.append(Piece(tokens, node.start, node.cached, chain, node.first, 0))
         computed.append((node, node.cached + len(tokens)))
         left -= len(tokens)
     with profile.clock("prefix", budget.pass_tokens - left):

@@ -40,6 +40,17 @@ class Node:
         """The node and all before it, from the beginning of the sequence."""
         return (*(self.parent.chain() if self.parent else ()), self)
 
+    @property
+    def first(self) -> int:
+        """Place of its first token in the cache.
+
+        Raises:
+            LookupError: it has none.
+        """
+        if self.place is None:
+            raise LookupError(f"{len(self.tokens)} shared tokens have no place in the cache")
+        return self.place.first
+
     def forget(self) -> None:
         """Its cache is gone."""
         self.place, self.cached = None, 0

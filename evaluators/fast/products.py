@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_STEP = (
-    64  # of which numbers of rows are multiples; 16 took 42 MB more in a search, for 2% of its time
-)
+# Of which numbers of rows are multiples; 16 took 42 MB more in a search, for 2% of its time.
+_STEP = 64
 _LEAST = 1 << 22  # multiplications that are worth the call (measured)
 
 

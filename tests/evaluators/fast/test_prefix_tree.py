@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,4 +85,6 @@ def test_keys_and_values_go_with_the_last_request_that_needs_them() -> None:
     assert (node.cached, cache.free) == (100, 20)
     second.chain[-1].release(cache)
     assert node.place is None
+    with pytest.raises(LookupError, match="100 shared tokens"):
+        _ = node.first
     assert (node.cached, cache.free) == (0, 120)
