@@ -51,25 +51,40 @@ def is_binary(values: Sequence[float]) -> bool:
     return all(v in (0.0, 1.0) for v in values)
 
 
-def mean_interval(scores: Scores, level: float = 0.95) -> Interval:
-    """Confidence interval of a mean score.
+def share_interval(share: float, count: float, level: float = 0.95) -> Interval:
+    """Exact interval of a share (Clopper and Pearson 1934) for a number of documents that need not be whole.
 
-    Wilson's interval (1927, doi:10.1080/01621459.1927.10502953) for values 0 and 1, Student's t
-    otherwise; infinite for a single document that is neither. Over several suites, the normal
-    interval of the mean of their means.
+    An estimate with variance v is as good as share * (1 - share) / v documents (Korn and Graubard 1998,
+    Survey Methodology 24). It holds where nothing or everything is solved, too, and stays within 0 and 1.
+
+    Args:
+        share: estimate, in [0, 1].
+        count: documents that it is worth, above 0.
+        level: of the interval.
     """
-    n, mean = scores.count, scores.mean
+    won, lost, tail = share * count, (1 - share) * count, (1 - level) / 2
+    low = float(special.betaincinv(won, lost + 1, tail)) if won > 0 else 0.0
+    high = float(special.betaincinv(won + 1, lost, 1 - tail)) if lost > 0 else 1.0
+    return Interval(share, min(low, share), max(high, share))
+
+
+def mean_interval(scores: Scores, level: float = 0.95) -> Interval:
+    """Confidence interval of a mean score, for documents like these.
+
+    `share_interval` for values 0 and 1, Student's t otherwise; infinite for a single document that is
+    neither. Over several suites the distances to their own ends are added as variances are (Zou and
+    Donner 2008, doi:10.1002/sim.3095), so that the mean of shares stays within 0 and 1.
+    """
     if len(scores.parts) > 1:
-        half = normal(level) * scores.standard_error
-        half = math.inf if math.isnan(half) else half
-        return Interval(mean, mean - half, mean + half)
-    if is_binary(scores.values):
-        z = normal(level)
-        centre = (mean + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
-        return Interval(
-            mean, max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half))
+        parts = [mean_interval(part, level) for part in scores.parts]
+        below, above = (
+            math.hypot(*(getattr(part, end) - part.estimate for part in parts)) / len(parts)
+            for end in ("low", "high")
         )
+        return Interval(scores.mean, scores.mean - below, scores.mean + above)
+    n, mean = scores.count, scores.mean
+    if is_binary(scores.values):
+        return share_interval(mean, n, level)
     if n < 2:
         return Interval(mean, -math.inf, math.inf)
     half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * scores.standard_error
