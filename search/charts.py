@@ -20,7 +20,7 @@ from .scene import ENOUGH, Array, Scene, scene_of_outcome, short
 from .space import read
 from .standing import incumbents, score_of, standings
 from .statistics import mean_interval
-from .verdict import Unit
+from .unit import Unit
 
 # Both drawings: 420 units wide, so that their text is still read on a phone.
 WIDTH = 420.0

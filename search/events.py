@@ -90,9 +90,16 @@ class JsonScreen(Screen):
 
 
 def search_facts(view: View) -> dict[str, Any]:
-    """A search as a whole: ``study``, ``budget``, and `_standing`."""
+    """A search as a whole: ``study``, ``budget``, ``verdict`` (to those who read the storage), and `_standing`."""
     budget = {k: v for k, v in view.budget.model_dump().items() if v is not None}
-    return {"study": view.study, "budget": budget, "inputs": list(view.inputs), **_standing(view)}
+    found = None if view.verdict is None else verdict_facts(view.verdict)
+    return {
+        "study": view.study,
+        "budget": budget,
+        "inputs": list(view.inputs),
+        "verdict": found,
+        **_standing(view),
+    }
 
 
 def _standing(view: View) -> dict[str, Any]:
@@ -155,12 +162,23 @@ def trial_facts(trial: TrialRecord) -> dict[str, Any]:
 
 
 def verdict_facts(found: Verdict) -> dict[str, Any]:
-    """A verdict: ``proved``, ``sentence``, ``recommended``, ``best_input``, ``caution``."""
+    """A verdict: ``state``, ``proved``, ``sentence``, ``recommended``, ``best_input``, ``gain``, ``caution``."""
+    gain = found.gain
     return {
+        "state": found.state,
         "proved": found.proved,
         "sentence": found.sentence,
         "recommended": found.recommended,
         "best_input": found.best_input,
+        "gain": None
+        if gain is None
+        else {
+            "estimate": gain.estimate,
+            "low": _finite(gain.low),
+            "high": _finite(gain.high),
+            "level": gain.level,
+            "p": gain.p,
+        },
         "caution": found.caution,
     }
 

@@ -65,6 +65,7 @@ class ExportResult:
         weights_digest: SHA-256 of the weights as they are on the disk.
         bytes: size of the weights.
         warning: what to look at before passing it on; empty where there is nothing.
+        verdict: what the search says of it; empty where there was no search.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class ExportResult:
     weights_digest: str
     bytes: int
     warning: str = ""
+    verdict: str = ""
 
     def __str__(self) -> str:
         return (
@@ -152,11 +154,13 @@ def export_trial(
         folder: the resolved folder.
         force: replace an earlier export there.
     """
-    from .verdict import count_of, verdict  # noqa: PLC0415  (loads scipy)
+    from .unit import count_of  # noqa: PLC0415  (loads scipy)
+    from .verdict import verdict  # noqa: PLC0415
 
     assert trial.candidate is not None
     scores = scores_seen(trial)
-    sentence = verdict(outcome).sentence
+    decision = verdict(outcome)
+    sentence = advice = decision.sentence
     winner = _winner(outcome)
     assert winner.candidate is not None
     if trial.candidate.digest != winner.candidate.digest:
@@ -165,7 +169,10 @@ def export_trial(
             f"Not the best candidate: trial {trial.number}, {part}not proved on report documents. The "
             f"search's winner is trial {winner.number}. Of that: {sentence}"
         )
+        advice = sentence
         outcome = replace(outcome, winner=trial, merged=None)
+    elif decision.recommended and decision.recommended != _name(outcome, trial.candidate):
+        advice = f"This is not the model to use. {sentence}"
     names = {"base": search.study.base, **search.study.checkpoints}
     sources = {"base": search.sources.base, **search.sources.checkpoints}
     licences = {name: read_licence(source.folder) for name, source in sources.items()}
@@ -198,7 +205,13 @@ def export_trial(
             ),
         },
     )
-    return replace(result, warning=licence_warning(names, licences))
+    return replace(result, warning=licence_warning(names, licences), verdict=advice)
+
+
+def _name(outcome: Outcome, candidate: Candidate) -> str:
+    """What a verdict calls the winner: an input's name where it is one."""
+    same = (e.name for e in outcome.inputs if e.candidate.digest == candidate.digest)
+    return next(same, "merged")
 
 
 def _resident(search: Search) -> ResidentModel:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from exme.evaluators.scores import Scores
 
+from .gain import gain_on_suite, share_of_error
 from .goal import Goal
 from .outcome import Entry, Outcome
-from .statistics import Interval, compare
+from .statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Kept:
     Attributes:
         suite: its name; `over` the best input there.
         least: gain that is allowed at least, in the scores' own unit.
-        gain: of the winner over the best input there, with its 95% interval.
+        gain: of the winner over the best input there, with its interval.
+        level: one-sided, of each end of the interval.
         in_points: both are shares, which people read as points.
     """
 
@@ -27,6 +29,7 @@ class Kept:
     over: str
     least: float
     gain: Interval
+    level: float = 0.025
     in_points: bool = True
 
     @property
@@ -97,13 +100,19 @@ def _kept(outcome: Outcome, scores: dict[str, Scores], keeper: Goal) -> tuple[Ke
     if outcome.merged is None or not keeper.keep:
         return ()
     found = []
+    inputs = [(e.name, scores[e.name]) for e in outcome.inputs]
+    level = share_of_error(max(1, outcome.use))
     for s, least in enumerate(keeper.keep):
         if least == -math.inf:
             continue
-        best: Entry = max(outcome.inputs, key=lambda e: scores[e.name].parts[s].mean)
-        ours, theirs = scores["merged"].parts[s], scores[best.name].parts[s]
-        gain = compare(ours, theirs).difference
-        found.append(Kept(ours.suite, best.name, least, gain, outcome.merged.proxy is None))
+        gain = gain_on_suite(scores["merged"], inputs, s, level)
+        ends = gain.approximate or (gain.low, gain.high)
+        found.append(
+            Kept(
+                gain.suites[0], gain.over[0], least, Interval(gain.estimate, *ends), level,
+                outcome.merged.proxy is None,
+            )
+        )  # fmt: skip
     return tuple(found)
 
 

@@ -15,7 +15,8 @@ from .charts import bar_charts, course, plane
 from .estimate import duration
 from .outcome import Outcome
 from .plan import spent
-from .verdict import Unit, verdict
+from .unit import Unit
+from .verdict import verdict
 
 
 def html_page(
@@ -65,15 +66,11 @@ def _tiles(outcome: Outcome) -> list[tuple[str, str]]:
     trials, documents, minutes = spent(outcome.trials)
     found = verdict(outcome)
     told = []
-    if found.comparison is not None and outcome.merged is not None:
+    if found.gain is not None and outcome.merged is not None:
         unit = Unit([outcome.merged.report])
-        gain = found.comparison.difference.estimate
         told += [
-            (
-                f"{'+' if gain > 0 else ''}{unit.gap(gain)}",
-                found.measure,
-            ),
-            (f"{found.comparison.won} : {found.comparison.lost}", "report documents won : lost"),
+            (unit.signed(found.gain.estimate), found.measure),
+            (f"{found.gain.won} : {found.gain.lost}", "report documents won : lost"),
         ]
     told.append((f"{trials}", f"trials, {documents:,} search documents"))
     told.append((duration(60 * minutes), "of scoring, all workers together"))

@@ -21,7 +21,7 @@ from .screen import estimate_text
 from .space import read
 from .standing import Standing, around, by_suite
 from .statistics import compare, is_binary, mean_interval
-from .verdict import Unit, p_text
+from .unit import Unit, p_text
 
 _SHOWN = 2  # differing answers of each kind
 _LONGEST = 500  # characters of a question or an answer

@@ -102,11 +102,13 @@ class Outcome:
         inputs: base and checkpoints on the report documents; empty before the proof.
         merged: the winner on the report documents; None before the proof, or when the winner is
             one of the inputs.
-        looks: how often candidates of this study were scored on its report documents.
+        use: which use of these report documents the proof is, 1 the first, over all studies that use them
+            (`uses`); 0 before it.
         importance: share of the spread between trials that each parameter explains; empty where
             there are too few trials to say.
         aim: what is maximised over suites, as the study says; without its reference.
         work: seconds of all trials together by what they were spent on.
+        names: of all inputs that the proof is about; by default the base and the winner's checkpoints.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
 
@@ -117,9 +119,17 @@ class Outcome:
     winner: TrialRecord | None
     inputs: tuple[Entry, ...] = ()
     merged: Entry | None = None
-    looks: int = 0
+    use: int = 0
     widened: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
     aim: Goal = field(default_factory=Goal)
     work: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the base and of all checkpoints; directions computed from them are no inputs."""
+        if self.names or self.winner is None or self.winner.candidate is None:
+            return self.names
+        return ("base", *self.winner.candidate.coefficients)

@@ -49,6 +49,9 @@ class SearchPanel:
             content = [columns]
         if self.view.trials:
             content += [Text(), _trials(self.view, self.rows, wide)]
+        found = self.view.verdict
+        if found is not None and found.is_final:
+            content += [Text(), Text(found.sentence, style="bold")]
         if self.note:
             content += [Text(), Text(self.note, style="dim")]
         yield Panel(
@@ -125,7 +128,8 @@ def _budget(view: View, width: int) -> RenderableType:
     if view.outlook is not None and not view.is_over:
         share = view.best is None or view.best.is_share
         told.append(outlook_text(view.outlook, share=share, least=view.budget.gain_per_hour))
-    if view.is_over and view.to_prove:
+    is_final = view.verdict is not None and view.verdict.is_final
+    if view.is_over and not is_final:
         told.append(f"proof: {min(view.proved, view.to_prove)} of {view.to_prove} models scored")
     return Group(grid, Text(f"{'Spent':<8}" + "; ".join(told), style="dim"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,13 @@ from .answers import save_answers
 from .audit import any_cut
 from .candidate import Candidate
 from .finals import best_input
+from .goal import Goal
+from .methods import PLAIN
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import best_trial, complete
 from .screen import Screen
 from .storage import Storage
+from .uses import Use, number_of, read_ledger, write_ledger
 from .worker import Scorer
 
 # Says in a study that answers of twice the length do not fit into the model's context.
@@ -28,13 +31,13 @@ class Proved:
         winner: the best trial.
         inputs: the base and the checkpoints.
         merged: the winner; None where it is an input itself, or not yet proved.
-        looks: how many candidates that are no inputs were scored on them.
+        use: which use of these documents that is; 0 while the winner is not proved.
     """
 
     winner: TrialRecord | None
     inputs: tuple[Entry, ...]
     merged: Entry | None
-    looks: int
+    use: int
 
 
 def unproved(storage: Storage, inputs: Mapping[str, Candidate]) -> dict[str, Candidate]:
@@ -45,6 +48,12 @@ def unproved(storage: Storage, inputs: Mapping[str, Candidate]) -> dict[str, Can
     proofs = storage.record.proofs()
     wanted = {**inputs, "merged": best.candidate}
     return {name: found for name, found in wanted.items() if found.digest not in proofs}
+
+
+def claim(storage: Storage, runs: Path, use: Use) -> None:
+    """Write down a use of the report documents before it is made, in the study and in its folder of runs."""
+    storage.record.claim_use(use)
+    write_ledger(runs, next(u for u in storage.record.uses() if u.candidate == use.candidate))
 
 
 def prove(
@@ -95,9 +104,19 @@ def prove_longer(outcome: Outcome, worker: Callable[[], Scorer], storage: Storag
 
 
 def proved(
-    storage: Storage, trials: Sequence[TrialRecord], inputs: Mapping[str, Candidate]
+    storage: Storage,
+    trials: Sequence[TrialRecord],
+    inputs: Mapping[str, Candidate],
+    runs: Path,
 ) -> Proved:
-    """What the storage holds of the proof."""
+    """What the storage holds of the proof.
+
+    Args:
+        storage: of the study.
+        trials: all of it.
+        inputs: base and checkpoints, by name.
+        runs: the folder of runs, where uses of report documents are counted.
+    """
     proofs, proxies = storage.record.proofs(), storage.record.proofs("proxy")
     longer = storage.record.proofs("longer")
     by_digest = {t.candidate.digest: t for t in complete(trials) if t.candidate is not None}
@@ -116,9 +135,51 @@ def proved(
     winner = best_trial(trials)
     best = winner.candidate if winner is not None else None
     found = [entry(name, candidate) for name, candidate in inputs.items()]
+    merged = None if best is None or best.digest in digests else entry("merged", best)
     return Proved(
         winner=winner,
         inputs=tuple(e for e in found if e is not None),
-        merged=None if best is None or best.digest in digests else entry("merged", best),
-        looks=len(set(proofs) - digests),
+        merged=merged,
+        use=0 if merged is None else _use(storage, runs, merged.candidate.digest, digests),
     )
+
+
+def stored_outcome(storage: Storage, goal: Goal, checkpoints: Sequence[str], runs: Path) -> Outcome:
+    """A search as far as a verdict needs it, from its storage alone.
+
+    Args:
+        storage: of the study.
+        goal: what it maximises.
+        checkpoints: names of its inputs beside the base.
+        runs: see `proved`.
+    """
+    trials = storage.trials()
+    inputs = {
+        name: candidate
+        for candidate in storage.record.proved_candidates()
+        if (name := _input_name(candidate, checkpoints))
+    }
+    found = proved(storage, trials, inputs, runs)
+    return Outcome(
+        storage.name, "", {}, tuple(trials), found.winner, found.inputs, found.merged, found.use,
+        aim=goal, names=("base", *checkpoints),
+    )  # fmt: skip
+
+
+def _input_name(candidate: Candidate, checkpoints: Sequence[str]) -> str:
+    """The input that a candidate is: all coefficients are 0 for the base, one is 1 for a checkpoint."""
+    if candidate.grouped or candidate.method not in PLAIN:
+        return ""
+    coefficients = {name: c for name, c in candidate.coefficients.items() if c}
+    if not coefficients:
+        return "base"
+    name, value = next(iter(coefficients.items()))
+    return name if len(coefficients) == 1 and value == 1 and name in checkpoints else ""
+
+
+def _use(storage: Storage, runs: Path, digest: str, inputs: Collection[str]) -> int:
+    """Which use of the report documents the proof of a candidate is."""
+    mine = next((u for u in storage.record.uses() if u.candidate == digest), None)
+    if mine is None:  # proved before uses were counted: after all others of this study
+        return len(set(storage.record.proofs()) - set(inputs))
+    return number_of(mine, [*storage.uses(), *read_ledger(runs)])

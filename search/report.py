@@ -7,16 +7,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .answers import Example
-from .audit import Audit, audit, share_text
+from .audit import Audit, audit
+from .audit import share_text as share_of
 from .estimate import duration
 from .finals import best_input
+from .gain import gain_on_suite, share_of_error
 from .goal import front
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import eligible, spent
 from .space import read
 from .standing import score_of, standing_of, standings
 from .statistics import Interval, compare, holm, mean_interval
-from .verdict import Unit, count_of, p_text, verdict
+from .unit import Unit, count_of, p_text, share_text
+from .verdict import verdict
 
 CONVENTION = (
     "Convention: candidate = base + sum of c_i × (checkpoint_i − base), with "
@@ -66,7 +69,7 @@ def _markdown(outcome: Outcome, caption: str) -> str:
     parts = [
         f"# {outcome.study}: {outcome.task}",
         f"**{decision.sentence}**",
-        f"{_looks(outcome)}{caution}",
+        f"{_uses(outcome)}{caution}",
         *_scores(outcome),
         *_by_suite(outcome),
         *_kept(outcome),
@@ -90,16 +93,21 @@ def _markdown(outcome: Outcome, caption: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _looks(outcome: Outcome) -> str:
-    if outcome.looks == 0:
+def _uses(outcome: Outcome) -> str:
+    if outcome.use == 0:
         only = "Only the inputs have been scored on the report documents so far."
-        return only if outcome.inputs else "The report documents have not been looked at yet."
-    if outcome.looks == 1:
-        return "The report documents were looked at once, after the search, for this comparison."
+        return only if outcome.inputs else "The report documents have not been used yet."
+    level = share_of_error(outcome.use)
+    if outcome.use == 1:
+        return (
+            "The report documents were used once, after the search, for this comparison. A candidate that is no better "
+            f"than its inputs is called proved in at most {level:.1%} of searches; further proofs on the same "
+            "documents share another 2.5%."
+        )
     return (
-        f"The report documents were looked at {outcome.looks} times. Every further look is another "
-        "chance for a lucky result: the verdict's p-value is corrected for it (Bonferroni), the "
-        "intervals are not."
+        f"This is use {outcome.use} of these report documents, counted over all studies that use them. Every use is "
+        f"another chance for a lucky result, so this one is tested at {level:.2g} and has {share_text(level)} intervals; "
+        "all uses together call a candidate proved that is no better in at most 5% of cases."
     )
 
 
@@ -141,18 +149,29 @@ def _scores(outcome: Outcome) -> list[str]:
             " It is a proxy: the verdict goes by the metric."
         )
     if outcome.merged and outcome.inputs:
-        head += ["merged minus this" + (", points" if unit.percent else ""), "p", "won", "lost"]
+        level = share_of_error(max(1, outcome.use))
+        is_mean = outcome.aim.kind == "mean" and len(outcome.aim.weights) == len(
+            entries[0].report.parts
+        )
+        weights = outcome.aim.weights if is_mean else None
+        head += [
+            f"merged minus this{', points' * unit.percent} ({share_text(level)})",
+            "p",
+            "won",
+            "lost",
+        ]
         rows[0] += ["–"] * 4
         for row, entry in zip(rows[1:], outcome.inputs, strict=True):
-            result = compare(outcome.merged.report, entry.report)
-            p = p_text(result.p_value).removeprefix("p ").removeprefix("= ")
+            result = compare(
+                outcome.merged.report, entry.report, level=1 - 2 * level, weights=weights
+            )
             gain = unit.full(result.difference, sign=True)
-            row += [gain, p, str(result.won), str(result.lost)]
+            row += [gain, _p_cell(result.p_better), str(result.won), str(result.lost)]
         note += (
-            f" p: two-sided, {result.test}; the verdict's is one-sided. Won and "
-            "lost: report documents on which merged scored higher and lower. The score of merged "
-            "on the search documents is too high, because it was chosen for it; the search never "
-            "saw the report documents."
+            f" p: one-sided, that merged is not better than this input ({result.test}); the verdict "
+            f"{'takes the largest' if is_mean else 'goes by the goal of the study'}. "
+            "Won and lost: report documents on which merged scored higher and lower. The search never saw the report "
+            "documents."
         )
     return ["## Scores", _table(head, rows), note]
 
@@ -168,26 +187,32 @@ def _by_suite(outcome: Outcome) -> list[str]:
         return []
     merged = outcome.merged
     rows, p_values = [], []
+    inputs = [(entry.name, entry.report) for entry in outcome.inputs]
+    level = share_of_error(max(1, outcome.use))
     for position, part in enumerate(entries[0].report.parts):
         unit = Unit(entry.report.parts[position] for entry in entries)
         cells = [unit.full(mean_interval(entry.report.parts[position])) for entry in entries]
         row = [part.suite, part.metric, *cells]
-        if merged is not None and outcome.inputs:
-            best = max(outcome.inputs, key=lambda e: e.report.parts[position].mean)
-            result = compare(merged.report.parts[position], best.report.parts[position])
-            p_values.append(result.p_value)
-            row += [f"{unit.full(result.difference, sign=True)} over {best.name}"]
+        if merged is not None and inputs:
+            found = gain_on_suite(merged.report, inputs, position, level)
+            ends = found.approximate or (found.low, found.high)
+            p_values.append(found.p)
+            row.append(
+                f"{unit.full(Interval(found.estimate, *ends), sign=True)} over {found.over[0]}"
+            )
         rows.append(row)
     head = ["suite", "metric", *(entry.name for entry in entries)]
     note = "The mean above weighs every suite the same."
     if len(set(outcome.aim.weights)) > 1:
         note += " The verdict weighs them as the study says."
     if p_values:
-        head += ["merged minus the best input there", "p (Holm)"]
-        corrected = holm(p_values)
-        for row, p in zip(rows, corrected, strict=True):
-            row.append(p_text(p).removeprefix("p ").removeprefix("= "))
-        note += " p is corrected for the number of suites (Holm 1979), the intervals are not."
+        head += [f"merged minus the best input there ({share_text(level)})", "p (Holm)"]
+        for row, p in zip(rows, holm(p_values), strict=True):
+            row.append(_p_cell(p))
+        note += (
+            " p: one-sided, that some input is as good on that suite, corrected for the number of suites (Holm 1979); "
+            "the intervals are not."
+        )
     return ["## By suite", _table(head, rows), note]
 
 
@@ -202,7 +227,7 @@ def _audit(outcome: Outcome) -> list[str]:
     several = len(shown[0][1].parts) > 1
     counted = {part.suite for _, part in parts if part.audit}
     rows = [
-        [name, *([part.suite] if several else []), *(share_text(part.audit.get(k)) for k in kinds)]
+        [name, *([part.suite] if several else []), *(share_of(part.audit.get(k)) for k in kinds)]
         for name, part in parts
         if part.suite in counted
     ]
@@ -247,7 +272,12 @@ def _kept(outcome: Outcome) -> list[str]:
             [each.suite, f"{unit.signed(each.least)} over {each.over}",
              unit.full(each.gain, sign=True), held if each.is_sure else f"{held}, not for sure"]
         )  # fmt: skip
-    head = ["suite", "asked at least", "gain on report documents (95%)", "kept"]
+    head = [
+        "suite",
+        "asked at least",
+        f"gain on report documents ({share_text(kept[0].level)})",
+        "kept",
+    ]
     note = "The search kept to this on its own documents; the report documents may say otherwise."
     return ["## What was to be kept", _table(head, rows), note]
 
@@ -370,6 +400,10 @@ def _facts(outcome: Outcome) -> list[str]:
         return []
     rows = [[name, value] for name, value in outcome.facts.items()]
     return ["## To repeat it", _table(["fact", "value"], rows)]
+
+
+def _p_cell(p: float) -> str:
+    return p_text(p).removeprefix("p ").removeprefix("= ")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -28,7 +28,7 @@ from .objective import reference
 from .opening import load_study_documents, open_sources, pinned_facts, remarks
 from .outcome import Outcome, TrialRecord
 from .plan import Plan, is_over, spent
-from .proof import owed_longer, prove, prove_longer, proved, unproved
+from .proof import claim, owed_longer, prove, prove_longer, proved, unproved
 from .references import take_references
 from .resident import Sources
 from .screen import Screen
@@ -40,13 +40,12 @@ from .study_file import StudyFile, load_study_file
 from .suites import pick_suites
 from .tracking import Tracking
 from .turns import Turns
+from .uses import new_use
 from .view import View, view_of
 from .worker import Precision, Scorer, Worker, settle_precision
 
 RUNS = Path("studies/runs")
 
-# So many proposals in a row that were known already mean that the space is used up.
-MOST_DUPLICATES = 20
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
 
@@ -110,6 +109,7 @@ class Search:
             objectives=self.objective.values_per_trial,
         )
         self.storage.rate = self._rate
+        self.storage.record.set_goal(self.objective.goal)
         racing = study.racing
         self.looks = Looks(
             self.plan.proposals,
@@ -224,12 +224,10 @@ class Search:
             self._announce(trials)
         self.screen.begin(self.view)
         forecast, inputs = self._forecast(), [f"{name} alone" for name in self.plan.inputs]
-        duplicates, failures = 0, 0
+        failures = 0
         while True:
             stop_if_asked()
             reason = self.turns.why_over(trials)
-            if not reason and duplicates >= MOST_DUPLICATES:
-                reason = f"the last {duplicates} proposals had all been tried"
             if reason:
                 break
             number = self.attempts.make()
@@ -240,7 +238,6 @@ class Search:
             if self.study.track:  # (it is read from the storage once more)
                 tracking.tell(self.storage.study, self.storage.frozen(number))
             self.screen.trial(trial, trials, forecast.left(trials), reference(trials, inputs))
-            duplicates = duplicates + 1 if trial.duplicate_of is not None else 0
             failures = failures + 1 if trial.message else 0
             if failures >= MOST_FAILURES:
                 raise UserError(
@@ -284,6 +281,11 @@ class Search:
                     self.screen.say(
                         f"Proving on {count} report documents: {', '.join(missing)} ..."
                     )
+                    if "merged" in missing:
+                        found = new_use(
+                            missing["merged"].digest, self.documents, self.folder.name
+                        )
+                        claim(self.storage, self.folder.parent, found)
                     prove(missing, self.worker, self.storage, self.folder, self.screen)
                 prove_longer(self.outcome(), lambda: self.worker, self.storage)
                 give_back_memory()
@@ -305,8 +307,8 @@ class Search:
 
     def outcome(self) -> Outcome:
         """All that is in the storage."""
-        trials = self.storage.trials()
-        found = proved(self.storage, trials, self.inputs())
+        trials, inputs = self.storage.trials(), self.inputs()
+        found = proved(self.storage, trials, inputs, self.folder.parent)
         bounds, widened = self.plan.bounds(trials)
         return Outcome(
             study=self.name,
@@ -316,7 +318,8 @@ class Search:
             winner=found.winner,
             inputs=found.inputs,
             merged=found.merged,
-            looks=found.looks,
+            use=found.use,
+            names=tuple(inputs),
             aim=self.objective.goal,
             widened=tuple(widened),
             importance=self.storage.importance(),

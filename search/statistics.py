@@ -11,8 +11,8 @@ from scipy import special
 
 from exme.evaluators.scores import DocumentScores, Scores, paired_values
 
-# Sign flips drawn where the values are not 0 and 1; the p-value's own error is then below 0.002.
-FLIPS = 20_000
+from .combine import mean_difference
+from .paired import Bounded, Unbounded
 
 
 @dataclass(frozen=True)
@@ -96,80 +96,54 @@ def compare(
     b: Scores,
     *,
     level: float = 0.95,
-    seed: int = 0,
     weights: Sequence[float] | None = None,
 ) -> PairedComparison:
     """Compare `a` with `b` document by document; a positive difference means that `a` is better.
 
-    Over several suites the difference is the mean of the suites' differences, by `weights` that add up to 1
-    or the same for all, the test a sign-flip permutation of the documents' shares in it, and the interval the
-    normal one.
+    The tests are `paired`'s; of scores without bounds Student's, which is approximate. Interval and p-value
+    belong together: the interval holds 0 exactly where the two-sided p is at least 1 - level.
 
-    For values 0 and 1: McNemar's exact test on the discordant documents, and the adjusted Wald
-    interval of Bonett and Price (2012, doi:10.1111/j.2044-8317.2011.02025.x, eq. 7). Otherwise a
-    sign-flip permutation test (seeded) and Student's t interval.
+    Args:
+        a: scores of one model; `b` of another, on the same documents.
+        level: of the interval, two-sided.
+        weights: of the suites in the mean, adding up to 1; the same for all by default.
 
     Raises:
         ValueError: the two were not scored on the same documents.
     """
-    if len(a.parts) > 1:
-        return _compare_means(a, b, level, seed, weights)
-    a, b = a.parts[0], b.parts[0]
-    differences = paired_differences(a, b)
-    n = len(differences)
-    won, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    mean = float(differences.mean())
-    if is_binary(a.values) and is_binary(b.values):
-        discordant = won + lost
-        # Both tails: with chances of 1/2 they are mirror images.
-        p = min(1.0, 2 * float(special.bdtr(min(won, lost), discordant, 0.5)))
-        better = float(special.bdtr(lost, discordant, 0.5)) if discordant else 1.0
-        interval = Interval(mean, *_bonett_price(won, lost, n, level))
-        return PairedComparison(interval, p, better, won, lost, n, "McNemar's exact test")
-    p, better = _sign_flip(differences, seed)
-    half = math.inf
-    if n > 1:
-        half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * float(differences.std(ddof=1))
-        half /= math.sqrt(n)
-    interval = Interval(mean, mean - half, mean + half)
-    return PairedComparison(interval, p, better, won, lost, n, "sign-flip permutation test")
+    if [part.suite for part in a.parts] != [part.suite for part in b.parts]:
+        raise ValueError(f"{a.suite} and {b.suite}: not the same suites")
+    each = list(weights) if weights else [1 / len(a.parts)] * len(a.parts)
+    pairs = zip(each, a.parts, b.parts, strict=True)
+    moved = [(w, paired_differences(x, y)) for w, x, y in pairs if w]
+    values = [v for part in (*a.parts, *b.parts) for v in part.values]
+    tail = (1 - level) / 2
+    binary, bounded = is_binary(values), all(0.0 <= v <= 1.0 for v in values)
+    found, other = (
+        mean_difference([(w, sign * d) for w, d in moved], binary=binary, bounded=bounded)
+        for sign in (1.0, -1.0)
+    )
+    if isinstance(found, Unbounded):
+        low, high = found.student(tail)
+        better, worse, test = found.student_p, 1 - found.student_p, "Student's t, approximate"
+    else:
+        low, high, better, worse = found.low(tail), found.high(tail), found.p, other.p
+        test = "betting" if isinstance(found, Bounded) else "exact paired test"
+    return PairedComparison(
+        Interval(found.estimate, low, high),
+        min(1.0, 2 * min(better, worse)),
+        better,
+        int(sum((d > 0).sum() for _, d in moved)),
+        int(sum((d < 0).sum() for _, d in moved)),
+        sum(len(d) for _, d in moved),
+        test,
+    )
 
 
 def paired_differences(a: DocumentScores, b: DocumentScores) -> np.ndarray:
     """Per document, shape (n,)."""
     x, y = (np.asarray(v, dtype=float) for v in paired_values(a, b))
     return np.asarray(x - y)
-
-
-def _compare_means(
-    a: Scores, b: Scores, level: float, seed: int, weights: Sequence[float] | None
-) -> PairedComparison:
-    """As `compare`, of means over the same suites."""
-    if [part.suite for part in a.parts] != [part.suite for part in b.parts]:
-        raise ValueError(f"{a.suite} and {b.suite}: not the same suites")
-    by_suite = [paired_differences(x, y) for x, y in zip(a.parts, b.parts, strict=True)]
-    each = list(weights) if weights else [1 / len(by_suite)] * len(by_suite)
-    # A document's share in the mean of means.
-    shares = np.concatenate([d * (w / len(d)) for d, w in zip(by_suite, each, strict=True)])
-    mean = float(shares.sum())
-    half = math.inf
-    counted = [(d, w) for d, w in zip(by_suite, each, strict=True) if w > 0]
-    if all(len(d) > 1 for d, _ in counted):
-        variance = sum(w * w * float(d.var(ddof=1)) / len(d) for d, w in counted)
-        half = normal(level) * math.sqrt(variance)
-    return PairedComparison(
-        Interval(mean, mean - half, mean + half),
-        *_sign_flip(shares, seed),
-        int((shares > 0).sum()),
-        int((shares < 0).sum()),
-        len(shares),
-        "sign-flip permutation test",
-    )
-
-
-def normal(level: float) -> float:
-    """The normal quantile of a two-sided level."""
-    return float(special.ndtri(0.5 + level / 2))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -183,31 +157,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         corrected[i] = largest
     return corrected
-
-
-def _bonett_price(won: int, lost: int, n: int, level: float) -> tuple[float, float]:
-    z = normal(level)
-    p12, p21 = (won + 1) / (n + 2), (lost + 1) / (n + 2)
-    centre = p12 - p21
-    half = z * math.sqrt((p12 + p21 - centre * centre) / (n + 2))
-    return max(-1.0, centre - half), min(1.0, centre + half)
-
-
-def _sign_flip(differences: np.ndarray, seed: int) -> tuple[float, float]:
-    """p-values, two-sided and one-sided for a positive mean."""
-    moved = differences[differences != 0]
-    if not len(moved):
-        return 1.0, 1.0
-    generator = np.random.default_rng(seed)
-    # The tolerance counts sums that differ from the observed one by rounding only.
-    slack = 1e-12 * np.abs(moved).sum()
-    observed = moved.sum()
-    hits, above, done = 0, 0, 0
-    while done < FLIPS:  # in blocks, so that memory stays small for many documents
-        block = min(1000, FLIPS - done)
-        signs = generator.choice([-1.0, 1.0], size=(block, len(moved)))
-        sums = signs @ moved
-        hits += int((np.abs(sums) >= abs(observed) - slack).sum())
-        above += int((sums >= observed - slack).sum())
-        done += block
-    return (hits + 1) / (FLIPS + 1), (above + 1) / (FLIPS + 1)

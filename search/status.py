@@ -14,6 +14,7 @@ from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
 from .backend import sqlite_url, study_names
+from .proof import stored_outcome
 from .screen import gap_text, score_text
 from .settling import settle_objective
 from .shift import shift_of
@@ -21,6 +22,7 @@ from .storage import Storage
 from .study_file import load_study_file
 from .study_sections import BudgetSection
 from .suites import pick_suites
+from .verdict import verdict
 from .view import View, view_of
 
 DATABASE = "study.db"
@@ -58,6 +60,7 @@ class Status:
         # Who is best goes by the goal, by what is to be kept and by the shift, as in the search.
         sizes = {suite.suite: 0 for suite in suites}  # (which decide nothing here)
         objective = settle_objective(self.study, sizes, list(self.study.checkpoints))
+        self.goal = objective.goal
         shift = shift_of(self.study, self.storage.record)
         self.storage.rate = replace(objective, shift=shift).rate
 
@@ -77,7 +80,10 @@ class Status:
     def view(self) -> View:
         """The search as it is now."""
         proved = len(self.storage.record.proofs())
-        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
+        view = view_of(self.study, self.folder.name, self.storage.trials(), proved)
+        names = list(self.study.checkpoints)
+        found = stored_outcome(self.storage, self.goal, names, self.folder.parent)
+        return replace(view, verdict=verdict(found))
 
 
 def latest_fork(folder: Path) -> Path:
@@ -109,18 +115,21 @@ def all_runs(runs: Path) -> list[Run]:
     for database in runs.glob(f"*/{DATABASE}"):
         folder = database.parent
         storage = Storage(sqlite_url(folder), folder.name, folder)
-        inputs = tuple(f"{name} alone" for name in storage.record.checkpoints())
-        view = View(folder.name, BudgetSection(), inputs, tuple(storage.trials()))
-        proved = len(storage.record.proofs())
-        view = replace(view, proved=proved, to_prove=len(inputs) + 2)
-        found.append(Run(view, storage.last_change(), storage.record.is_older))
+        record, names = storage.record, storage.record.checkpoints()
+        inputs, proved = tuple(f"{name} alone" for name in names), len(record.proofs())
+        view = View(folder.name, BudgetSection(), inputs, tuple(storage.trials()), proved)
+        if not record.is_older:
+            view = replace(
+                view, verdict=verdict(stored_outcome(storage, record.goal(), names, runs))
+            )
+        found.append(Run(view, storage.last_change(), record.is_older))
     return sorted(found, key=lambda run: run.changed or datetime.min, reverse=True)  # noqa: DTZ901
 
 
 def runs_table(found: Sequence[Run]) -> Table:
     """Runs as a table for people."""
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
-    for name in ("run", "trials", "best", "gain over the best input", "proof", "last change"):
+    for name in ("run", "trials", "best", "gain over the best input", "verdict", "last change"):
         table.add_column(name, justify="right" if name == "trials" else "left")
     for run in found:
         view, changed = run.view, run.changed
@@ -130,7 +139,7 @@ def runs_table(found: Sequence[Run]) -> Table:
         told = "–"
         if gain is not None and best is not None:
             told = gap_text(gain, best.is_share)
-        proof = "made" if view.proved >= view.to_prove else "–"
+        proof = view.verdict.state if view.verdict is not None and view.verdict.is_final else "–"
         told = "of another version" if run.is_older else told
         when = changed.strftime("%Y-%m-%d %H:%M") if changed else "–"
         cells = (view.study, str(view.used[0]), score, told, proof, when)

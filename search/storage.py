@@ -34,7 +34,8 @@ from .patience import LONGEST_WAIT, Patience
 from .records import claim_to_json, condense, look_to_json, record_of
 from .recovery import Recovery, Told, end_trial
 from .sampler import BoundedSampler
-from .study_record import StudyRecord
+from .study_record import StudyRecord, uses_in
+from .uses import Use
 
 
 class TrialTaken(Exception):
@@ -383,6 +384,12 @@ class Storage:
     def trial_ids(self) -> dict[int, int]:
         """The storage's own identifier of each trial, by its number."""
         return {t.number: t._trial_id for t in self._read()}
+
+    def uses(self) -> list[Use]:
+        """Uses of report documents by all studies in this storage."""
+        if self.url.startswith("sqlite"):  # (a file holds one study)
+            return self.record.uses()
+        return [u for s in self._backend.get_all_studies() for u in uses_in(s.user_attrs)]
 
     def system_attributes(self) -> dict[str, Any]:
         """What Optuna and its dashboard keep with the study."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,8 +12,10 @@ from exme.evaluators.scores import Scores
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
+from .goal import Goal
 from .packing import pack, unpack
 from .records import FORMAT
+from .uses import Use
 
 
 class StudyChanged(UserError):
@@ -87,6 +90,16 @@ class StudyRecord:
 
     # Proof -------------------------------------------------------------------------------------
 
+    def claim_use(self, use: Use) -> None:
+        """Write down that a candidate is to be scored on the report documents; the first time counts."""
+        key = f"use:{use.candidate}"
+        if key not in self.study.user_attrs:
+            self.study.set_user_attr(key, use.to_json())
+
+    def uses(self) -> list[Use]:
+        """What `claim_use` wrote."""
+        return uses_in(self.study.user_attrs)
+
     def save_proof(self, candidate: Candidate, scores: Scores, proxy: Scores | None = None) -> None:
         """Record a candidate's scores on the report documents, and those by a proxy objective."""
         proof = {"candidate": candidate.to_json(), "scores": pack(scores)}
@@ -106,6 +119,23 @@ class StudyRecord:
             if key.startswith("report:") and kind in value:
                 found[key.removeprefix("report:")] = self.unpack(value[kind])
         return found
+
+    def proved_candidates(self) -> list[Candidate]:
+        """Candidates that were scored on the report documents."""
+        attributes = self.study.user_attrs.items()
+        return [Candidate.from_json(v["candidate"]) for k, v in attributes if k.startswith("report:")]
+
+    def set_goal(self, goal: Goal) -> None:
+        """Write what is maximised, for those who read the storage without the study's file."""
+        written = [list(goal.weights), goal.kind, goal.tail, [_finite(k) for k in goal.keep]]
+        if self.study.user_attrs.get("goal") != written:
+            self.study.set_user_attr("goal", written)
+
+    def goal(self) -> Goal:
+        """What `set_goal` wrote last."""
+        weights, kind, tail, keep = self.study.user_attrs.get("goal", [[1.0], "mean", 1, []])
+        bounds = (-math.inf if k is None else float(k) for k in keep)
+        return Goal(tuple(weights), str(kind), int(tail), tuple(bounds))
 
     def notes(self) -> list[str]:
         """What the search said on its way, e.g. that bounds were widened."""
@@ -132,6 +162,15 @@ class StudyRecord:
         if key not in self._documents:
             self._documents[key] = tuple(self.study.user_attrs[key])
         return self._documents[key]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def uses_in(attributes: Mapping[str, Any]) -> list[Use]:
+    """The uses of report documents among a study's attributes."""
+    return [Use.from_json(value) for key, value in attributes.items() if key.startswith("use:")]
 
 
 def _documents_key(suite: str, split: str) -> str:

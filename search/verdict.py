@@ -1,26 +1,22 @@
 """The verdict: whether a search found something better than its inputs, and how sure that is.
 
-It goes by the goal that the study set: the mean of the scores, the gain on the suites where it is lowest, or, of a Pareto
-front, whether any input is as good on every suite; and by what the study's `keep` allows. `significance` has the tests.
+It goes by the goal that the study set (`gain`) and by what the study's `keep` allows. Every surface shows this one value.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from exme.evaluators.scores import Scores
 
 from .audit import audit
 from .finals import Finals, Kept, finals
+from .gain import Gain, gain_over_inputs, share_of_error
 from .outcome import Entry, Outcome
-from .significance import LowestGain, beyond_inputs, dominates, lowest_gain
-from .statistics import Interval, PairedComparison, compare, is_binary
+from .statistics import Interval
+from .unit import Unit, count_of, joined, p_text, share_text
 
-# A gain is called proved below this one-sided p-value, corrected for the number of looks: so often at
-# most is a candidate that is not better called that.
-SIGNIFICANCE = 0.05
+PROVED, NOT_PROVED, NO_GAIN = "proved", "not proved", "no gain"
+BROKEN, NOT_YET = "broken constraint", "not yet"
 
 
 @dataclass(frozen=True)
@@ -28,33 +24,39 @@ class Verdict:
     """Whether the search found something better than its inputs.
 
     Attributes:
-        proved: the gain that the goal is about is positive, with a one-sided p below 0.05 after Bonferroni's
-            correction for the number of looks at the report documents; and what is to be kept is kept.
+        state: ``proved`` (the gain's interval lies above 0, and what is to be kept is kept), ``not proved`` (the
+            best model by the goal, but that may be chance), ``no gain``, ``broken constraint`` or ``not yet``.
         sentence: the same in words, for people.
-        recommended: name of the entry to use, ``merged`` or an input; empty before the proof.
-        comparison: the gain that the goal is about on the report documents, where it is known; None for a
-            Pareto front.
+        recommended: name of the model to use, ``merged`` or an input; empty before the proof.
+        gain: over every input, on the report documents; None before the proof and where the winner is an input.
         best_input: name of the input that the goal would take; empty before the proof.
-        measure: what the gain of `comparison` is, in words.
+        measure: what the gain is, in words.
         kept: what the study's `keep` names.
         caution: why the gain may be one of format; mostly empty.
     """
 
-    proved: bool
+    state: str
     sentence: str
     recommended: str
-    comparison: PairedComparison | None
-    best_input: str
+    gain: Gain | None = None
+    best_input: str = ""
     measure: str = ""
     kept: tuple[Kept, ...] = ()
     caution: str = ""
 
+    @property
+    def proved(self) -> bool:
+        """Whether it is better than every input, with a chance of error that is bounded (`share_of_error`)."""
+        return self.state == PROVED
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all that the study needs has been scored."""
+        return self.state != NOT_YET
+
 
 def verdict(outcome: Outcome) -> Verdict:
-    """Compare the winner with the best of its inputs, base included.
-
-    The best input is chosen on the *report* documents, on which it is then compared, which favours it: the
-    verdict errs on the side of calling a gain noise.
+    """Compare the winner with every input, base included.
 
     Raises:
         ValueError: the entries were not scored on the same documents.
@@ -62,127 +64,134 @@ def verdict(outcome: Outcome) -> Verdict:
     winner, merged = outcome.winner, outcome.merged
     if winner is None or winner.candidate is None:
         failed = sum(trial.state == "failed" for trial in outcome.trials)
-        return _unproved(f"Nothing found yet: no trial is complete ({failed} failed).")
+        return Verdict(NOT_YET, f"Nothing found yet: no trial is complete ({failed} failed).", "")
     if not outcome.inputs:
-        return _unproved("Not proved yet: nothing has been scored on the report documents.")
+        return _lacking("nothing has been scored on the report documents.")
     known = {entry.name for entry in outcome.inputs}
-    missing = [name for name in ("base", *winner.candidate.coefficients) if name not in known]
+    missing = [name for name in outcome.input_names if name not in known]
     if missing:  # the proof was interrupted: a missing input may be the best one
-        names = " and ".join(missing)
-        return _unproved(f"Not proved yet: {names} not yet scored on the report documents.")
+        return _lacking(f"{joined(missing)} not yet scored on the report documents.")
     stands = finals(outcome)
     name = stands.best(*(entry.name for entry in outcome.inputs))
     best = next(entry for entry in outcome.inputs if entry.name == name)
-    for entry in outcome.inputs:
-        if entry.candidate.digest == winner.candidate.digest:
-            score = Unit([best.report]).score(best.report.mean)
-            return _unproved(
-                f"No gain: the best candidate on the search documents is {entry.name}, itself an "
-                f"input. Use {best.name} ({score} on {count_of(best.report)}).",
-                best.name,
-            )
-    if merged is None:
-        sentence = "Not proved yet: merged not yet scored on the report documents."
-        return _unproved(sentence, best.name)
-    looks = max(1, outcome.looks)
-    if stands.aim.kind == "pareto":
-        found = _of_front(outcome.inputs, merged, best, looks)
-    elif stands.aim.kind == "mean":
-        found = _of_mean(stands, merged, best, looks)
-    else:
-        found = _of_lowest(stands, outcome.inputs, merged, best, looks)
-    return _with_kept(replace(found, caution=audit(merged, best).caution(best.name)), stands, best)
-
-
-def _of_mean(stands: Finals, merged: Entry, best: Entry, looks: int) -> Verdict:
-    weights = stands.aim.weights
-    level = len(set(weights)) == 1
-    result = compare(merged.report, best.report, weights=None if level else weights)
-    better = result.difference.estimate > 0
-    return Verdict(
-        proved=better and looks * result.p_better < SIGNIFICANCE,
-        sentence=_mean_sentence(
-            result, looks, best, Unit([merged.report, best.report]), weighted=not level
-        ),
-        recommended="merged" if better else best.name,
-        comparison=result,
-        best_input=best.name,
-        measure=f"{'in the weighted mean ' * (not level)}over {best.name}, the best input",
-    )
-
-
-def _of_lowest(
-    stands: Finals, inputs: Sequence[Entry], merged: Entry, best: Entry, looks: int
-) -> Verdict:
-    """Of goals ``worst`` and ``cvar``."""
-    scores = [(entry.name, entry.report) for entry in inputs]
-    found = lowest_gain(merged.report, scores, stands.aim)
-    gain = found.comparison.difference.estimate
-    recommended = stands.best(best.name, "merged")
-    unit = Unit([merged.report, *(s for _, s in scores)])
-    where = _where(found)
-    words = facts(found.comparison, looks, best.report)
-    span = unit.span(found.comparison.difference)
-    if gain > 0:
-        sentence = f"{_kind(found.comparison, looks)}: merged gains {unit.gap(gain)} {where} (95% interval {span}, {words})."
-    else:
-        how = f"loses {unit.gap(-gain)}" if gain < 0 else "gains nothing"
-        sentence = (
-            f"Not better: merged {how} {where} (95% interval of the gain {span}, {words}). "
-            f"Use {recommended}"
-        )
-        if recommended == "merged":
-            other = unit.gap(-stands.values[best.name])
-            sentence += f" all the same: by that goal it stands above every input ({best.name}, the next, loses {other})"
-        sentence += "."
-    return Verdict(
-        proved=gain > 0 and looks * found.comparison.p_better < SIGNIFICANCE,
-        sentence=sentence,
-        recommended=recommended,
-        comparison=found.comparison,
-        best_input=best.name,
-        measure=where,
-    )
-
-
-def _where(found: LowestGain) -> str:
-    if len(found.suites) == 1:
-        return f"on its worst suite, {found.suites[0]}, over {found.over[0]}, the best input there"
-    return f"in the mean over its {len(found.suites)} worst suites, {_and(found.suites)}, over the best input on each"
-
-
-def _of_front(inputs: Sequence[Entry], merged: Entry, best: Entry, looks: int) -> Verdict:
-    scores = [(entry.name, entry.report) for entry in inputs]
-    unit = Unit([merged.report, *(s for _, s in scores)])
-    documents = count_of(merged.report)
-    above = [entry.name for entry in inputs if dominates(entry.report, merged.report)]
-    if above:
-        use = best.name if best.name in above else above[0]
+    if any(entry.candidate.digest == winner.candidate.digest for entry in outcome.inputs):
+        score = Unit([best.report]).score(best.report.mean)
         return Verdict(
-            False,
-            f"Not better: {_and(above)} {'score' if len(above) > 1 else 'scores'} at least as high as merged, the "
-            f"knee of the front, on every suite ({documents}). Use {use}.",
-            use,
-            None,
+            NO_GAIN,
+            "No gain: no merge scored higher than every input on the search documents. "
+            f"Use {best.name} ({score} on {count_of(best.report)}).",
             best.name,
+            best_input=best.name,
         )
-    ahead = beyond_inputs(merged.report, scores)
-    p = min(1.0, looks * max(each.p for each in ahead))
-    told = [
-        f"above {each.name} on {each.suite} by {unit.gap(each.comparison.difference.estimate)} "
-        f"(95% interval {unit.span(each.comparison.difference)})"
-        for each in ahead
-    ]
-    kind = "Proved" if p < SIGNIFICANCE else "May be noise"
-    corrected = f"one-sided {p_text(p)} corrected for suites{f' and {looks} looks' * (looks > 1)}"
+    if merged is None:
+        return _lacking("merged not yet scored on the report documents.", best.name)
+    inputs = [(entry.name, entry.report) for entry in outcome.inputs]
+    level = share_of_error(max(1, outcome.use))
+    gain = gain_over_inputs(merged.report, inputs, stands.aim, level)
+    found = _judged(gain, stands, merged, best, outcome)
+    found = replace(found, caution=audit(merged, best).caution(best.name))
+    return _with_kept(found, stands, best)
+
+
+def _lacking(what: str, best: str = "") -> Verdict:
+    return Verdict(NOT_YET, f"Not proved yet: {what}", best, best_input=best)
+
+
+def _judged(gain: Gain, stands: Finals, merged: Entry, best: Entry, outcome: Outcome) -> Verdict:
+    """The verdict before what is to be kept is looked at."""
+    kind = stands.aim.kind
+    unit = Unit([merged.report, *(entry.report for entry in outcome.inputs)])
+    words = f"({_facts(gain, unit, merged, max(1, outcome.use))})"
+    where, told = _measure(gain, stands), ""
+    recommended = "merged" if gain.estimate > 0 else stands.best(best.name, "merged")
+    state = PROVED if gain.proved else NOT_PROVED if recommended == "merged" else NO_GAIN
+    if kind == "pareto":
+        told = _of_front(gain, merged, outcome.inputs, unit, words)
+        recommended = "merged" if gain.estimate > 0 else best.name
+        state = state if gain.estimate > 0 else NO_GAIN
+    elif kind == "mean":
+        mean = " in the weighted mean" if len(set(stands.aim.weights)) > 1 else ""
+        verb = f"merged scores {unit.beside(gain.estimate, gain.over[0])}, the best input,"
+        if gain.estimate <= 0:  # nobody uses a merge that scores as its input does
+            state, recommended = NO_GAIN, best.name
+        told = f"{verb.rstrip(',') if not mean else verb}{mean} {words}."
+    else:
+        how = "gains" if gain.estimate > 0 else "loses" if gain.estimate < 0 else "gains nothing"
+        amount = f" {unit.gap(abs(gain.estimate))}" if gain.estimate else ""
+        told = f"merged {how}{amount} {where} {words}."
+        if gain.estimate <= 0 and recommended == "merged":
+            next_one = unit.gap(-stands.values[best.name])
+            told += f" By this goal every input loses more ({best.name}, the next, {next_one})."
     return Verdict(
-        p < SIGNIFICANCE,
-        f"{kind}: no input is as good on every suite as merged, the knee of the front, which scores {_and(told)}; "
-        f"{corrected}, {documents}.",
-        "merged",
-        None,
+        state,
+        f"{state.capitalize()}: {told}{_advice(state, recommended, gain)}",
+        recommended,
+        gain,
         best.name,
+        where,
     )
+
+
+def _advice(state: str, recommended: str, gain: Gain) -> str:
+    if state == NO_GAIN:
+        return f" Use {recommended}."
+    if state == PROVED:
+        return ""
+    if gain.difference.approximate:
+        return " Scores without bounds allow no proof, for one rare loss may undo every gain."
+    return " That may be chance."
+
+
+def _measure(gain: Gain, stands: Finals) -> str:
+    """What the gain is, in words."""
+    kind, suites = stands.aim.kind, gain.suites
+    if kind == "pareto":
+        return f"on {suites[0]} over {gain.over[0]}, the input that it is least ahead of"
+    if kind == "mean":
+        weighted = "in the weighted mean " * (len(set(stands.aim.weights)) > 1)
+        return f"{weighted}over {gain.over[0]}, the best input"
+    if len(suites) == 1:
+        return f"on its worst suite, {suites[0]}, over {gain.over[0]}, the best input there"
+    return f"in the mean over its {len(suites)} worst suites, {joined(suites)}, over the best input on each"
+
+
+def _of_front(gain: Gain, merged: Entry, inputs: Sequence[Entry], unit: Unit, words: str) -> str:
+    if gain.estimate <= 0:
+        above = [e.name for e in inputs if _dominates(e, merged)]
+        verb = "score" if len(above) > 1 else "scores"
+        return (
+            f"{joined(above)} {verb} at least as high as merged, the knee of the front, on every "
+            f"suite ({count_of(merged.report)})."
+        )
+    return (
+        f"no input scores as high on every suite as merged, the knee of the front, which is least ahead of "
+        f"{gain.over[0]}: on {gain.suites[0]}, by {unit.gap(gain.estimate)} {words}."
+    )
+
+
+def _dominates(entry: Entry, merged: Entry) -> bool:
+    """Whether an input scores as high on every suite."""
+    pairs = zip(entry.report.parts, merged.report.parts, strict=True)
+    return all(a.mean >= b.mean for a, b in pairs)
+
+
+def _facts(gain: Gain, unit: Unit, merged: Entry, use: int) -> str:
+    """Interval, p-value, documents, and which use of them it is."""
+    documents = count_of(merged.report)
+    if gain.approximate is not None:
+        span = unit.span(Interval(gain.estimate, *gain.approximate))
+        return f"approximate {share_text(gain.level)} interval {span}, {documents}"
+    told = f"{share_text(gain.level)} interval of the gain {span_of(gain, unit)}"
+    if gain.estimate > 0:
+        told += f", one-sided {p_text(gain.p)}"
+    if use > 1:
+        return f"{told}, tested at {gain.level:.2g} in use {use} of these {documents}"
+    return f"{told}, {documents}"
+
+
+def span_of(gain: Gain, unit: Unit) -> str:
+    """The ends of a gain's interval: ``4.1 to 10.3``."""
+    return unit.span(Interval(gain.estimate, gain.low, gain.high))
 
 
 def _with_kept(found: Verdict, stands: Finals, best: Entry) -> Verdict:
@@ -190,115 +199,28 @@ def _with_kept(found: Verdict, stands: Finals, best: Entry) -> Verdict:
     kept = stands.kept
     if not kept:
         return found
-    told = [kept_text(each) for each in kept]
-    if all(each.holds for each in kept):
+    broken = [kept_text(each) for each in kept if not each.holds]
+    if not broken:
         sure = all(each.is_sure for each in kept)
         lead = "What is to be kept is kept" if sure else "Kept by the estimate, not for sure"
-        return replace(found, sentence=f"{found.sentence} {lead}: {'; '.join(told)}.", kept=kept)
-    broken = [text for each, text in zip(kept, told, strict=True) if not each.holds]
+        told = "; ".join(kept_text(each) for each in kept)
+        return replace(found, sentence=f"{found.sentence} {lead}: {told}.", kept=kept)
     use = stands.best(best.name, "merged")
-    sentence = f"Not kept: merged is at {'; '.join(broken)}. Use {use}."
-    return replace(found, proved=False, sentence=sentence, recommended=use, kept=kept)
+    told = f"Broken constraint: merged scores {'; '.join(broken)}."
+    if use == "merged":
+        told += " Every input breaks what is to be kept by more."
+    return replace(found, state=BROKEN, sentence=f"{told} Use {use}.", recommended=use, kept=kept)
 
 
 def kept_text(kept: Kept) -> str:
-    """``shop -2.0 points over sums (95% interval -5.1 to 1.2; at least -15.0 asked)``."""
-    unit = Unit([])
-    unit.percent = kept.in_points
-    return (
-        f"{kept.suite} {unit.signed(kept.gain.estimate)} over {kept.over} (95% interval "
-        f"{unit.span(kept.gain)}; at least {unit.signed(kept.least).removesuffix(' points')} asked)"
+    """``2.0 points below sums on shop (95% interval of the gain -5.1 to 1.2; may lose at most 15.0 points)``."""
+    unit = Unit([], percent=kept.in_points)
+    asked = (
+        f"must gain at least {unit.gap(kept.least)}"
+        if kept.least > 0
+        else f"may lose at most {unit.gap(-kept.least)}"
     )
-
-
-class Unit:
-    """How scores are shown: accuracies in percent, gains in points; others as they are.
-
-    Args:
-        scores: percent is used when all of these are 0 or 1.
-        percent: whether, where that is known already.
-    """
-
-    def __init__(self, scores: Iterable[Scores], *, percent: bool = True) -> None:
-        self.percent = percent and all(is_binary(s.values) for s in scores)
-
-    def _number(self, value: float) -> str:
-        if math.isinf(value):
-            return "unbounded"
-        return f"{100 * value:.1f}" if self.percent else f"{value:.4g}"
-
-    def score(self, value: float) -> str:
-        """A score: ``48.4%``."""
-        return self._number(value) + ("%" if self.percent else "")
-
-    def tick(self, value: float) -> str:
-        """A score on an axis: ``40%``."""
-        return f"{100 * value:.4g}%" if self.percent else f"{value:.4g}"
-
-    def gap(self, value: float) -> str:
-        """A difference of scores: ``7.2 points``."""
-        return self._number(value) + (" points" if self.percent else "")
-
-    def signed(self, value: float) -> str:
-        """A difference with its sign: ``+7.2 points``."""
-        return ("+" if value > 0 else "") + self.gap(value)
-
-    def span(self, interval: Interval) -> str:
-        """The ends of an interval: ``4.1 to 10.3``."""
-        return f"{self._number(interval.low)} to {self._number(interval.high)}"
-
-    def full(self, interval: Interval, *, sign: bool = False) -> str:
-        """Estimate and interval: ``48.4% (42.4 to 54.5)``."""
-        plus = "+" if sign and interval.estimate > 0 else ""
-        estimate = self._number(interval.estimate) if sign else self.score(interval.estimate)
-        return f"{plus}{estimate} ({self.span(interval)})"
-
-
-def _unproved(sentence: str, best: str = "") -> Verdict:
-    return Verdict(False, sentence, best, None, best)
-
-
-def _kind(result: PairedComparison, looks: int) -> str:
-    return "Proved" if looks * result.p_better < SIGNIFICANCE else "May be noise"
-
-
-def facts(result: PairedComparison, looks: int, scores: Scores) -> str:
-    """p, corrected for the looks, and the number of documents."""
-    better = result.difference.estimate > 0
-    p = "one-sided " * better
-    p += p_text(min(1.0, looks * (result.p_better if better else result.p_value)))
-    p += f" corrected for {looks} looks" if looks > 1 else ""
-    return f"{p}, {count_of(scores)}"
-
-
-def _mean_sentence(
-    result: PairedComparison, looks: int, best: Entry, unit: Unit, *, weighted: bool
-) -> str:
-    gain = result.difference.estimate
-    words, span = facts(result, looks, best.report), unit.span(result.difference)
-    mean = " in the weighted mean" * weighted
-    if gain > 0:
-        how = f"merged beats {best.name}, the best input, by {unit.gap(gain)}{mean}"
-        return f"{_kind(result, looks)}: {how} (95% interval {span}, {words})."
-    how = f"scores {unit.gap(-gain)} below" if gain < 0 else "scores the same as"
-    interval = f"95% interval of the difference {span}, {words}"
     return (
-        f"Not better: merged {how} {best.name}, the best input{mean} ({interval}). Use {best.name}."
+        f"{unit.beside(kept.gain.estimate, kept.over)} on {kept.suite} ({share_text(kept.level)} interval of the gain "
+        f"{unit.span(kept.gain)}; {asked})"
     )
-
-
-def _and(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def p_text(value: float) -> str:
-    """A p-value as it is printed: ``p = 0.012``."""
-    if value < 0.0001:
-        return "p < 0.0001"
-    return f"p = {value:.4f}" if value < 0.1 else f"p = {value:.2f}"
-
-
-def count_of(scores: Scores) -> str:
-    """``1000 report documents``."""
-    suites = f" of {len(scores.parts)} suites" if len(scores.parts) > 1 else ""
-    return f"{scores.count} {scores.split} document{'s' if scores.count != 1 else ''}{suites}"

@@ -12,6 +12,7 @@ from .standing import Standing, difference, inputs_of, standing_of, standings
 from .statistics import Interval
 from .study_file import StudyFile
 from .study_sections import BudgetSection
+from .verdict import Verdict
 
 # Trials of which estimates are made at every look: of 1,600 they would take 0.2 s.
 _RECENT = 400
@@ -26,9 +27,10 @@ class View:
         budget: when it ends.
         inputs: origins of the trials that are inputs, e.g. ``sums alone``.
         trials: all trials, in order of their numbers.
-        proved: models that have been scored on the report documents; `to_prove` in all.
+        proved: models that have been scored on the report documents.
         outlook: by how much another hour is expected to raise the score, at most, in the metric's unit; None
             where it is not known, and to those who only read the storage.
+        verdict: to those who read the storage; None in the midst of a search.
     """
 
     study: str
@@ -36,8 +38,14 @@ class View:
     inputs: tuple[str, ...]
     trials: tuple[TrialRecord, ...]
     proved: int = 0
-    to_prove: int = 0
     outlook: float | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def to_prove(self) -> int:
+        """Models that a proof scores: the base, the checkpoints, and the best where it is none of these."""
+        best = best_trial(self.trials)
+        return len(self.inputs) + 1 + (best is not None and best.origin not in self.inputs)
 
     @cached_property
     def standings(self) -> list[Standing]:
@@ -141,4 +149,4 @@ def view_of(
         outlook: see `View`.
     """
     inputs = tuple(f"{checkpoint} alone" for checkpoint in study.checkpoints)
-    return View(name, study.budget, inputs, tuple(trials), proved, len(inputs) + 2, outlook)
+    return View(name, study.budget, inputs, tuple(trials), proved, outlook)

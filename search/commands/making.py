@@ -54,6 +54,7 @@ def export(
         )  # fmt: skip
     for result in results:
         typer.echo(str(result))
+        typer.echo(result.verdict)
     for warning in dict.fromkeys(result.warning for result in results if result.warning):
         typer.echo(f"Note: {warning}", err=True)
     if push is not None:

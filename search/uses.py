@@ -1,0 +1,128 @@
+"""Which use of a set of report documents a proof is.
+
+Every proof on the same documents is another chance for a lucky result, whichever study makes it: a fork, a study of another
+name, another seed. Uses are therefore counted per set of documents, over all studies in a folder of runs (``uses.jsonl``
+there, a line a use) and in a storage. A use is written down before its candidate is scored. `gain.share_of_error` says what
+each may spend.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exme.tasks.documents import Document, SuiteDocuments
+from exme.tasks.errors import UserError
+
+LEDGER = "uses.jsonl"
+
+
+@dataclass(frozen=True)
+class Use:
+    """A proof of one candidate.
+
+    Attributes:
+        candidate: its digest, which tells the models it is made of, too.
+        documents: `digest_of` the report documents of each suite.
+        time: when it was begun, in seconds since 1970.
+        study: name of the study.
+    """
+
+    candidate: str
+    documents: tuple[str, ...]
+    time: float
+    study: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types; `from_json` is the inverse."""
+        return {
+            "candidate": self.candidate,
+            "documents": list(self.documents),
+            "time": self.time,
+            "study": self.study,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Use:
+        """Inverse of `to_json`."""
+        return cls(
+            str(data["candidate"]),
+            tuple(map(str, data["documents"])),
+            float(data["time"]),
+            str(data["study"]),
+        )
+
+
+def new_use(candidate: str, suites: Sequence[SuiteDocuments], study: str) -> Use:
+    """A use that begins now."""
+    return Use(candidate, tuple(digest_of(s.report) for s in suites), time.time(), study)
+
+
+def digest_of(documents: Iterable[Document]) -> str:
+    """SHA-256 over what a set of documents says, in whatever order it is."""
+    each = sorted(
+        json.dumps([d.task, d.row], sort_keys=True, default=str, ensure_ascii=False)
+        for d in documents
+    )
+    return hashlib.sha256("\n".join(each).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def number_of(use: Use, others: Iterable[Use]) -> int:
+    """Which use of its documents it is, 1 the first: a use of any suite's documents counts.
+
+    Args:
+        use: of one candidate.
+        others: all that are known, itself among them or not; one candidate counts once.
+    """
+    mine = set(use.documents)
+    first: dict[str, float] = {}
+    for other in (*others, use):
+        if mine & set(other.documents):
+            first[other.candidate] = min(other.time, first.get(other.candidate, other.time))
+    order = sorted(first, key=lambda candidate: (first[candidate], candidate))
+    return 1 + order.index(use.candidate)
+
+
+def read_ledger(runs: Path) -> list[Use]:
+    """The uses written down in a folder of runs; lines that cannot be read are passed over."""
+    try:
+        lines = (runs / LEDGER).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append(Use.from_json(json.loads(line)))
+        except (ValueError, TypeError, KeyError):  # e.g. cut off by a full disk
+            continue
+    return found
+
+
+def write_ledger(runs: Path, use: Use) -> None:
+    """Write a use down in a folder of runs, unless its candidate's use of these documents is there.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    known = {(u.candidate, u.documents) for u in read_ledger(runs)}
+    if (use.candidate, use.documents) in known:
+        return
+    line = json.dumps(use.to_json()) + "\n"
+    path = runs / LEDGER
+    try:
+        # One write at the file's end, so that lines of several processes do not mix.
+        place = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(place, line.encode())
+        finally:
+            os.close(place)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); uses of report documents are counted there"
+        ) from None
