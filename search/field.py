@@ -257,8 +257,10 @@ def suite_estimates(runners: Sequence[Runner], part: slice, first: int = 0) -> l
     Outcomes are value = candidate's effect + document's effect + rest, the documents' effects random
     (Henderson 1975): effects of documents are means of what candidates left unexplained, drawn
     towards 0 as by `DRAWN` further candidates, and effects of candidates stratified means of what
-    documents left; a few rounds bring both to rest. Who has seen no document of the suite yet is as the others
-    are, with all the doubt that there is.
+    documents left; a few rounds bring both to rest. Each candidate's estimate takes the difficulties that the
+    others tell: of a document that it alone has seen its own outcome would pass for the difficulty, and half
+    of the variance would be lost. Who has seen no document of the suite yet is as the others are, with all the
+    doubt that there is.
     """
     mine = [within_suite(r, part) for r in runners]
     some = [r for r in mine if len(r.seen)]
@@ -267,17 +269,22 @@ def suite_estimates(runners: Sequence[Runner], part: slice, first: int = 0) -> l
     table = np.stack([r.values for r in some])
     seen = ~np.isnan(table)
     filled = np.where(seen, table, 0.0)
-    weights = np.stack([_weights(r) for r in some])
+    weights = np.stack([r.order.weights(len(r.seen)) for r in some])
     difficulty = np.zeros(table.shape[1])
     for _ in range(ROUNDS):
         effects = (weights * (filled - difficulty)).sum(1)
         rest = np.where(seen, table - effects[:, None], 0.0)
         difficulty = rest.sum(0) / (seen.sum(0) + DRAWN)
-    controls = [difficulty, *(r.values for r in some if r.is_complete)]
+    others = (rest.sum(0) - rest) / (seen.sum(0) - seen + DRAWN)
+    whole = [r.values for r in some if r.is_complete]
     middle = float(np.mean([(w * f).sum() for w, f in zip(weights, filled, strict=True)]))
-    blank = Estimate(middle, 0.5, 0)
+    places = np.cumsum([len(r.seen) > 0 for r in mine]) - 1
     return [
-        best_estimate(r.seen, r.order, controls) if len(r.seen) else blank for r in mine[first:]
+        # (an estimate of a complete candidate takes no control: it is none of its own)
+        best_estimate(r.seen, r.order, [others[place], *whole])
+        if len(r.seen)
+        else Estimate(middle, 0.5, 0)
+        for r, place in zip(mine[first:], places[first:], strict=True)
     ]
 
 
@@ -288,16 +295,3 @@ def within_suite(runner: Runner, part: slice) -> Runner:
     documents = runner.order.documents[: len(runner.seen)]
     mine = (documents >= part.start) & (documents < part.stop)
     return Runner(runner.point, runner.order.within(part), runner.seen[mine])
-
-
-def _weights(runner: Runner) -> Floats:
-    """Weight of each document in a candidate's stratified mean, shape (n,)."""
-    strata, m = runner.order.strata, len(runner.seen)
-    documents = runner.order.documents[:m]
-    labels = strata.labels[documents]
-    counts = np.bincount(labels, minlength=len(strata.variance))
-    sizes = np.bincount(strata.labels, minlength=len(strata.variance))
-    weights = np.zeros(strata.count)
-    weights[documents] = sizes[labels] / counts[labels]
-    share: Floats = weights / weights.sum()
-    return share

@@ -135,6 +135,17 @@ class Order:
         """Sum of the appeals of the documents not drawn before each place, shape (n,)."""
         return self.appeal[::-1].cumsum()[::-1]
 
+    def weights(self, m: int) -> Floats:
+        """Weight of each document in the stratified mean of the first m, shape (n,); they add up to 1."""
+        documents, groups = self.documents[:m], len(self.strata.variance)
+        labels = self.strata.labels[documents]
+        counts = np.bincount(labels, minlength=groups)
+        sizes = np.bincount(self.strata.labels, minlength=groups)
+        weights = np.zeros(self.strata.count)
+        weights[documents] = sizes[labels] / counts[labels]
+        share: Floats = weights / weights.sum()
+        return share
+
     def within(self, part: slice) -> Order:
         """The order among the documents of one suite.
 

@@ -69,6 +69,13 @@ class Surrogate:
         mean: Floats = self.centre + cross @ self.weights
         return Posterior(mean, self._kernel(points, points) + level - solved.T @ solved)
 
+    @property
+    def means(self) -> Floats:
+        """Posterior means of m + f at the points tried, shape (n,)."""
+        own = self._kernel(self.x, self.x) + _BROAD * self.spread**2
+        found: Floats = self.centre + own @ self.weights
+        return found
+
     def tried(self) -> Posterior:
         """Posterior of m + f + g at the points tried: of the scores on these documents, roughness and all."""
         level = _BROAD * self.spread**2
@@ -139,10 +146,30 @@ def fit(
     Returns:
         The process, and the logarithms of its lengths, amplitude and nugget in units of y's spread.
     """
+    errors = np.diag(variances)
+    theta = tuned(x, y, errors, start, nugget)
+    return conditioned(x, y, errors, theta), theta
+
+
+def tuned(
+    x: Floats,
+    y: Floats,
+    errors: Floats,
+    start: Floats | None = None,
+    nugget: float | None = None,
+) -> Floats:
+    """The logarithms of lengths, amplitude and nugget in units of y's spread, shape (d + 2,).
+
+    Args:
+        x: points, `y` estimates, `start` and `nugget`, as `fit` takes them.
+        y: estimates, shape (n,).
+        errors: covariances of the estimates' errors, shape (n, n).
+        start: see `fit`.
+        nugget: see `fit`.
+    """
     n, d = x.shape
-    centre = float(np.mean(y))
-    spread = max(float(np.std(y)), 1e-3)
-    scaled, noise = (y - centre) / spread, variances / spread**2
+    centre, spread = _unit(y)
+    scaled, noise = (y - centre) / spread, errors / spread**2
     rough = _NUGGET[0] if nugget is None else min(max(nugget / spread**2, 1e-4), 1.0)
     squares = (x[:, None, :] - x[None, :, :]) ** 2
     median = np.log(
@@ -154,8 +181,8 @@ def fit(
         lengths, amplitude, nugget = np.exp(theta[:d]), np.exp(theta[d]), np.exp(theta[d + 1])
         r = np.sqrt(5 * (squares / lengths**2).sum(-1))
         shape = _matern(r)
-        covariance = amplitude * shape + _BROAD
-        covariance[np.diag_indices(n)] += noise + nugget + 1e-8
+        covariance = amplitude * shape + _BROAD + noise
+        covariance[np.diag_indices(n)] += nugget + 1e-8
         try:
             root = linalg.cholesky(covariance, lower=True, check_finite=False)
         except linalg.LinAlgError:
@@ -174,26 +201,33 @@ def fit(
         away = (theta - median) / width
         return float(value + 0.5 * away @ away), gradient + away / width
 
-    begin = median if start is None else start
     found = optimize.minimize(
         loss,
-        begin,
+        median if start is None else start,
         jac=True,
         method="L-BFGS-B",
         bounds=[(m - 4 * w, m + 4 * w) for m, w in zip(median, width, strict=True)],
         options={"maxiter": 25},
     )
-    theta = np.asarray(found.x, dtype=float)
+    return np.asarray(found.x, dtype=float)
+
+
+def conditioned(x: Floats, y: Floats, errors: Floats, theta: Floats) -> Surrogate:
+    """The process given estimates with known covariances of their errors, shape (n, n), and what `tuned` gave."""
+    d = x.shape[1]
+    centre, spread = _unit(y)
     lengths = np.exp(theta[:d])
     amplitude, nugget = np.exp(theta[d]) * spread**2, np.exp(theta[d + 1]) * spread**2
-    covariance = amplitude * _matern(_scaled(x, x, lengths)) + _BROAD * spread**2
-    covariance[np.diag_indices(n)] += variances + nugget + 1e-8 * spread**2
+    covariance = amplitude * _matern(_scaled(x, x, lengths)) + _BROAD * spread**2 + errors
+    covariance[np.diag_indices(len(x))] += nugget + 1e-8 * spread**2
     root = linalg.cholesky(covariance, lower=True)
     weights = linalg.cho_solve((root, True), y - centre)
-    surrogate = Surrogate(
-        x, lengths, float(amplitude), float(nugget), centre, spread, root, weights
-    )
-    return surrogate, theta
+    return Surrogate(x, lengths, float(amplitude), float(nugget), centre, spread, root, weights)
+
+
+def _unit(y: Floats) -> tuple[float, float]:
+    """Mean of the estimates, and the unit of their deviations from it."""
+    return float(np.mean(y)), max(float(np.std(y)), 1e-3)
 
 
 def _scaled(a: Floats, b: Floats, lengths: Floats) -> Floats:
