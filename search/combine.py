@@ -119,7 +119,9 @@ class Sum(Difference):
 
     @cached_property
     def p(self) -> float:
-        return level_at_zero(self.low)
+        if self.estimate > 0:
+            return level_at_zero(self.low)
+        return 1 - level_at_zero(lambda level: -self.high(level))
 
     @property
     def approximate(self) -> bool:
@@ -146,7 +148,7 @@ def mean_difference(
 
 
 def level_at_zero(low: Callable[[float], float]) -> float:
-    """The level at which a lower bound is 0: the p-value that belongs to it.
+    """The level at which a lower bound is 0: the p-value that belongs to it; at most a half.
 
     Args:
         low: the bound by its level, which rises with it.
@@ -155,9 +157,9 @@ def level_at_zero(low: Callable[[float], float]) -> float:
     def at(log_level: float) -> float:
         return low(math.exp(log_level))
 
-    start, end = math.log(_SMALLEST_P), math.log(1 - 1e-9)
+    start, end = math.log(_SMALLEST_P), math.log(0.5)
     if at(start) > 0:
         return _SMALLEST_P
     if at(end) <= 0:
-        return 1.0
+        return 0.5
     return math.exp(float(optimize.brentq(at, start, end, xtol=1e-9)))

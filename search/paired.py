@@ -114,7 +114,7 @@ def _bound(won: int, lost: int, count: int, level: float) -> float:
 def _tail(won: int, lost: int, count: int, mean: float) -> float:
     """p(m) of the module's first equation."""
     lost_share = _likeliest_loss(won, lost, count, mean)
-    return _mid_tail(count, max(0.0, lost_share + mean), lost_share, won - lost)
+    return mid_tail(count, max(0.0, lost_share + mean), lost_share, won - lost)
 
 
 def _likeliest_loss(won: int, lost: int, count: int, mean: float) -> float:
@@ -125,7 +125,7 @@ def _likeliest_loss(won: int, lost: int, count: int, mean: float) -> float:
     return min(max(root, 0.0, -mean), (1 - mean) / 2)
 
 
-def _mid_tail(count: int, won: float, lost: float, at: int) -> float:
+def mid_tail(count: int, won: float, lost: float, at: int) -> float:
     """P(D > at) + P(D = at) / 2 for the difference of wins and losses among so many documents."""
     mean, variance = count * (won - lost), count * max(won + lost - (won - lost) ** 2, 0.0)
     # Beyond this many standard deviations nothing is left that a double could hold.

@@ -46,7 +46,7 @@ def trial(
 
 
 def search(
-    merged: Sequence[float], best: Sequence[float], /, looks: int = 1, **other: Any
+    merged: Sequence[float], best: Sequence[float], /, use: int = 1, **other: Any
 ) -> Outcome:
     """A finished search: `merged` and `best` are values on the report documents, of `sums`."""
     trials = (
@@ -70,11 +70,11 @@ def search(
         "winner": winner,
         "inputs": inputs,
         "merged": Entry("merged", candidate(0.8, 0.7), scored(merged), winner.scores),
-        "looks": looks,
+        "use": use,
     }
     return Outcome(**(fields | other))
 
 
 def before_the_proof(**other: Any) -> Outcome:
-    fields: dict[str, Any] = {"looks": 0, "inputs": (), "merged": None}
+    fields: dict[str, Any] = {"use": 0, "inputs": (), "merged": None}
     return search([1, 0], [0, 0], **(fields | other))

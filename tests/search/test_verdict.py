@@ -10,61 +10,62 @@ from exme.search.verdict import verdict
 
 from .outcomes import before_the_proof, pair, scored, search, trial
 
-# The p-values and limits of these sentences were worked out apart from our code: binomial sums in
-# fractions, and equation 7 of Bonett and Price with z = 1.959964.
-
 
 def test_a_clear_gain_is_proved() -> None:
     result = verdict(search(*pair(160, 88, 200, 1000)))
     assert result.sentence == (
-        "Proved: merged beats sums, the best input, by 7.2 points "
-        "(95% interval 4.1 to 10.2, one-sided p < 0.0001, 1000 report documents)."
+        "Proved: merged scores 7.2 points above sums, the best input "
+        "(95% interval of the gain 4.1 to 11.0, one-sided p < 0.0001, 1000 report documents)."
     )
     assert (result.proved, result.recommended, result.best_input) == (True, "merged", "sums")
 
 
-def test_a_small_gain_may_be_noise_and_is_recommended_all_the_same() -> None:
+def test_a_small_gain_may_be_chance() -> None:
     result = verdict(search(*pair(60, 50, 200, 1000)))
     assert result.sentence == (
-        "May be noise: merged beats sums, the best input, by 1.0 points "
-        "(95% interval -1.1 to 3.1, one-sided p = 0.20, 1000 report documents)."
+        "Not proved: merged scores 1.0 points above sums, the best input (95% interval of the gain "
+        "-1.1 to 3.6, one-sided p = 0.17, 1000 report documents). That may be chance."
     )
-    assert (result.proved, result.recommended) == (False, "merged")
+    assert (result.state, result.recommended) == ("not proved", "merged")
 
 
-def test_the_verdicts_p_value_is_one_sided() -> None:
-    """1 against 7 of 21, after Bentur et al. 2009: 9 of 256 outcomes are as good or better."""
-    result = verdict(search(*pair(7, 1, 4, 21)))
-    assert result.comparison
-    assert result.comparison.difference.low > 0
-    assert result.sentence == (
-        "Proved: merged beats sums, the best input, by 28.6 points "
-        "(95% interval 1.3 to 50.8, one-sided p = 0.0352, 21 report documents)."
-    )
+def test_word_interval_and_p_value_agree_where_a_one_sided_test_at_5_percent_would_prove() -> None:
+    """94 against 70 of 500: p is between 2.5 and 5%; with a 95% interval that holds 0 nothing is proved."""
+    result = verdict(search(*pair(94, 70, 200, 500)))
+    assert result.gain is not None
+    assert 0.025 < result.gain.p < 0.05
+    assert result.gain.low < 0
+    assert result.state == "not proved"
+
+
+def test_an_end_of_an_interval_is_never_written_as_0_where_it_is_not() -> None:
+    """The lower end decides the word, so its sign must be seen."""
+    for won in range(60, 120):
+        result = verdict(search(*pair(won, 70, 200, 500)))
+        assert result.gain is not None
+        low = result.sentence.split("interval of the gain ")[1].split(" to ")[0]
+        assert (float(low) > 0) == result.proved
 
 
 def test_a_loss_recommends_the_best_input() -> None:
     result = verdict(search(*pair(50, 62, 200, 1000)))
     assert result.sentence == (
-        "Not better: merged scores 1.2 points below sums, the best input (95% interval of the "
-        "difference -3.3 to 0.9, p = 0.30, 1000 report documents). Use sums."
+        "No gain: merged scores 1.2 points below sums, the best input (95% interval of the gain "
+        "-3.3 to 1.4, 1000 report documents). Use sums."
     )
-    assert (result.proved, result.recommended) == (False, "sums")
+    assert (result.state, result.recommended) == ("no gain", "sums")
 
 
 def test_a_tie_recommends_the_input() -> None:
     result = verdict(search(*pair(30, 30, 200, 1000)))
-    assert result.sentence == (
-        "Not better: merged scores the same as sums, the best input (95% interval of the "
-        "difference -1.5 to 1.5, p = 1.00, 1000 report documents). Use sums."
-    )
-    assert not result.proved
+    assert result.sentence.startswith("No gain: merged scores the same as sums, the best input (")
+    assert result.recommended == "sums"
 
 
 def test_a_clear_loss_is_never_called_proved() -> None:
     result = verdict(search(*pair(88, 160, 200, 1000)))
-    assert result.comparison
-    assert result.comparison.p_value < 0.05
+    assert result.gain is not None
+    assert result.gain.p > 0.99
     assert not result.proved
 
 
@@ -72,16 +73,24 @@ def test_a_winner_that_is_an_input_is_no_gain() -> None:
     outcome = search([0] * 40, [1] * 10 + [0] * 30, merged=None)
     result = verdict(dataclasses.replace(outcome, winner=outcome.trials[1]))
     assert result.sentence == (
-        "No gain: the best candidate on the search documents is minus, itself an input. "
+        "No gain: no merge scored higher than every input on the search documents. "
         "Use sums (25.0% on 40 report documents)."
     )
-    assert (result.recommended, result.comparison) == ("sums", None)
+    assert (result.state, result.recommended, result.gain) == ("no gain", "sums", None)
+
+
+def test_a_direction_is_no_input_that_the_proof_waits_for() -> None:
+    """A task vector that the study computed has a coefficient, and is not scored on its own."""
+    outcome = search(*pair(160, 88, 200, 1000))
+    inputs = outcome.inputs[:2]  # minus is taken for a direction
+    assert verdict(dataclasses.replace(outcome, inputs=inputs)).state == "not yet"
+    assert verdict(dataclasses.replace(outcome, inputs=inputs, names=("base", "sums"))).proved
 
 
 def test_before_the_proof_nothing_is_recommended() -> None:
     result = verdict(before_the_proof())
     assert result.sentence == "Not proved yet: nothing has been scored on the report documents."
-    assert (result.proved, result.recommended) == (False, "")
+    assert (result.state, result.recommended) == ("not yet", "")
 
 
 def test_a_proof_that_was_interrupted_is_no_proof() -> None:
@@ -96,7 +105,7 @@ def test_a_proof_that_lacks_an_input_is_no_proof() -> None:
     assert result.sentence == (
         "Not proved yet: sums and minus not yet scored on the report documents."
     )
-    assert (result.proved, result.recommended) == (False, "")
+    assert (result.state, result.recommended) == ("not yet", "")
 
 
 def test_a_search_without_a_complete_trial_has_found_nothing() -> None:
@@ -117,13 +126,22 @@ def test_scores_that_are_no_accuracies_keep_their_unit() -> None:
     merged, best = [0.5, 0.75, 0.25, 0.5], [0.25, 0.5, 0.5, 0.25]
     result = verdict(search(merged, best))
     assert result.sentence.startswith(
-        "May be noise: merged beats sums, the best input, by 0.125 (95% interval "
+        "Not proved: merged scores 0.125 above sums, the best input (95% interval of the gain "
     )
     assert "%)" not in result.sentence
 
 
+def test_scores_without_bounds_are_called_approximate_and_never_proved() -> None:
+    """100 documents on which merged is better by 2 to 3, in a metric that is no share."""
+    merged, best = [7.0 + i % 2 for i in range(100)], [5.0] * 100
+    result = verdict(search(merged, best))
+    assert result.state == "not proved"
+    assert "(approximate 95% interval 2.4 to 2.6, 100 report documents)" in result.sentence
+    assert result.sentence.endswith("for one rare loss may undo every gain.")
+
+
 def test_one_document_is_called_one_document() -> None:
-    assert verdict(search([1], [0])).sentence.endswith("1 report document).")
+    assert " 1 report document)" in verdict(search([1], [0])).sentence
 
 
 def test_entries_on_other_documents_are_refused() -> None:
