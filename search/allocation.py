@@ -11,7 +11,7 @@ Everything is decided from the history, with random numbers seeded by its length
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,7 @@ def next_look(
     blocks: Sequence[Sequence[int]] = (),
     pending: Floats | None = None,
     busy: Collection[int] = (),
+    is_new: Callable[[Floats], bool] = lambda point: True,
 ) -> Choice:
     """Where the next look goes.
 
@@ -86,6 +87,10 @@ def next_look(
         blocks: coefficients that belong together.
         pending: points that other workers are looking at, in [0, 1], shape (q, d).
         busy: numbers of the candidates among them.
+        is_new: whether a point that was not tried may be looked at: what is settled may not.
+
+    Raises:
+        NothingLeft: no point that may be looked at was found.
     """
     count = len(runners[0].order.documents)
     open_points = {
@@ -97,7 +102,7 @@ def next_look(
     leads = spent >= racing.lead_from * count and (
         state.incumbent is None or looks % racing.lead == 0
     )
-    if leads and (state.leader is None or state.leader in open_points):
+    if leads and (is_new(state.best) if state.leader is None else state.leader in open_points):
         return Choice(state.best, state.leader, 0.0, count)
     spread = look_spread(state.estimates, count)
     sizes = [racing.chunk]
@@ -108,7 +113,8 @@ def next_look(
     surrogate = state.surrogate
     if pending is not None and len(pending):
         surrogate = surrogate.believing(pending, noises[sizes[0]])
-    return choose(surrogate, open_points, noises, generator, blocks, tried=len(runners))
+    tried = len(runners)
+    return choose(surrogate, open_points, noises, generator, blocks, tried=tried, is_new=is_new)
 
 
 def expected_gain(state: State, looks: float, noise: float, seed: int = 0) -> float:

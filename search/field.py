@@ -105,6 +105,7 @@ class Runner:
         stopped: it has lost.
         penalty: what its merit loses for its shift from a parent, in the metric's unit; see `shift`.
         barred: it is beyond the study's bound on that shift, and cannot win.
+        distance: from the nearest input, 0 for an input; of candidates that score the same the nearer one is better.
     """
 
     point: Floats
@@ -114,6 +115,7 @@ class Runner:
     stopped: bool = False
     penalty: float = 0.0
     barred: bool = False
+    distance: float = 0.0
 
     @property
     def is_complete(self) -> bool:
@@ -129,14 +131,14 @@ class Runner:
 
 
 def incumbent_of(runners: Sequence[Runner], field: Field) -> int | None:
-    """Number of the best complete candidate that is not barred, feasible ones first; the earliest of equals."""
+    """Number of the best complete candidate that is not barred, feasible ones first; of equals see `ranking`."""
     done = [i for i, r in enumerate(runners) if r.is_complete and not r.barred]
 
-    def rank(i: int) -> tuple[bool, float, int]:
+    def rank(i: int) -> tuple[bool, float, float, int]:
         means, runner = field.means(runners[i].values), runners[i]
         lost = field.goal.shortfall(means)
         value = field.goal.value(means) - runner.penalty if lost == 0 else -lost
-        return lost == 0, value, -i
+        return lost == 0, round(value, 12), -runner.distance, -i
 
     return max(done, key=rank, default=None)
 
@@ -219,10 +221,11 @@ def rivals(runner: Runner, runners: Sequence[Runner], field: Field) -> list[int]
 
 
 def front_of(runners: Sequence[Runner], field: Field) -> list[int]:
-    """Numbers of the complete candidates that no other dominates; of equal ones the first."""
+    """Numbers of the complete candidates that no other dominates; of equal ones the nearest to an input."""
     done = [i for i, r in enumerate(runners) if r.is_complete and not r.barred]
+    done.sort(key=lambda i: runners[i].distance)
     means = [tuple(field.means(runners[i].values)) for i in done]
-    return [done[k] for k in front(means) if means[k] not in means[:k]]
+    return sorted(done[k] for k in front(means) if means[k] not in means[:k])
 
 
 def face(runner: Runner, runners: Sequence[Runner], field: Field) -> Runner:

@@ -11,6 +11,7 @@ from .candidate import Candidate
 from .course import Course
 from .field import Field, Runner, leg
 from .outcome import TrialRecord
+from .ranking import distance
 from .strata import Floats, Order, estimate, single_stratum
 
 
@@ -59,7 +60,9 @@ def line_up(
     for trial in last.values():
         assert trial.candidate is not None
         runner = _runner(trial, point(trial.candidate), numbered, field)
-        runners.append(replace(runner, penalty=trial.penalty, barred=trial.barred))
+        runners.append(
+            replace(runner, penalty=trial.penalty, barred=trial.barred, distance=distance(trial))
+        )
     return Lineup(tuple(runners), tuple(last.values()))
 
 

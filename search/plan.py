@@ -5,107 +5,27 @@ Nothing here is remembered between calls, so a resumed search goes on exactly wh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from .budget import cost, has_ended, has_room, is_over, spent
 from .directions import DIRECTIONS, vectors
 from .groups import Groups
 from .methods.method import KnownPoint, Method
 from .outcome import TrialRecord
+from .ranking import best_known, best_trial, complete, eligible, is_flat, is_input, standing
 from .shift import Shift
 from .space import Space, Value, expo_points, first_points, unit, widen
 from .study_file import StudyFile
-from .study_sections import BudgetSection
+
+__all__ = [
+    "Plan", "best_known", "best_trial", "complete", "cost", "eligible", "has_ended", "has_room", "is_over", "spent",
+]  # fmt: skip
 
 # A bound is moved at most once in this many trials: the sampler must have looked beyond it before
 # it is moved again.
 TRIALS_BETWEEN_WIDENINGS = 3
-
-
-def complete(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Trials with scores."""
-    return [t for t in trials if t.scores is not None]
-
-
-def eligible(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Trials with scores that may be best: within the study's bound on the shift."""
-    return [t for t in complete(trials) if not t.barred]
-
-
-def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The complete trial with the highest value, feasible ones first; the earliest of equals, so inputs win ties."""
-    return max(eligible(trials), key=_standing, default=None)
-
-
-def best_known(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """As `best_trial`; while no trial is complete, the one whose estimate is high for sure."""
-    known = (t for t in trials if t.is_scored and not t.barred)
-    return max(known, key=_standing, default=None)
-
-
-def _standing(trial: TrialRecord) -> tuple[bool, bool, float, int]:
-    """By what scored trials are ranked."""
-    if trial.scores is not None:
-        value = trial.scores.mean - trial.penalty if trial.value is None else trial.value
-        return True, trial.feasible, value, -trial.number
-    found = trial.estimate
-    low = -math.inf if found is None else found.mean - found.standard_error - trial.penalty
-    return False, False, low, -trial.number
-
-
-def spent(trials: Sequence[TrialRecord]) -> tuple[int, int, float]:
-    """Trials, documents and minutes used up.
-
-    Candidates that were known already cost nothing; nor do trials that were cut off. A candidate that is
-    looked at again is no further trial, but further documents and minutes.
-    """
-    ended = [t for t in trials if t.duplicate_of is None and has_ended(t)]
-    documents = sum(cost(t) for t in ended if t.state != "failed")
-    count = sum(t.continues is None for t in ended)
-    return count, documents, sum(t.seconds for t in ended) / 60
-
-
-def cost(trial: TrialRecord) -> int:
-    """Documents that were scored in a trial; all of them where it does not say."""
-    whole = trial.scores is not None and trial.duplicate_of is None and trial.continues is None
-    return trial.documents or (trial.scores.count if trial.scores is not None and whole else 0)
-
-
-def has_ended(trial: TrialRecord) -> bool:
-    """Whether a trial was scored, in part at least, or could not be."""
-    return trial.is_scored or trial.state == "failed"
-
-
-def is_over(budget: BudgetSection, trials: Sequence[TrialRecord]) -> str:
-    """Why the search is at its end, or the empty string."""
-    used, documents, minutes = spent(trials)
-    if budget.trials is not None and used >= budget.trials:
-        return f"{used} trials"
-    if budget.documents is not None and documents >= budget.documents:
-        return f"{documents} documents"
-    if budget.minutes is not None and minutes >= budget.minutes:
-        return f"{minutes:.1f} minutes"
-    return ""
-
-
-def has_room(budget: BudgetSection, trials: Sequence[TrialRecord], per_trial: int) -> bool:
-    """Whether the budget has room for one more trial beside those that others have in hand.
-
-    Minutes are not among what is reserved: how long a trial in hand will take, nobody knows.
-
-    Args:
-        budget: the study's.
-        trials: all trials.
-        per_trial: documents that a trial may take that does not say so itself.
-    """
-    used, documents, _ = spent(trials)
-    running = [t for t in trials if t.state == "running"]
-    if budget.trials is not None and used + len(running) >= budget.trials:
-        return False
-    reserved = sum(t.documents or per_trial for t in running)
-    return budget.documents is None or documents + reserved < budget.documents
 
 
 class Plan:
@@ -226,7 +146,8 @@ class Plan:
         """Bounds of each parameter after these trials, and how they came to widen.
 
         Replays the history: after every few proposals of the sampler, the bounds of coefficients on
-        which the best point so far sits are moved. A method's own parameters stay within theirs.
+        which the best point so far sits are moved; none while that is an input, or all scores are the same.
+        A method's own parameters stay within theirs.
         """
         bounds, told = self._widened(trials)
         inner = {
@@ -245,17 +166,19 @@ class Plan:
         bounds = self._around(bounds, [t for t in trials if has_ended(t)])
         since = position = 0
         best: TrialRecord | None = None
-        highest = (False, False, -math.inf, 0)
+        seen: list[TrialRecord] = []
         stays: TrialRecord | None = None  # the best that moves none of the bounds of now
         for trial in trials:
             if not trial.is_scored:
                 continue
             since += position >= self.known_count and trial.continues is None
             position += 1
-            standing = _standing(trial)
-            if best is None or standing > highest:
-                best, highest = trial, standing
+            seen.append(trial)
+            if best is None or standing(trial) > standing(best):
+                best = trial
             if since < TRIALS_BETWEEN_WIDENINGS or best is stays or best.candidate is None:
+                continue
+            if is_input(best) or is_flat(seen):  # nothing says that more lies beyond a bound
                 continue
             point = self.proposals.of_candidate(best.candidate)
             numbers = {name: float(point[name]) for name in self.proposals.coefficients}

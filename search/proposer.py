@@ -18,7 +18,7 @@ ones a random few of them at a time (random subspaces; Wang et al. 2016, arXiv:1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -56,6 +56,10 @@ class Choice:
     documents: int = 1
 
 
+class NothingLeft(Exception):
+    """No point is left that may be looked at."""
+
+
 def knowledge_gradient(posterior: Posterior, noise: Floats) -> Floats:
     """KG of a look at each point, the maximum being over the same points.
 
@@ -79,6 +83,7 @@ def choose(
     wide: int = 40,
     near: int = 20,
     tried: int | None = None,
+    is_new: Callable[[Floats], bool] = lambda point: True,
 ) -> Choice:
     """The look that is worth most for each of its documents.
 
@@ -90,6 +95,11 @@ def choose(
         blocks: coefficients that belong together, e.g. the groups of one checkpoint.
         wide: random points all over; `near`: about each of the two best.
         tried: how many of the surrogate's points were tried, the others being in hand; all by default.
+        is_new: whether a look at a point that was not tried may be chosen. Tops of the surrogate are points
+            that were tried already where it is flat, and others are rounded to such points.
+
+    Raises:
+        NothingLeft: no point may be looked at.
     """
     d = surrogate.x.shape[1]
     tried = len(surrogate.x) if tried is None else tried
@@ -100,10 +110,13 @@ def choose(
         fresh = np.concatenate([fresh, summits(surrogate, centres, fresh, ties(d, tried, blocks))])
     points = np.concatenate([surrogate.x, fresh])
     posterior = surrogate.at(points)
-    best = Choice(points[0], None, -np.inf)
     left = np.zeros(len(points))
-    left[len(surrogate.x) :] = np.inf
+    left[len(surrogate.x) :] = [np.inf if is_new(point) else 0.0 for point in fresh]
     left[list(open_points)] = list(open_points.values())
+    if not left.any():
+        raise NothingLeft
+    first = int(np.argmax(left > 0))
+    best = Choice(points[first], first if first < len(surrogate.x) else None, -np.inf)
     for documents, noise in looks.items():
         worth = knowledge_gradient(posterior, np.full(len(points), surrogate.nugget + noise))
         each = np.where(left > 0, worth, -np.inf) / np.clip(left, 1, documents)

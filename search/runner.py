@@ -158,7 +158,7 @@ class Search:
         self.plan.start_from(agree(settled, self.storage, self.folder))
         self.sources = Sources(self.sources.base, {**self.sources.checkpoints, **settled.vectors})
         self.weights = weigh(self.sources, self.precision)
-        self.turns.sources = self.sources.fingerprints
+        self.turns.agenda.sources = self.sources.fingerprints
 
     def _rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
         """See `Storage.rate`."""

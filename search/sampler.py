@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-)
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from .box import Box, Known
 from .evolution import evolve
 from .space import Bounds, Value
 
@@ -40,46 +36,14 @@ def trial_seed(seed: int, number: int) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-@dataclass(frozen=True)
-class Known:
-    """A trial as samplers see it.
+class Untried(Protocol):
+    """What is worth proposing; see `untried`."""
 
-    Attributes:
-        origin: who proposed it.
-        parameters: of its proposal.
-        values: what is maximised, or the estimate of it where it was scored in part; several for a
-            Pareto front; None while it is running.
-    """
+    def has(self, proposal: Mapping[str, Value]) -> bool:
+        """Whether a proposal may be made."""
 
-    origin: str
-    parameters: Mapping[str, Value]
-    values: tuple[float, ...] | None
-
-
-@dataclass(frozen=True)
-class Box:
-    """What can be proposed now.
-
-    Attributes:
-        bounds: of each parameter that is a number.
-        choices: parameters that are chosen, not measured, with their choices.
-    """
-
-    bounds: Bounds
-    choices: Mapping[str, tuple[str, ...]]
-
-    @property
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """As Optuna has them."""
-        return {
-            **{name: FloatDistribution(low, high) for name, (low, high) in self.bounds.items()},
-            **{name: CategoricalDistribution(options) for name, options in self.choices.items()},
-        }
-
-    def nearest(self, proposal: Mapping[str, Value]) -> dict[str, Value]:
-        """A proposal, its numbers within the bounds: coefficients are kept rounded."""
-        inner = {n: min(max(float(proposal[n]), a), b) for n, (a, b) in self.bounds.items()}
-        return {**inner, **{name: proposal[name] for name in self.choices}}
+    def draw(self, seed: int) -> dict[str, Value] | None:
+        """One by chance; None where there is none."""
 
 
 class BoundedSampler(BaseSampler):
@@ -93,6 +57,7 @@ class BoundedSampler(BaseSampler):
         history: all trials with their estimates; by default those that Optuna has.
         first: bounds of each parameter at the study's beginning, the unit of ``cmaes``.
         within: moves a proposal to where the study allows it.
+        untried: draws a proposal by chance, given a seed, where the one that was made is settled; see `Untried`.
     """
 
     def __init__(
@@ -105,13 +70,14 @@ class BoundedSampler(BaseSampler):
         history: Sequence[Known] | None = None,
         first: Bounds | None = None,
         within: Callable[[Mapping[str, Value]], dict[str, Value]] | None = None,
+        untried: Untried | None = None,
     ) -> None:
         self.name = name
         self.seed = seed
         self.box = box
         self.known = known
         self.history, self.first = history, first or box.bounds
-        self.within = within
+        self.within, self.untried = within, untried
 
     def _inner(self, number: int) -> BaseSampler:
         seed = trial_seed(self.seed, number)
@@ -134,7 +100,23 @@ class BoundedSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A proposal; empty where the inner sampler leaves the parameters to chance."""
+        """A proposal that is worth making; empty where the inner sampler leaves its parameters to chance."""
+        found = self._proposed(study, trial, search_space)
+        if self.untried is None:
+            return found
+        # What is left to chance is drawn here, as it would be, to be seen.
+        whole = found or {
+            name: self.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+        }
+        if self.untried.has(whole):
+            return found
+        return self.untried.draw(trial_seed(self.seed, trial.number) ^ 7) or found
+
+    def _proposed(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As `sample_relative`, of a candidate that may be settled."""
         if self.name == "cmaes":
             found = self._evolved(trial.number)
         else:

@@ -64,7 +64,7 @@ def ranking(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 def pareto_front(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Those of some trials that no other is at least as good as on every suite and better on one.
 
-    Of trials that are equal on every suite the first stands for all.
+    Of trials that are equal on every suite the first stands for all, which is the one nearest to an input in a ranking.
     """
     means = [tuple(part.mean for part in t.scores.parts) if t.scores else () for t in ranked]
     front = []

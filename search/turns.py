@@ -11,33 +11,17 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .agenda import Agenda
 from .candidate import Candidate
-from .looks import FINAL, FINALISTS, Bounds, Looks, owed
+from .looks import Looks
 from .outcome import TrialRecord
-from .plan import Plan, has_ended, has_room, is_over, spent
-from .sampler import BoundedSampler, Box, Known
+from .plan import Plan, has_ended, is_over
 from .screen import Screen
-from .space import Value
 from .storage import Proposal, Storage
 from .study_file import StudyFile
 
 # Seconds between two looks at what the other workers have in hand.
 WAIT = 0.5
-
-
-@dataclass(frozen=True)
-class Given:
-    """A proposal that is made already.
-
-    Attributes:
-        parameters: by name.
-        origin: who made it.
-        documents: that it is worth.
-    """
-
-    parameters: Mapping[str, Value]
-    origin: str
-    documents: int
 
 
 @dataclass(frozen=True)
@@ -83,7 +67,7 @@ class Turns:
     ) -> None:
         self.looks = looks
         self.study, self.plan, self.storage, self.screen = study, plan, storage, screen
-        self.dtype, self.sources, self.per_trial = dtype, sources, per_trial
+        self.agenda = Agenda(study, plan, looks, dtype=dtype, sources=sources, per_trial=per_trial)
         self._is_waiting = False
         self._outlook: tuple[int, float | None] | None = None
 
@@ -108,11 +92,11 @@ class Turns:
 
     def why_over(self, trials: Sequence[TrialRecord]) -> str:
         """Why the search is at its end, finalists and all; or the empty string."""
-        reason = self.is_used_up(trials)
+        reason = self.is_used_up(trials) or self.agenda.why_nothing_left(trials)
         if not reason or not self.is_racing:
             return reason
         # (a finalist in another's hands may come back)
-        if any(t.state == "running" for t in trials) or self._finalist(trials) is not None:
+        if any(t.state == "running" for t in trials) or self.agenda.finalist(trials) is not None:
             return ""
         return reason
 
@@ -146,108 +130,27 @@ class Turns:
         return self.looks.is_racing
 
     def _propose(self, trials: Sequence[TrialRecord]) -> tuple[Proposal, Candidate] | None:
-        budget = self.study.budget
         bounds, widened = self.plan.bounds(trials)
-        given: Given | None = None
-        over = self.is_used_up(trials)
-        if over or not has_room(budget, trials, self.per_trial):
-            if self.is_racing and over:
-                given = self._finalist(trials)
-            if given is None:
-                return None
-        elif self._is_near_end(trials, bounds):
-            given = self._finalist(trials)
-        if given is None:
-            is_any_waiting = any(t.state == "waiting" for t in trials)
-            known = {t.origin for t in trials}
-            for point in self.plan.due_points(trials):
-                if point.name not in known:
-                    self.storage.enqueue(self.plan.of_point(point), point.name)
-                    known.add(point.name)
-                    is_any_waiting = True
-            if not is_any_waiting:
-                given = self._adaptive(trials, bounds)
+        agenda = self.agenda
+        given, may_ask = agenda.next(trials, bounds, self.is_used_up(trials))
+        if given is None and not may_ask:
+            return None
+        for point in [] if given is not None else agenda.due(trials):
+            self.storage.enqueue(self.plan.of_point(point), point.name)
         for sentence in widened:
             if self.storage.record.add_note(sentence):
                 self.screen.say(sentence, "cyan")
-        box = Box(bounds, self.plan.proposals.choices)
+        box = agenda.box(bounds)
         if given is not None:
-            parameters = self._within(box.nearest(given.parameters))
-            candidate = self._candidate(parameters)
+            parameters = agenda.within(box.nearest(given.parameters))
+            candidate = agenda.candidate(parameters)
             return self.storage.propose(
                 parameters, box.distributions, given.origin, candidate, given.documents
             ), candidate
-        proposal = self.storage.ask(self._sampler(trials, box))
-        candidate = self._candidate(proposal.parameters)
+        proposal = self.storage.ask(agenda.sampler(trials, box))
+        candidate = agenda.candidate(proposal.parameters)
         self.storage.claim(proposal, candidate, self.looks.first)
         return proposal, candidate
-
-    def _within(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
-        """A proposal within the study's bound on the shift."""
-        shift = self.plan.shift
-        return dict(parameters) if shift is None else shift.within(parameters, self.plan.proposals)
-
-    def _candidate(self, parameters: Mapping[str, Value]) -> Candidate:
-        return self.plan.proposals.candidate(parameters, dtype=self.dtype, sources=self.sources)
-
-    def _sampler(self, trials: Sequence[TrialRecord], box: Box) -> BoundedSampler:
-        settings = self.study.sampler
-        return BoundedSampler(
-            self.looks.sampler,
-            settings.seed,
-            box,
-            self.plan.known_count,
-            history=self._history(trials) if self.looks.needs_history else None,
-            first=self.plan.proposals.bounds(*self.study.space.coefficients),
-            within=None if self.plan.shift is None else self._within,
-        )
-
-    def _history(self, trials: Sequence[TrialRecord]) -> list[Known]:
-        found = []
-        for t in trials:
-            if t.candidate is None or t.duplicate_of is not None or t.state == "cut off":
-                continue
-            values = self.looks.values(t)
-            if values is not None or t.state == "running":
-                point = self.plan.proposals.of_candidate(t.candidate)
-                found.append(Known(t.origin, point, values))
-        return found
-
-    def _adaptive(self, trials: Sequence[TrialRecord], bounds: Bounds) -> Given | None:
-        """What `auto` proposes."""
-        found = self.looks.propose(trials, bounds) if self.looks.adaptive else None
-        if found is None:
-            return None
-        parameters, documents = found
-        return Given(parameters, self.looks.sampler, documents)
-
-    def _is_near_end(self, trials: Sequence[TrialRecord], bounds: Bounds) -> bool:
-        """Whether what is left of the budget is no more than the finalists need."""
-        documents = self.study.budget.documents
-        if not self.is_racing or documents is None:
-            return False
-        left = documents - spent(trials)[1]
-        if left > FINALISTS * self.per_trial:
-            return False
-        return left <= owed(self.looks.finalists(trials, bounds))
-
-    def _finalist(self, trials: Sequence[TrialRecord]) -> Given | None:
-        """A candidate that is to be scored on all documents before the search ends."""
-        finals = 0
-        for trial in reversed([t for t in trials if t.state not in ("waiting", "cut off")]):
-            if trial.origin != FINAL:
-                break
-            finals += 1
-        if finals >= FINALISTS:
-            return None
-        running = [t.candidate.digest for t in trials if t.state == "running" and t.candidate]
-        bounds, _ = self.plan.bounds(trials)
-        for trial, documents in self.looks.finalists(trials, bounds):
-            assert trial.candidate is not None
-            if trial.candidate.digest not in running:
-                point = self.plan.proposals.of_candidate(trial.candidate)
-                return Given(point, FINAL, documents)
-        return None
 
     def recover(self) -> None:
         """Take back the trials of workers that died."""
