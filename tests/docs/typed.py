@@ -54,7 +54,8 @@ ADDED = {
     "python -m benchmarks.make_landscape": "--documents 4 --points 4 --steps 2",
     "python -m benchmarks.replay ": "--seeds 1 --multiples 1",
     "python -m benchmarks.closing": "--documents 32",
-    "python -m benchmarks.guarantees": "--pairs 20 --runs 20",
+    "python -m benchmarks.wrong_stops": "--pairs 20",
+    "python -m benchmarks.guarantees": "--studies 4",
     "python -m exme.tasks.mini.train": "--preset tiny",
 }
 # What has to be typed before, where a page's order is not that of its tests.
