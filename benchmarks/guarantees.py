@@ -153,8 +153,8 @@ def suites(gains: Sequence[float], copy: float = 0.0) -> Draw:
             merged, other = outcomes[:, generator.choice(len(chances), 300, p=chances)]
             near = np.where(generator.random(300) < copy, 0.0, merged)
             columns.append((merged, other, near))
-        merged, other, near = (card(*each) for each in zip(*columns, strict=True))
-        return merged, [other, near] if copy else [other]
+        cards = [card(*each) for each in zip(*columns, strict=True)]
+        return cards[0], cards[1:] if copy else cards[1:2]
 
     return draw
 

@@ -9,6 +9,7 @@ search has them, beside Optuna's WilcoxonPruner.
 from __future__ import annotations
 
 import argparse
+
 import numpy as np
 
 from exme.search.racing import Leg, Race

@@ -157,7 +157,7 @@ def test_a_flagged_gain_says_so_wherever_the_verdict_stands(tmp_path: Path) -> N
         ("products", "25.0%"),
     ):
         assert f"| {name} | {share} |" in report
-    assert "were looked at once" in report
+    assert "were used once, after the search" in report
     opened.search.screen.verdict(found, tmp_path / "report.md")
     assert opened.lines[-2] == found.caution
     stream = io.StringIO()
@@ -204,12 +204,12 @@ def test_a_model_without_room_for_longer_answers_is_asked_once(tmp_path: Path) -
     assert landscape.longer == []
 
 
-def test_every_further_winner_is_a_further_look_at_the_report_documents(tmp_path: Path) -> None:
+def test_every_further_winner_is_a_further_use_of_the_report_documents(tmp_path: Path) -> None:
     opened, _ = cutting(tmp_path)
     first = opened.search.run()
     close(opened)
     again, _ = cutting(tmp_path, budget={"trials": 24}, sampler={"name": "gp"})
     second = again.search.run()
-    assert (first.looks, second.looks) == (1, 2)
-    assert "corrected for 2 looks" in verdict(second).sentence
-    assert "were looked at 2 times" in written(again, second)
+    assert (first.use, second.use) == (1, 2)
+    assert "in use 2 of these" in verdict(second).sentence
+    assert "This is use 2 of these report documents" in written(again, second)

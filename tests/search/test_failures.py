@@ -304,7 +304,7 @@ def test_two_searches_on_one_study_share_its_trials_and_prove_once(tmp_path: Pat
         assert complaints(search, lines, 20) == []
         outcome = search.outcome()
     assert len(outcome.inputs) == 3
-    assert outcome.looks <= 1
+    assert outcome.use <= 1
     proved = [line for line in lines if line.startswith("Proving on")]
     assert len(proved) == 1
     workers = {search.storage.frozen(n).user_attrs["worker"]["pid"] for n in range(20)}

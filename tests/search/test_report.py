@@ -69,28 +69,40 @@ def test_the_numbers_in_the_table_are_those_of_the_scores(tmp_path: Path) -> Non
         result = compare(outcome.merged.report, entry.report)
         row = rows[entry.name]
         assert (row["won"], row["lost"]) == (str(result.won), str(result.lost))
-        gain = row["merged minus this, points"]
+        gain = row["merged minus this, points (95%)"]
         assert gain.startswith(f"{100 * result.difference.estimate:+.1f} (")
 
 
 def test_the_table_says_how_many_documents_and_which_test(tmp_path: Path) -> None:
     text = written(search(*pair(6, 3, 1, 20)), tmp_path)
     assert "on 20 report documents (chosen with seed 7) and 200 search documents" in text
-    assert "McNemar's exact test" in text
+    assert "that merged is not better than this input (exact paired test)" in text
     assert "exact_match,strict-match" in text
 
 
-def test_a_second_look_is_told_and_corrected_for(tmp_path: Path) -> None:
-    text = written(search(*pair(20, 7, 10, 100), looks=6), tmp_path)
-    assert text.split("\n")[2].startswith("**May be noise:")
-    assert "one-sided p = 0.0575 corrected for 6 looks" in text.split("\n")[2]
-    assert "looked at 6 times" in text
+def test_a_later_use_of_the_report_documents_is_told_and_tested_at_its_level(
+    tmp_path: Path,
+) -> None:
+    text = written(search(*pair(20, 7, 10, 100), use=6), tmp_path)
+    assert text.split("\n")[2].startswith("**Not proved:")
+    assert "tested at 0.0012 in use 6 of these 100 report documents" in text.split("\n")[2]
+    assert "This is use 6 of these report documents" in text
+    assert "merged minus this, points (99.8%)" in text
 
 
-def test_one_look_needs_no_correction(tmp_path: Path) -> None:
+def test_the_first_use_says_what_it_spends(tmp_path: Path) -> None:
     text = written(search(*pair(20, 7, 10, 100)), tmp_path)
-    assert "looked at once" in text
-    assert "Bonferroni" not in text
+    assert "The report documents were used once, after the search" in text
+    assert "proved in at most 2.5% of searches" in text
+
+
+def test_the_verdicts_word_and_the_tables_interval_agree(tmp_path: Path) -> None:
+    """94 against 70 of 500: p is between 2.5 and 5%."""
+    text = written(search(*pair(94, 70, 10, 500)), tmp_path)
+    assert text.split("\n")[2].startswith("**Not proved:")
+    row = next(r for r in table(text, "Scores") if r["model"] == "sums")
+    assert row["merged minus this, points (95%)"].startswith("+4.8 (-")
+    assert 0.025 < float(row["p"]) < 0.05
 
 
 def test_shares_of_empty_and_unextracted_answers_are_shown(tmp_path: Path) -> None:
@@ -151,7 +163,7 @@ def test_facts_for_repeating_it_are_listed(tmp_path: Path) -> None:
 def test_a_report_before_the_proof_shows_the_search(tmp_path: Path) -> None:
     text = written(before_the_proof(), tmp_path)
     assert "**Not proved yet" in text
-    assert "not been looked at yet" in text
+    assert "have not been used yet" in text
     assert "## Scores" not in text
     assert len(table(text, "Trials")) == 4
     assert (tmp_path / "plane.png").exists()
@@ -169,7 +181,7 @@ def test_a_report_without_any_trial_says_so(tmp_path: Path) -> None:
 
 
 def test_a_winner_that_is_an_input_has_no_differences_to_show(tmp_path: Path) -> None:
-    outcome = search([0, 0], [0, 1], merged=None, looks=0)
+    outcome = search([0, 0], [0, 1], merged=None, use=0)
     text = written(dataclasses.replace(outcome, winner=outcome.trials[0]), tmp_path)
     assert "Only the inputs have been scored on the report documents so far." in text
     assert list(table(text, "Scores")[0]) == ["model", "report documents", "search documents"]

@@ -86,7 +86,7 @@ def test_a_search_ends_above_its_inputs_and_proves_it(tmp_path: Path) -> None:
     assert outcome.merged is not None
     assert all(outcome.merged.report.mean > entry.report.mean for entry in outcome.inputs)
     assert [e.name for e in outcome.inputs] == ["base", "sums", "products"]
-    assert outcome.looks == 1
+    assert outcome.use == 1
 
 
 def test_every_model_is_scored_once_on_each_split(tmp_path: Path) -> None:
