@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .answers import save_answers
 from .audit import any_cut
@@ -14,10 +15,12 @@ from .goal import Goal
 from .methods import PLAIN
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import best_trial, complete
-from .screen import Screen
 from .storage import Storage
 from .uses import Use, number_of, read_ledger, write_ledger
-from .worker import Scorer
+
+if TYPE_CHECKING:  # a verdict is also read where no model is loaded, and no torch
+    from .screen import Screen
+    from .worker import Scorer
 
 # Says in a study that answers of twice the length do not fit into the model's context.
 NO_ROOM = "no room for longer answers"

@@ -81,6 +81,8 @@ class Status:
         """The search as it is now."""
         proved = len(self.storage.record.proofs())
         view = view_of(self.study, self.folder.name, self.storage.trials(), proved)
+        if self.storage.record.is_older:
+            return view
         names = list(self.study.checkpoints)
         found = stored_outcome(self.storage, self.goal, names, self.folder.parent)
         return replace(view, verdict=verdict(found))
@@ -134,8 +136,7 @@ def runs_table(found: Sequence[Run]) -> Table:
     for run in found:
         view, changed = run.view, run.changed
         best, gain = view.best, view.gain
-        about = "" if best is None or best.is_complete else "about "
-        score = about + score_text(best.mean, best.trial) if best else "–"
+        score = score_text(best.mean, best.trial) if best else "–"
         told = "–"
         if gain is not None and best is not None:
             told = gap_text(gain, best.is_share)

@@ -106,7 +106,7 @@ def test_status_has_a_panel_a_list_and_json(events: object, place: Path) -> None
     panel = CliRunner().invoke(app, ["status", study, *runs])
     assert panel.exit_code == 0 and "8 of 8" in panel.output
     listed = CliRunner().invoke(app, ["status", *runs])
-    assert "hill-gsm8k" in listed.output and "made" in listed.output
+    assert "hill-gsm8k" in listed.output and "proved" in listed.output
     told = json.loads(CliRunner().invoke(app, ["status", study, *runs, "--json"]).output)
     assert told["used"]["trials"] == 8 and told["gain"]["over"] in ("sums", "products")
 

@@ -16,6 +16,7 @@ from exme.search.directions.settle import Workshop
 from exme.search.directions.warm_start import WarmStart
 from exme.search.export import export_best
 from exme.search.recipe import materialise, read_recipe
+from exme.search.verdict import verdict
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 from tests.search.test_runner import Opened, close, study_file
@@ -51,6 +52,7 @@ def test_a_search_tries_directions_after_the_inputs_and_searches_their_coefficie
     assert made[7].coefficients["doge"] > 0.0  # the sampler varies it
     assert set(outcome.bounds) == {"sums", "products", "doge"}
     assert [entry.name for entry in outcome.inputs] == ["base", "sums", "products"]
+    assert verdict(outcome).is_final  # a task vector is no input that the proof would wait for
     assert any(line.startswith("Computing direction doge (DOGE)") for line in opened.lines)
 
 
