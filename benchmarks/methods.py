@@ -27,12 +27,14 @@ class Step:
         best: the point that it would name now, in coefficients.
         owed: documents still to be scored to have `best` scored on all.
         stopped: point that lost just now, with the point that it lost to.
+        runners: all candidates, where the search races.
     """
 
     documents: int
     best: Floats
     owed: int = 0
     stopped: tuple[Floats, Floats] | None = None
+    runners: tuple[Runner, ...] = ()
 
 
 Method = Callable[[Landscape, int], Iterator[Step]]
@@ -93,7 +95,8 @@ def ours(racing: Racing) -> Method:
             state = survey(runners, racing, field, theta)
             theta = state.theta
             done = 0 if state.leader is None else len(runners[state.leader].seen)
-            yield Step(spent, low + width * state.best, landscape.count - done, stopped)
+            owed = landscape.count - done
+            yield Step(spent, low + width * state.best, owed, stopped, tuple(runners))
 
     return run
 

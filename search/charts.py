@@ -18,7 +18,7 @@ from .outcome import Entry, Outcome, TrialRecord
 from .plan import cost
 from .scene import ENOUGH, Array, Scene, scene_of_outcome, short
 from .space import read
-from .standing import incumbents, score_of, standings
+from .standing import Standing, incumbents, standing_by_trial, standings
 from .statistics import mean_interval
 from .unit import Unit
 
@@ -151,12 +151,13 @@ class Course:
 
 def course(outcome: Outcome) -> Course | None:
     """The incumbent of each moment by what is known of it in the end; None for fewer than two trials."""
-    steps = incumbents(outcome.trials, standings(outcome.trials))
+    known = standings(outcome.trials)
+    own, steps = standing_by_trial(known, outcome.trials), incumbents(outcome.trials, known)
     steps = [(t, s) for t, s in steps if t.duplicate_of is None]
     if len(steps) < 2:
         return None
     unit = Unit(t.scores for t in outcome.trials if t.scores)
-    means = [score_of(t).estimate for t, _ in steps]
+    means = [own[t.number].mean for t, _ in steps]
     spent = np.cumsum([cost(t) for t, _ in steps])
     found = max((s.mean for _, s in steps if s.is_complete), default=max(s.mean for _, s in steps))
     # (of a candidate that was scored in part, chance may say more than of the best)
@@ -178,7 +179,7 @@ def course(outcome: Outcome) -> Course | None:
     for documents, before, after in zip(spent[1:], line, line[1:], strict=False):
         points += [f"{x(documents)},{y(before)}", f"{x(documents)},{y(after)}"]
     dots = [
-        Dot(x(documents), y(mean), _words(t, unit), whole=t.scores is not None)
+        Dot(x(documents), y(mean), _words(t, own[t.number], unit), whole=t.scores is not None)
         for (t, _), documents, mean in zip(steps, spent, means, strict=True)
     ]
     ticks = [s for s in _ticks(low, high, 4) if low <= s <= high]
@@ -193,9 +194,8 @@ def course(outcome: Outcome) -> Course | None:
     )
 
 
-def _words(trial: TrialRecord, unit: Unit) -> str:
-    about = "" if trial.scores is not None else "about "
-    told = f"trial {trial.number}, {trial.origin}: {about}{unit.full(score_of(trial))}"
+def _words(trial: TrialRecord, standing: Standing, unit: Unit) -> str:
+    told = f"trial {trial.number}, {trial.origin}: {unit.full(standing.interval)}"
     if trial.candidate is None:
         return told
     values = trial.candidate.coefficients
@@ -338,11 +338,12 @@ def plane_place(outcome: Outcome, trial: TrialRecord) -> tuple[float, float] | N
 
 def _trial_words(outcome: Outcome, scene: Scene) -> list[str]:
     unit = Unit(t.scores for t in outcome.trials if t.scores)
+    known = standing_by_trial(standings(outcome.trials), outcome.trials)
     told = {}
     for trial in sorted(outcome.trials, key=lambda t: (t.scores is not None, t.number)):
         if trial.candidate is not None and trial.is_scored and trial.duplicate_of is None:
             key = tuple(trial.candidate.coefficients[n] for n in scene.names)
-            told[key] = _words(trial, unit)
+            told[key] = _words(trial, known[trial.number], unit)
     return [told.get(tuple(point), "base") for point in scene.points.tolist()]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,7 +18,7 @@ from .live import Watch
 from .outcome import TrialRecord
 from .screen import Screen
 from .space import read
-from .statistics import mean_interval
+from .standing import Standing, scores_seen, standing_by_trial
 from .verdict import Verdict
 from .view import View
 
@@ -56,7 +56,7 @@ class JsonScreen(Screen):
         trial: TrialRecord,
         trials: Sequence[TrialRecord],
         left: str,
-        best_input: Mapping[str, float] | None = None,
+        inputs: Collection[str] = (),
     ) -> None:
         """``trial``: one that has ended, here or at another worker."""
         if self._watch is not None:
@@ -66,7 +66,8 @@ class JsonScreen(Screen):
         for trial in view.trials:
             if trial.state not in _UNFINISHED and trial.number not in self._told:
                 self._told.add(trial.number)
-                self._write("trial", **trial_facts(trial), **_standing(view))
+                known = standing_by_trial(view.standings, [trial]).get(trial.number)
+                self._write("trial", **trial_facts(trial, known), **_standing(view))
 
     def note(self, text: str) -> None:
         """``message``."""
@@ -103,15 +104,13 @@ def search_facts(view: View) -> dict[str, Any]:
 
 
 def _standing(view: View) -> dict[str, Any]:
-    """How a search stands: ``used``, ``best``, ``gain`` over the best input, ``seconds_left``, ``gain_of_an_hour``."""
+    """How a search stands: ``used``, ``best``, ``gain`` over the best input, ``seconds_left``."""
     trials, documents, minutes = view.used
     gain, best, other = view.gain, view.best, view.best_input
     left = view.seconds_left
     return {
         "used": {"trials": trials, "documents": documents, "minutes": round(minutes, 3)},
-        "best": None
-        if best is None
-        else {"number": best.trial.number, "score" if best.is_complete else "estimate": best.mean},
+        "best": None if best is None else {"number": best.trial.number, **_score(best)},
         "gain": None
         if gain is None or other is None
         else {
@@ -121,12 +120,11 @@ def _standing(view: View) -> dict[str, Any]:
             "high": _finite(gain.high),
         },
         "seconds_left": None if left is None else round(left, 1),
-        "gain_of_an_hour": view.outlook,
     }
 
 
-def trial_facts(trial: TrialRecord) -> dict[str, Any]:
-    """A trial: candidate, score with interval, time."""
+def trial_facts(trial: TrialRecord, standing: Standing | None = None) -> dict[str, Any]:
+    """A trial: candidate, the candidate's score with its interval by what is known now, time."""
     facts: dict[str, Any] = {
         "number": trial.number,
         "state": trial.state,
@@ -142,23 +140,22 @@ def trial_facts(trial: TrialRecord) -> dict[str, Any]:
             "alpha": reading.alpha,
             "beta": None if reading.beta is None else dict(reading.beta),
         }
-    if trial.scores is not None:
-        interval = mean_interval(trial.scores)
-        facts |= {
-            "score": interval.estimate,
-            "low": _finite(interval.low),
-            "high": _finite(interval.high),
-            "documents": trial.scores.count,
-            "metric": trial.scores.metric,
-            "suites": {part.suite: part.mean for part in trial.scores.parts},
-        }
-    elif trial.estimate is not None:
-        facts |= {
-            "estimate": trial.estimate.mean,
-            "standard_error": _finite(trial.estimate.standard_error),
-            "documents": trial.estimate.count,
-        }
+    if standing is not None:
+        facts |= _score(standing)
+        facts["suites"] = {suite: score.estimate for suite, score in standing.scores.items()}
+        facts["metric"] = scores_seen(trial).metric
     return facts
+
+
+def _score(standing: Standing) -> dict[str, Any]:
+    """A candidate's ``score``, ``low`` and ``high``, and on how many ``documents`` it was scored."""
+    found = standing.interval
+    return {
+        "score": found.estimate,
+        "low": _finite(found.low),
+        "high": _finite(found.high),
+        "documents": standing.count,
+    }
 
 
 def verdict_facts(found: Verdict) -> dict[str, Any]:

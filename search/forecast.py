@@ -9,12 +9,8 @@ from pathlib import Path
 from .estimate import Weights, describe
 from .outcome import TrialRecord
 from .plan import spent
-from .screen import outlook_text, time_left
+from .screen import time_left
 from .study_file import StudyFile
-from .turns import Turns
-
-# Below so many seconds a trial, the expected gain is shown with every 20th only: it takes a good part of such a trial to say.
-QUICK, SELDOM = 2.0, 20
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,6 @@ class Forecast:
         weights: its models in memory.
         folder: the run's.
         per_trial: search documents of a complete trial; `per_proof` report documents of a model.
-        turns: knows what another hour may bring.
     """
 
     study: StudyFile
@@ -34,7 +29,6 @@ class Forecast:
     folder: Path
     per_trial: int
     per_proof: int
-    turns: Turns
 
     def cost(self, trials: Sequence[TrialRecord], seconds_per_document: float) -> str:
         """The line before a search begins or goes on: memory, disk, documents, time.
@@ -63,19 +57,12 @@ class Forecast:
         )
 
     def left(self, trials: Sequence[TrialRecord]) -> str:
-        """What is left of the budget, and what another hour is expected to bring where that is known."""
+        """What is left of the budget."""
         used, documents, minutes = spent(trials)
         budget = self.study.budget
-        left = time_left(
+        return time_left(
             trials,
             None if budget.trials is None else max(0, budget.trials - used),
             None if budget.minutes is None else budget.minutes - minutes,
             None if budget.documents is None else max(0, budget.documents - documents),
         )
-        seldom = trials[-1].seconds < QUICK and len(trials) % SELDOM != 0
-        shows = budget.gain_per_hour is not None or (self.turns.looks.adaptive and not seldom)
-        gain = self.turns.outlook(trials) if shows else None
-        if gain is None:
-            return left
-        share = self.study.objective != "target_nll"
-        return f"{left}  {outlook_text(gain, share=share, least=budget.gain_per_hour)}".strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -54,11 +54,11 @@ class LiveScreen(Screen):
         trial: TrialRecord,
         trials: Sequence[TrialRecord],
         left: str,
-        best_input: Mapping[str, float] | None = None,
+        inputs: Collection[str] = (),
     ) -> None:
         """Redraw; the picture has the last trials."""
         if self._live is None or self._watch is None:
-            super().trial(trial, trials, left, best_input)
+            super().trial(trial, trials, left, inputs)
             return
         self._since = time.monotonic()
         self._watch.now()

@@ -184,12 +184,12 @@ def _scores(outcome: Outcome) -> str:
         shown.append(("merged", winner.candidate, winner.scores, proof))
     for name, candidate, search, report in shown:
         found = standing_of(known, candidate.digest)
-        estimate = _estimate(found) if search is None and found is not None else ""
-        rows.append([name, estimate or _score(search), _score(report)])
+        searched = _expected(found) if found is not None else _score(search)
+        rows.append([name, searched, _score(report)])
         metrics += [f"{s.suite} {s.metric}" for s in (search, report) if s is not None]
     metrics = metrics or [f"{s.suite} {s.metric}" for s in scores_seen(winner).parts]
     lines = [f"{', '.join(dict.fromkeys(metrics))}, by lm-eval, with 95% intervals.", ""]
-    lines.append(_table(["model", "search documents", "report documents"], rows))
+    lines.append(_table(["model", "expected by the search documents", "report documents"], rows))
     if outcome.merged is None:
         told = "this is one of the inputs." if is_input else "not proved."
         told = told if outcome.inputs else "not proved yet."
@@ -197,12 +197,12 @@ def _scores(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def _estimate(found: Standing) -> str:
-    """Of a candidate that was scored on some of the search documents."""
+def _expected(found: Standing) -> str:
+    """What a candidate is expected to score by the search documents."""
     interval, form = found.interval, ".1%" if found.is_share else ".4f"
     return (
-        f"about {interval.estimate:{form}} [{interval.low:{form}}, {interval.high:{form}}], "
-        f"from {found.count} of {len(found.values)}"
+        f"{interval.estimate:{form}} [{interval.low:{form}}, {interval.high:{form}}], "
+        f"n = {found.count}"
     )
 
 

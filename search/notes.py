@@ -17,10 +17,9 @@ from .candidate import Candidate
 from .charts import Plane
 from .methods import PLAIN
 from .outcome import TrialRecord
-from .screen import estimate_text
 from .space import read
-from .standing import Standing, around, by_suite
-from .statistics import compare, is_binary, mean_interval
+from .standing import Standing, by_suite
+from .statistics import compare, is_binary
 from .unit import Unit, p_text
 
 _SHOWN = 2  # differing answers of each kind
@@ -51,10 +50,10 @@ def trial_note(
         trial: one that has ended.
         standing: what is known of its candidate.
         incumbent: the best of the trials before it.
-        best_input: on each suite, the highest mean of an input; empty until each has been looked at.
+        best_input: on each suite, the highest score of an input; empty until each has been looked at.
         differing: documents on which the two differ, in the common order.
     """
-    parts = [_result(trial)]
+    parts = [_result(trial, standing)]
     if trial.candidate is not None:
         parts.append(_candidate(trial.candidate))
     if trial.shift is not None:
@@ -72,24 +71,26 @@ def trial_note(
     return "\n\n".join(part for part in parts if part)
 
 
-def _result(trial: TrialRecord) -> str:
+def _result(trial: TrialRecord, standing: Standing | None) -> str:
     if trial.duplicate_of is not None:
         return (
             f"## The same candidate as trial {trial.duplicate_of}\n\nIts scores are that trial's."
         )
-    if trial.course is not None and trial.scores is None:
-        rival = trial.course.lost_to
-        told = (
-            "Left for now" if rival is None else f"Stopped: it lost its race against trial {rival}"
-        )
-        return f"## {told}\n\n{estimate_text(trial).capitalize()}. The score is an estimate over all search documents."
-    if trial.scores is None:
+    if standing is None:
         words = {"failed": "Could not be scored", "cut off": "Its process was killed"}
         told = words.get(trial.state, trial.state.capitalize())
         return f"## {told}\n\n{_plain(trial.message)}".rstrip()
-    unit = Unit([trial.scores])
-    interval = mean_interval(trial.scores)
-    return f"## {unit.full(interval)} on {trial.scores.count:,} search documents"
+    lines = [f"## {Unit([], percent=standing.is_share).full(standing.interval)}"]
+    if trial.course is not None and trial.scores is None:
+        rival, count = trial.course.lost_to, trial.course.estimate.count
+        told = "Left for now" if rival is None else f"It lost its race against trial {rival}"
+        lines.append(f"{told}, after {count} documents.")
+    counted = f": {standing.solved_text}" if standing.solved_text else ""
+    lines.append(
+        "The score, with its 95% interval, is what the candidate is expected to score on documents like these, by all "
+        f"that is known now. It has been scored on {standing.documents_text}{counted}."
+    )
+    return "\n\n".join(lines)
 
 
 def _candidate(candidate: Candidate) -> str:
@@ -111,19 +112,16 @@ def _candidate(candidate: Candidate) -> str:
 
 
 def _suites(standing: Standing, best_input: Mapping[str, float]) -> list[str]:
-    """Each suite's score, or what is estimated of it."""
+    """Each suite's score."""
     kinds = [kind for kind in KINDS if any(kind in part.audit for part in by_suite(standing.trial))]
     rows = []
     for part in by_suite(standing.trial):
-        found = standing.suites[part.suite]
-        share = is_binary([v for v in part.values if not math.isnan(v)])
-        unit = Unit([], percent=share)
-        if isinstance(part, DocumentScores):
-            score = unit.full(mean_interval(part))
-        else:
-            about = around(found.mean, found.standard_error, share=share)
-            score = f"about {unit.full(about)}, from {found.count} documents"
-        gain = unit.signed(found.mean - best_input[part.suite]) if best_input else "–"
+        found, count = standing.scores[part.suite], standing.suites[part.suite].count
+        unit = Unit([], percent=is_binary([v for v in part.values if not math.isnan(v)]))
+        score = unit.full(found)
+        if not isinstance(part, DocumentScores):
+            score += f", from {count} documents"
+        gain = unit.signed(found.estimate - best_input[part.suite]) if best_input else "–"
         odd = [share_text(part.audit.get(kind)) for kind in kinds]
         rows.append([part.suite, part.metric, score, gain, *odd])
     head = [

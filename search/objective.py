@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from exme.evaluators.scores import Scores
@@ -110,27 +110,3 @@ class Objective:
             if (rated[i].value, rated[i].feasible) != (value, feasible):
                 rated[i] = replace(rated[i], value=value, feasible=feasible)
         return rated
-
-
-def reference(trials: Sequence[TrialRecord], inputs: Collection[str]) -> dict[str, float]:
-    """On each suite, the highest mean score of an input on the search documents.
-
-    Args:
-        trials: the study's trials.
-        inputs: origins of the trials that are inputs, e.g. ``sums alone``.
-    Returns:
-        By suite; empty until every input has been scored on all of them.
-    """
-    scored = {t.origin: t.scores for t in trials if t.origin in inputs and t.scores is not None}
-    if len(scored) < len(inputs):
-        return {}
-    best: dict[str, float] = {}
-    for scores in scored.values():
-        for part in scores.parts:
-            best[part.suite] = max(best.get(part.suite, part.mean), part.mean)
-    return best
-
-
-def gains(scores: Scores, best: Mapping[str, float]) -> dict[str, float]:
-    """By how much a candidate beats the best input, suite by suite; in the scores' own unit."""
-    return {part.suite: part.mean - best[part.suite] for part in scores.parts if part.suite in best}

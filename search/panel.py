@@ -12,10 +12,9 @@ from .estimate import duration
 from .outcome import TrialRecord
 from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
 from .scene import Scene, failed_of, scene_of
-from .screen import candidate_text, gap_text, outlook_text, score_text
+from .screen import candidate_text, gap_text, score_text
 from .space import read
-from .standing import incumbents, inputs_of
-from .statistics import mean_interval
+from .standing import Standing, incumbents, inputs_of, standing_by_trial
 from .view import View
 
 _WIDE = 96  # so many columns have room for the map beside the words
@@ -70,7 +69,7 @@ def _summary(view: View) -> list[Text]:
     )
     told = f"trial {trial.number}, {trial.origin}"
     if not best.is_complete:
-        score, told = f"about {score}", f"{told}, {best.count} of {len(best.values)} documents"
+        told = f"{told}, {best.documents_text}"
     lines = [
         Text.assemble(
             ("Best    ", "dim"), (f"{score} ", "bold green"), f"[{low}, {high}]  ", (told, "dim"),
@@ -81,14 +80,13 @@ def _summary(view: View) -> list[Text]:
     gain = view.gain
     if gain is not None and other is not None:
         estimate, _, ends = gap_text(gain, best.is_share).rpartition(" [")
-        about = "" if best.is_complete and other.is_complete else "about "
         lines.append(
             Text.assemble(
-                ("Gain    ", "dim"), (f"{about}{estimate} ", "bold"), f"[{ends} ",
+                ("Gain    ", "dim"), (f"{estimate} ", "bold"), f"[{ends} ",
                 (f"over {view.name_of(other)}", "dim"),
             )
         )  # fmt: skip
-        lines.append(Text("        on the search documents, which flatter the best", style="dim"))
+        lines.append(Text("        expected on other documents; the proof will tell", style="dim"))
     elif other is not None:
         lines.append(Text("Gain    none yet: the best is an input", style="dim"))
     curve = _curve(view)
@@ -125,9 +123,6 @@ def _budget(view: View, width: int) -> RenderableType:
         told.append(f"about {duration(view.seconds_left)} left")
     if running:
         told.append(f"{running} in hand")
-    if view.outlook is not None and not view.is_over:
-        share = view.best is None or view.best.is_share
-        told.append(outlook_text(view.outlook, share=share, least=view.budget.gain_per_hour))
     is_final = view.verdict is not None and view.verdict.is_final
     if view.is_over and not is_final:
         told.append(f"proof: {min(view.proved, view.to_prove)} of {view.to_prove} models scored")
@@ -179,28 +174,24 @@ def _trials(view: View, rows: int, wide: bool) -> Table:
     table.add_column("time", justify="right", no_wrap=True)
     best = view.best.trial if view.best is not None else None
     shown = [t for t in view.trials if t.state != "waiting"][-rows:]
+    known = standing_by_trial(view.standings, shown)
     for trial in shown:
         is_best = best is not None and trial.number == best.number
         cells = [str(trial.number), trial.origin]
         if wide:
             cells.append(candidate_text(trial.candidate) if trial.candidate else "")
-        cells += [*_result(trial)]
+        cells += [*_result(trial, known.get(trial.number))]
         style = "bold green" if is_best else "dim" if trial.scores is None else ""
         table.add_row(*map(Text, cells), style=style)
     return table
 
 
-def _result(trial: TrialRecord) -> tuple[str, str, str]:
+def _result(trial: TrialRecord, standing: Standing | None) -> tuple[str, str, str]:
     if trial.duplicate_of is not None:
         return f"as trial {trial.duplicate_of}", "", ""
-    if trial.course is not None and trial.scores is None:
-        found = trial.course.estimate
-        half = score_text(1.96 * found.standard_error, trial)
-        score = f"{score_text(found.mean, trial)} ±{half} {trial.state}"
-        return score, f"{found.count:,}", f"{trial.seconds:.1f} s"
-    if trial.scores is None:
+    if standing is None:
         return f"{trial.state} {trial.message}"[:40], "", ""
-    interval = mean_interval(trial.scores)
-    half = score_text((interval.high - interval.low) / 2, trial)
-    score = f"{score_text(interval.estimate, trial)} ±{half}"
-    return score, f"{trial.scores.count:,}", f"{trial.seconds:.1f} s"
+    found = standing.interval
+    score = f"{score_text(found.estimate, trial)} [{score_text(found.low, trial)}, {score_text(found.high, trial)}]"
+    state = "" if standing.is_complete else f" {trial.state}"
+    return f"{score}{state}", f"{standing.count:,}", f"{trial.seconds:.1f} s"

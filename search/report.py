@@ -16,7 +16,7 @@ from .goal import front
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import eligible, spent
 from .space import read
-from .standing import score_of, standing_of, standings
+from .standing import standing_by_trial, standing_of, standings
 from .statistics import Interval, compare, holm, mean_interval
 from .unit import Unit, count_of, p_text, share_text
 from .verdict import verdict
@@ -122,20 +122,23 @@ def _scores(outcome: Outcome) -> list[str]:
     unit = Unit(e.report for e in entries)
     search_unit = Unit(e.search for e in entries if e.search)
     known = standings(outcome.trials)
-    head = ["model", "report documents", "search documents"]
+    head = ["model", "report documents", "expected by the search documents"]
     rows = []
     for entry in entries:
         searched = search_unit.full(mean_interval(entry.search)) if entry.search else "–"
         found = standing_of(known, entry.candidate.digest)
-        if entry.search is None and found is not None:
-            searched = f"about {search_unit.full(found.interval)}"
+        if found is not None:
+            count = "" if found.is_complete else f", {found.documents_text}"
+            searched = f"{search_unit.full(found.interval)}{count}"
         rows.append([entry.name, unit.full(mean_interval(entry.report)), searched])
     both = [s for s in (entries[0].report, entries[0].search) if s]
     sizes = " and ".join(f"{count_of(s)} (chosen with seed {s.seed})" for s in both)
     metrics = "; on search documents ".join(dict.fromkeys(s.metric for s in both))
     note = f"Metric: {metrics}, on {sizes}. 95% intervals in brackets."
-    if any(row[2].startswith("about") for row in rows):
-        note += " About: estimated from the search documents on which it was scored."
+    note += (
+        " What is expected by the search documents is what all candidates together say of a model's score on others "
+        "like these, on however many it was scored; that it was chosen for its score there is allowed for."
+    )
     proxies = [e.proxy for e in entries]
     if all(proxies):
         head.append("target_nll on report documents")
@@ -338,16 +341,15 @@ def _shift(trial: TrialRecord) -> str:
 def _trials(trials: Sequence[TrialRecord]) -> str:
     if not trials:
         return "None yet."
-    unit = Unit(trial.scores for trial in trials if trial.scores)
+    known = standing_by_trial(standings(trials), trials)
+    unit = Unit([], percent=all(standing.is_share for standing in known.values()))
     rows = []
     for trial in trials:
         place = ["–", "–"]
         if trial.candidate:
             values = trial.candidate.coefficients
             place = [", ".join(f"{n} {c:.4f}" for n, c in values.items()), str(read(values))]
-        score = unit.full(mean_interval(trial.scores)) if trial.scores else "–"
-        if trial.course is not None and trial.estimate is not None:
-            score = f"about {unit.full(score_of(trial))}"
+        score = unit.full(known[trial.number].interval) if trial.number in known else "–"
         seconds = f"{trial.seconds:.1f}" if trial.scores or trial.course else "–"
         note = "" if trial.state == "complete" else f"{trial.state}: {trial.message}".rstrip(": ")
         if trial.course is not None:

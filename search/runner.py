@@ -24,7 +24,6 @@ from .interrupts import stop_if_asked
 from .joining import join_study
 from .looks import Looks
 from .methods import PLAIN
-from .objective import reference
 from .opening import load_study_documents, open_sources, pinned_facts, remarks
 from .outcome import Outcome, TrialRecord
 from .plan import Plan, is_over, spent
@@ -237,7 +236,7 @@ class Search:
             trial = trials[number]
             if self.study.track:  # (it is read from the storage once more)
                 tracking.tell(self.storage.study, self.storage.frozen(number))
-            self.screen.trial(trial, trials, forecast.left(trials), reference(trials, inputs))
+            self.screen.trial(trial, trials, forecast.left(trials), inputs)
             failures = failures + 1 if trial.message else 0
             if failures >= MOST_FAILURES:
                 raise UserError(
@@ -282,9 +281,7 @@ class Search:
                         f"Proving on {count} report documents: {', '.join(missing)} ..."
                     )
                     if "merged" in missing:
-                        found = new_use(
-                            missing["merged"].digest, self.documents, self.folder.name
-                        )
+                        found = new_use(missing["merged"].digest, self.documents, self.folder.name)
                         claim(self.storage, self.folder.parent, found)
                     prove(missing, self.worker, self.storage, self.folder, self.screen)
                 prove_longer(self.outcome(), lambda: self.worker, self.storage)
@@ -294,8 +291,7 @@ class Search:
     def view(self) -> View:
         """The search as it is now; safe to call from any thread."""
         proved = len(self.storage.record.proofs())
-        outlook = self.turns.last_outlook
-        return view_of(self.study, self.folder.name, self.storage.trials(), proved, outlook)
+        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
 
     def inputs(self) -> dict[str, Candidate]:
         """The base and every checkpoint, as candidates."""
@@ -351,7 +347,7 @@ class Search:
 
     def _forecast(self) -> Forecast:
         per_trial, per_proof = self._count("search"), self._count("report")
-        return Forecast(self.study, self.weights, self.folder, per_trial, per_proof, self.turns)
+        return Forecast(self.study, self.weights, self.folder, per_trial, per_proof)
 
     def _count(self, split: str) -> int:
         return sum(len(documents.of(split)) for documents in self.documents)

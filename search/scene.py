@@ -23,7 +23,7 @@ class Scene:
 
     names: tuple[str, ...]
     points: Array  # (n, k)
-    scores: Array  # (n,); estimates where a candidate was scored in part
+    scores: Array  # (n,); see `Standing.mean`
     bands: Array  # (n, 2), 95% intervals
     whole: NDArray[np.bool_]  # (n,), scored on all documents
     failed: Array  # (m, k)
@@ -44,12 +44,12 @@ class Scene:
         return float(self.scores[found[0]]) if len(found) else None
 
     def text_at(self, point: Array) -> str:
-        """The score at a point, as people read it: ``62.1%``, ``about 49.4%``; empty where there is none."""
+        """The score at a point, as people read it: ``62.1%``; empty where there is none."""
         found = np.flatnonzero((self.points == point).all(axis=1))
         if not len(found):
             return ""
-        score, about = self.scores[found[0]], "" if self.whole[found[0]] else "about "
-        return about + (f"{score:.1f}%" if self.unit else f"{score:.3g}")
+        score = self.scores[found[0]]
+        return f"{score:.1f}%" if self.unit else f"{score:.3g}"
 
     @property
     def limits(self) -> dict[int, tuple[float, float]]:
@@ -71,8 +71,8 @@ class Scene:
             at: where to look, shape (m, k).
 
         The length scale, and the share of the noise that is not common to all complete trials (they see
-        the same documents), have the highest marginal likelihood on a small grid. Estimates from a part
-        of the documents have the noise that their own bands tell.
+        the same documents), have the highest marginal likelihood on a small grid. Scores from a part
+        of the documents have as much more noise as their bands are wider.
 
         Returns:
             Mean at each of `at`, and its standard deviation as a share of the prior's.
@@ -81,7 +81,7 @@ class Scene:
         y = (self.scores - middle) / deviation
         noise = (np.diff(self.bands)[:, 0] / (2 * 1.96 * deviation)) ** 2
         common = float(np.mean(noise[self.whole])) if self.whole.any() else 0.0
-        own = np.where(self.whole, 0.0, noise)
+        own = np.where(self.whole, 0.0, np.maximum(noise - common, 0.0))
         span = float(np.ptp(self.points, axis=0).max()) or 1.0
 
         def kernel(a: Array, length: float) -> Array:

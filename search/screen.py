@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,12 +12,11 @@ from rich.text import Text
 from .candidate import Candidate
 from .estimate import duration
 from .methods import PLAIN
-from .objective import gains
 from .outcome import TrialRecord
 from .plan import best_known, best_trial, has_ended
 from .space import read
-from .standing import score_of
-from .statistics import Interval, is_binary, mean_interval
+from .standing import Standing, best_inputs, inputs_of, latest, standing_by_trial, standings
+from .statistics import Interval, is_binary
 from .verdict import Verdict
 from .view import View
 
@@ -62,7 +61,7 @@ class Screen:
         trial: TrialRecord,
         trials: Sequence[TrialRecord],
         left: str,
-        best_input: Mapping[str, float] | None = None,
+        inputs: Collection[str] = (),
     ) -> None:
         """The line of a trial that has just ended.
 
@@ -70,7 +69,8 @@ class Screen:
             trial: that trial.
             trials: all trials, itself among them.
             left: what is left of the budget, as people read it.
-            best_input: see `objective.reference`; gains over it are shown for several suites.
+            inputs: origins of the trials that are inputs, e.g. ``sums alone``; gains over the best of them are
+                shown for several suites.
         """
         best = best_trial(trials)
         is_best = best is not None and best.number == trial.number and len(trials) > 1
@@ -83,12 +83,13 @@ class Screen:
         if trial.duplicate_of is not None:
             self.say(f"{head}the same candidate as #{trial.duplicate_of}", "dim")
             return
-        tail = f"{shift_text(trial)}  {trial.seconds:.1f} s{best_text(trials, trial)}"
-        if trial.scores is None:
-            self.say(f"{head}{estimate_text(trial)}{tail}  {left}")
-            return
-        line = f"{head}{interval_text(trial)}{gains_text(trial, best_input or {})}{tail}  {left}"
-        self.say(line, "bold green" if is_best else "")
+        found = standings(latest(trials))
+        standing = standing_by_trial(found, [trial])[trial.number]
+        gain = gains_text(standing, best_inputs(inputs_of(found, trials, inputs)))
+        tail = f"{shift_text(trial)}  {trial.seconds:.1f} s{best_text(trials, found)}  {left}"
+        self.say(
+            f"{head}{result_text(trial, standing)}{gain}{tail}", "bold green" if is_best else ""
+        )
 
 
 def candidate_text(candidate: Candidate) -> str:
@@ -129,30 +130,23 @@ def is_share(trial: TrialRecord) -> bool:
     return is_binary([v for v in values if not math.isnan(v)])
 
 
-def interval_text(trial: TrialRecord) -> str:
-    """A trial's score with its 95% interval and the number of documents."""
-    assert trial.scores is not None
-    interval = mean_interval(trial.scores)
-    low, high = score_text(interval.low, trial), score_text(interval.high, trial)
-    score = score_text(interval.estimate, trial)
-    more = trial.documents if 0 < trial.documents < trial.scores.count else 0
-    again = f", {more} of them now" if more else ""
-    return f"{score} [{low}, {high}]  {trial.scores.count} documents{again}"
+def interval_text(standing: Standing) -> str:
+    """A candidate's score with its 95% interval: ``61.2% [55.0%, 67.1%]``."""
+    found = standing.interval
+    low, high = score_text(found.low, standing.trial), score_text(found.high, standing.trial)
+    return f"{score_text(found.estimate, standing.trial)} [{low}, {high}]"
 
 
-def estimate_text(trial: TrialRecord) -> str:
-    """What is known of a trial that was scored in part, and why no more is."""
-    assert trial.course is not None
-    found = trial.course.estimate
-    interval = score_of(trial)
-    low, high = score_text(interval.low, trial), score_text(interval.high, trial)
-    again = "" if trial.continues is None else f", {trial.documents} of them now"
-    text = f"about {score_text(interval.estimate, trial)} [{low}, {high}]  "
-    if trial.course.lost_to is not None:
-        return (
-            text + f"stopped after {found.count} documents{again}: behind #{trial.course.lost_to}"
-        )
-    return text + f"{found.count} documents{again}"
+def result_text(trial: TrialRecord, standing: Standing) -> str:
+    """Its candidate's score, on how many documents it was scored by then, and why on no more."""
+    count = trial.scores.count if trial.scores is not None else 0
+    if trial.course is not None and trial.scores is None:
+        count = trial.course.estimate.count
+    again = f", {trial.documents} of them now" if 0 < trial.documents < count else ""
+    text = f"{count:,} documents{again}"
+    if trial.course is not None and trial.course.lost_to is not None:
+        text = f"stopped after {text}: behind #{trial.course.lost_to}"
+    return f"{interval_text(standing)}  {text}"
 
 
 def shift_text(trial: TrialRecord) -> str:
@@ -162,42 +156,27 @@ def shift_text(trial: TrialRecord) -> str:
     return f"  shift {trial.shift:.2f} from {trial.parent}{' (beyond the bound)' * trial.barred}"
 
 
-def best_text(trials: Sequence[TrialRecord], trial: TrialRecord) -> str:
-    """The best so far: ``  best 62.5% (#12)``; ``about`` while it is an estimate."""
+def best_text(trials: Sequence[TrialRecord], found: Sequence[Standing]) -> str:
+    """The best so far, by what is known now: ``  best 62.5% (#12)``."""
     best = best_known(trials)
-    if best is None:
+    standing = None if best is None else standing_by_trial(found, [best]).get(best.number)
+    if best is None or standing is None:
         return ""
-    if best.scores is not None:
-        return f"  best {score_text(best.scores.mean, trial)} (#{best.number})"
-    assert best.estimate is not None
-    return f"  best about {score_text(best.estimate.mean, trial)} (#{best.number})"
+    return f"  best {score_text(standing.mean, best)} (#{best.number})"
 
 
-def gains_text(trial: TrialRecord, best_input: Mapping[str, float]) -> str:
+def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:
     """Gains over the best input: ``  gain +2.1 (gsm8k +3.9, mmlu +0.3)``; several suites only."""
-    assert trial.scores is not None
-    found = gains(trial.scores, best_input)
-    if len(found) < 2:
+    found = {
+        suite: score.estimate - best_input[suite]
+        for suite, score in standing.scores.items()
+        if suite in best_input
+    }
+    if len(found) < 2 or not standing.is_complete:
         return ""
-    scale, form = (100, "+.1f") if is_binary(trial.scores.values) else (1, "+.4f")
+    scale, form = (100, "+.1f") if standing.is_share else (1, "+.4f")
     each = ", ".join(f"{suite} {scale * gain:{form}}" for suite, gain in found.items())
     return f"  gain {scale * sum(found.values()) / len(found):{form}} ({each})"
-
-
-def outlook_text(gain: float, *, share: bool, least: float | None = None) -> str:
-    """What another hour is expected to bring: ``another hour: at most +0.4 points (ends below 0.5)``.
-
-    Args:
-        gain: in the metric's unit.
-        share: the metric is read in percent.
-        least: the budget's `gain_per_hour`.
-    """
-    told = (
-        f"another hour: at most +{100 * gain:.1f} points"
-        if share
-        else f"another hour: at most +{gain:.2g}"
-    )
-    return told if least is None else f"{told} (ends below {least:g})"
 
 
 def time_left(

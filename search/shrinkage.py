@@ -55,12 +55,17 @@ def shrunken(points: Floats, estimates: Sequence[Estimate], values: Floats) -> F
     spread = _spread(values)
     if len(y) < 2 or not spread:
         return y
-    apart = np.sqrt(np.maximum(_squares(points), 0) / max(1.0, points.shape[1] / 2))
-    errors = spread * np.exp(-apart / _reach(apart, values, spread)) / values.shape[1]
-    errors[np.diag_indices(len(y))] += [e.standard_error**2 for e in estimates]
     some = np.argsort([-e.count for e in estimates], kind="stable")[:_TUNED]
-    theta = tuned(points[some], y[some], errors[np.ix_(some, some)], nugget=_NUGGET)
-    return conditioned(points, y, errors, theta).means
+    chosen = np.ix_(some, some)
+    apart = np.sqrt(np.maximum(_squares(points), 0) / max(1.0, points.shape[1] / 2))
+    reach = _reach(apart[chosen], values[some], spread)
+    errors = spread * np.exp(-apart / reach) / values.shape[1]
+    errors[np.diag_indices(len(y))] += [e.standard_error**2 for e in estimates]
+    theta = tuned(points[some], y[some], errors[chosen], nugget=_NUGGET)
+    process = conditioned(points, y, errors, theta)
+    # With K the covariance of m + f and w the weights, (K + errors + nugget) w = y - centre, and K w is wanted.
+    found: Floats = y - errors @ process.weights - process.nugget * process.weights
+    return found
 
 
 def places(candidates: Sequence[Candidate]) -> Floats:

@@ -1,12 +1,14 @@
 """What is known now of each candidate of a search, scored on all search documents or on some.
 
-What a trial says of a candidate that was left is of that moment. Those scored since tell how hard its
-documents were: an input that was left after 64 easy ones is not what its first estimate said.
+One candidate has one score, the same wherever it is shown: what it is expected to score on documents like these
+(`shrinkage`), with its 95% interval (`expected`). It is neither what was counted, which flatters whoever was
+picked for it, nor what a trial said when it ended: those scored since tell how hard its documents were.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,17 +16,25 @@ import numpy as np
 
 from exme.evaluators.scores import DocumentScores, Scores
 
-from .field import Field, suite_estimates
+from .expected import expected_scores, mean_of
+from .field import Field
 from .goal import Goal
 from .lineup import line_up
 from .outcome import TrialRecord
 from .partial import Part
 from .plan import best_known
-from .statistics import Interval, compare, is_binary, mean_interval
+from .shrinkage import places
+from .statistics import Interval, compare, is_binary
 from .strata import Estimate, Floats
 
 # Documents that both of two candidates must have seen for their differences to say how much these vary.
 _ENOUGH = 8
+
+# Of so many trials estimates are made at every look at a running search.
+_RECENT = 1000
+
+# The last histories that were asked for, with what came: a line, a picture and an event ask for the same.
+_KNOWN: deque[tuple[tuple[object, ...], list[Standing]]] = deque(maxlen=4)
 
 
 @dataclass(frozen=True)
@@ -33,12 +43,14 @@ class Standing:
 
     Attributes:
         trial: the last that looked at it.
-        suites: estimate of its mean over the search documents of each suite, by suite.
+        suites: estimate of its mean over the search documents of each suite, by suite, as the search has it.
+        scores: what it is expected to score on documents like those of each suite, with its 95% interval.
         values: by document of all suites, NaN where it was not seen, shape (n,).
     """
 
     trial: TrialRecord
     suites: Mapping[str, Estimate]
+    scores: Mapping[str, Interval]
     values: Floats
 
     @property
@@ -57,47 +69,26 @@ class Standing:
         return is_binary(self.values[~np.isnan(self.values)].tolist())
 
     @property
-    def mean(self) -> float:
-        """Of the suites' means."""
-        return float(np.mean([e.mean for e in self.suites.values()]))
-
-    @property
-    def standard_error(self) -> float:
-        """Of `mean`, as an estimate of that over all search documents; 0 where it was scored on all."""
-        errors = [e.standard_error for e in self.suites.values()]
-        return math.hypot(*errors) / len(errors)
-
-    @property
     def interval(self) -> Interval:
-        """95% interval: of a score as `mean_interval`, of an estimate by its standard error."""
-        if self.trial.scores is not None:
-            return mean_interval(self.trial.scores)
-        return around(self.mean, self.standard_error, share=self.is_share)
+        """Its score, the mean of the suites', with its 95% interval."""
+        return mean_of(list(self.scores.values()))
 
+    @property
+    def mean(self) -> float:
+        """Its score."""
+        return self.interval.estimate
 
-def around(mean: float, standard_error: float, *, share: bool = False) -> Interval:
-    """95% interval of an estimate; of a share all within [0, 1], which an estimate by differences may leave."""
-    low, high = mean - 1.96 * standard_error, mean + 1.96 * standard_error
-    if not share:
-        return Interval(mean, low, high)
-    return Interval(*(min(1.0, max(0.0, value)) for value in (mean, low, high)))
+    @property
+    def documents_text(self) -> str:
+        """How many documents it was scored on: ``256 documents``, ``64 of 256 documents``."""
+        of = "" if self.is_complete else f" of {len(self.values):,}"
+        return f"{self.count:,}{of} documents"
 
-
-def score_of(trial: TrialRecord) -> Interval:
-    """What a trial said of its candidate when it ended, with its 95% interval.
-
-    Raises:
-        ValueError: it was not scored.
-    """
-    if trial.scores is not None:
-        return mean_interval(trial.scores)
-    if trial.course is None:
-        raise ValueError(f"trial {trial.number} was not scored")
-    found, values = trial.course.estimate, trial.course.partial.values
-    # (over several suites it may be one of gains, which can be below 0)
-    one = len(trial.course.partial.parts) == 1
-    share = one and is_binary(values[~np.isnan(values)].tolist())
-    return around(found.mean, found.standard_error, share=share)
+    @property
+    def solved_text(self) -> str:
+        """What was counted: ``154 of the 256 documents solved``; empty where documents are not solved or not."""
+        solved = f"{np.nansum(self.values):,.0f} of the {self.count:,} documents solved"
+        return solved if self.is_share else ""
 
 
 def scores_seen(trial: TrialRecord) -> Scores:
@@ -121,10 +112,20 @@ def by_suite(trial: TrialRecord) -> Sequence[DocumentScores | Part]:
 
 
 def standings(trials: Sequence[TrialRecord]) -> list[Standing]:
-    """All candidates that were scored, in the order in which they were begun.
+    """All candidates that were scored, in the order in which they were begun."""
+    mine = [t for t in trials if t.is_scored and t.candidate is not None]
+    asked: tuple[object, ...] = tuple(
+        part for t in mine for part in (t.candidate, t.scores, t.course)
+    )
+    for known, found in tuple(_KNOWN):
+        if len(known) == len(asked) and all(a is b for a, b in zip(known, asked, strict=True)):
+            return list(found)
+    told = _standings(mine)
+    _KNOWN.append((asked, told))
+    return list(told)
 
-    Estimates are those by which the search itself goes (`field.suite_estimates`).
-    """
+
+def _standings(trials: Sequence[TrialRecord]) -> list[Standing]:
     sizes = next((found for t in trials if (found := _sizes(t))), {})
     if not sizes:
         return []
@@ -132,12 +133,37 @@ def standings(trials: Sequence[TrialRecord]) -> list[Standing]:
     # Whom they raced against says nothing of their scores, and need not be among these trials.
     bare = [replace(t, course=replace(t.course, legs=())) if t.course else t for t in trials]
     lineup = line_up(bare, field, lambda candidate: np.zeros(0))
-    columns = [suite_estimates(lineup.runners, part) for part in field.parts]
+    points = places([t.candidate for t in lineup.trials if t.candidate is not None])
+    suites = [expected_scores(lineup.runners, points, part) for part in field.parts]
     whole = {t.number: t for t in trials}
-    each = zip(lineup.trials, lineup.runners, zip(*columns, strict=True), strict=True)
     return [
-        Standing(whole[t.number], dict(zip(sizes, e, strict=True)), r.values) for t, r, e in each
+        Standing(
+            whole[trial.number],
+            {suite: found[k][0] for suite, found in zip(sizes, suites, strict=True)},
+            {suite: found[k][1] for suite, found in zip(sizes, suites, strict=True)},
+            runner.values,
+        )
+        for k, (trial, runner) in enumerate(zip(lineup.trials, lineup.runners, strict=True))
     ]
+
+
+def latest(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials that a look at a running search goes by: of a very long one all but its old losers."""
+    return [t for t in trials[:-_RECENT] if t.scores or t.origin.endswith(" alone")] + [
+        *trials[-_RECENT:]
+    ]
+
+
+def standing_by_trial(
+    found: Sequence[Standing], trials: Sequence[TrialRecord]
+) -> dict[int, Standing]:
+    """By trial that was scored, by number, the standing of its candidate."""
+    by_digest = {s.trial.candidate.digest: s for s in found if s.trial.candidate}
+    return {
+        t.number: by_digest[t.candidate.digest]
+        for t in trials
+        if t.candidate is not None and t.is_scored and t.candidate.digest in by_digest
+    }
 
 
 def _sizes(trial: TrialRecord) -> dict[str, int]:
@@ -169,11 +195,11 @@ def inputs_of(
 
 
 def best_inputs(inputs: Sequence[Standing]) -> dict[str, float]:
-    """On each suite, the highest mean of an input."""
+    """On each suite, the highest score of an input."""
     best: dict[str, float] = {}
     for standing in inputs:
-        for suite, found in standing.suites.items():
-            best[suite] = max(best.get(suite, found.mean), found.mean)
+        for suite, found in standing.scores.items():
+            best[suite] = max(best.get(suite, found.estimate), found.estimate)
     return best
 
 
@@ -200,13 +226,22 @@ def incumbents(
 def difference(a: Standing, b: Standing) -> Interval:
     """By how much one candidate scores higher than another, with its 95% interval.
 
-    Both complete: `compare`. Otherwise the difference of the estimates; its variance is theirs, and that of
-    the search documents themselves as a sample, from the documents that both have seen.
+    It is the difference of the scores that are shown. Its interval is as wide, where both are complete, as that
+    of `compare`; otherwise its variance is that of the two estimates, and that of the search documents
+    themselves as a sample, from the documents that both have seen.
     """
+    gap = a.mean - b.mean
     if a.trial.scores is not None and b.trial.scores is not None:
-        return compare(a.trial.scores, b.trial.scores).difference
-    error = math.hypot(a.standard_error, b.standard_error)
-    return around(a.mean - b.mean, math.hypot(error, _sampling_error(a, b)))
+        found = compare(a.trial.scores, b.trial.scores).difference
+        below, above = found.estimate - found.low, found.high - found.estimate
+    else:
+        each = [e.standard_error for s in (a, b) for e in s.suites.values()]
+        error = math.hypot(math.hypot(*each) / len(a.suites), _sampling_error(a, b))
+        below = above = 1.96 * error
+    low, high = gap - below, gap + above
+    if a.is_share and b.is_share:
+        low, high = max(-1.0, low), min(1.0, high)
+    return Interval(gap, low, high)
 
 
 def _sampling_error(a: Standing, b: Standing) -> float:

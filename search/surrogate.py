@@ -69,13 +69,6 @@ class Surrogate:
         mean: Floats = self.centre + cross @ self.weights
         return Posterior(mean, self._kernel(points, points) + level - solved.T @ solved)
 
-    @property
-    def means(self) -> Floats:
-        """Posterior means of m + f at the points tried, shape (n,)."""
-        own = self._kernel(self.x, self.x) + _BROAD * self.spread**2
-        found: Floats = self.centre + own @ self.weights
-        return found
-
     def tried(self) -> Posterior:
         """Posterior of m + f + g at the points tried: of the scores on these documents, roughness and all."""
         level = _BROAD * self.spread**2

@@ -13,8 +13,7 @@ from exme.tasks.errors import UserError
 from .outcome import Outcome, TrialRecord
 from .partial import Part
 from .space import read
-from .standing import by_suite
-from .statistics import mean_interval
+from .standing import Standing, by_suite, standing_by_trial, standings
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -23,17 +22,18 @@ _WRITERS = {".parquet": "to_parquet", ".csv": "to_csv"}
 
 
 def trials_table(trials: Sequence[TrialRecord]) -> DataFrame:
-    """One row a trial: what was tried, its score with its 95% interval, each suite's, its time.
+    """One row a trial: what was tried, its candidate's score with its 95% interval, each suite's, its time.
 
-    A trial that was stopped or left has an ``estimate`` with its standard error instead of a score.
-    Columns of coefficients are named ``c.<checkpoint>``, of suites ``score.<suite>``.
+    The score is what the candidate is expected to score on documents like these, by all that is known now, on however
+    many ``documents`` it was scored. Columns of coefficients are named ``c.<checkpoint>``, of suites ``score.<suite>``.
     """
     from pandas import DataFrame  # noqa: PLC0415  (slow to import)
 
-    return DataFrame([_row(trial) for trial in trials])
+    known = standing_by_trial(standings(trials), trials)
+    return DataFrame([_row(trial, known.get(trial.number)) for trial in trials])
 
 
-def _row(trial: TrialRecord) -> dict[str, Any]:
+def _row(trial: TrialRecord, standing: Standing | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "trial": trial.number,
         "state": trial.state,
@@ -46,14 +46,11 @@ def _row(trial: TrialRecord) -> dict[str, Any]:
         row |= {"digest": trial.candidate.digest, "method": trial.candidate.method}
         row |= {f"c.{name}": c for name, c in trial.candidate.coefficients.items()}
         row["alpha"] = read(trial.candidate.coefficients).alpha
-    if trial.scores is not None:
-        interval = mean_interval(trial.scores)
+    if standing is not None:
+        interval = standing.interval
         row |= {"score": interval.estimate, "low": interval.low, "high": interval.high}
-        row["documents"] = trial.scores.count
-        row |= {f"score.{part.suite}": part.mean for part in trial.scores.parts}
-    elif trial.estimate is not None:
-        row |= {"estimate": trial.estimate.mean, "estimate_error": trial.estimate.standard_error}
-        row["documents"] = trial.estimate.count
+        row["documents"] = standing.count
+        row |= {f"score.{suite}": found.estimate for suite, found in standing.scores.items()}
     return row
 
 

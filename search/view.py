@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from .outcome import TrialRecord
-from .plan import best_trial, cost, spent
-from .standing import Standing, difference, inputs_of, standing_of, standings
+from .plan import best_known, best_trial, cost, spent
+from .standing import Standing, difference, inputs_of, latest, standing_of, standings
 from .statistics import Interval
 from .study_file import StudyFile
 from .study_sections import BudgetSection
 from .verdict import Verdict
-
-# Trials of which estimates are made at every look: of 1,600 they would take 0.2 s.
-_RECENT = 400
 
 
 @dataclass(frozen=True)
@@ -28,8 +25,6 @@ class View:
         inputs: origins of the trials that are inputs, e.g. ``sums alone``.
         trials: all trials, in order of their numbers.
         proved: models that have been scored on the report documents.
-        outlook: by how much another hour is expected to raise the score, at most, in the metric's unit; None
-            where it is not known, and to those who only read the storage.
         verdict: to those who read the storage; None in the midst of a search.
     """
 
@@ -38,7 +33,6 @@ class View:
     inputs: tuple[str, ...]
     trials: tuple[TrialRecord, ...]
     proved: int = 0
-    outlook: float | None = None
     verdict: Verdict | None = None
 
     @property
@@ -50,21 +44,19 @@ class View:
     @cached_property
     def standings(self) -> list[Standing]:
         """Candidates by what is known of them now: all but the old ones of a long search."""
-        best, old = best_trial(self.trials), self.trials[:-_RECENT]
-        kept = [t for t in old if t.origin in self.inputs or t is best]
-        return standings([*kept, *self.trials[-_RECENT:]])
+        return standings(latest(self.trials))
 
     @cached_property
     def best(self) -> Standing | None:
         """The incumbent; while no trial is complete, the candidate whose estimate is high for sure."""
-        found = best_trial(self.trials)
-        if found is not None and found.candidate is not None:
-            return standing_of(self.standings, found.candidate.digest)
-        return max(self.standings, key=lambda s: s.mean - s.standard_error, default=None)
+        found = best_known(self.trials)
+        if found is None or found.candidate is None:
+            return None
+        return standing_of(self.standings, found.candidate.digest)
 
     @cached_property
     def best_input(self) -> Standing | None:
-        """The input with the highest score or estimate so far; None until each has one."""
+        """The input with the highest score so far; None until each has one."""
         inputs = inputs_of(self.standings, self.trials, self.inputs)
         return max(inputs, key=lambda s: (s.mean, -s.trial.number), default=None)
 
@@ -75,10 +67,7 @@ class View:
 
     @cached_property
     def gain(self) -> Interval | None:
-        """The incumbent against the best input, on the search documents, with its 95% interval.
-
-        It flatters the incumbent, which was chosen on these documents.
-        """
+        """By how much the best scores higher than the best input, with its 95% interval: see `difference`."""
         best, other = self.best, self.best_input
         if best is None or other is None or best is other:
             return None
@@ -137,7 +126,6 @@ def view_of(
     name: str,
     trials: Sequence[TrialRecord],
     proved: int,
-    outlook: float | None = None,
 ) -> View:
     """The view of a study's trials.
 
@@ -146,7 +134,6 @@ def view_of(
         name: its name.
         trials: all of them.
         proved: how many models have been scored on the report documents.
-        outlook: see `View`.
     """
     inputs = tuple(f"{checkpoint} alone" for checkpoint in study.checkpoints)
-    return View(name, study.budget, inputs, tuple(trials), proved, outlook)
+    return View(name, study.budget, inputs, tuple(trials), proved)

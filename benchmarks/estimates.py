@@ -1,0 +1,174 @@
+"""Whether scores and their intervals are what they say: `python -m benchmarks.estimates gsm8k --seeds 40`.
+
+Outcomes are real ones of a landscape. `coverage` asks of candidates that were scored in part how often the printed
+interval holds the truth; `bias` replays searches on half of the documents and compares what is shown of the best with
+what it scores on the other half.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from exme.search.candidate import Candidate
+from exme.search.expected import expected_scores
+from exme.search.field import Field, Racing, Runner, draw, incumbent_of
+from exme.search.shrinkage import places
+from exme.search.statistics import Interval
+
+from .landscape import FOLDER, Floats, Landscape, load
+from .methods import Step, ours
+
+# Documents of a search at most; candidates looked at; documents that each has seen.
+_DOCUMENTS, _PLACES, _PARTS = 256, (1, 2, 5, 10), (16, 32, 64, 128)
+_RARE = 0.01
+_BUDGETS = (1, 2, 4, 8, 20)
+# Of a table's points the best share: their luck on one half of the documents is the best's, nearly.
+_TOP = 5
+
+
+def coverage(landscape: Landscape, seeds: Sequence[int]) -> dict[str, float]:
+    """How often the printed 95% interval holds the score on documents like these, by case.
+
+    Candidates are points of the table, drawn at random; the search documents are drawn with replacement from the
+    landscape's, so that the score on documents like these is the mean over the landscape. Cases: the first, second,
+    fifth and tenth candidate on 16 to 128 documents; the same where 1% or 99% is solved, all four candidates
+    together.
+
+    Args:
+        landscape: whose outcomes.
+        seeds: one search a seed and case.
+    """
+    found: dict[str, list[bool]] = {}
+    for seed in seeds:
+        for m in _PARTS:
+            for name, outcomes in _outcomes(landscape, np.random.default_rng([seed, m])):
+                n = min(_DOCUMENTS, landscape.count)
+                if m > n // 2:
+                    continue
+                for place, held in _held(landscape, outcomes, m, n, seed):
+                    case = name or f"candidate {place}"
+                    found.setdefault(f"{landscape.name}, {case}, {m} documents", []).append(held)
+    return {name: float(np.mean(held)) for name, held in found.items()}
+
+
+def _outcomes(landscape: Landscape, generator: np.random.Generator) -> Iterator[tuple[str, Floats]]:
+    """The table's outcomes, and those thinned out until next to nothing, or next to all, is solved."""
+    table = landscape.outcomes.astype(float)
+    yield "", table
+    kept = generator.uniform(size=landscape.count) < _RARE / table.mean()
+    yield f"{_RARE:.0%} solved", table * kept
+    yield f"{1 - _RARE:.0%} solved", 1 - table * kept
+
+
+def _held(
+    landscape: Landscape, outcomes: Floats, m: int, n: int, seed: int
+) -> Iterator[tuple[int, bool]]:
+    """Whether intervals hold the truth when so many candidates have seen m of n documents each."""
+    generator = np.random.default_rng([seed, m, 1])
+    documents = generator.integers(landscape.count, size=n)
+    field, runners, chosen = Field((n,)), list[Runner](), list[int]()
+    for place in range(1, max(_PLACES) + 1):
+        number = int(generator.integers(len(outcomes)))
+        order = draw(runners, field, seed).order
+        seen = outcomes[number][documents][order.documents[:m]]
+        runners.append(Runner(landscape.points[number], order, seen))
+        chosen.append(number)
+        if place in _PLACES:
+            interval = _shown(landscape, runners, landscape.points[chosen])[-1]
+            truth = float(outcomes[number].mean())
+            yield place, interval.low - 1e-9 <= truth <= interval.high + 1e-9
+
+
+def _shown(landscape: Landscape, runners: Sequence[Runner], points: Floats) -> list[Interval]:
+    """What people are shown of each candidate; points in coefficients, shape (k, d)."""
+    candidates = [
+        Candidate(dict(zip(landscape.names, map(float, point), strict=True)), "exme", "", {})
+        for point in points
+    ]
+    part = slice(0, len(runners[0].order.documents))
+    return [score for _, score in expected_scores(runners, places(candidates), part)]
+
+
+def bias(
+    landscape: Landscape, seeds: Sequence[int], budgets: Sequence[float] = _BUDGETS
+) -> dict[str, float]:
+    """By how many points the score shown of the best is above its score on fresh documents, on average.
+
+    A search sees a random half of the documents; the other half is fresh. From each difference is taken how much
+    easier the search half is for the table's best fifth of points, times the slope of one on the other: that is
+    0 on average, and takes out most of the noise.
+
+    Args:
+        landscape: whose outcomes.
+        seeds: one search a seed; at least three.
+        budgets: after how many times all search documents.
+    """
+    rows, easier = [], []
+    for seed in seeds:
+        mixed = np.random.default_rng([seed, 5]).permutation(landscape.count)
+        n = landscape.count // 2
+        half, fresh = np.isin(np.arange(landscape.count), mixed[:n]), mixed[n:]
+        top = landscape.outcomes[
+            np.argsort(-landscape.outcomes.mean(1))[: -(-len(landscape.outcomes) // _TOP)]
+        ]
+        easier.append(top[:, half].mean() - top[:, fresh].mean())
+        searched = landscape.of(landscape.name, half)
+        rows.append([
+            shown - landscape.solve(point)[fresh].mean()
+            for shown, point in _bests(searched, seed, budgets)
+        ])  # fmt: skip
+    off, luck = 100 * np.array(rows), 100 * np.array(easier)
+    found = {}
+    for k, budget in enumerate(budgets):
+        slope = np.cov(off[:, k], luck)[0, 1] / max(luck.var(ddof=1), 1e-12)
+        name = f"{landscape.name}, best at {budget:g} times all documents"
+        found[name] = float((off[:, k] - slope * luck).mean())
+    return found
+
+
+def _bests(
+    landscape: Landscape, seed: int, budgets: Sequence[float]
+) -> Iterator[tuple[float, Floats]]:
+    """The score that is shown of the best, and the best, when each budget is used up."""
+    left = list(budgets)
+    for step in ours(Racing())(landscape, seed):
+        while left and step.documents >= left[0] * landscape.count:
+            left.pop(0)
+            yield _best(landscape, step)
+        if not left:
+            return
+
+
+def _best(landscape: Landscape, step: Step) -> tuple[float, Floats]:
+    low, high = landscape.bounds.T
+    points = low + (high - low) * np.stack([runner.point for runner in step.runners])
+    field = Field((landscape.count,))
+    number = incumbent_of(step.runners, field)
+    if number is None:  # the one whose estimate is high for sure, as a search names it
+        part = slice(0, landscape.count)
+        found = [e for e, _ in expected_scores(step.runners, points, part)]
+        number = max(range(len(found)), key=lambda i: found[i].mean - found[i].standard_error)
+    return _shown(landscape, step.runners, points)[number].estimate, points[number]
+
+
+def main() -> None:
+    """Print both of some landscapes."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("landscapes", nargs="+")
+    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    chosen = parser.parse_args()
+    seeds = range(chosen.first, chosen.first + chosen.seeds)
+    for name in chosen.landscapes:
+        landscape = load(FOLDER / f"{name}.npz")
+        for case, share in coverage(landscape, seeds).items():
+            print(f"{case}: {share:.1%}")
+        for case, points in bias(landscape, seeds).items():
+            print(f"{case}: {points:+.2f} points")
+
+
+if __name__ == "__main__":
+    main()
