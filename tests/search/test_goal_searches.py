@@ -117,11 +117,11 @@ def test_the_mean_over_the_worst_suites_is_searched_for_and_proved_by(
     assert any(t.state in ("stopped", "left") for t in outcome.trials)
     found = verdict(outcome)
     assert named in found.sentence and f"**{found.sentence}**" in report
-    assert found.comparison is not None and "## By suite" in report
+    assert found.gain is not None and "## By suite" in report
     inputs = [[p.mean for p in e.report.parts] for e in outcome.inputs]
     aim = outcome.aim.against(inputs)
     assert outcome.merged is not None
-    assert found.comparison.difference.estimate == pytest.approx(
+    assert found.gain.estimate == pytest.approx(
         aim.value([p.mean for p in outcome.merged.report.parts])
     )
 
