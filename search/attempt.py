@@ -18,8 +18,9 @@ from .course import Look
 from .interrupts import stop_if_asked
 from .looks import Looks
 from .plan import Plan
+from .proposal import TrialTaken
 from .screen import Screen
-from .storage import Storage, TrialTaken
+from .storage import Storage
 from .turns import Turn, Turns, describe_failure
 from .worker import Scorer
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import optuna
 from optuna.trial import FrozenTrial, create_trial
 
 from exme.evaluators.imports import kept_out
+
+from .outcome import TrialRecord
+from .ranking import is_flat
+from .study_sections import SamplerName
 
 _LIBRARY = "optuna.importance"
 
@@ -40,6 +44,19 @@ def importance(scored: Iterable[tuple[FrozenTrial, float]]) -> dict[str, float]:
             return dict(importances(study, evaluator=evaluator))
     except (ValueError, RuntimeError, UserWarning):  # too few trials, or all alike
         return {}
+
+
+def says_something(scored: Sequence[TrialRecord]) -> bool:
+    """Whether a parameter's share of the spread would be a finding.
+
+    It is none where all scores are the same, nor where only known points differ: these vary one coefficient at a time, or
+    all together, because they were chosen so.
+
+    Args:
+        scored: trials of which something is known.
+    """
+    names = get_args(SamplerName)
+    return not is_flat(scored) and not is_flat([t for t in scored if t.origin in names])
 
 
 @cache

@@ -63,6 +63,20 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
     )
 
 
+def is_whole(trial: FrozenTrial) -> bool:
+    """Whether a finished trial was read with all that its record is made of.
+
+    Attributes are written one by one, the state last. Whoever reads the two one after the other, or from two caches, may
+    see the state without them.
+    """
+    attributes = trial.user_attrs
+    if trial.state == TrialState.COMPLETE:
+        return "candidate" in attributes and "scores" in attributes
+    if trial.state == TrialState.PRUNED:
+        return "candidate" in attributes and "course" in attributes.get("look", {})
+    return trial.state == TrialState.FAIL
+
+
 def condense(trial: FrozenTrial) -> dict[str, float]:
     """Let go of what the record of a finished trial says already.
 

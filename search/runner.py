@@ -107,7 +107,7 @@ class Search:
             fork=fork,
             objectives=self.objective.values_per_trial,
         )
-        self.storage.rate = self._rate
+        self.storage.known.rate = self._rate
         self.storage.record.set_goal(self.objective.goal)
         racing = study.racing
         self.looks = Looks(
@@ -160,7 +160,7 @@ class Search:
         self.turns.agenda.sources = self.sources.fingerprints
 
     def _rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
-        """See `Storage.rate`."""
+        """See `KnownTrials.rate`."""
         self._take_shift()
         return self.objective.rate(trials)
 

@@ -62,7 +62,7 @@ class Status:
         objective = settle_objective(self.study, sizes, list(self.study.checkpoints))
         self.goal = objective.goal
         shift = shift_of(self.study, self.storage.record)
-        self.storage.rate = replace(objective, shift=shift).rate
+        self.storage.known.rate = replace(objective, shift=shift).rate
 
     @property
     def report(self) -> Path | None:

@@ -9,75 +9,34 @@ happen twice happens under a lock (`lock`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from exme.evaluators.scores import Scores
 
-from .backend import open_backend, opening, whole_trial
 from .candidate import Candidate
 from .course import Look
-from .heartbeat import Heart, Member, Watch
-from .importance import importance
-from .lock import locks_for
+from .heartbeat import Heart, Member
 from .outcome import TrialRecord
 from .packing import pack
-from .patience import LONGEST_WAIT, Patience
-from .records import claim_to_json, condense, look_to_json, record_of
+from .proposal import Proposal, TrialTaken
+from .records import claim_to_json, look_to_json
 from .recovery import Recovery, Told, end_trial
 from .sampler import BoundedSampler
-from .study_record import StudyRecord, uses_in
-from .uses import Use
+from .stored_study import StoredStudy
 
 
-class TrialTaken(Exception):
-    """The trial in hand was given to another worker, because this one seemed dead."""
+class Storage(StoredStudy):
+    """One study in an Optuna storage, worked on: its trials are begun, closed and taken back here.
 
-
-@dataclass(frozen=True)
-class Proposal:
-    """A trial in hand.
+    Args and errors: see `StoredStudy`.
 
     Attributes:
-        number: Optuna's trial number.
-        trial_id: the storage's own identifier of it.
-        parameters: what to try, by parameter name.
-        origin: who proposed it.
-        documents: that it is worth, where whoever proposed it has a view on that.
-    """
-
-    number: int
-    trial_id: int
-    parameters: Mapping[str, float | str]
-    origin: str
-    documents: int | None = None
-
-
-class Storage:
-    """One study in an Optuna storage: its trials, and what is kept of it as a whole.
-
-    Args:
-        url: an SQLAlchemy URL, or ``grpc://host:port``.
-        name: name of the study in it.
-        folder: the run's folder, for locks where the database has none.
-        say: where "waiting for the database" goes.
-        objectives: how many values a trial has.
-
-    Attributes:
-        study: Optuna's.
-        record: what is kept of the study as a whole.
-        rate: fills in what is maximised of all trials, given all of them.
-
-    Raises:
-        UserError: the storage cannot be opened.
+        member: this process among the study's workers.
     """
 
     def __init__(
@@ -88,55 +47,17 @@ class Storage:
         say: Callable[[str], None] = lambda line: None,
         objectives: int = 1,
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.url, self.name = url, name
-        self.rate: Callable[[list[TrialRecord]], list[TrialRecord]] = lambda trials: trials
-        self.watch = Watch()
+        super().__init__(url, name, folder, say, objectives)
         self.member = Member.here()
         self._heart = Heart(self.member, self._beat)
         self._in_hand: int | None = None  # the storage's identifier
-        self._finished: dict[int, TrialRecord] = {}
-        self._work: dict[str, float] = {}  # seconds of the finished trials
-        patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
-        with opening(f"storage of study '{name}'"):
-            self._locks = locks_for(url, name, folder or Path(), patience)
-            with self._locks.hold("tables"):
-                self._backend = open_backend(url, patience)
-                self.study = optuna.create_study(
-                    storage=self._backend,
-                    study_name=name,
-                    directions=["maximize"] * objectives,
-                    load_if_exists=True,
-                )
-        self.record = StudyRecord(self.study, name)
         self._recovery = Recovery(self.study, self.record)
-        patience.longest = LONGEST_WAIT  # what was reached once is waited for
 
     def close(self) -> None:
         """Stop the heart; trials still in hand are then anyone's."""
         self._heart.stop()
 
-    def hold(
-        self, name: str, waiting: Callable[[], None] | None = None
-    ) -> AbstractContextManager[None]:
-        """Hold one of the study's locks for the length of a block; see `Locks`."""
-        return self._locks.hold(name, waiting)
-
-    def last_change(self) -> datetime | None:
-        """When the last trial ended or was begun, by the clock of the machine that did it."""
-        trials = self._read()
-        times = [time for t in trials for time in (t.datetime_start, t.datetime_complete) if time]
-        return max(times, default=None)
-
     # Trials ------------------------------------------------------------------------------------
-
-    def trials(self) -> list[TrialRecord]:
-        """All trials, in order of their numbers; only what is new since the last call is read."""
-        return self._records(self._read())
-
-    def frozen(self, number: int) -> FrozenTrial:
-        """A trial as Optuna has it, with all its attributes."""
-        return whole_trial(self._backend, self._read()[number]._trial_id)
 
     def take_stock(self) -> tuple[list[TrialRecord], list[str]]:
         """Finish or requeue the trials that dead workers left running, then read all trials.
@@ -155,27 +76,7 @@ class Storage:
             found = self._read()
         if self._recovery.requeue(found):
             found = self._read()
-        return self._records(found), [sentence for sentence in told if sentence]
-
-    def _read(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
-
-    def _records(self, trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
-        found = []
-        for trial in trials:
-            record = self._finished.get(trial.number)
-            if record is None:
-                record = record_of(trial, self.record.identifiers)
-                if trial.state.is_finished():
-                    self._finished[trial.number] = record
-                    for work, seconds in condense(trial).items():
-                        self._work[work] = self._work.get(work, 0.0) + seconds
-            found.append(record)
-        rated = self.rate(found)
-        # Kept as rated: ratings seldom change, and copying 2,000 records at every read takes longer than all else.
-        new = [t for t, before in zip(rated, found, strict=True) if t is not before]
-        self._finished |= {t.number: t for t in new if t.number in self._finished}
-        return rated
+        return self.known.records(found), [sentence for sentence in told if sentence]
 
     def enqueue(self, parameters: Mapping[str, float | str], origin: str) -> None:
         """Have a point tried next."""
@@ -361,40 +262,3 @@ class Storage:
         trial_id = self._in_hand
         if trial_id is not None:
             self._backend.set_trial_user_attr(trial_id, "beat", count)
-
-    def importance(self) -> dict[str, float]:
-        """Share of the spread that each parameter explains (`importance`)."""
-        scored = []
-        for trial in self._read():
-            record = self._finished.get(trial.number)
-            if record is None or record.duplicate_of is not None:
-                continue
-            value = record.scores.mean if record.scores is not None else None
-            if record.estimate is not None:
-                value = record.estimate.mean
-            if value is not None:
-                scored.append((trial, value))
-        return importance(scored)
-
-    def work(self) -> dict[str, float]:
-        """Seconds of all trials together, by what they were spent on."""
-        self.trials()
-        return {work: round(seconds, 4) for work, seconds in self._work.items()}
-
-    def trial_ids(self) -> dict[int, int]:
-        """The storage's own identifier of each trial, by its number."""
-        return {t.number: t._trial_id for t in self._read()}
-
-    def uses(self) -> list[Use]:
-        """Uses of report documents by all studies in this storage."""
-        if self.url.startswith("sqlite"):  # (a file holds one study)
-            return self.record.uses()
-        return [u for s in self._backend.get_all_studies() for u in uses_in(s.user_attrs)]
-
-    def system_attributes(self) -> dict[str, Any]:
-        """What Optuna and its dashboard keep with the study."""
-        return self._backend.get_study_system_attrs(self.study._study_id)
-
-    def set_system_attribute(self, key: str, value: Any) -> None:
-        """Write what optuna-dashboard will look for."""
-        self._backend.set_study_system_attr(self.study._study_id, key, value)

@@ -48,10 +48,13 @@ class DocumentsSection(Section):
     seed: int = 0
 
 
+SamplerName = Literal["auto", "gp", "cmaes", "tpe", "qmc", "random"]
+
+
 class SamplerSection(Section):
     """Who proposes points after the known ones, and the seed of its random choices."""
 
-    name: Literal["auto", "gp", "cmaes", "tpe", "qmc", "random"] = "auto"
+    name: SamplerName = "auto"
     seed: int = Field(default=0, ge=0)
 
 

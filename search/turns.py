@@ -16,8 +16,9 @@ from .candidate import Candidate
 from .looks import Looks
 from .outcome import TrialRecord
 from .plan import Plan, has_ended, is_over
+from .proposal import Proposal
 from .screen import Screen
-from .storage import Proposal, Storage
+from .storage import Storage
 from .study_file import StudyFile
 
 # Seconds between two looks at what the other workers have in hand.

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from exme.search.heartbeat import Member
-from exme.search.storage import Storage, TrialTaken
+from exme.search.proposal import TrialTaken
+from exme.search.storage import Storage
 from exme.tasks.errors import UserError
 
 from .crew import Crew, complaints
