@@ -97,8 +97,11 @@ class Annotator:
                 break
             before = best_known([t for t in trials if t.number < trial.number])
             found = differences(trial, before, search.documents, search.folder)
-            standing = standing_of(known, trial.candidate.digest) if trial.candidate else None
-            note = trial_note(trial, standing, before, best_input, found)
+            standing, rival = (
+                standing_of(known, t.candidate.digest) if t is not None and t.candidate else None
+                for t in (trial, before)
+            )
+            note = trial_note(trial, standing, before, best_input, found, rival)
             files = {"documents": documents_csv(trial, before)} if trial.is_scored else {}
             if drawn is not None and trial.candidate is not None:
                 files["plane"] = trial_picture(drawn, plane_place(outcome, trial))

@@ -18,9 +18,9 @@ from .charts import Plane
 from .methods import PLAIN
 from .outcome import TrialRecord
 from .space import read
-from .standing import Standing, by_suite
-from .statistics import compare, is_binary
-from .unit import Unit, p_text
+from .standing import Standing, by_suite, difference
+from .statistics import is_binary
+from .unit import Unit
 
 _SHOWN = 2  # differing answers of each kind
 _LONGEST = 500  # characters of a question or an answer
@@ -43,6 +43,7 @@ def trial_note(
     incumbent: TrialRecord | None,
     best_input: Mapping[str, float],
     differing: Sequence[Difference],
+    rival: Standing | None = None,
 ) -> str:
     """The note, in Markdown.
 
@@ -52,6 +53,7 @@ def trial_note(
         incumbent: the best of the trials before it.
         best_input: on each suite, the highest score of an input; empty until each has been looked at.
         differing: documents on which the two differ, in the common order.
+        rival: what is known of the incumbent.
     """
     parts = [_result(trial, standing)]
     if trial.candidate is not None:
@@ -67,7 +69,8 @@ def trial_note(
     if standing is not None and trial.duplicate_of is None:
         parts += _suites(standing, best_input)
     if trial.is_scored and incumbent is not None and incumbent.number != trial.continues:
-        parts += [_against(trial, incumbent), *_answers(differing, incumbent)]
+        told = _against(trial, standing, incumbent, rival)
+        parts += [told, *_answers(differing, incumbent)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -134,18 +137,19 @@ def _suites(standing: Standing, best_input: Mapping[str, float]) -> list[str]:
     return [_table(head, rows)]
 
 
-def _against(trial: TrialRecord, incumbent: TrialRecord) -> str:
-    head = f"**Against trial {incumbent.number}**, the best before it: "
-    if trial.scores is not None and incumbent.scores is not None:
-        result = compare(trial.scores, incumbent.scores)
-        unit = Unit([trial.scores, incumbent.scores])
-        return head + (
-            f"{unit.full(result.difference, sign=True)}, won {result.won}, lost {result.lost} "
-            f"documents, {p_text(result.p_value)} ({result.test})."
-        )
+def _against(
+    trial: TrialRecord, standing: Standing | None, incumbent: TrialRecord, rival: Standing | None
+) -> str:
     pairs = paired(trial, incumbent)
     won, lost = sum(a > b for *_, a, b in pairs), sum(a < b for *_, a, b in pairs)
-    return head + f"won {won}, lost {lost} of the {len(pairs)} documents that both have been asked."
+    gain = ""
+    if standing is not None and rival is not None:
+        unit = Unit([], percent=standing.is_share)
+        gain = f"{unit.full(difference(standing, rival), sign=True)}{', points' * unit.percent}; "
+    return (
+        f"**Against trial {incumbent.number}**, the best before it: {gain}"
+        f"won {won}, lost {lost} of the {len(pairs)} documents that both have been asked."
+    )
 
 
 def paired(trial: TrialRecord, other: TrialRecord) -> list[tuple[int, int, float, float]]:

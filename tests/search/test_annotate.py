@@ -17,6 +17,7 @@ from exme.search.outcome import TrialRecord
 from exme.search.readable import SHOWN
 from exme.search.runner import Search, open_search
 from exme.search.standing import standings
+from exme.search.unit import Unit
 
 from .chromium import chromium
 from .landscape import Landscape
@@ -51,12 +52,17 @@ def test_a_note_says_what_a_trial_is_and_how_it_compares() -> None:
         Difference(f"train/{i}", "How many?", f"answer {i}", "other", i % 2 == 0) for i in range(9)
     ]
     standing = standings(TRIALS)[5]
-    note = trial_note(trial, standing, best, {"gsm8k": 0.44}, differing)
-    assert note.startswith("## 62.0% (52.2 to 70.9) on 100 search documents")
+    rival = standings(TRIALS)[2]
+    note = trial_note(trial, standing, best, {"gsm8k": 0.44}, differing, rival)
+    score = Unit([]).full(standing.interval)
+    assert note.startswith(f"## {score}\n")
+    assert "scored on 100 documents: 62 of the 100 documents solved" in note
     assert "candidate = base +1.1000 × (sums − base) +1.2000 × (products − base)" in note
-    assert "| gsm8k | exact_match,strict-match | 62.0% (52.2 to 70.9) | +18.0 points |" in note
-    assert "**Against trial 2**, the best before it: +16.0 (" in note
-    assert "won 16, lost 0 documents" in note
+    gain = f"{100 * (standing.mean - 0.44):+.1f} points"
+    assert f"| gsm8k | exact_match,strict-match | {score} | {gain} |" in note
+    gap = f"{100 * (standing.mean - rival.mean):+.1f} ("
+    assert f"**Against trial 2**, the best before it: {gap}" in note
+    assert "won 16, lost 0 of the 100 documents" in note
     shown = [line for line in note.splitlines() if line.startswith(("**Won", "**Lost"))]
     assert shown == [
         "**Won: train/0**",

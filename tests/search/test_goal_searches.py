@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from rich.console import Console
 
 from exme.evaluators.scores import DocumentScores, join
 from exme.search.candidate import Candidate
-from exme.search.events import JsonScreen
-from exme.search.live import LiveScreen
 from exme.search.outcome import Outcome
 from exme.search.report import write_report
 from exme.search.runner import open_search
@@ -113,7 +110,7 @@ def test_the_mean_over_the_worst_suites_is_searched_for_and_proved_by(
     lowest = sorted(gains(outcome).values())[:count]
     assert outcome.winner.value == pytest.approx(sum(lowest) / count)
     complete = [t for t in outcome.trials if t.scores]
-    assert outcome.winner.value == max(t.value or -1.0 for t in complete)
+    assert outcome.winner.value == pytest.approx(max(t.value or -1.0 for t in complete))
     assert any(t.state in ("stopped", "left") for t in outcome.trials)
     found = verdict(outcome)
     assert named in found.sentence and f"**{found.sentence}**" in report
@@ -235,28 +232,19 @@ def test_a_search_on_suites_of_no_weight_is_refused(tmp_path: Path, data: Path) 
 def test_a_search_ends_when_another_hour_is_expected_to_bring_little(
     tmp_path: Path, data: Path
 ) -> None:
-    """And says what it expects: in plain lines, in the picture, to machines."""
-    plain, events, picture = io.StringIO(), io.StringIO(), io.StringIO()
-    screens = {
-        "plain": Screen(Console(file=plain, soft_wrap=True, width=300, highlight=False)),
-        "json": JsonScreen(events),
-        "live": LiveScreen(Console(file=picture, force_terminal=True, height=50, width=300)),
-    }
+    """And says so at its end only: what was expected of an hour is exceeded half of the time."""
+    plain = io.StringIO()
+    screen = Screen(Console(file=plain, soft_wrap=True, width=300, highlight=False))
     study = study_file(
         data=str(data), sampler={"name": "auto"}, budget={"documents": 6000, "gain_per_hour": 3.0}
     )
-    for name, screen in screens.items():
-        with open_search(study, "all", name="test", runs=tmp_path / name, screen=screen) as search:
-            search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
-            search.work()
-            assert 500 < sum(t.documents for t in search.storage.trials()) < 5000
-    lines = [line for line in plain.getvalue().splitlines() if "another hour: at most +" in line]
-    assert lines and all(line.endswith("points (ends below 3)") for line in lines)
-    assert "another hour is expected to bring" in plain.getvalue().splitlines()[-1]
-    told = [json.loads(line).get("gain_of_an_hour") for line in events.getvalue().splitlines()]
-    known = [gain for gain in told if gain is not None]
-    assert known[0] > 0.03 > known[-1] >= 0
-    assert "another hour: at most +" in picture.getvalue()
+    with open_search(study, "all", name="test", runs=tmp_path, screen=screen) as search:
+        search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+        search.work()
+        assert 500 < sum(t.documents for t in search.storage.trials()) < 5000
+    lines = plain.getvalue().splitlines()
+    assert "another hour is expected to bring" in lines[-1]
+    assert not any("another hour" in line for line in lines[1:-1])
 
 
 def test_a_budget_of_gain_alone_promises_no_number_of_trials(tmp_path: Path, data: Path) -> None:

@@ -72,7 +72,7 @@ def test_the_card_says_what_it_is_and_what_it_scored(outcome: Outcome) -> None:
         "    weights = base + 1.3 (math - base) + 0.5 (code - base)",
         "| math | `someone/math@v1` | 1.3 | 0.7222 |",
         "alpha +0.8000",
-        "| merged | 70.0% [39.7%, 89.2%], n = 10 | 80.0% [49.0%, 94.3%], n = 10 |",
+        "| merged | 70.0% [34.8%, 93.3%], n = 10 | 80.0% [44.4%, 97.5%], n = 10 |",
         "gsm8k exact_match,strict-match",
         r"| a\|b | `c'd e` |",
     ):

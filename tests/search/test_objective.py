@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from exme.evaluators.scores import DocumentScores, Scorecard, join
-from exme.search.outcome import TrialRecord
 from exme.search.report import write_report
 from exme.search.runner import Search, open_search
 from exme.search.screen import Screen

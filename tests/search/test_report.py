@@ -10,6 +10,7 @@ import pytest
 from exme.search import plots
 from exme.search.outcome import Entry, Outcome, TrialRecord
 from exme.search.report import write_report
+from exme.search.standing import standing_of, standings
 from exme.search.statistics import compare, mean_interval
 from exme.search.verdict import verdict
 
@@ -60,9 +61,13 @@ def test_the_numbers_in_the_table_are_those_of_the_scores(tmp_path: Path) -> Non
     assert outcome.merged
     for entry in (outcome.merged, *outcome.inputs):
         assert entry.search
-        for scores, column in ((entry.report, "report"), (entry.search, "search")):
-            interval = mean_interval(scores)
-            shown = re.findall(r"[\d.]+", rows[entry.name][f"{column} documents"])
+        found = standing_of(standings(outcome.trials), entry.candidate.digest)
+        expected = mean_interval(entry.search) if found is None else found.interval
+        for interval, column in (
+            (mean_interval(entry.report), "report documents"),
+            (expected, "expected by the search documents"),
+        ):
+            shown = re.findall(r"[\d.]+", rows[entry.name][column])
             wanted = (interval.estimate, interval.low, interval.high)
             assert shown == [f"{100 * value:.1f}" for value in wanted]
     for entry in outcome.inputs:
@@ -137,7 +142,9 @@ def test_every_trial_is_listed_with_what_became_of_it(tmp_path: Path) -> None:
     assert rows[0]["origin"] == "sums alone"
     assert rows[3]["coefficients"] == "sums 0.8000, minus 0.7000"
     assert rows[3]["alpha, beta"] == "alpha +0.50, beta 0.53 0.47"
-    assert rows[3]["score (95%)"].startswith("45.0% (")
+    known = standings(trials)
+    assert rows[3]["score (95%)"].startswith(f"{100 * known[3].mean:.1f}% (")
+    assert rows[5]["score (95%)"] == rows[2]["score (95%)"]
     assert rows[3]["seconds"] == "2.5"
     assert rows[4]["note"] == r"failed: weights of a\|b are not finite"
     assert rows[4]["score (95%)"] == "–"
@@ -184,7 +191,11 @@ def test_a_winner_that_is_an_input_has_no_differences_to_show(tmp_path: Path) ->
     outcome = search([0, 0], [0, 1], merged=None, use=0)
     text = written(dataclasses.replace(outcome, winner=outcome.trials[0]), tmp_path)
     assert "Only the inputs have been scored on the report documents so far." in text
-    assert list(table(text, "Scores")[0]) == ["model", "report documents", "search documents"]
+    assert list(table(text, "Scores")[0]) == [
+        "model",
+        "report documents",
+        "expected by the search documents",
+    ]
 
 
 def test_the_folder_is_made(tmp_path: Path) -> None:
