@@ -199,7 +199,9 @@ def _words(trial: TrialRecord, standing: Standing, unit: Unit) -> str:
     if trial.candidate is None:
         return told
     values = trial.candidate.coefficients
-    return f"{told}; {', '.join(f'{n} {c:.3f}' for n, c in values.items())} ({read(values)})"
+    reading = str(read(values))
+    mix = f" ({reading})" if reading else ""
+    return f"{told}; {', '.join(f'{n} {c:.3f}' for n, c in values.items())}{mix}"
 
 
 @dataclass(frozen=True)

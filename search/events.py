@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import threading
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ class JsonScreen(Screen):
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__()
         self.stream = stream or sys.stdout
+        self._writing = threading.Lock()
         self._told: set[int] = set()
         self._watch: Watch | None = None
 
@@ -87,7 +89,9 @@ class JsonScreen(Screen):
     def _write(self, event: str, **facts: Any) -> None:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"event": event, "time": time, **facts}, ensure_ascii=False)
-        print(line, file=self.stream, flush=True)
+        with self._writing:  # (trials are told from a thread of their own)
+            self.stream.write(line + "\n")
+            self.stream.flush()
 
 
 def search_facts(view: View) -> dict[str, Any]:

@@ -160,7 +160,9 @@ def _coefficients(candidate: Candidate, names: Mapping[str, str]) -> str:
             _table(["checkpoint", "model", "coefficient c", "beta"], rows),
             "",
             (
-                f"base: {_code(names.get('base', 'base'))}. As people read it: alpha "
+                f"base: {_code(names.get('base', 'base'))}."
+                if reading.alpha is None
+                else f"base: {_code(names.get('base', 'base'))}. As people read it: alpha "
                 f"{reading.alpha:+.4f}, where 1 + alpha is the sum of the coefficients and "
                 f"beta = c / (1 + alpha): the mix beta of the checkpoints, extrapolated by alpha from "
                 f"the base."

@@ -99,7 +99,9 @@ def _result(trial: TrialRecord, standing: Standing | None) -> str:
 def _candidate(candidate: Candidate) -> str:
     terms = [f" {c:+.4f} × ({name} − base)" for name, c in candidate.coefficients.items()]
     lines = ["```", f"candidate = base{''.join(terms)}", "```"]
-    told = f"Effective coefficients c: 1 is a checkpoint as it is. As a mix: {read(candidate.coefficients)}."
+    reading = str(read(candidate.coefficients))
+    mix = f" As a mix: {reading}." if reading else ""
+    told = f"Effective coefficients c: 1 is a checkpoint as it is.{mix}"
     if candidate.method not in PLAIN:
         own = ", ".join(f"{name} {value:g}" for name, value in candidate.parameters.items())
         told += f" Method {candidate.method}{': ' + own if own else ''}."

@@ -317,9 +317,10 @@ def _best(outcome: Outcome) -> list[str]:
         for name, c in candidate.coefficients.items()
     ]
     where = f"Trial {outcome.winner.number} ({outcome.winner.origin})"
+    alpha = "" if reading.alpha is None else f"alpha = {reading.alpha:.4f}, "
     return [
         "## The best candidate",
-        f"{where}, alpha = {reading.alpha:.4f}, digest `{candidate.digest}`.{_shift(outcome.winner)}",
+        f"{where}, {alpha}digest `{candidate.digest}`.{_shift(outcome.winner)}",
         _table(["checkpoint", "coefficient c", "share beta"], rows),
         CONVENTION,
     ]
@@ -348,7 +349,7 @@ def _trials(trials: Sequence[TrialRecord]) -> str:
         place = ["–", "–"]
         if trial.candidate:
             values = trial.candidate.coefficients
-            place = [", ".join(f"{n} {c:.4f}" for n, c in values.items()), str(read(values))]
+            place = [", ".join(f"{n} {c:.4f}" for n, c in values.items()), str(read(values)) or "–"]
         score = unit.full(known[trial.number].interval) if trial.number in known else "–"
         seconds = f"{trial.seconds:.1f}" if trial.scores or trial.course else "–"
         note = "" if trial.state == "complete" else f"{trial.state}: {trial.message}".rstrip(": ")

@@ -106,7 +106,8 @@ def candidate_text(candidate: Candidate) -> str:
 def coefficients_text(coefficients: Mapping[str, float]) -> str:
     """Coefficients and their reading: ``sums 0.72 products 0.61 (alpha +0.33, beta 0.54 0.46)``."""
     parts = " ".join(f"{name} {value:.2f}" for name, value in coefficients.items())
-    return f"{parts} ({read(coefficients)})"
+    reading = str(read(coefficients))
+    return f"{parts} ({reading})" if reading else parts
 
 
 def score_text(value: float, trial: TrialRecord) -> str:

@@ -8,7 +8,8 @@ under this convention: one alpha for all checkpoints,
     1 + alpha = sum_i c_i        beta_i = c_i / (1 + alpha)
 
 so that c_i = beta_i * (1 + alpha): the mix beta of the checkpoints, extrapolated by alpha from the
-base. ExMe (arXiv:2503.04834) has one alpha per checkpoint; without coefficient groups its three
+base. Where a coefficient is below 0, or all are next to 0, there is no mix to be extrapolated, and nobody is told of one
+(0.7 and -0.6 would read as shares of 7 and -6). ExMe (arXiv:2503.04834) has one alpha per checkpoint; without coefficient groups its three
 numbers alpha_1, alpha_2, beta describe the same two coefficients, and this choice of them is unique.
 """
 
@@ -41,30 +42,39 @@ EXPO_STARTS = (0.3, 0.5)
 EDGE = 0.02
 
 
+# Coefficients that add up to less are no mix to speak of: the candidate is next to the base.
+LEAST_MIX = 0.1
+
+
 @dataclass(frozen=True)
 class Reading:
     """Coefficients as people read them.
 
     Attributes:
-        alpha: shared extrapolation, sum of the coefficients minus one; 0 is interpolation.
-        beta: share of each checkpoint; None where the coefficients add up to zero.
+        alpha: shared extrapolation, sum of the coefficients minus one; 0 is interpolation. None where the
+            coefficients are no mix: one is below 0, or they add up to less than `LEAST_MIX`.
+        beta: share of each checkpoint; None where alpha is.
+        is_base: all coefficients are 0.
     """
 
-    alpha: float
+    alpha: float | None
     beta: Mapping[str, float] | None
+    is_base: bool = False
 
     def __str__(self) -> str:
-        if self.beta is None:
-            return f"alpha {self.alpha:+.2f}"
+        if self.is_base:
+            return "the base"
+        if self.alpha is None or self.beta is None:
+            return ""
         shares = " ".join(f"{value:.2f}" for value in self.beta.values())
-        return f"alpha {self.alpha:+.2f}, beta {shares}"
+        return f"alpha {round(self.alpha, 2) + 0.0:+.2f}, beta {shares}"  # (never -0.00)
 
 
 def read(coefficients: Mapping[str, float]) -> Reading:
     """alpha and beta of effective coefficients, by the convention above."""
-    total = sum(coefficients.values())
-    if abs(total) < 1e-6:  # (no mix to speak of: shares would be arbitrary)
-        return Reading(total - 1, None)
+    total, least = sum(coefficients.values()), min(coefficients.values(), default=0.0)
+    if least < 0 or total < LEAST_MIX:
+        return Reading(None, None, is_base=not any(coefficients.values()))
     return Reading(total - 1, {name: c / total for name, c in coefficients.items()})
 
 

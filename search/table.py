@@ -45,7 +45,8 @@ def _row(trial: TrialRecord, standing: Standing | None) -> dict[str, Any]:
     if trial.candidate is not None:
         row |= {"digest": trial.candidate.digest, "method": trial.candidate.method}
         row |= {f"c.{name}": c for name, c in trial.candidate.coefficients.items()}
-        row["alpha"] = read(trial.candidate.coefficients).alpha
+        alpha = read(trial.candidate.coefficients).alpha
+        row["alpha"] = math.nan if alpha is None else alpha
     if standing is not None:
         interval = standing.interval
         row |= {"score": interval.estimate, "low": interval.low, "high": interval.high}

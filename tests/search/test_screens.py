@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import optuna
@@ -66,6 +68,28 @@ def test_every_trial_is_one_event(events: list[dict[str, object]]) -> None:
     assert isinstance(first["low"], float) and isinstance(first["score"], float)
     assert first["low"] < first["score"]
     assert trials[-1]["used"] == {"trials": 8, "documents": 480, "minutes": pytest.approx(0.133, 1)}
+
+
+def test_events_of_several_threads_are_whole_lines() -> None:
+    class Slow(io.StringIO):
+        """Gives way to the other threads between two writes, as a pipe may."""
+
+        def write(self, text: str) -> int:
+            time.sleep(0.0001)
+            return super().write(text)
+
+    stream = Slow()
+    screen = JsonScreen(stream)
+    threads = [
+        threading.Thread(target=lambda n=n: [screen.say(f"{n} {'x' * 50}") for _ in range(40)])
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    told = [json.loads(line)["text"] for line in stream.getvalue().splitlines()]
+    assert len(told) == 160 and all(told.count(f"{n} {'x' * 50}") == 40 for n in range(4))
 
 
 def test_events_begin_and_end_with_the_search(events: list[dict[str, object]]) -> None:

@@ -29,16 +29,26 @@ shares = st.lists(st.floats(0, 1), min_size=1, max_size=5)
 @given(coefficients)
 def test_alpha_and_beta_give_back_the_coefficients(c: dict[str, float]) -> None:
     reading = read(c)
-    assert reading.alpha == pytest.approx(sum(c.values()) - 1)
-    if reading.beta is not None:
+    assert (reading.alpha is None) == (reading.beta is None)
+    if reading.alpha is not None and reading.beta is not None:
+        assert reading.alpha == pytest.approx(sum(c.values()) - 1)
+        assert all(0 <= share <= 1 + 1e-9 for share in reading.beta.values())
         assert sum(reading.beta.values()) == pytest.approx(1, abs=1e-6)
         for name, share in reading.beta.items():
             assert share * (1 + reading.alpha) == pytest.approx(c[name], abs=1e-6)
 
 
-def test_coefficients_that_add_up_to_zero_have_no_shares() -> None:
-    assert read({"math": 0.5, "code": -0.5}).beta is None
-    assert read({"math": 0.0, "code": 0.0}).alpha == -1
+@pytest.mark.parametrize(
+    "values", [(0.5, -0.5), (1.44, -1.46), (0.7, -0.1), (-1.0, -0.5), (0.02, 0.03), (0.0, 0.0)]
+)
+def test_what_is_no_mix_is_not_read_as_one(values: tuple[float, float]) -> None:
+    reading = read(dict(zip(("math", "code"), values, strict=True)))
+    assert reading.alpha is None and reading.beta is None
+    assert str(reading) == ("" if any(values) else "the base")
+
+
+def test_a_mean_of_three_is_no_negative_extrapolation() -> None:
+    assert str(read(dict.fromkeys(NAMES, 0.3333))).startswith("alpha +0.00, beta 0.33")
 
 
 def test_expo_reads_as_its_alpha() -> None:
@@ -48,8 +58,8 @@ def test_expo_reads_as_its_alpha() -> None:
     assert str(reading) == "alpha +0.50, beta 1.00 0.00"
 
 
-def test_the_base_reads_as_alpha_minus_one() -> None:
-    assert str(read({"math": 0.0})) == "alpha -1.00"
+def test_the_base_reads_as_the_base() -> None:
+    assert str(read({"math": 0.0})) == "the base"
 
 
 @given(shares)
