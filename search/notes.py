@@ -14,9 +14,10 @@ from exme.evaluators.scores import DocumentScores
 
 from .audit import KINDS, share_text
 from .candidate import Candidate
-from .charts import Plane
 from .methods import PLAIN
 from .outcome import TrialRecord
+from .plane_chart import Plane
+from .scene import FLAT
 from .space import read
 from .standing import Standing, by_suite, difference
 from .statistics import is_binary
@@ -215,7 +216,7 @@ def trial_picture(plane: Plane, at: tuple[float, float] | None) -> str:
     """The plane of coefficients as an SVG, with a ring around one place.
 
     Args:
-        plane: as `charts.plane` gives it.
+        plane: as `plane_chart.plane` gives it.
         at: the trial's place in it; None where it is beyond its edges.
     """
     right, bottom = plane.x + plane.width, plane.y + plane.height
@@ -225,6 +226,8 @@ def trial_picture(plane: Plane, at: tuple[float, float] | None) -> str:
             f'<image href="{plane.image}" x="{plane.x}" y="{plane.y}" width="{plane.width}" '
             f'height="{plane.height}" preserveAspectRatio="none"/>'
         )
+    if plane.is_flat:
+        surface = f'<text x="{(plane.x + right) / 2}" y="{plane.y + 16}" text-anchor="middle">{FLAT}</text>'
     dots = "".join(
         f'<circle cx="{d.x}" cy="{d.y}" r="4" fill="{d.colour}" stroke="#fff"/>'
         if d.whole

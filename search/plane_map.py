@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from .colours import shares_of, viridis
-from .scene import ENOUGH, Array, Scene
+from .scene import FLAT, Array, Scene
 
 BEST, INPUT, TRIAL, PART, FAILED = "★", "◆", "•", "∘", "×"
 
@@ -34,6 +34,11 @@ def plane_map(scene: Scene, width: int, height: int, *, colours: bool = True) ->
     y = y1 - (np.arange(2 * height) + 0.5) / (2 * height) * (y1 - y0)
     shares, seen = _surface(scene, x, y)
     marks = _marks(scene, width, height)
+    if scene.is_flat:
+        start = max(0, (width - len(FLAT)) // 2)
+        places = [[(row, start + i) for i in range(len(FLAT))] for row in range(height)]
+        free = min(places, key=lambda row: sum(place in marks for place in row))
+        marks |= {place: (letter, None) for place, letter in zip(free, FLAT, strict=True)}
     lines = []
     for row in range(height):
         line = Text(no_wrap=True)
@@ -59,7 +64,7 @@ def plane_map(scene: Scene, width: int, height: int, *, colours: bool = True) ->
 
 def _surface(scene: Scene, x: Array, y: Array) -> tuple[Array, Array]:
     """Shares of the colours at each pixel, and whether anything is known there."""
-    if len(scene.points) < ENOUGH:
+    if not scene.has_surface:
         return np.zeros((len(y), len(x))), np.zeros((len(y), len(x)))
     at = np.tile(scene.best, (len(x) * len(y), 1))
     grid_x, grid_y = np.meshgrid(x, y)

@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
 from .outcome import Outcome
-from .scene import ENOUGH, Array, Scene, scene_of_outcome, short
+from .scene import FLAT, Array, Scene, scene_of_outcome, short
 
 _DPI = 150
 _INK, _STAR, _BLUE = "#222222", "#D55E00", "#31688E"
@@ -78,7 +78,9 @@ def _caption(scene: Scene) -> str:
     text += " Crosses: failed." if len(scene.failed) else ""
     if len(scene.names) > len(scene.axes):
         text += " Slice through the best; trials are projected on to it, smaller the farther off."
-    if len(scene.points) >= ENOUGH:
+    if scene.is_flat:
+        text += f" No surface: {FLAT}."
+    if scene.has_surface:
         curve = " Curve: interpolation (Gaussian process)."
         surface = " Surface: interpolation (Gaussian process), white far from trials."
         text += curve if len(scene.names) == 1 else surface
@@ -98,11 +100,10 @@ def _draw_plane(ax: Axes, scene: Scene) -> Array:
     floor = max(low, 3 * middle - 2 * top) if middle < top else top - 1.0
     colours = ScalarMappable(Normalize(floor, top), "viridis")  # good for the colour-blind
     _draw_surface(ax, scene, colours)
-    bar = ax.figure.colorbar(
-        colours, cax=ax.inset_axes((1.02, 0, 0.04, 1)), extend="min" if low < floor else "neither"
-    )
-    bar.outline.set_visible(False)
-    bar.set_label(f"score {scene.unit and '(%)'}")
+    if scene.is_flat:
+        ax.text(0.5, 0.97, FLAT, transform=ax.transAxes, ha="center", va="top", color=_INK)
+    else:
+        _draw_bar(ax, scene, colours, extend="min" if low < floor else "neither")
     others = [c for c in range(len(scene.names)) if c not in (i, j)]
     away = np.linalg.norm((scene.points - scene.best)[:, others], axis=1)
     shown, failed = scene.points[:, [i, j]], scene.failed[:, [i, j]]
@@ -129,8 +130,15 @@ def _draw_plane(ax: Axes, scene: Scene) -> Array:
     return dots
 
 
+def _draw_bar(ax: Axes, scene: Scene, colours: ScalarMappable, extend: str) -> None:
+    cax = ax.inset_axes((1.02, 0, 0.04, 1))
+    bar = ax.figure.colorbar(colours, cax=cax, extend=extend)
+    bar.outline.set_visible(False)
+    bar.set_label(f"score {scene.unit and '(%)'}")
+
+
 def _draw_surface(ax: Axes, scene: Scene, colours: ScalarMappable) -> None:
-    if len(scene.points) < ENOUGH:
+    if not scene.has_surface:
         return
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     x, y = np.meshgrid(np.linspace(x0, x1, 150), np.linspace(y0, y1, 150))
@@ -179,7 +187,7 @@ def _draw_curve(ax: Axes, scene: Scene) -> Array:
     name = short(scene.names[0], 50)
     ax.set(xlim=scene.limits[0], xlabel=f"coefficient of {name} (1 + alpha)")
     ax.set_ylabel(f"score{' (%)' if scene.unit else ''}, 95% intervals")
-    if len(x) >= ENOUGH:
+    if scene.has_surface:
         at = np.linspace(*ax.get_xlim(), 300)
         ax.plot(at, scene.smooth(at[:, None])[0], color=_BLUE, linewidth=1.6)
     for part, face in ((scene.whole, _BLUE), (~scene.whole, "white")):

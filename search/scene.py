@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from .candidate import Candidate
 from .outcome import Outcome, TrialRecord
+from .ranking import is_flat
 from .standing import Standing, standing_of, standings
 
 Array = NDArray[np.float64]
 
+FLAT = "all scores are the same"
 ENOUGH = 6  # fewer distinct points say nothing about the score between them
 
 
@@ -29,6 +31,12 @@ class Scene:
     failed: Array  # (m, k)
     marks: dict[str, Array]  # points to name, (k,) each: the best first, then the inputs
     unit: str
+    is_flat: bool = False  # all have the same score: there is nothing to be seen between them
+
+    @property
+    def has_surface(self) -> bool:
+        """Whether a surface between the points says anything."""
+        return len(self.points) >= ENOUGH and not self.is_flat
 
     @property
     def best(self) -> Array:
@@ -170,6 +178,7 @@ def scene_of(found: Iterable[Standing], best: Standing, failed: Iterable[Candida
         failed=np.array([place(c) for c in failed]).reshape(-1, len(names)),
         marks=marks | {n: p for n, p in marked.items() if not np.array_equal(p, middle)},
         unit="%" if percent else "",
+        is_flat=len(shown) > 1 and is_flat(s.trial for s in shown),
     )
 
 

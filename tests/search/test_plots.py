@@ -14,7 +14,10 @@ from matplotlib.transforms import Bbox
 from exme.evaluators.scores import DocumentScores
 from exme.search import plots
 from exme.search.candidate import Candidate
+from exme.search.notes import trial_picture
 from exme.search.outcome import Entry, Outcome, TrialRecord
+from exme.search.plane_chart import plane
+from exme.search.plane_map import plane_map
 from exme.search.plots import plot_plane
 from exme.search.scene import Array, Scene, scene_of_outcome
 
@@ -185,3 +188,44 @@ def test_the_same_outcome_gives_the_same_picture(tmp_path: Path) -> None:
     plot_plane(outcome(PLANE), tmp_path / "a.png")
     plot_plane(outcome(PLANE), tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def flat(count: int = 8) -> Outcome:
+    """Every trial has solved as many documents as the others."""
+    same = scores((0.5, 0.5))
+    trials = [
+        TrialRecord(i, "complete", "gp", candidate(p), same) for i, p in enumerate(PLANE[:count])
+    ]
+    return Outcome("mini", "gsm8k", bounds={}, trials=tuple(trials), winner=trials[0])
+
+
+def test_where_all_scores_are_the_same_the_map_is_empty_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Axes] = []
+    names = plots._name_marks
+
+    def kept(ax: Axes, scene: Scene, dots: Array) -> None:
+        drawn.append(ax)
+        names(ax, scene, dots)
+
+    monkeypatch.setattr(plots, "_name_marks", kept)
+    caption = plot_plane(flat(), tmp_path / "plane.png")
+    assert "all scores are the same" in caption and "interpolation" not in caption
+    (ax,) = drawn
+    assert "all scores are the same" in [text.get_text() for text in ax.texts]
+    assert not ax.images and not ax.child_axes  # no surface, no scale of colours
+    plot_plane(outcome(PLANE), tmp_path / "hill.png")
+    assert drawn[1].images and drawn[1].child_axes
+
+
+def test_the_page_and_the_terminal_draw_no_surface_over_equal_scores() -> None:
+    found = plane(flat())
+    assert found is not None and found.is_flat
+    assert found.image == "" and found.scale == ()
+    assert "all scores are the same" in trial_picture(found, None)
+    lines = [line.plain for line in plane_map(scene_of_outcome(flat()), 40, 8)]
+    assert sum("all scores are the same" in line for line in lines) == 1
+    assert not any("\u2580" in line or "\u2584" in line for line in lines)
+    other = plane(outcome(PLANE))
+    assert other is not None and other.image and len(other.scale) == 10

@@ -12,10 +12,11 @@ import pytest
 
 from exme.search.annotate import differences
 from exme.search.answers import save_answers
-from exme.search.charts import course, plane
+from exme.search.charts import course
 from exme.search.events import search_facts
 from exme.search.notes import documents_csv, trial_note
 from exme.search.outcome import Outcome, TrialRecord
+from exme.search.plane_chart import plane
 from exme.search.report import write_report
 from exme.search.runner import Search, open_search
 from exme.search.scene import scene_of_outcome
