@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from exme.search.annotate import differences
 from exme.search.answers import save_answers
 from exme.search.charts import course
-from exme.search.events import search_facts
+from exme.search.events import search_facts, trial_facts
+from exme.search.model_card import model_card
 from exme.search.notes import documents_csv, trial_note
 from exme.search.outcome import Outcome, TrialRecord
 from exme.search.plane_chart import plane
 from exme.search.report import write_report
 from exme.search.runner import Search, open_search
 from exme.search.scene import scene_of_outcome
+from exme.search.screen import Screen
 from exme.search.standing import (
     Standing,
     best_inputs,
@@ -30,7 +34,7 @@ from exme.search.standing import (
     standings,
 )
 from exme.search.statistics import Interval, compare
-from exme.search.table import documents_table
+from exme.search.table import documents_table, trials_table
 from exme.search.view import view_of
 
 from .landscape import Landscape
@@ -94,6 +98,39 @@ def test_estimates_are_near_the_scores_on_all_documents(
     held = [s.interval.low <= truth(searched, s) <= s.interval.high for s in found]
     assert np.mean(held) > 0.9
     assert all(0 <= s.interval.low <= s.mean <= s.interval.high <= 1 for s in found)
+
+
+def test_one_candidate_has_one_score_on_every_surface(
+    searched: Search, trials: list[TrialRecord], outcome: Outcome
+) -> None:
+    found = standings(trials)
+    assert outcome.winner is not None and outcome.winner.candidate is not None
+    best = standing_of(found, outcome.winner.candidate.digest)
+    left = next(s for s in found if not s.is_complete and s.trial.state == "left")
+    report = write_report(outcome, searched.folder).read_text()
+    table = trials_table(trials).set_index("trial")
+    scene = scene_of_outcome(outcome)
+    for standing in (best, left):
+        assert standing is not None and standing.trial.candidate is not None
+        trial, score = standing.trial, f"{standing.mean:.1%}"
+        lines = io.StringIO()
+        screen = Screen(Console(file=lines, width=300, highlight=False))
+        screen.trial(trial, trials, "", searched.view().inputs)
+        assert f"  {score} [" in lines.getvalue()
+        assert re.search(rf"^\| {trial.number} \|.*\| {re.escape(score)} \(", report, re.MULTILINE)
+        assert trial_note(trial, standing, None, {}, []).startswith(f"## {score} (")
+        assert table.loc[trial.number, "score"] == standing.mean
+        assert table.loc[trial.number, "documents"] == standing.count
+        assert trial_facts(trial, standing)["score"] == standing.mean
+        place = np.array([trial.candidate.coefficients[n] for n in scene.names])
+        assert scene.text_at(place) == score
+    assert best is not None
+    text, told = drawn(searched.view(), 120), search_facts(searched.view())
+    assert f"Best    {best.mean:.1%} [" in text
+    assert told["best"]["score"] == best.mean
+    names = {"base": "base", "sums": "sums", "products": "products"}
+    card = model_card(outcome, names=names, verdict="", licences={}, taken="", version="0")
+    assert f"| merged | {best.mean:.1%} [" in card and f"{best.mean:.1%} (" in report
 
 
 def test_the_gain_over_an_input_that_was_left_is_told_with_its_interval(
