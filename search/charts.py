@@ -153,8 +153,8 @@ def course(outcome: Outcome) -> Course | None:
     unit = Unit(t.scores for t in outcome.trials if t.scores)
     means = [own[t.number].mean for t, _ in steps]
     spent = np.cumsum([cost(t) for t, _ in steps])
-    found = max((s.mean for _, s in steps if s.is_complete), default=max(s.mean for _, s in steps))
-    # (of a candidate that was scored in part, chance may say more than of the best)
+    found = steps[-1][1].mean
+    # (the best is who was counted highest: of another more may be expected)
     line = [min(s.mean, found) for _, s in steps]
     # A few very bad trials must not press the others together.
     top = max(found, *means)

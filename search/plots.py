@@ -33,7 +33,7 @@ _PILL: dict[str, Any] = {"boxstyle": "round,pad=0.25", "fc": "white", "ec": "non
 def plot_plane(outcome: Outcome, path: Path) -> str:
     """Write the picture of the search scores over the coefficients: a PNG, 1200 pixels wide.
 
-    Candidates that were scored in part are drawn as rings, at what is estimated of them.
+    Candidates that were scored in part are drawn as rings.
 
     Two checkpoints: the plane of their coefficients. One: the curve over its coefficient. More:
     the slice through the winner along its two largest coefficients, with the trials projected on
@@ -74,7 +74,7 @@ def _height(scene: Scene) -> float:
 
 def _caption(scene: Scene) -> str:
     text = "Star: best. Diamonds: inputs. Dots: other trials."
-    text += " Rings: scored in part, estimates." if not scene.whole.all() else ""
+    text += " Rings: scored in part." if not scene.whole.all() else ""
     text += " Crosses: failed." if len(scene.failed) else ""
     if len(scene.names) > len(scene.axes):
         text += " Slice through the best; trials are projected on to it, smaller the farther off."

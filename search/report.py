@@ -292,17 +292,20 @@ def _front(outcome: Outcome) -> list[str]:
         return []
     parts = [t.scores.parts for t in done if t.scores]
     chosen = front([[part.mean for part in each] for each in parts])
+    known = standing_by_trial(standings(outcome.trials), done)
     rows = []
     for i in sorted(chosen, key=lambda i: -parts[i][0].mean):
         candidate, mark = done[i].candidate, "knee" if done[i] == outcome.winner else ""
         assert candidate is not None
         values = ", ".join(f"{n} {c:.4f}" for n, c in candidate.coefficients.items())
-        scores = [Unit(parts[i]).score(part.mean) for part in parts[i]]
+        standing = known[done[i].number]
+        unit = Unit([], percent=standing.is_share)
+        scores = [unit.score(found.estimate) for found in standing.scores.values()]
         rows.append([str(done[i].number), values, *scores, mark])
     head = ["trial", "coefficients", *(part.suite for part in parts[0]), ""]
     note = (
-        "Candidates that no other beats on every suite, on the search documents; all are somewhat "
-        "too high there. The knee is the farthest beyond the plane through the front's ends."
+        "Candidates that no other beat on every suite, on the search documents, with the scores that "
+        "are expected of them. The knee is the farthest beyond the plane through the front's ends."
     )
     return ["## The Pareto front", _table(head, rows), note]
 
