@@ -97,6 +97,7 @@ class Outcome:
     Attributes:
         study: name of the study, `task` the suite or suites it searched on.
         bounds: bounds of each coefficient now, by checkpoint name; `widened` tells each change.
+        blind: what was said of suites that cannot tell candidates apart.
         trials: all trials in order of their numbers.
         winner: the best complete trial on the search documents; None before the first.
         inputs: base and checkpoints on the report documents; empty before the proof.
@@ -121,6 +122,7 @@ class Outcome:
     merged: Entry | None = None
     use: int = 0
     widened: tuple[str, ...] = ()
+    blind: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
     aim: Goal = field(default_factory=Goal)
     work: Mapping[str, float] = field(default_factory=dict)

@@ -70,6 +70,7 @@ def _markdown(outcome: Outcome, caption: str) -> str:
         f"# {outcome.study}: {outcome.task}",
         f"**{decision.sentence}**",
         f"{_uses(outcome)}{caution}",
+        *(f"{line}." for line in outcome.blind),
         *_scores(outcome),
         *_by_suite(outcome),
         *_kept(outcome),

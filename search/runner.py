@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
 from .answers import Example, examples
-from .attempt import Attempts
-from .candidate import Candidate
-from .directions.settle import Settled, Workshop, agree
-from .estimate import check_memory, give_back_memory, set_aside, weigh
+from .blind import BlindSuites, is_of_blind
+from .estimate import give_back_memory
 from .facts import facts
-from .field import Racing
 from .forecast import Forecast
 from .gram import measure
 from .interrupts import stop_if_asked
-from .joining import join_study
-from .looks import Looks
-from .methods import PLAIN
-from .opening import load_study_documents, open_sources, pinned_facts, remarks
+from .opened_search import RUNS, OpenedSearch
+from .opening import remarks
 from .outcome import Outcome, TrialRecord
-from .plan import Plan, is_over, spent
+from .plan import is_over, spent
 from .proof import claim, owed_longer, prove, prove_longer, proved, unproved
-from .references import take_references
-from .resident import Sources
 from .screen import Screen
-from .settling import settle_objective
-from .shift import shift_of
-from .space import unit
-from .spread import SPREAD
 from .study_file import StudyFile, load_study_file
-from .suites import pick_suites
 from .tracking import Tracking
-from .turns import Turns
 from .uses import new_use
 from .view import View, view_of
-from .worker import Precision, Scorer, Worker, settle_precision
-
-RUNS = Path("studies/runs")
+from .worker import Scorer
 
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
@@ -52,7 +33,7 @@ COMPUTED_ELSEWHERE = "Another process is computing the study's directions; waiti
 PROVED_ELSEWHERE = "Another process is scoring the winner on the report documents; waiting for it."
 
 
-class Search:
+class Search(OpenedSearch):
     """One study on one or several suites; any number of processes may work on it at once.
 
     Use as a context manager: leaving it stops the heart that tells the other workers of this one.
@@ -70,135 +51,6 @@ class Search:
     Raises:
         UserError: anything about the study that cannot be used; nothing has been written then.
     """
-
-    def __init__(
-        self,
-        study: StudyFile,
-        name: str,
-        task: str,
-        *,
-        runs: Path = RUNS,
-        where: str = "study",
-        screen: Screen | None = None,
-        worker: Scorer | None = None,
-        fork: bool = False,
-    ) -> None:
-        suites = pick_suites(study, task, where)
-        self.study, self.name, self.task = study, name, task.replace(",", "+")
-        self.where = where
-        self.screen = screen or Screen()
-        self.sources = open_sources(study)
-        self.precision: Precision = settle_precision(study, self.sources.base.dtype)
-        self.weights = weigh(self.sources, self.precision)
-        self.documents = [load_study_documents(study, suite) for suite in suites]
-        floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
-        self.plan = Plan(study, floats)
-        self._worker: Scorer | None = worker
-        sizes = {found.suite.suite: len(found.search) for found in self.documents}
-        self.objective = settle_objective(study, sizes, self.plan.inputs)
-        self._engine_name: str = study.engine
-        self.folder, self.storage = join_study(
-            runs / f"{name}-{self.task}",
-            study.storage,
-            pinned_facts(study, self.documents, self.sources, self.precision, self.objective),
-            self.documents,
-            where=where,
-            say=self.screen.say,
-            fork=fork,
-            objectives=self.objective.values_per_trial,
-        )
-        self.storage.known.rate = self._rate
-        self.storage.record.set_goal(self.objective.goal)
-        racing = study.racing
-        self.looks = Looks(
-            self.plan.proposals,
-            self.objective,
-            {d.suite.suite: [e.id for e in d.search] for d in self.documents},
-            None if racing is None else Racing(racing.error_rate, racing.chunk),
-            study.sampler.name,
-            study.sampler.seed,
-        )
-        self.turns = Turns(
-            study,
-            self.plan,
-            self.storage,
-            self.screen,
-            self.looks,
-            dtype=self.precision.dtype,
-            sources=self.sources.fingerprints,
-            per_trial=self._count("search"),
-        )
-        self.attempts = Attempts(
-            self.turns, self.plan, self.looks, self.storage, self.documents,
-            self.folder, self.screen, lambda: self.worker,
-        )  # fmt: skip
-        self._workshop = Workshop(
-            study, self.sources, self.documents, self.precision, self.folder, self.screen.say
-        )
-        self._take_directions(self._workshop.present())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.screen.close()
-        self.storage.close()
-
-    def _take_directions(self, settled: Settled | None) -> None:
-        """Search from the study's directions, once they are computed."""
-        self.are_directions_settled = settled is not None
-        if settled is None or not self.study.directions:
-            return
-        self.plan.start_from(agree(settled, self.storage, self.folder))
-        self.sources = Sources(self.sources.base, {**self.sources.checkpoints, **settled.vectors})
-        self.weights = weigh(self.sources, self.precision)
-        self.turns.agenda.sources = self.sources.fingerprints
-
-    def _rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
-        """See `KnownTrials.rate`."""
-        self._take_shift()
-        return self.objective.rate(trials)
-
-    def _take_shift(self) -> None:
-        """Have proposals, races and ratings know the shift, once it can be measured."""
-        if self.study.shift is None or self.objective.shift is not None:
-            return
-        shift = shift_of(self.study, self.storage.record)
-        if shift is not None:
-            self.objective = self.looks.objective = replace(self.objective, shift=shift)
-            self.plan.keep_within(shift)
-
-    @property
-    def worker(self) -> Scorer:
-        """The worker; models are loaded at its first use."""
-        if self._worker is None:
-            self._worker = self.local_worker()
-        return self._worker
-
-    def local_worker(self) -> Worker:
-        """A worker of this process.
-
-        Raises:
-            UserError: the models do not fit into memory, or cannot be loaded.
-        """
-        if self.study.device != SPREAD:  # accelerate finds out whether it fits
-            check_memory(self.weights, self.precision, self.study.residence)
-        drafts = self.folder / "drafts.jsonl"
-        worker = Worker(self.study, self.sources, self.documents, self.precision, drafts)
-        set_aside()
-        return worker
-
-    def rest(self) -> None:
-        """Give the worker's memory back; its next use loads the models again."""
-        if isinstance(self._worker, Worker):
-            self._engine_name = self._worker.engine_name
-            self._worker = None
-            give_back_memory()
 
     # The search ----------------------------------------------------------------------------------
 
@@ -223,6 +75,7 @@ class Search:
             self._announce(trials)
         self.screen.begin(self.view)
         forecast, inputs = self._forecast(), [f"{name} alone" for name in self.plan.inputs]
+        blind = BlindSuites(self.documents, inputs, self.storage.record, self.screen)
         failures = 0
         while True:
             stop_if_asked()
@@ -237,6 +90,7 @@ class Search:
             if self.study.track:  # (it is read from the storage once more)
                 tracking.tell(self.storage.study, self.storage.frozen(number))
             self.screen.trial(trial, trials, forecast.left(trials), inputs)
+            blind.tell(trials)
             failures = failures + 1 if trial.message else 0
             if failures >= MOST_FAILURES:
                 raise UserError(
@@ -244,27 +98,6 @@ class Search:
                     f"{trial.message}. Put that right; the same command resumes"
                 )
         self.screen.say(f"The search is over: {reason}.")
-
-    def _take_references(self) -> None:
-        """Give documents the reference answers that they lack, the same for all workers."""
-        if self.study.objective == "target_nll":
-            inputs = [c for name, c in self.inputs().items() if name in self.plan.inputs]
-            self.documents = take_references(
-                self.documents, inputs, lambda: self.worker, self.storage, self.screen
-            )
-            self.attempts.documents = self.documents
-            if isinstance(self._worker, Worker):
-                self._worker.take_documents(self.documents)
-
-    def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
-        """The plain sum with these effective coefficients."""
-        method = self.plan.method.name
-        return Candidate(
-            coefficients=coefficients,
-            method=method if method in PLAIN else "task_arithmetic",
-            dtype=self.precision.dtype,
-            sources=self.sources.fingerprints,
-        )
 
     # The proof -----------------------------------------------------------------------------------
 
@@ -293,14 +126,6 @@ class Search:
         proved = len(self.storage.record.proofs())
         return view_of(self.study, self.folder.name, self.storage.trials(), proved)
 
-    def inputs(self) -> dict[str, Candidate]:
-        """The base and every checkpoint, as candidates."""
-        names = self.plan.method.checkpoints
-        return {
-            "base": self.candidate(dict.fromkeys(names, 0.0)),
-            **{name: self.candidate(unit(names, name)) for name in self.plan.inputs},
-        }
-
     def outcome(self) -> Outcome:
         """All that is in the storage."""
         trials, inputs = self.storage.trials(), self.inputs()
@@ -318,6 +143,7 @@ class Search:
             names=tuple(inputs),
             aim=self.objective.goal,
             widened=tuple(widened),
+            blind=tuple(note for note in self.storage.record.notes() if is_of_blind(note)),
             importance=self.storage.importance(),
             work=self.storage.work(),
             facts=facts(
@@ -348,9 +174,6 @@ class Search:
     def _forecast(self) -> Forecast:
         per_trial, per_proof = self._count("search"), self._count("report")
         return Forecast(self.study, self.weights, self.folder, per_trial, per_proof)
-
-    def _count(self, split: str) -> int:
-        return sum(len(documents.of(split)) for documents in self.documents)
 
 
 def open_search(

@@ -42,12 +42,17 @@ class Opened:
     """A search on a landscape, with the lines that it wrote."""
 
     def __init__(
-        self, runs: Path, peak: Mapping[str, float] = PEAK, fork: bool = False, **changed: Any
+        self,
+        runs: Path,
+        peak: Mapping[str, float] = PEAK,
+        fork: bool = False,
+        task: str = "gsm8k",
+        **changed: Any,
     ) -> None:
         self.text = io.StringIO()
         screen = Screen(Console(file=self.text, width=200, soft_wrap=True))
         self.search: Search = open_search(
-            study_file(**changed), "gsm8k", name="test", runs=runs, screen=screen, fork=fork
+            study_file(**changed), task, name="test", runs=runs, screen=screen, fork=fork
         )
         self.landscape = Landscape(self.search.documents, peak)
         self.search._worker = self.landscape
