@@ -99,5 +99,6 @@ def is_flat(trials: Iterable[TrialRecord]) -> bool:
     if whole:
         first = np.array(whole[0].values)
         return all(abs(float(np.nanmean(table - first))) < 10**-_DIGITS for table in tables)
-    table = np.array(tables).reshape(len(tables), -1)
-    return not tables or not bool((np.fmax.reduce(table) > np.fmin.reduce(table)).any())
+    if not tables:
+        return True
+    return not bool((np.fmax.reduce(tables) > np.fmin.reduce(tables)).any())
