@@ -120,9 +120,9 @@ def next_look(
 def expected_gain(state: State, looks: float, noise: float, seed: int = 0) -> float:
     """By how much so many further looks are expected to raise the score of what is named best.
 
-    At most: the lower of what they would bring if each brought what the next one does (the knowledge
-    gradient falls as one learns), and of what knowing every score would bring, E max f - max E f over points
-    drawn all over and about the best.
+    The lower of what they would bring if each brought what the next one does (the knowledge gradient), and of what
+    knowing every score would bring, E max f - max E f over points drawn all over and about the best. No bound:
+    looks bring more about half of the time.
 
     Args:
         state: what the history says.

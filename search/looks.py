@@ -198,7 +198,7 @@ class Looks:
         return places, np.array(points).reshape(len(points), len(bounds))
 
     def outlook(self, trials: Sequence[TrialRecord], bounds: Bounds) -> float | None:
-        """By how much another hour is expected to raise the score, at most; None while it cannot be said."""
+        """By how much another hour is expected to raise the score; None while it cannot be said."""
         ended = [t for t in trials if t.documents and t.duplicate_of is None and t.seconds]
         lineup, _ = self.lineup(trials, bounds)
         if len(lineup.runners) < ENOUGH or not ended:

@@ -121,11 +121,6 @@ class Turns:
         return self._outlook[1]
 
     @property
-    def last_outlook(self) -> float | None:
-        """What `outlook` said last: safe to read from any thread, and costs nothing."""
-        return None if self._outlook is None else self._outlook[1]
-
-    @property
     def is_racing(self) -> bool:
         """Whether candidates may be stopped."""
         return self.looks.is_racing

@@ -122,7 +122,7 @@ def test_one_candidate_has_one_score_on_every_surface(
         assert table.loc[trial.number, "score"] == standing.mean
         assert table.loc[trial.number, "documents"] == standing.count
         assert trial_facts(trial, standing)["score"] == standing.mean
-        place = np.array([trial.candidate.coefficients[n] for n in scene.names])
+        place = np.array([standing.trial.candidate.coefficients[n] for n in scene.names])
         assert scene.text_at(place) == score
     assert best is not None
     text, told = drawn(searched.view(), 120), search_facts(searched.view())
