@@ -123,7 +123,9 @@ class StudyRecord:
     def proved_candidates(self) -> list[Candidate]:
         """Candidates that were scored on the report documents."""
         attributes = self.study.user_attrs.items()
-        return [Candidate.from_json(v["candidate"]) for k, v in attributes if k.startswith("report:")]
+        return [
+            Candidate.from_json(v["candidate"]) for k, v in attributes if k.startswith("report:")
+        ]
 
     def set_goal(self, goal: Goal) -> None:
         """Write what is maximised, for those who read the storage without the study's file."""
