@@ -5,6 +5,7 @@ Nothing here is remembered between calls, so a resumed search goes on exactly wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from .directions import DIRECTIONS, vectors
 from .groups import Groups
 from .methods.method import KnownPoint, Method
 from .outcome import TrialRecord
-from .ranking import best_known, best_trial, complete, eligible, is_flat, is_input, standing
+from .ranking import best_known, best_trial, complete, eligible, is_flat, is_input, is_nearer, merit
 from .shift import Shift
 from .space import Space, Value, expo_points, first_points, unit, widen
 from .study_file import StudyFile
@@ -164,21 +165,23 @@ class Plan:
         if not self.may_widen:
             return bounds, told
         bounds = self._around(bounds, [t for t in trials if has_ended(t)])
-        since = position = 0
+        scored = [t for t in trials if t.is_scored]
+        if is_flat(scored):  # nothing says that more lies beyond a bound
+            return bounds, told
+        since = 0
+        differs = False
         best: TrialRecord | None = None
-        seen: list[TrialRecord] = []
+        highest = (False, False, -math.inf)
         stays: TrialRecord | None = None  # the best that moves none of the bounds of now
-        for trial in trials:
-            if not trial.is_scored:
-                continue
+        for position, trial in enumerate(scored):
             since += position >= self.known_count and trial.continues is None
-            position += 1
-            seen.append(trial)
-            if best is None or standing(trial) > standing(best):
-                best = trial
+            found = merit(trial)
+            if best is None or found > highest or (found == highest and is_nearer(trial, best)):
+                best, highest = trial, found
             if since < TRIALS_BETWEEN_WIDENINGS or best is stays or best.candidate is None:
                 continue
-            if is_input(best) or is_flat(seen):  # nothing says that more lies beyond a bound
+            differs = differs or not is_flat(scored[: position + 1])
+            if is_input(best) or not differs:
                 continue
             point = self.proposals.of_candidate(best.candidate)
             numbers = {name: float(point[name]) for name in self.proposals.coefficients}

@@ -34,25 +34,39 @@ def eligible(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """The complete trial with the highest value, feasible ones first; of equals see above."""
-    return max(eligible(trials), key=standing, default=None)
+    return _first(eligible(trials))
 
 
 def best_known(trials: Sequence[TrialRecord]) -> TrialRecord | None:
     """As `best_trial`; while no trial is complete, the one whose estimate is high for sure."""
-    known = (t for t in trials if t.is_scored and not t.barred)
-    return max(known, key=standing, default=None)
+    return _first([t for t in trials if t.is_scored and not t.barred])
 
 
-def standing(trial: TrialRecord) -> tuple[bool, bool, float, float, int]:
-    """By what scored trials are ranked: complete, feasible, value, nearness to an input, and who was first."""
+def _first(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    highest = max(map(merit, trials), default=None)
+    # (distances are asked for where they decide: there may be thousands of trials)
+    return min((t for t in trials if merit(t) == highest), key=_order, default=None)
+
+
+def merit(trial: TrialRecord) -> tuple[bool, bool, float]:
+    """By what scored trials are ranked before ties: complete, feasible, and the value."""
     if trial.scores is not None:
         value = trial.scores.mean - trial.penalty if trial.value is None else trial.value
-        first = True, trial.feasible
-    else:
-        found = trial.estimate
-        value = -math.inf if found is None else found.mean - found.standard_error - trial.penalty
-        first = False, False
-    return *first, round(value, _DIGITS), -distance(trial), -trial.number
+        return True, trial.feasible, round(value, _DIGITS)
+    found = trial.estimate
+    if found is None:
+        return False, False, -math.inf
+    return False, False, round(found.mean - found.standard_error - trial.penalty, _DIGITS)
+
+
+def _order(trial: TrialRecord) -> tuple[float, int]:
+    """Which of equals comes first."""
+    return distance(trial), trial.number
+
+
+def is_nearer(trial: TrialRecord, other: TrialRecord) -> bool:
+    """Whether a trial ranks before another of the same merit."""
+    return _order(trial) < _order(other)
 
 
 def distance(trial: TrialRecord) -> float:
