@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from exme.evaluators.scores import join
 from exme.search.blind import blind_suites, chance
 from exme.search.candidate import Candidate
 from exme.search.outcome import TrialRecord
@@ -84,7 +85,7 @@ def test_every_suite_is_judged_by_its_own_documents(tmp_path: Path) -> None:
             found = super().score(candidate, split)
             first, second = found.scores.parts
             blank = replace(first, values=(0.0,) * first.count)
-            return Scored(replace(found.scores, parts=(blank, second)), found.seconds)
+            return Scored(join([blank, second]), found.seconds)
 
     opened = Opened(tmp_path, suites=["gsm8k", "mmlu"], task="gsm8k,mmlu")
     landscape = OneBlind(opened.search.documents, PEAK)

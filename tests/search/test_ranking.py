@@ -27,8 +27,8 @@ from .test_runner import PEAK, Opened
 IDS = tuple(f"d{i}" for i in range(8))
 
 
-def candidate(method: str = "exme", **coefficients: float) -> Candidate:
-    return Candidate(coefficients, method, "float32", {})
+def candidate(**coefficients: float) -> Candidate:
+    return Candidate(coefficients, "exme", "float32", {})
 
 
 def scores(*values: float) -> DocumentScores:

@@ -80,10 +80,12 @@ def test_events_of_several_threads_are_whole_lines() -> None:
 
     stream = Slow()
     screen = JsonScreen(stream)
-    threads = [
-        threading.Thread(target=lambda n=n: [screen.say(f"{n} {'x' * 50}") for _ in range(40)])
-        for n in range(4)
-    ]
+
+    def say(number: int) -> None:
+        for _ in range(40):
+            screen.say(f"{number} {'x' * 50}")
+
+    threads = [threading.Thread(target=say, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from exme.search import known_trials
+from exme.search import known_trials, records
 from exme.search.known_trials import KnownTrials
 from exme.search.records import is_whole
 
@@ -95,7 +95,8 @@ def test_two_readers_of_one_trial_never_see_each_others_half(
     trials, wanted = frozen(searched), searched.search.storage.trials()
     readers = known(searched)
     readers.rate = searched.search._rate
-    make, inside, found = known_trials.record_of, threading.Event(), {}
+    make, let_go, inside = records.record_of, records.condense, threading.Event()
+    found: dict[str, Any] = {}
 
     def slowly(trial: FrozenTrial, documents_of: Any) -> Any:
         inside.set()
@@ -106,7 +107,6 @@ def test_two_readers_of_one_trial_never_see_each_others_half(
             second.join(0.02)  # time for the other to come between
         return let_go(trial)
 
-    let_go = known_trials.condense
     monkeypatch.setattr(known_trials, "record_of", slowly)
     monkeypatch.setattr(known_trials, "condense", condensed)
 
@@ -114,7 +114,12 @@ def test_two_readers_of_one_trial_never_see_each_others_half(
         found[name] = readers.records(trials)
 
     first = threading.Thread(target=read, args=("first",))
-    second = threading.Thread(target=lambda: (inside.wait(5), read("second")))
+
+    def read_second() -> None:
+        inside.wait(5)
+        read("second")
+
+    second = threading.Thread(target=read_second)
     for thread in (second, first):
         thread.start()
     for thread in (first, second):
