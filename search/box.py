@@ -5,12 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-)
-
 from .space import Bounds, Value
 
 
@@ -41,14 +35,6 @@ class Box:
 
     bounds: Bounds
     choices: Mapping[str, tuple[str, ...]]
-
-    @property
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """As Optuna has them."""
-        return {
-            **{name: FloatDistribution(low, high) for name, (low, high) in self.bounds.items()},
-            **{name: CategoricalDistribution(options) for name, options in self.choices.items()},
-        }
 
     def nearest(self, proposal: Mapping[str, Value]) -> dict[str, Value]:
         """A proposal, its numbers within the bounds: coefficients are kept rounded."""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -34,6 +34,14 @@ def trial_seed(seed: int, number: int) -> int:
     """A seed for one trial: what it proposes depends on the history, not on the process."""
     digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
+
+
+def distributions(box: Box) -> dict[str, BaseDistribution]:
+    """What can be proposed now, as Optuna has it."""
+    return {
+        **{name: FloatDistribution(low, high) for name, (low, high) in box.bounds.items()},
+        **{name: CategoricalDistribution(options) for name, options in box.choices.items()},
+    }
 
 
 class Untried(Protocol):
@@ -95,7 +103,7 @@ class BoundedSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """All parameters, with the bounds of now."""
-        return self.box.distributions
+        return distributions(self.box)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

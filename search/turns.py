@@ -17,6 +17,7 @@ from .looks import Looks
 from .outcome import TrialRecord
 from .plan import Plan, has_ended, is_over
 from .proposal import Proposal
+from .sampler import distributions
 from .screen import Screen
 from .storage import Storage
 from .study_file import StudyFile
@@ -141,7 +142,7 @@ class Turns:
             parameters = agenda.within(box.nearest(given.parameters))
             candidate = agenda.candidate(parameters)
             return self.storage.propose(
-                parameters, box.distributions, given.origin, candidate, given.documents
+                parameters, distributions(box), given.origin, candidate, given.documents
             ), candidate
         proposal = self.storage.ask(agenda.sampler(trials, box))
         candidate = agenda.candidate(proposal.parameters)
