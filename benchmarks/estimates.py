@@ -174,12 +174,12 @@ def _best(landscape: Landscape, step: Step) -> tuple[Interval, Floats]:
 def main() -> None:
     """Print both of some landscapes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("landscapes", nargs="+")
+    parser.add_argument("landscapes", nargs="*", help="default: all")
     parser.add_argument("--seeds", type=int, default=40)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     chosen = parser.parse_args()
     seeds = range(chosen.first, chosen.first + chosen.seeds)
-    for name in chosen.landscapes:
+    for name in chosen.landscapes or sorted(path.stem for path in FOLDER.glob("*.npz")):
         landscape = load(FOLDER / f"{name}.npz")
         for case, share in coverage(landscape, seeds).items():
             print(f"{case}: {share:.1%}")

@@ -96,7 +96,7 @@ def test_a_trial_that_was_scored_in_part_is_exported_and_its_papers_say_so(
     assert result.digest == trial.candidate.digest
     text = (result.folder / "README.md").read_text()
     assert f"trial {trial.number}, scored on {seen} search documents alone and not proved" in text
-    assert f"from {seen} of 64 |" in text
+    assert f"n = {seen} |" in text
     assert "model-index" not in text  # a part of the documents is no score to compare by
     told = json.loads((result.folder / "lm_eval_results.json").read_text())
     assert told["n-samples"]["gsm8k"] == {"original": 64, "effective": seen}
