@@ -206,7 +206,7 @@ def repeated(name: str, studies: int, forks: bool, seed: int, proofs: int = 10) 
         inputs, known = [card(found[0]), card(found[1])], list[Use]()
         for number, values in enumerate(found[2:]):
             study = f"mini-fork{number % 3}" if forks else "mini"
-            known.append(Use(f"candidate{number}", ("documents",), float(number), study))
+            known.append(Use(f"candidate{number}", ("documents",), number, study))
             if judged(card(values), inputs, goal_of(1), number_of(known[-1], known)):
                 proved += 1
                 break

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .box import Box, Known
+from .budget import documents_left
 from .candidate import Candidate
 from .looks import FINAL, FINALISTS, Bounds, Looks, owed
 from .methods.method import KnownPoint
@@ -160,7 +161,8 @@ class Agenda:
         if found is None:
             return None
         parameters, documents = found
-        return Given(parameters, self.looks.sampler, documents)
+        left = documents_left(self.study.budget, trials, self.per_trial)
+        return Given(parameters, self.looks.sampler, min(documents, left or documents))
 
     def _is_near_end(self, trials: Sequence[TrialRecord], bounds: Bounds) -> bool:
         """Whether what is left of the budget is no more than the finalists need."""

@@ -53,9 +53,24 @@ def has_room(budget: BudgetSection, trials: Sequence[TrialRecord], per_trial: in
         trials: all trials.
         per_trial: documents that a trial may take that does not say so itself.
     """
-    used, documents, _ = spent(trials)
     running = [t for t in trials if t.state == "running"]
-    if budget.trials is not None and used + len(running) >= budget.trials:
+    if budget.trials is not None and spent(trials)[0] + len(running) >= budget.trials:
         return False
-    reserved = sum(t.documents or per_trial for t in running)
-    return budget.documents is None or documents + reserved < budget.documents
+    left = documents_left(budget, trials, per_trial)
+    return left is None or left > 0
+
+
+def documents_left(
+    budget: BudgetSection, trials: Sequence[TrialRecord], per_trial: int
+) -> int | None:
+    """Documents of the budget that nobody has scored or has in hand; None where it does not count them.
+
+    Args:
+        budget: the study's.
+        trials: all trials.
+        per_trial: documents that a trial may take that does not say so itself.
+    """
+    if budget.documents is None:
+        return None
+    reserved = sum(t.documents or per_trial for t in trials if t.state == "running")
+    return budget.documents - spent(trials)[1] - reserved

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exme.tasks.documents import SuiteDocuments
+
 from .answers import save_answers
 from .audit import any_cut
 from .candidate import Candidate
@@ -16,7 +18,7 @@ from .methods import PLAIN
 from .outcome import Entry, Outcome, TrialRecord
 from .plan import best_trial, complete
 from .storage import Storage
-from .uses import Use, number_of, read_ledger, write_ledger
+from .uses import new_use, number_of, read_ledger, write_ledger
 
 if TYPE_CHECKING:  # a verdict is also read where no model is loaded, and no torch
     from .screen import Screen
@@ -53,10 +55,20 @@ def unproved(storage: Storage, inputs: Mapping[str, Candidate]) -> dict[str, Can
     return {name: found for name, found in wanted.items() if found.digest not in proofs}
 
 
-def claim(storage: Storage, runs: Path, use: Use) -> None:
-    """Write down a use of the report documents before it is made, in the study and in its folder of runs."""
-    storage.record.claim_use(use)
-    write_ledger(runs, next(u for u in storage.record.uses() if u.candidate == use.candidate))
+def claim(
+    storage: Storage, runs: Path, candidate: str, documents: Sequence[SuiteDocuments]
+) -> None:
+    """Write down a use of the report documents before it is made, in the study and in its folder of runs.
+
+    Args:
+        storage: of the study.
+        runs: the folder of runs.
+        candidate: digest of the one that is to be scored.
+        documents: of each suite.
+    """
+    known = [*storage.uses(), *read_ledger(runs)]
+    storage.record.claim_use(new_use(candidate, documents, storage.name, known))
+    write_ledger(runs, next(u for u in storage.record.uses() if u.candidate == candidate))
 
 
 def prove(

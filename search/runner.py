@@ -22,7 +22,6 @@ from .proof import claim, owed_longer, prove, prove_longer, proved, unproved
 from .screen import Screen
 from .study_file import StudyFile, load_study_file
 from .tracking import Tracking
-from .uses import new_use
 from .view import View, view_of
 from .worker import Scorer
 
@@ -114,8 +113,8 @@ class Search(OpenedSearch):
                         f"Proving on {count} report documents: {', '.join(missing)} ..."
                     )
                     if "merged" in missing:
-                        found = new_use(missing["merged"].digest, self.documents, self.folder.name)
-                        claim(self.storage, self.folder.parent, found)
+                        digest = missing["merged"].digest
+                        claim(self.storage, self.folder.parent, digest, self.documents)
                     prove(missing, self.worker, self.storage, self.folder, self.screen)
                 prove_longer(self.outcome(), lambda: self.worker, self.storage)
                 give_back_memory()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +29,13 @@ class Use:
     Attributes:
         candidate: its digest, which tells the models it is made of, too.
         documents: `digest_of` the report documents of each suite.
-        time: when it was begun, in seconds since 1970.
+        order: one more than the highest known when it was begun; machines' clocks need not agree.
         study: name of the study.
     """
 
     candidate: str
     documents: tuple[str, ...]
-    time: float
+    order: int
     study: str
 
     def to_json(self) -> dict[str, Any]:
@@ -44,7 +43,7 @@ class Use:
         return {
             "candidate": self.candidate,
             "documents": list(self.documents),
-            "time": self.time,
+            "order": self.order,
             "study": self.study,
         }
 
@@ -54,14 +53,17 @@ class Use:
         return cls(
             str(data["candidate"]),
             tuple(map(str, data["documents"])),
-            float(data["time"]),
+            int(data["order"]),
             str(data["study"]),
         )
 
 
-def new_use(candidate: str, suites: Sequence[SuiteDocuments], study: str) -> Use:
-    """A use that begins now."""
-    return Use(candidate, tuple(digest_of(s.report) for s in suites), time.time(), study)
+def new_use(
+    candidate: str, suites: Sequence[SuiteDocuments], study: str, known: Iterable[Use]
+) -> Use:
+    """A use that begins after all that are known."""
+    order = 1 + max((use.order for use in known), default=0)
+    return Use(candidate, tuple(digest_of(s.report) for s in suites), order, study)
 
 
 def digest_of(documents: Iterable[Document]) -> str:
@@ -81,10 +83,10 @@ def number_of(use: Use, others: Iterable[Use]) -> int:
         others: all that are known, itself among them or not; one candidate counts once.
     """
     mine = set(use.documents)
-    first: dict[str, float] = {}
+    first: dict[str, int] = {}
     for other in (*others, use):
         if mine & set(other.documents):
-            first[other.candidate] = min(other.time, first.get(other.candidate, other.time))
+            first[other.candidate] = min(other.order, first.get(other.candidate, other.order))
     order = sorted(first, key=lambda candidate: (first[candidate], candidate))
     return 1 + order.index(use.candidate)
 

@@ -11,31 +11,31 @@ from exme.tasks.documents import Document
 from exme.tasks.errors import UserError
 
 
-def use(candidate: str, time: float, documents: str = "aa", study: str = "mini") -> Use:
-    return Use(candidate, (documents,), time, study)
+def use(candidate: str, order: int, documents: str = "aa", study: str = "mini") -> Use:
+    return Use(candidate, (documents,), order, study)
 
 
 def test_uses_are_numbered_by_when_they_were_begun() -> None:
-    known = [use("c", 3.0), use("a", 1.0), use("b", 2.0, study="mini-fork1")]
+    known = [use("c", 3), use("a", 1), use("b", 2, study="mini-fork1")]
     assert [number_of(each, known) for each in known] == [3, 1, 2]
 
 
 def test_a_candidate_that_is_proved_again_is_no_further_use() -> None:
-    known = [use("a", 1.0), use("b", 2.0), use("a", 3.0, study="renamed")]
+    known = [use("a", 1), use("b", 2), use("a", 3, study="renamed")]
     assert number_of(known[2], known) == 1
-    assert number_of(use("c", 4.0), known) == 3
+    assert number_of(use("c", 4), known) == 3
 
 
 def test_other_documents_have_uses_of_their_own() -> None:
-    known = [use("a", 1.0), use("b", 2.0, documents="bb")]
+    known = [use("a", 1), use("b", 2, documents="bb")]
     assert number_of(known[1], known) == 1
 
 
 def test_a_study_of_several_suites_counts_what_was_used_on_each() -> None:
-    alone = Use("a", ("gsm8k",), 1.0, "one")
-    both = Use("b", ("gsm8k", "mmlu"), 2.0, "two")
+    alone = Use("a", ("gsm8k",), 1, "one")
+    both = Use("b", ("gsm8k", "mmlu"), 2, "two")
     assert number_of(both, [alone, both]) == 2
-    assert number_of(Use("c", ("mmlu",), 3.0, "three"), [alone, both]) == 2
+    assert number_of(Use("c", ("mmlu",), 3, "three"), [alone, both]) == 2
 
 
 def test_the_same_documents_in_another_order_and_under_other_names_are_the_same() -> None:
@@ -47,20 +47,20 @@ def test_the_same_documents_in_another_order_and_under_other_names_are_the_same(
 
 
 def test_the_ledger_keeps_each_use_once(tmp_path: Path) -> None:
-    for found in (use("a", 1.0), use("b", 2.0), use("a", 3.0)):
+    for found in (use("a", 1), use("b", 2), use("a", 3)):
         write_ledger(tmp_path, found)
-    assert read_ledger(tmp_path) == [use("a", 1.0), use("b", 2.0)]
+    assert read_ledger(tmp_path) == [use("a", 1), use("b", 2)]
 
 
 def test_a_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
-    write_ledger(tmp_path, use("a", 1.0))
+    write_ledger(tmp_path, use("a", 1))
     with (tmp_path / LEDGER).open("a", encoding="utf-8") as stream:
         stream.write('{"candidate": "b", "docu\n[1]\n\n')
-    write_ledger(tmp_path, use("c", 2.0))
+    write_ledger(tmp_path, use("c", 2))
     assert [found.candidate for found in read_ledger(tmp_path)] == ["a", "c"]
 
 
 def test_a_ledger_that_cannot_be_written_is_an_error_in_one_line(tmp_path: Path) -> None:
     (tmp_path / LEDGER).mkdir()
     with pytest.raises(UserError, match="cannot be written"):
-        write_ledger(tmp_path, use("a", 1.0))
+        write_ledger(tmp_path, use("a", 1))
