@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from exme.search.budget import spent
 from exme.search.candidate import Candidate
-from exme.search.plan import spent
 from exme.search.runner import Search, open_search
 from exme.search.statistics import compare
 from exme.search.study_file import StudyFile, load_study_file

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .box import Box, Known
-from .budget import documents_left
+from .budget import documents_left, has_room, spent
 from .candidate import Candidate
-from .looks import FINAL, FINALISTS, Bounds, Looks, owed
+from .finalists import FINALISTS, owed
+from .looks import Bounds, Looks
 from .methods.method import KnownPoint
-from .outcome import TrialRecord
-from .plan import Plan, has_room, spent
+from .outcome import FINAL, TrialRecord
+from .plan import Plan
 from .sampler import BoundedSampler
 from .space import Value
 from .study_file import StudyFile

@@ -18,8 +18,8 @@ from exme.tasks.documents import SuiteDocuments
 from .answers import load_answers
 from .notes import Difference, documents_csv, paired, trial_note, trial_picture
 from .outcome import Outcome, TrialRecord
-from .plan import best_known, best_trial
 from .plane_chart import plane, plane_place
+from .ranking import best_known, best_trial
 from .standing import best_inputs, inputs_of, standing_of, standings
 from .storage import Storage
 

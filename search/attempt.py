@@ -16,9 +16,10 @@ from .answers import Answers, load_answers, merge_answers, save_answers
 from .candidate import Candidate
 from .course import Look
 from .interrupts import stop_if_asked
+from .looking import look as look_at
 from .looks import Looks
+from .outcome import TrialTaken
 from .plan import Plan
-from .proposal import TrialTaken
 from .screen import Screen
 from .storage import Storage
 from .turns import Turn, Turns, describe_failure
@@ -112,7 +113,7 @@ class Attempts:
             self.plan.bounds(trials)[0],
             turn.proposal.documents,
         )
-        look, seconds, said = self.looks.make(order, candidate, self.worker())
+        look, seconds, said = look_at(order, self.looks.racing, candidate, self.worker())
         before = load_answers(self.folder, candidate.digest, "search")
         answers = merge_answers(self.documents, before, said)
         return look, answers, seconds

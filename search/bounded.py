@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from .allocation import State
+from .box import point_of, proposal_at
 from .lineup import Lineup
-from .place import point_of, proposal_at
 from .proposer import candidates, knowledge_gradient
 from .shift import Shift
 from .space import Bounds, Space, Value

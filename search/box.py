@@ -1,11 +1,14 @@
-"""What a sampler may propose, and what it knows."""
+"""What may be proposed, what a sampler knows, and where a proposal stands within the bounds of now."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from .space import Bounds, Value
+from .strata import Floats
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,16 @@ class Box:
         """A proposal, its numbers within the bounds: coefficients are kept rounded."""
         inner = {n: min(max(float(proposal[n]), a), b) for n, (a, b) in self.bounds.items()}
         return {**inner, **{name: proposal[name] for name in self.choices}}
+
+
+def point_of(proposal: Mapping[str, Value], bounds: Bounds) -> Floats:
+    """A proposal's place, shape (d,)."""
+    return np.array(
+        [(float(proposal[n]) - low) / ((high - low) or 1.0) for n, (low, high) in bounds.items()]
+    )
+
+
+def proposal_at(point: Floats, bounds: Bounds) -> dict[str, Value]:
+    """Inverse of `point_of`."""
+    pairs = zip(bounds.items(), point, strict=True)
+    return {name: low + float(x) * (high - low) for (name, (low, high)), x in pairs}

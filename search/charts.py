@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .budget import cost
 from .outcome import Entry, Outcome, TrialRecord
-from .plan import cost
 from .scene import short
 from .space import read
 from .standing import Standing, incumbents, standing_by_trial, standings

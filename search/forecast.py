@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .budget import spent
 from .estimate import Weights, describe
 from .outcome import TrialRecord
-from .plan import spent
 from .screen import time_left
 from .study_file import StudyFile
 

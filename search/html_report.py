@@ -10,11 +10,11 @@ import jinja2
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from .answers import Example
+from .budget import spent
 from .charts import bar_charts, course
 from .estimate import duration
+from .examples import Example
 from .outcome import Outcome
-from .plan import spent
 from .plane_chart import plane
 from .unit import Unit
 from .verdict import verdict

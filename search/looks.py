@@ -11,24 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from .allocation import State, expected_gain, look_noise, look_spread, next_look, survey
+from .assignment import Order
 from .bounded import within_bound
+from .box import point_of, proposal_at
 from .candidate import Candidate
-from .course import Look
 from .field import Field, Racing, Runner, draw, face, rivals
-from .finalists import FINALISTS, finalists, owed
+from .finalists import finalists
 from .lineup import Lineup, line_up, suite_means
-from .looking import Order, look
 from .objective import Objective
-from .outcome import TrialRecord
+from .outcome import FINAL, TrialRecord
 from .partial import Partial
-from .place import point_of, proposal_at
 from .proposer import NothingLeft
 from .ranking import distance
-from .records import FINAL
 from .sampler import trial_seed
 from .space import Space, Value
 from .strata import Floats
-from .worker import Scorer
 
 Bounds = Mapping[str, tuple[float, float]]
 History = tuple[tuple[int, ...], tuple[tuple[str, tuple[float, float]], ...]]
@@ -274,17 +271,8 @@ class Looks:
         most = left if whole else min(left, documents)
         return Order(runner, drawn, partial, lineup, field, legs, most, patient, before)
 
-    def make(
-        self, order: Order, candidate: Candidate, worker: Scorer
-    ) -> tuple[Look, dict[str, float], dict[str, dict[str, str]]]:
-        """Look at a candidate; see `looking.look`."""
-        return look(order, self.racing, candidate, worker)
-
 
 def _history(trials: Sequence[TrialRecord], bounds: Bounds) -> History:
     """What tells one history from another: what has ended never changes."""
     ended = tuple(t.number for t in trials if t.is_scored)
     return ended, tuple(bounds.items())
-
-
-__all__ = ["FINAL", "FINALISTS", "Looks", "Order", "State", "owed"]

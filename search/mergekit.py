@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from .candidate import Candidate
-from .directions import made_by
+from .directions.vector import made_by
 from .methods import METHODS, PLAIN
 
 # Ours, and what mergekit calls it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -284,26 +283,3 @@ def scores_file(outcome: Outcome) -> str:
         for name, (search, report) in scored.items()
     }
     return json.dumps(content, indent=1) + "\n"
-
-
-def recipe(candidate: Candidate, names: Mapping[str, str], digest: str) -> str:
-    """Content of exme_recipe.json: all that it takes to make and to recognise the weights."""
-    content = {
-        "exme": metadata.version("exme"),
-        "formula": _formula(candidate),
-        "candidate": candidate.to_json(),
-        "digest": candidate.digest,
-        "weights_digest": digest,
-        "sources": {
-            name: {"model": names.get(name, name), "sha256": fingerprint}
-            for name, fingerprint in candidate.sources.items()
-        },
-    }
-    return json.dumps(content, indent=2) + "\n"
-
-
-def _formula(candidate: Candidate) -> str:
-    if candidate.method in PLAIN:
-        return "base + sum_i c_i * (checkpoint_i - base), in float32, rounded once to dtype"
-    method = METHODS[candidate.method]
-    return f"{method.title} ({method.paper}), in float32, rounded once to dtype; docs/methods.md"

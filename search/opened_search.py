@@ -22,8 +22,7 @@ from .plan import Plan
 from .references import take_references
 from .resident import Sources
 from .screen import Screen
-from .settling import settle_objective
-from .shift import shift_of
+from .settling import settle_objective, shift_of
 from .space import unit
 from .spread import SPREAD
 from .study_file import StudyFile
@@ -174,7 +173,12 @@ class OpenedSearch:
         if self.study.objective == "target_nll":
             inputs = [c for name, c in self.inputs().items() if name in self.plan.inputs]
             self.documents = take_references(
-                self.documents, inputs, lambda: self.worker, self.storage, self.screen
+                self.documents,
+                inputs,
+                lambda: self.worker,
+                self.storage,
+                self.screen.say,
+                self.screen.note,
             )
             self.attempts.documents = self.documents
             if isinstance(self._worker, Worker):

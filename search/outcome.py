@@ -12,6 +12,9 @@ from .course import Course
 from .goal import Goal
 from .strata import Estimate
 
+# Origin of trials that score a finalist on all documents.
+FINAL = "final"
+
 
 @dataclass(frozen=True)
 class TrialRecord:
@@ -135,3 +138,26 @@ class Outcome:
         if self.names or self.winner is None or self.winner.candidate is None:
             return self.names
         return ("base", *self.winner.candidate.coefficients)
+
+
+class TrialTaken(Exception):
+    """The trial in hand was given to another worker, because this one seemed dead."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial in hand.
+
+    Attributes:
+        number: Optuna's trial number.
+        trial_id: the storage's own identifier of it.
+        parameters: what to try, by parameter name.
+        origin: who proposed it.
+        documents: that it is worth, where whoever proposed it has a view on that.
+    """
+
+    number: int
+    trial_id: int
+    parameters: Mapping[str, float | str]
+    origin: str
+    documents: int | None = None

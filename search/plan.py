@@ -10,19 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .budget import cost, has_ended, has_room, is_over, spent
+from .budget import has_ended
 from .directions import DIRECTIONS, vectors
 from .groups import Groups
 from .methods.method import KnownPoint, Method
 from .outcome import TrialRecord
-from .ranking import best_known, best_trial, complete, eligible, is_flat, is_input, is_nearer, merit
+from .ranking import is_flat, is_input, is_nearer, merit
 from .shift import Shift
 from .space import Space, Value, expo_points, first_points, unit, widen
 from .study_file import StudyFile
-
-__all__ = [
-    "Plan", "best_known", "best_trial", "complete", "cost", "eligible", "has_ended", "has_room", "is_over", "spent",
-]  # fmt: skip
 
 # A bound is moved at most once in this many trials: the sampler must have looked beyond it before
 # it is moved again.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exme.tasks.documents import SuiteDocuments
 
@@ -16,12 +16,11 @@ from .finals import best_input
 from .goal import Goal
 from .methods import PLAIN
 from .outcome import Entry, Outcome, TrialRecord
-from .plan import best_trial, complete
+from .ranking import best_trial, complete
 from .storage import Storage
-from .uses import new_use, number_of, read_ledger, write_ledger
+from .uses import Use, new_use, number_of, read_ledger, write_ledger
 
 if TYPE_CHECKING:  # a verdict is also read where no model is loaded, and no torch
-    from .screen import Screen
     from .worker import Scorer
 
 # Says in a study that answers of twice the length do not fit into the model's context.
@@ -66,9 +65,9 @@ def claim(
         candidate: digest of the one that is to be scored.
         documents: of each suite.
     """
-    known = [*storage.uses(), *read_ledger(runs)]
-    storage.record.claim_use(new_use(candidate, documents, storage.name, known))
-    write_ledger(runs, next(u for u in storage.record.uses() if u.candidate == candidate))
+    use = new_use(candidate, documents, storage.name, [*_uses(storage.uses()), *read_ledger(runs)])
+    storage.record.claim_use(candidate, use.to_json())
+    write_ledger(runs, next(u for u in _uses(storage.record.uses()) if u.candidate == candidate))
 
 
 def prove(
@@ -76,7 +75,7 @@ def prove(
     worker: Scorer,
     storage: Storage,
     folder: Path,
-    screen: Screen,
+    note: Callable[[str], None],
 ) -> None:
     """Score candidates on the report documents; the same one under two names once.
 
@@ -85,11 +84,11 @@ def prove(
         worker: scores them.
         storage: where scores go.
         folder: the run's, where answers go.
-        screen: where it is said.
+        note: says what goes on now.
     """
     for name, candidate in missing.items():
         if candidate.digest not in storage.record.proofs():
-            screen.note(f"Scoring {name} on the report documents.")
+            note(f"Scoring {name} on the report documents.")
             scored = worker.score(candidate, "report")
             save_answers(folder, candidate.digest, scored.answers)
             storage.record.save_proof(candidate, scored.scores, scored.proxy)
@@ -194,7 +193,11 @@ def _input_name(candidate: Candidate, checkpoints: Sequence[str]) -> str:
 
 def _use(storage: Storage, runs: Path, digest: str, inputs: Collection[str]) -> int:
     """Which use of the report documents the proof of a candidate is."""
-    mine = next((u for u in storage.record.uses() if u.candidate == digest), None)
+    mine = next((u for u in _uses(storage.record.uses()) if u.candidate == digest), None)
     if mine is None:  # proved before uses were counted: after all others of this study
         return len(set(storage.record.proofs()) - set(inputs))
-    return number_of(mine, [*storage.uses(), *read_ledger(runs)])
+    return number_of(mine, [*_uses(storage.uses()), *read_ledger(runs)])
+
+
+def _uses(written: Iterable[Mapping[str, Any]]) -> list[Use]:
+    return [Use.from_json(use) for use in written]

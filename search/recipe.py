@@ -24,7 +24,10 @@ from exme.tasks.yaml_file import read_yaml
 from .adapter import open_checkpoint
 from .candidate import Candidate
 from .checkpoint import Checkpoint
-from .export import (
+from .locate import MINI, is_hub_id, locate
+from .mergekit import mergekit_config
+from .methods import METHODS
+from .model_folder import (
     MERGEKIT,
     SHARD_BYTES,
     ExportResult,
@@ -32,10 +35,7 @@ from .export import (
     config_file,
     copy_from_base,
 )
-from .locate import MINI, is_hub_id, locate
-from .mergekit import mergekit_config
-from .methods import METHODS
-from .model_card import recipe
+from .recipe_file import recipe
 from .residence import VOCABULARY, Sources
 from .staging import RECIPE, check_space, check_target, staged, write_text
 from .stream import digest_on_disk, write_stream

@@ -23,8 +23,6 @@ _STATES = {
     TrialState.PRUNED: "left",  # or stopped, as its course says
 }
 CUT_OFF = "cut off"
-# Origin of trials that score a finalist on all documents.
-FINAL = "final"
 # Of these attributes; a study that was begun with another cannot be gone on with.
 FORMAT = 2
 

@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from .course import Course
-from .records import FINAL
+from .outcome import FINAL
 from .strata import Estimate
 from .study_record import StudyRecord
 

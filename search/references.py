@@ -15,7 +15,6 @@ from exme.tasks.documents import Document, SuiteDocuments
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
-from .screen import Screen
 from .storage import Storage
 from .worker import Scorer, Worker
 
@@ -36,7 +35,8 @@ def take_references(
     inputs: Sequence[Candidate],
     worker: Callable[[], Scorer],
     storage: Storage,
-    screen: Screen,
+    say: Callable[[str], None],
+    note: Callable[[str], None],
 ) -> list[SuiteDocuments]:
     """The same documents with the reference answers that they lack, collected once in a study's life.
 
@@ -46,7 +46,8 @@ def take_references(
         worker: asked only where nobody has collected them; one that asks no model leaves documents
             as they are.
         storage: where they are kept for all workers.
-        screen: where it is said.
+        say: writes a line; `note` says what goes on now.
+        note: see `say`.
 
     Raises:
         UserError: see `collect_references`.
@@ -54,18 +55,18 @@ def take_references(
     lacking = lack_references(documents)
     if not lacking:
         return documents
-    with storage.hold("references", lambda: screen.say(_ELSEWHERE)):
+    with storage.hold("references", lambda: say(_ELSEWHERE)):
         found = storage.record.agreed("references")
         if found is None:
             asked = worker()
             if not isinstance(asked, Worker):
                 return documents
-            screen.note(f"Collecting reference answers for {', '.join(lacking)}.")
+            note(f"Collecting reference answers for {', '.join(lacking)}.")
             found = storage.record.agree_on(
                 "references", collect_references(asked, inputs, lacking)
             )
             for line in describe_references(documents, found):
-                screen.say(line)
+                say(line)
     return with_references(documents, found)
 
 

@@ -6,15 +6,16 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .answers import Example
 from .audit import Audit, audit
 from .audit import share_text as share_of
+from .budget import spent
 from .estimate import duration
+from .examples import Example
 from .finals import best_input
 from .gain import gain_on_suite, share_of_error
 from .goal import front
 from .outcome import Entry, Outcome, TrialRecord
-from .plan import eligible, spent
+from .ranking import eligible
 from .space import read
 from .standing import standing_by_trial, standing_of, standings
 from .statistics import Interval, compare, holm, mean_interval

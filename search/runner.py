@@ -7,9 +7,10 @@ from pathlib import Path
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
-from .answers import Example, examples
 from .blind import BlindSuites, is_of_blind
+from .budget import is_over, spent
 from .estimate import give_back_memory
+from .examples import Example, examples
 from .facts import facts
 from .forecast import Forecast
 from .gram import measure
@@ -17,7 +18,6 @@ from .interrupts import stop_if_asked
 from .opened_search import RUNS, OpenedSearch
 from .opening import remarks
 from .outcome import Outcome, TrialRecord
-from .plan import is_over, spent
 from .proof import claim, owed_longer, prove, prove_longer, proved, unproved
 from .screen import Screen
 from .study_file import StudyFile, load_study_file
@@ -115,7 +115,7 @@ class Search(OpenedSearch):
                     if "merged" in missing:
                         digest = missing["merged"].digest
                         claim(self.storage, self.folder.parent, digest, self.documents)
-                    prove(missing, self.worker, self.storage, self.folder, self.screen)
+                    prove(missing, self.worker, self.storage, self.folder, self.screen.note)
                 prove_longer(self.outcome(), lambda: self.worker, self.storage)
                 give_back_memory()
         return self.outcome()

@@ -9,11 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from .budget import has_ended
 from .candidate import Candidate
 from .estimate import duration
 from .methods import PLAIN
 from .outcome import TrialRecord
-from .plan import best_known, best_trial, has_ended
+from .ranking import best_known, best_trial
 from .space import read
 from .standing import Standing, best_inputs, inputs_of, latest, standing_by_trial, standings
 from .statistics import Interval, is_binary

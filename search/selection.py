@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from exme.tasks.errors import UserError
 
 from .outcome import TrialRecord
-from .plan import best_trial, complete
+from .ranking import best_trial, complete
 
 
 def pick(

@@ -9,7 +9,9 @@ from exme.tasks.errors import UserError
 
 from .goal import Goal
 from .objective import Objective
+from .shift import GRAM, Gram, Shift, settle_shift
 from .study_file import StudyFile
+from .study_record import StudyRecord
 
 
 def settle_objective(
@@ -49,3 +51,9 @@ def settle_objective(
         # Likelihoods per byte are at most 1, their logarithms at most 0.
         highest=0.0 if by_target else 1.0,
     )
+
+
+def shift_of(study: StudyFile, record: StudyRecord) -> Shift | None:
+    """A study's measure of shift, by what its storage holds; None before the task vectors were measured."""
+    measured = record.agreed(GRAM) if study.shift is not None else None
+    return None if measured is None else settle_shift(study, Gram.from_json(measured))

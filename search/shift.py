@@ -40,7 +40,6 @@ from .methods import PLAIN
 from .outcome import TrialRecord
 from .space import Space, Value
 from .study_file import StudyFile
-from .study_record import StudyRecord
 
 Coefficients = Mapping[str, float]
 
@@ -209,9 +208,3 @@ def settle_shift(study: StudyFile, gram: Gram) -> Shift | None:
     unit = 1.0 if study.objective == "target_nll" else 0.01
     bound = math.inf if section.bound is None else section.bound
     return Shift(gram, tuple(moved), bound, unit * (section.penalty or 0.0))
-
-
-def shift_of(study: StudyFile, record: StudyRecord) -> Shift | None:
-    """A study's measure of shift, by what its storage holds; None before the task vectors were measured."""
-    measured = record.agreed(GRAM) if study.shift is not None else None
-    return None if measured is None else settle_shift(study, Gram.from_json(measured))

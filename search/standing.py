@@ -22,7 +22,7 @@ from .goal import Goal
 from .lineup import line_up
 from .outcome import TrialRecord
 from .partial import Part
-from .plan import best_known
+from .ranking import best_known
 from .shrinkage import places
 from .statistics import Interval, compare, is_binary
 from .strata import Estimate, Floats

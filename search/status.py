@@ -16,8 +16,7 @@ from exme.tasks.suite import load_suite
 from .backend import sqlite_url, study_names
 from .proof import stored_outcome
 from .screen import gap_text, score_text
-from .settling import settle_objective
-from .shift import shift_of
+from .settling import settle_objective, shift_of
 from .storage import Storage
 from .study_file import load_study_file
 from .study_sections import BudgetSection

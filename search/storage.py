@@ -21,9 +21,8 @@ from exme.evaluators.scores import Scores
 from .candidate import Candidate
 from .course import Look
 from .heartbeat import Heart, Member
-from .outcome import TrialRecord
+from .outcome import Proposal, TrialRecord, TrialTaken
 from .packing import pack
-from .proposal import Proposal, TrialTaken
 from .records import claim_to_json, look_to_json
 from .recovery import Recovery, Told, end_trial
 from .sampler import BoundedSampler

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,6 @@ from .lock import locks_for
 from .outcome import TrialRecord
 from .patience import LONGEST_WAIT, Patience
 from .study_record import StudyRecord, uses_in
-from .uses import Use
 
 
 class StoredStudy:
@@ -104,11 +103,9 @@ class StoredStudy:
         """The storage's own identifier of each trial, by its number."""
         return {t.number: t._trial_id for t in self._read()}
 
-    def uses(self) -> list[Use]:
+    def uses(self) -> list[Mapping[str, Any]]:
         """Uses of report documents by all studies in this storage."""
-        if self.url.startswith("sqlite"):  # (a file holds one study)
-            return self.record.uses()
-        return [u for s in self._backend.get_all_studies() for u in uses_in(s.user_attrs)]
+        return [use for s in self._backend.get_all_studies() for use in uses_in(s.user_attrs)]
 
     def system_attributes(self) -> dict[str, Any]:
         """What Optuna and its dashboard keep with the study."""

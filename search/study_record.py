@@ -15,7 +15,9 @@ from .candidate import Candidate
 from .goal import Goal
 from .packing import pack, unpack
 from .records import FORMAT
-from .uses import Use
+
+# Begins the names of attributes that hold a use of the report documents.
+USE = "use:"
 
 
 class StudyChanged(UserError):
@@ -90,13 +92,13 @@ class StudyRecord:
 
     # Proof -------------------------------------------------------------------------------------
 
-    def claim_use(self, use: Use) -> None:
+    def claim_use(self, candidate: str, use: Mapping[str, Any]) -> None:
         """Write down that a candidate is to be scored on the report documents; the first time counts."""
-        key = f"use:{use.candidate}"
+        key = f"{USE}{candidate}"
         if key not in self.study.user_attrs:
-            self.study.set_user_attr(key, use.to_json())
+            self.study.set_user_attr(key, dict(use))
 
-    def uses(self) -> list[Use]:
+    def uses(self) -> list[Mapping[str, Any]]:
         """What `claim_use` wrote."""
         return uses_in(self.study.user_attrs)
 
@@ -170,9 +172,9 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def uses_in(attributes: Mapping[str, Any]) -> list[Use]:
+def uses_in(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The uses of report documents among a study's attributes."""
-    return [Use.from_json(value) for key, value in attributes.items() if key.startswith("use:")]
+    return [value for key, value in attributes.items() if key.startswith(USE)]
 
 
 def _documents_key(suite: str, split: str) -> str:

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .agenda import Agenda
+from .budget import has_ended, is_over
 from .candidate import Candidate
 from .looks import Looks
-from .outcome import TrialRecord
-from .plan import Plan, has_ended, is_over
-from .proposal import Proposal
+from .outcome import Proposal, TrialRecord
+from .plan import Plan
 from .sampler import distributions
 from .screen import Screen
 from .storage import Storage

@@ -12,7 +12,7 @@ from exme.evaluators.harness import lm_eval_scores
 from exme.tasks.errors import UserError, did_you_mean
 
 from .candidate import Candidate
-from .plan import best_trial
+from .ranking import best_trial
 from .runner import Search, open_search
 from .study_file import load_study_file
 

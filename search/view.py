@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from .budget import cost, spent
 from .outcome import TrialRecord
-from .plan import best_known, best_trial, cost, spent
+from .ranking import best_known, best_trial
 from .standing import Standing, difference, inputs_of, latest, standing_of, standings
 from .statistics import Interval
 from .study_file import StudyFile

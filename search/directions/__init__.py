@@ -79,11 +79,3 @@ DIRECTIONS: dict[str, About] = {
 def vectors(names: Iterable[str]) -> tuple[str, ...]:
     """Those that are sources of their own, in order."""
     return tuple(name for name in names if DIRECTIONS[name].gives == "vector")
-
-
-def made_by(fingerprint: str) -> str:
-    """The direction that made a source; empty for a base or a checkpoint.
-
-    The fingerprint of a direction's task vector is its file's SHA-256, a colon and its name.
-    """
-    return fingerprint.partition(":")[2]

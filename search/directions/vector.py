@@ -163,3 +163,11 @@ class TaskVector:
 def is_direction(folder: Path) -> bool:
     """Whether a folder holds a direction's task vector."""
     return (folder / RECORD).is_file() and (folder / VECTOR).is_file()
+
+
+def made_by(fingerprint: str) -> str:
+    """The direction that made a source; empty for a base or a checkpoint.
+
+    The fingerprint of a direction's task vector is its file's SHA-256, a colon and its name.
+    """
+    return fingerprint.partition(":")[2]

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from exme.search.candidate import Candidate
-from exme.search.export import ExportResult, export_model
+from exme.search.model_folder import ExportResult, export_model
 from exme.search.resident import ResidentModel
 from exme.search.runner import Search, open_search
 from exme.search.screen import Screen

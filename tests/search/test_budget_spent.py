@@ -10,9 +10,9 @@ import pytest
 
 from exme.search.agenda import NOTHING_LEFT
 from exme.search.box import Box
+from exme.search.budget import spent
 from exme.search.candidate import Candidate
 from exme.search.outcome import TrialRecord
-from exme.search.plan import spent
 from exme.search.untried import SMALL, Untried
 
 from .landscape import Landscape

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from exme.search.heartbeat import Member
-from exme.search.proposal import TrialTaken
+from exme.search.outcome import TrialTaken
 from exme.search.storage import Storage
 from exme.tasks.errors import UserError
 

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.search import export
 from exme.search.candidate import Candidate
-from exme.search.export import chat_template, export_best, export_model
+from exme.search.export import export_best
+from exme.search.model_folder import chat_template, export_model
 from exme.search.resident import ResidentModel, weights_digest
 from exme.search.runner import Search
 from exme.search.verdict import verdict

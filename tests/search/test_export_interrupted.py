@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from exme.search import export, staging
-from exme.search.export import verify
+from exme.search.model_folder import verify
 from exme.search.resident import ResidentModel
 from exme.search.weight_files import write_weights
 from exme.tasks.errors import UserError

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.answers import examples, load_answers, save_answers
+from exme.search.answers import load_answers, save_answers
+from exme.search.examples import examples
 from exme.search.report import write_report
 from exme.search.runner import open_search
 

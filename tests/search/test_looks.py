@@ -11,9 +11,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from exme.search.budget import spent
 from exme.search.candidate import Candidate
 from exme.search.outcome import TrialRecord
-from exme.search.plan import best_trial, spent
+from exme.search.ranking import best_trial
 from exme.search.worker import Scored
 
 from .landscape import Landscape

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from exme.search.candidate import Candidate
 from exme.search.cli import app
-from exme.search.export import export_model
+from exme.search.model_folder import export_model
 from exme.search.recipe import materialise, read_recipe
 from exme.search.resident import weights_digest
 from exme.search.stream import digest_on_disk, pack

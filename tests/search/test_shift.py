@@ -17,7 +17,7 @@ from exme.search.checkpoint import Checkpoint
 from exme.search.gram import gram
 from exme.search.groups import Groups
 from exme.search.outcome import Outcome
-from exme.search.plan import best_trial
+from exme.search.ranking import best_trial
 from exme.search.report import write_report
 from exme.search.residence import Sources
 from exme.search.shift import Gram, Shift

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from exme.search.adapter import Adapter
 from exme.search.candidate import Candidate
 from exme.search.checkpoint import Checkpoint
-from exme.search.export import export_model
 from exme.search.mergekit import obstacle
+from exme.search.model_folder import export_model
 from exme.search.recipe import materialise
 from exme.search.residence import Sources
 from exme.search.resident import ResidentModel

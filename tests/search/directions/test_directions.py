@@ -10,8 +10,9 @@ import torch
 
 from exme.search.adapter import open_checkpoint
 from exme.search.checkpoint import Checkpoint
-from exme.search.directions import DIRECTIONS, made_by, vectors
+from exme.search.directions import DIRECTIONS, vectors
 from exme.search.directions.settle import direction_of
+from exme.search.directions.vector import made_by
 from exme.search.residence import Sources
 from tests.search.small_models import make_family, make_model, open_sources
 
