@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from exme.search.budget import spent
-from exme.search.candidate import Candidate
-from exme.search.runner import Search, open_search
-from exme.search.statistics import compare
-from exme.search.study_file import StudyFile, load_study_file
-from exme.search.verdict import verdict
+from exme.search.merging.candidate import Candidate
+from exme.search.proof.verdict import verdict
+from exme.search.running.search import Search, open_search
+from exme.search.statistics.intervals import compare
+from exme.search.study.study_file import StudyFile, load_study_file
+from exme.search.trials.budget import spent
 
 from .make_landscape import _groups
 

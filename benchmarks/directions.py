@@ -33,16 +33,16 @@ from scipy import stats
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
-from exme.search.candidate import Candidate
-from exme.search.checkpoint import Checkpoint
 from exme.search.directions import DIRECTIONS, prompts
 from exme.search.directions.bench import Bench, Example
-from exme.search.directions.settle import direction_of
-from exme.search.residence import Sources
-from exme.search.runner import Search, open_search
-from exme.search.screen import Screen
-from exme.search.study_file import StudyFile
-from exme.search.worker import Scored, Worker
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.residence import Sources
+from exme.search.opening.workshop import direction_of
+from exme.search.running.screen import Screen
+from exme.search.running.search import Search, open_search
+from exme.search.scoring.worker import Scored, Worker
+from exme.search.study.study_file import StudyFile
 
 EXAMPLES = 8
 # Hidden size, intermediate size, layers, heads: about this many parameters with 512 tokens of vocabulary.

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from exme.search.candidate import Candidate
-from exme.search.expected import expected_scores
-from exme.search.field import Field, Racing, Runner, draw, incumbent_of
-from exme.search.shrinkage import places
-from exme.search.statistics import Interval
+from exme.search.merging.candidate import Candidate
+from exme.search.racing.field import Field, Racing, Runner, draw, incumbent_of
+from exme.search.statistics.intervals import Interval
+from exme.search.trials.expected import expected_scores
+from exme.search.trials.shrinkage import places
 
 from .landscape import FOLDER, Floats, Landscape, load
 from .methods import Step, ours

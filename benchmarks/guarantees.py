@@ -2,7 +2,7 @@
 
     python -m benchmarks.guarantees [--full] [--json FILE]
 
-A study is a set of report documents, a candidate and its inputs; the word is `exme.search.verdict`'s. Outcomes are real: a
+A study is a set of report documents, a candidate and its inputs; the word is `exme.search.proof.verdict`'s. Outcomes are real: a
 landscape's documents are drawn with replacement, with chances that make the models' true scores exactly what a null says
 (`tilted`), and otherwise as near to even as can be. Without an option each null has 500 studies of four landscapes, with
 `--full` 2,000. Coverage and bias of what a search shows are those of `benchmarks.estimates`.
@@ -21,12 +21,12 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from exme.evaluators.scores import DocumentScores, Scores, join
-from exme.search.candidate import Candidate
-from exme.search.gain import gain_over_inputs
-from exme.search.goal import Goal
-from exme.search.outcome import Entry, Outcome, TrialRecord
-from exme.search.uses import Use, number_of
-from exme.search.verdict import verdict
+from exme.search.merging.candidate import Candidate
+from exme.search.proof.gain import gain_over_inputs
+from exme.search.proof.uses import Use, number_of
+from exme.search.proof.verdict import verdict
+from exme.search.racing.goal import Goal
+from exme.search.trials.outcome import Entry, Outcome, TrialRecord
 
 from .estimates import coverage, of_best
 from .landscape import FOLDER, Floats, load

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from exme.search.groups import joint
-from exme.search.runner import Search, open_search
-from exme.search.study_file import StudyFile, load_study_file
+from exme.search.merging.groups import joint
+from exme.search.running.search import Search, open_search
+from exme.search.study.study_file import StudyFile, load_study_file
 
 from .landscape import FOLDER, Bools, Floats, Landscape, load
 

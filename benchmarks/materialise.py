@@ -29,10 +29,10 @@ from pathlib import Path
 import psutil
 import torch
 
-from exme.search.candidate import Candidate
-from exme.search.fetched import Fetched
-from exme.search.materialise import Merger
-from exme.search.residence import Part
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.materialise import Merger
+from exme.search.merging.sources.fetched import Fetched
+from exme.search.merging.sources.residence import Part
 
 SHAPE = (2048, 4096)  # of every tensor
 TENSOR = 2048 * 4096
@@ -216,9 +216,9 @@ def against_mergekit(
     environment: Path, gigabytes: float, scratch: Path | None, rounds: int
 ) -> None:
     """Print times of the same merge by mergekit and by us."""
-    from exme.search.checkpoint import Checkpoint  # noqa: PLC0415
-    from exme.search.residence import Mapped, Sources  # noqa: PLC0415
-    from exme.search.stream import write_stream  # noqa: PLC0415
+    from exme.search.merging.folders.stream import write_stream  # noqa: PLC0415
+    from exme.search.merging.sources.checkpoint import Checkpoint  # noqa: PLC0415
+    from exme.search.merging.sources.residence import Mapped, Sources  # noqa: PLC0415
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))

@@ -18,8 +18,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_IMPORTS = "import exme.search.runner, sqlalchemy, time; time.sleep(0.3)"
-_SEARCH = "from exme.search.cli import main; main()"
+_IMPORTS = "import exme.search.running.search, sqlalchemy, time; time.sleep(0.3)"
+_SEARCH = "from exme.search.cli.main import main; main()"
 
 
 @dataclass

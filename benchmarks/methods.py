@@ -11,9 +11,9 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from scipy import stats
 
-from exme.search.allocation import is_left, next_look, survey
-from exme.search.field import Field, Racing, Runner, advance, draw, face, incumbent_of
-from exme.search.proposer import Choice
+from exme.search.proposing.allocation import is_left, next_look, survey
+from exme.search.proposing.proposer import Choice
+from exme.search.racing.field import Field, Racing, Runner, advance, draw, face, incumbent_of
 
 from .landscape import Floats, Landscape
 
@@ -49,7 +49,7 @@ def known_points(landscape: Landscape) -> list[Floats]:
 
 
 def ours(racing: Racing) -> Method:
-    """Racing, strata and the knowledge gradient (`exme.search.allocation`)."""
+    """Racing, strata and the knowledge gradient (`exme.search.proposing.allocation`)."""
 
     def run(landscape: Landscape, seed: int) -> Iterator[Step]:
         low, width = landscape.bounds[:, 0], np.ptp(landscape.bounds, axis=1)

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM
 
 from exme.evaluators.harness import Judge, StockEngine
 from exme.evaluators.scores import DocumentScores, join
-from exme.search.statistics import compare
+from exme.search.statistics.intervals import compare
 from exme.tasks.documents import load_documents
 from exme.tasks.mini import MODELS
 from exme.tasks.mini.presets import SUITES

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from exme.search.field import Racing
+from exme.search.racing.field import Racing
 
 from .landscape import FOLDER, Floats, Landscape, load
 from .methods import Method, Step, cmaes_full, optuna_gp, ours, random_full

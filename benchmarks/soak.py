@@ -28,7 +28,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from exme.search.runner import Search
+from exme.search.running.search import Search
 from tests.search.crew import Crew, complaints
 from tests.search.postgres import storage_url
 

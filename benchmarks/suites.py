@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from exme.search.verify import verify_study
+from exme.search.cli.verify import verify_study
 from exme.tasks.mini import MODEL_NAMES
 from exme.tasks.suite import suite_names
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import optuna
 
-from exme.search.backend import sqlite_url
+from exme.search.storage.backend import sqlite_url
 
 
 def main() -> None:

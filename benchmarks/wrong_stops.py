@@ -12,8 +12,8 @@ import argparse
 
 import numpy as np
 
-from exme.search.racing import Leg, Race
-from exme.search.strata import draw_order, stratify
+from exme.search.racing.race import Leg, Race
+from exme.search.racing.strata import draw_order, stratify
 
 from .landscape import Landscape
 from .methods import pruned_at

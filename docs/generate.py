@@ -16,8 +16,8 @@ from typing import Any
 import typer
 from pydantic import BaseModel
 
-from exme.search.cli import app
-from exme.search.study_file import StudyFile
+from exme.search.cli.main import app
+from exme.search.study.study_file import StudyFile
 
 HERE = Path(__file__).parent / "reference"
 

@@ -11,13 +11,13 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "Candidate": "candidate",
-    "StudyFile": "study_file",
-    "load_study_file": "study_file",
-    "open_search": "runner",
-    "Search": "runner",
-    "write_report": "report",
-    "export_best": "export",
+    "Candidate": "merging.candidate",
+    "StudyFile": "study.study_file",
+    "load_study_file": "study.study_file",
+    "open_search": "running.search",
+    "Search": "running.search",
+    "write_report": "reports.pages.report",
+    "export_best": "reports.exports.export",
 }
 
 __all__ = list(_HOME)

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from exme.search.cli import app
+from exme.search.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,7 +37,7 @@ def test_the_sites_list_names_pages_that_are_there() -> None:
 def test_pages_made_from_code_hold_every_command_and_key(tmp_path: Path) -> None:
     import runpy
 
-    from exme.search.study_file import StudyFile
+    from exme.search.study.study_file import StudyFile
 
     made = runpy.run_path(str(ROOT / "docs" / "generate.py"))
     commands: Any = typer.main.get_command(app)

@@ -91,7 +91,7 @@ def test_the_wheel_runs_without_the_tree(wheel: Path, tmp_path: Path) -> None:
 
 def test_the_wheel_states_its_licence_and_command(wheel: Path) -> None:
     (info,) = wheel.glob("exme-*.dist-info")
-    assert "exme = exme.search.cli:main" in (info / "entry_points.txt").read_text()
+    assert "exme = exme.search.cli.main:main" in (info / "entry_points.txt").read_text()
     assert "License-Expression: Apache-2.0" in (info / "METADATA").read_text()
     assert (info / "licenses/LICENSE").is_file()
 

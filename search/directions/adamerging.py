@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import torch
 
-from exme.search.groups import Groups
+from exme.search.merging.groups import Groups
 from exme.tasks.errors import UserError
 
 from .bench import Bench

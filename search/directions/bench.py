@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from exme.search.checkpoint import tied_names
-from exme.search.fetched import Fetched
-from exme.search.groups import Groups
-from exme.search.residence import Mapped, Sources
-from exme.search.resident import live_tensors, load_model, load_tokenizer
+from exme.search.merging.groups import Groups
+from exme.search.merging.resident import live_tensors, load_model, load_tokenizer
+from exme.search.merging.sources.checkpoint import tied_names
+from exme.search.merging.sources.fetched import Fetched
+from exme.search.merging.sources.residence import Mapped, Sources
 
 # Most tokens of an example; a longer prompt loses its beginning. And of a batch, padding included.
 LONGEST = 1024

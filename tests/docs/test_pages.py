@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from exme.search.cli import app
+from exme.search.cli.main import app
 
 from .pages import PAGES, ROOT, all_commands, blocks, commands_in, generated_pages, inline, names
 from .typed import ABRIDGED, ADDED, BEFORE, COLD, typed

@@ -111,7 +111,7 @@ def _serve(address: str, python: str) -> None:
 
 def _import_all(python: str) -> None:
     own, sys.executable = sys.executable, python
-    importlib.import_module("exme.search.workers")
+    importlib.import_module("exme.search.cli.processes")
     sys.executable = own
     for name in ("exme.search", "exme.evaluators", "exme.tasks"):
         package = importlib.import_module(name)
@@ -188,7 +188,7 @@ def _start(program: str, arguments: Sequence[str]) -> None:
     if program == "exme":
         if "--push" in arguments:
             _stand_in_for_the_hub()
-        importlib.import_module("exme.search.cli").main()
+        importlib.import_module("exme.search.cli.main").main()
     elif "PYTHONPATH" in os.environ:  # other modules than those that are loaded
         os.execv(sys.executable, [sys.executable, *arguments])
     elif program == "pytest":

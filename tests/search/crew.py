@@ -13,12 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from exme.search.candidate import Candidate
-from exme.search.cli import _run
-from exme.search.runner import Search, open_search
-from exme.search.screen import Screen
-from exme.search.study_file import StudyFile
-from exme.search.worker import Scored
+from exme.search.cli.main import _run
+from exme.search.merging.candidate import Candidate
+from exme.search.running.screen import Screen
+from exme.search.running.search import Search, open_search
+from exme.search.scoring.worker import Scored
+from exme.search.study.study_file import StudyFile
 
 from .landscape import Landscape
 

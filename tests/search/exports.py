@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from exme.search.candidate import Candidate
-from exme.search.model_folder import ExportResult, export_model
-from exme.search.resident import ResidentModel
-from exme.search.runner import Search, open_search
-from exme.search.screen import Screen
-from exme.search.study_file import StudyFile
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.folders.model_folder import ExportResult, export_model
+from exme.search.merging.resident import ResidentModel
+from exme.search.running.screen import Screen
+from exme.search.running.search import Search, open_search
+from exme.search.study.study_file import StudyFile
 
 from .landscape import Landscape
 from .small_models import (

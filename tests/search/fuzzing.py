@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exme.evaluators.fast.store import DraftStore
-from exme.search.adapter import Adapter
-from exme.search.answers import load_answers
-from exme.search.checkpoint import Checkpoint
-from exme.search.cli import _run, app
-from exme.search.fit import check_fit
-from exme.search.model_card import read_licence
-from exme.search.recipe import read_recipe
-from exme.search.study_file import load_study_file
+from exme.search.cli.main import _run, app
+from exme.search.merging.folders.recipe import read_recipe
+from exme.search.merging.sources.adapter import Adapter
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.fit import check_fit
+from exme.search.reports.exports.model_card import read_licence
+from exme.search.scoring.answers import load_answers
+from exme.search.study.study_file import load_study_file
 from exme.tasks.errors import UserError, one_line
 from exme.tasks.rows import FolderRows
 from exme.tasks.suite import load_suite

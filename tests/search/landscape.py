@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from exme.evaluators.scores import DocumentScores, join
-from exme.search.candidate import Candidate
-from exme.search.worker import Scored
+from exme.search.merging.candidate import Candidate
+from exme.search.scoring.worker import Scored
 from exme.tasks.documents import SuiteDocuments
 
 
@@ -42,7 +42,7 @@ class Landscape:
         return self.top * math.exp(-squared / (2 * self.width**2))
 
     def score(self, candidate: Candidate, split: str) -> Scored:
-        """See `exme.search.worker.Scorer`."""
+        """See `exme.search.scoring.worker.Scorer`."""
         self.calls.append((candidate.digest, split))
         share = self.share(candidate.coefficients)
         parts = []
@@ -53,7 +53,7 @@ class Landscape:
         return Scored(join(parts), {"materialise": 0.1, "model": 0.8, "judge": 0.1})
 
     def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
-        """See `exme.search.worker.Scorer`."""
+        """See `exme.search.scoring.worker.Scorer`."""
         whole = self.score(candidate, "search").scores
         parts, start = [], 0
         for part in whole.parts:
@@ -66,11 +66,11 @@ class Landscape:
         return Scored(join(parts), {"materialise": 0.1, "model": 0.8, "judge": 0.1})
 
     def score_longer(self, candidate: Candidate) -> Scored | None:
-        """See `exme.search.worker.Scorer`."""
+        """See `exme.search.scoring.worker.Scorer`."""
         return self.score(candidate, "report")
 
     def seconds_per_document(self) -> float:
-        """See `exme.search.worker.Scorer`."""
+        """See `exme.search.scoring.worker.Scorer`."""
         return 1 / sum(len(d.search) for d in self.documents)
 
 

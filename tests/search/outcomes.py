@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from exme.evaluators.scores import DocumentScores
-from exme.search.candidate import Candidate
-from exme.search.outcome import Entry, Outcome, TrialRecord
+from exme.search.merging.candidate import Candidate
+from exme.search.trials.outcome import Entry, Outcome, TrialRecord
 
 NAMES = ("sums", "minus")
 

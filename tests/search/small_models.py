@@ -22,8 +22,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from exme.search.checkpoint import Checkpoint
-from exme.search.resident import ResidentModel, Sources
+from exme.search.merging.resident import ResidentModel, Sources
+from exme.search.merging.sources.checkpoint import Checkpoint
 
 WORDS = [f"w{i}" for i in range(44)]
 VOCABULARY = ["<pad>", "<s>", "</s>", "<unk>", *WORDS]

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config
 
-from exme.search.adapter import Adapter, open_checkpoint
-from exme.search.candidate import Candidate
-from exme.search.checkpoint import Checkpoint
-from exme.search.residence import Sources
-from exme.search.resident import ResidentModel
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.resident import ResidentModel
+from exme.search.merging.sources.adapter import Adapter, open_checkpoint
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.residence import Sources
 from exme.tasks.errors import ShapeMismatch, UserError
 
 from .small_models import edit_json, load_weights, make_model

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.annotate import Annotator
-from exme.search.answers import save_answers
-from exme.search.dashboard import open_server
-from exme.search.notes import Difference, trial_note
-from exme.search.outcome import TrialRecord
-from exme.search.readable import SHOWN
-from exme.search.runner import Search, open_search
-from exme.search.standing import standings
-from exme.search.unit import Unit
+from exme.search.reports.dashboard.annotate import Annotator
+from exme.search.reports.dashboard.dashboard import open_server
+from exme.search.reports.dashboard.notes import Difference, trial_note
+from exme.search.reports.dashboard.readable import SHOWN
+from exme.search.running.search import Search, open_search
+from exme.search.scoring.answers import save_answers
+from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.standing import standings
+from exme.search.trials.unit import Unit
 
 from .chromium import chromium
 from .landscape import Landscape

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from exme.evaluators.scores import DocumentScores, join
-from exme.search.audit import any_cut, audit
-from exme.search.candidate import Candidate
-from exme.search.events import JsonScreen
-from exme.search.notes import trial_note
-from exme.search.outcome import Entry, Outcome
-from exme.search.report import write_report
-from exme.search.standing import standing_of, standings
-from exme.search.verdict import verdict
-from exme.search.worker import Scored
+from exme.search.merging.candidate import Candidate
+from exme.search.proof.audit import any_cut, audit
+from exme.search.proof.verdict import verdict
+from exme.search.reports.dashboard.notes import trial_note
+from exme.search.reports.pages.report import write_report
+from exme.search.reports.terminal.events import JsonScreen
+from exme.search.scoring.worker import Scored
+from exme.search.trials.outcome import Entry, Outcome
+from exme.search.trials.standing import standing_of, standings
 
 from .landscape import Landscape
 from .test_runner import PEAK, Opened, close

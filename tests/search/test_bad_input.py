@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.cli import _run, app
+from exme.search.cli.main import _run, app
 
 from .malformed.cases import all_cases
 from .malformed.given import MATERIALISE, REPORT, SEARCH, Case, good_folder

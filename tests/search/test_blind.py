@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from exme.evaluators.scores import join
-from exme.search.blind import blind_suites, chance
-from exme.search.candidate import Candidate
-from exme.search.outcome import TrialRecord
-from exme.search.report import write_report
-from exme.search.worker import Scored
+from exme.search.merging.candidate import Candidate
+from exme.search.reports.pages.report import write_report
+from exme.search.running.blind import blind_suites, chance
+from exme.search.scoring.worker import Scored
+from exme.search.trials.outcome import TrialRecord
 
 from .landscape import Landscape
 from .test_runner import PEAK, Opened, close

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from exme.search.agenda import NOTHING_LEFT
-from exme.search.box import Box
-from exme.search.budget import spent
-from exme.search.candidate import Candidate
-from exme.search.outcome import TrialRecord
-from exme.search.untried import SMALL, Untried
+from exme.search.merging.candidate import Candidate
+from exme.search.proposing.agenda import NOTHING_LEFT
+from exme.search.proposing.box import Box
+from exme.search.proposing.untried import SMALL, Untried
+from exme.search.trials.budget import spent
+from exme.search.trials.outcome import TrialRecord
 
 from .landscape import Landscape
 from .test_runner import PEAK, Opened, close

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exme.search.candidate import Candidate
+from exme.search.merging.candidate import Candidate
 
 SOURCES = {"base": "aa", "math": "bb", "code": "cc"}
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from exme.search.checkpoint import Checkpoint
-from exme.search.fit import check_fit
-from exme.search.weight_files import write_weights
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.fit import check_fit
+from exme.search.merging.sources.weight_files import write_weights
 from exme.tasks.errors import ShapeMismatch, UserError
 
 from .small_models import (

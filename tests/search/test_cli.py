@@ -14,8 +14,8 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from exme.search.cli import app
-from exme.search.runner import open_search
+from exme.search.cli.main import app
+from exme.search.running.search import open_search
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -65,7 +65,7 @@ def test_the_shell_completes_commands_and_suites(tmp_path: Path) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from exme.search.cli import app\n"
+        "import sys; from exme.search.cli.main import app\n"
         "heavy = {'torch', 'transformers', 'optuna', 'lm_eval', 'scipy', 'matplotlib'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )

@@ -19,8 +19,8 @@ from wsgiref.simple_server import WSGIServer
 import optuna
 import pytest
 
-from exme.search import dashboard
-from exme.search.dashboard import open_server, serve
+from exme.search.reports.dashboard import dashboard
+from exme.search.reports.dashboard.dashboard import open_server, serve
 from exme.tasks.errors import UserError
 
 
@@ -144,7 +144,7 @@ def test_a_host_that_others_may_reach_is_warned_about(
 
 
 def test_ctrl_c_ends_it_cleanly(url: str) -> None:
-    code = f"from exme.search.dashboard import serve\nserve({url!r}, port=0)"
+    code = f"from exme.search.reports.dashboard.dashboard import serve\nserve({url!r}, port=0)"
     environment = os.environ | {"PYTHONPATH": ":".join(path for path in sys.path if path)}
     with subprocess.Popen(
         [sys.executable, "-c", code],

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.heartbeat import Member
-from exme.search.outcome import TrialTaken
-from exme.search.storage import Storage
+from exme.search.storage.heartbeat import Member
+from exme.search.storage.storage import Storage
+from exme.search.trials.outcome import TrialTaken
 from exme.tasks.errors import UserError
 
 from .crew import Crew, complaints

@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exme.search.domination import Domination
-from exme.search.racing import Leg, Race
-from exme.search.strata import Floats, Order, draw_order, side_by_side, single_stratum, stratify
+from exme.search.racing.domination import Domination
+from exme.search.racing.race import Leg, Race
+from exme.search.racing.strata import (
+    Floats,
+    Order,
+    draw_order,
+    side_by_side,
+    single_stratum,
+    stratify,
+)
 
 SIZES = (160, 120)
 PARTS = (slice(0, 160), slice(160, 280))

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exme.search.candidate import Candidate
-from exme.search.expected import documents_worth, expected_interval, expected_scores, mean_of
-from exme.search.field import Field, Runner, draw
-from exme.search.shrinkage import places, shrunken
-from exme.search.statistics import Interval, share_interval
-from exme.search.strata import Estimate, Floats, draw_order, single_stratum
+from exme.search.merging.candidate import Candidate
+from exme.search.racing.field import Field, Runner, draw
+from exme.search.racing.strata import Estimate, Floats, draw_order, single_stratum
+from exme.search.statistics.intervals import Interval, share_interval
+from exme.search.trials.expected import documents_worth, expected_interval, expected_scores, mean_of
+from exme.search.trials.shrinkage import places, shrunken
 
 
 def runner(outcomes: Floats, seen: int, seed: int, point: Floats | None = None) -> Runner:

@@ -13,13 +13,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from exme.search import export
-from exme.search.candidate import Candidate
-from exme.search.export import export_best
-from exme.search.model_folder import chat_template, export_model
-from exme.search.resident import ResidentModel, weights_digest
-from exme.search.runner import Search
-from exme.search.verdict import verdict
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.folders.model_folder import chat_template, export_model
+from exme.search.merging.resident import ResidentModel, weights_digest
+from exme.search.proof.verdict import verdict
+from exme.search.reports.exports import export
+from exme.search.reports.exports.export import export_best
+from exme.search.running.search import Search
 from exme.tasks.errors import UserError
 
 from .exports import NAMES, candidate, content, hidden, resident, searched, write

@@ -12,12 +12,12 @@ import huggingface_hub
 import pytest
 
 from exme.evaluators.scores import join
-from exme.search.export import export_trials
-from exme.search.lm_eval_results import lm_eval_results
-from exme.search.outcome import TrialRecord
-from exme.search.publish import push
-from exme.search.runner import Search
-from exme.search.selection import pareto_front, pick, ranking
+from exme.search.reports.exports.export import export_trials
+from exme.search.reports.exports.lm_eval_results import lm_eval_results
+from exme.search.reports.exports.publish import push
+from exme.search.reports.exports.selection import pareto_front, pick, ranking
+from exme.search.running.search import Search
+from exme.search.trials.outcome import TrialRecord
 from exme.tasks.errors import UserError
 
 from .exports import searched

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from exme.search import export, staging
-from exme.search.model_folder import verify
-from exme.search.resident import ResidentModel
-from exme.search.weight_files import write_weights
+from exme.search.merging.folders import staging
+from exme.search.merging.folders.model_folder import verify
+from exme.search.merging.resident import ResidentModel
+from exme.search.merging.sources.weight_files import write_weights
+from exme.search.reports.exports import export
 from exme.tasks.errors import UserError
 
 from .exports import content, hidden, resident, write

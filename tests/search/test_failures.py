@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import torch
 
-from exme.search.candidate import Candidate
-from exme.search.runner import Search, open_search
-from exme.search.study_file import StudyFile
-from exme.search.worker import Scored, Worker
+from exme.search.merging.candidate import Candidate
+from exme.search.running.search import Search, open_search
+from exme.search.scoring.worker import Scored, Worker
+from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
 
 from .crew import PEAK, Crew, command, complaints, ended, said

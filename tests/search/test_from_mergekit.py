@@ -10,15 +10,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from exme.search.candidate import Candidate
-from exme.search.cli import app
-from exme.search.from_mergekit import read_mergekit
-from exme.search.mergekit import mergekit_config
-from exme.search.plan import Plan
-from exme.search.runner import open_search
-from exme.search.standing import standing_by_trial, standings
-from exme.search.study_file import StudyFile, load_study_file
-from exme.search.table import documents_table, trials_table, write_table
+from exme.search.cli.main import app
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.folders.mergekit import mergekit_config
+from exme.search.proposing.plan import Plan
+from exme.search.reports.pages.table import documents_table, trials_table, write_table
+from exme.search.running.search import open_search
+from exme.search.study.from_mergekit import read_mergekit
+from exme.search.study.study_file import StudyFile, load_study_file
+from exme.search.trials.standing import standing_by_trial, standings
 from exme.tasks.errors import UserError
 
 from .landscape import Landscape

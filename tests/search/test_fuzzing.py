@@ -12,8 +12,8 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from exme.search.patience import hide_secrets
-from exme.search.study_file import StudyFile
+from exme.search.storage.patience import hide_secrets
+from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import one_line
 
 from .fuzzing import TOKENS, Edit, Targets, mutate

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from exme.search.goal import Goal, front, knee
+from exme.search.racing.goal import Goal, front, knee
 
 LEVEL = (1 / 3, 1 / 3, 1 / 3)
 

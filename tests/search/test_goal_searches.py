@@ -11,14 +11,14 @@ import pytest
 from rich.console import Console
 
 from exme.evaluators.scores import DocumentScores, join
-from exme.search.candidate import Candidate
-from exme.search.outcome import Outcome
-from exme.search.report import write_report
-from exme.search.runner import open_search
-from exme.search.screen import Screen
-from exme.search.status import Status
-from exme.search.verdict import verdict
-from exme.search.worker import Scored
+from exme.search.merging.candidate import Candidate
+from exme.search.proof.verdict import verdict
+from exme.search.reports.pages.report import write_report
+from exme.search.reports.terminal.status import Status
+from exme.search.running.screen import Screen
+from exme.search.running.search import open_search
+from exme.search.scoring.worker import Scored
+from exme.search.trials.outcome import Outcome
 from exme.tasks.errors import UserError
 
 from .landscape import Landscape, _uniform

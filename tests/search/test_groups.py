@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from exme.search.candidate import Candidate
-from exme.search.groups import Groups
-from exme.search.methods.plain import Finite
-from exme.search.space import Space
+from exme.search.merging.arithmetic.plain import Finite
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.groups import Groups
+from exme.search.study.space import Space
 from exme.tasks.errors import UserError
 
 from .small_models import make_family, open_resident

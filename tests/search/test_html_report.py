@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.answers import load_answers, save_answers
-from exme.search.examples import examples
-from exme.search.report import write_report
-from exme.search.runner import open_search
+from exme.search.proof.examples import examples
+from exme.search.reports.pages.report import write_report
+from exme.search.running.search import open_search
+from exme.search.scoring.answers import load_answers, save_answers
 
 from .chromium import chromium, measured
 from .landscape import Landscape

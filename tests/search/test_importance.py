@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, create_trial
 
-from exme.search.importance import importance
+from exme.search.storage.importance import importance
 
 
 def scored(count: int) -> list[tuple[FrozenTrial, float]]:

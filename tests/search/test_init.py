@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
-from exme.search.init import name_checkpoints, write_study
-from exme.search.study_file import StudyFile, load_study_file
+from exme.search.study.init import name_checkpoints, write_study
+from exme.search.study.study_file import StudyFile, load_study_file
 from exme.tasks.errors import UserError
 
 from .small_models import edit_weights, make_family, make_model
@@ -67,7 +67,7 @@ def test_one_checkpoint_is_extrapolated(family: dict[str, Path], tmp_path: Path)
 def test_mini_models_search_on_mini_documents(
     family: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exme.search.locate.MODELS", family["base"].parent)
+    monkeypatch.setattr("exme.search.merging.sources.locate.MODELS", family["base"].parent)
     names = {"math": "mini/math", "code": "mini/code"}
     write_study(tmp_path / "mine.yaml", "mini/base", names)
     assert load_study_file(tmp_path / "mine.yaml").data == "mini"
@@ -121,7 +121,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_nothing_written(
 def test_weights_are_not_loaded_for_the_check(
     family: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exme.search.checkpoint.Checkpoint.load", lambda self: pytest.fail("read"))
+    monkeypatch.setattr(
+        "exme.search.merging.sources.checkpoint.Checkpoint.load", lambda self: pytest.fail("read")
+    )
     write_study(tmp_path / "mine.yaml", str(family["base"]), checkpoints(family))
 
 

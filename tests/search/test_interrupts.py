@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from exme.search import interrupts
-from exme.search.candidate import Candidate
-from exme.search.interrupts import Interrupts, stop_if_asked
-from exme.search.runner import Search
-from exme.search.worker import Scored
+from exme.search.merging.candidate import Candidate
+from exme.search.running import interrupts
+from exme.search.running.interrupts import Interrupts, stop_if_asked
+from exme.search.running.search import Search
+from exme.search.scoring.worker import Scored
 
 from .crew import PEAK, Crew, Slow, command, complaints, ended, said, wait_for_lines
 

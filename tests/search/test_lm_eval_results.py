@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.evaluators.harness import Chat, lm_eval_scores
 from exme.evaluators.scores import DocumentScores
-from exme.search.lm_eval_results import lm_eval_results
+from exme.search.reports.exports.lm_eval_results import lm_eval_results
 from exme.tasks.documents import load_documents
 from exme.tasks.mini import MODELS
 from exme.tasks.suite import load_suite

@@ -11,11 +11,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from exme.search.budget import spent
-from exme.search.candidate import Candidate
-from exme.search.outcome import TrialRecord
-from exme.search.ranking import best_trial
-from exme.search.worker import Scored
+from exme.search.merging.candidate import Candidate
+from exme.search.scoring.worker import Scored
+from exme.search.trials.budget import spent
+from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.ranking import best_trial
 
 from .landscape import Landscape
 from .test_runner import PEAK, Opened, close

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exme.search.materialise import combine
+from exme.search.merging.materialise import combine
 from exme.tasks.errors import ShapeMismatch
 
 FLOAT32 = 2.0**-24  # unit roundoff

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoTokenizer
 
-from exme.search.runner import open_search
+from exme.search.running.search import open_search
 from exme.tasks.errors import UserError
 from exme.tasks.mini import MODELS
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from exme.evaluators.scores import DocumentScores
-from exme.search.candidate import Candidate
-from exme.search.locate import mini_names
-from exme.search.model_card import model_card, read_licence, scores_file
-from exme.search.outcome import Entry, Outcome, TrialRecord
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.sources.locate import mini_names
+from exme.search.reports.exports.model_card import model_card, read_licence, scores_file
+from exme.search.trials.outcome import Entry, Outcome, TrialRecord
 from exme.tasks.mini import MODELS
 
 from .exports import NAMES, POINT

@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 
 from exme.evaluators.scores import DocumentScores, Scorecard, join
-from exme.search.report import write_report
-from exme.search.runner import Search, open_search
-from exme.search.screen import Screen
-from exme.search.statistics import compare, holm, mean_interval
-from exme.search.study_file import StudyFile, load_study_file
-from exme.search.verdict import verdict
+from exme.search.proof.verdict import verdict
+from exme.search.reports.pages.report import write_report
+from exme.search.running.screen import Screen
+from exme.search.running.search import Search, open_search
+from exme.search.statistics.intervals import compare, holm, mean_interval
+from exme.search.study.study_file import StudyFile, load_study_file
 from exme.tasks.errors import UserError
 
 from .landscape import Landscape

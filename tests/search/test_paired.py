@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from exme.search.combine import Largest, Least, Sum
-from exme.search.paired import (
+from exme.search.statistics.combine import Largest, Least, Sum
+from exme.search.statistics.paired import (
     Bounded,
     Difference,
     Table,

@@ -8,14 +8,14 @@ import pytest
 from rich.console import Console
 
 from exme.evaluators.scores import DocumentScores
-from exme.search.candidate import Candidate
-from exme.search.outcome import TrialRecord
-from exme.search.panel import SearchPanel
-from exme.search.plane_map import plane_map
-from exme.search.scene import Scene, failed_of, scene_of
-from exme.search.standing import difference, standings
-from exme.search.study_sections import BudgetSection
-from exme.search.view import View
+from exme.search.merging.candidate import Candidate
+from exme.search.reports.pages.plane import Scene, failed_of, scene_of
+from exme.search.reports.terminal.panel import SearchPanel
+from exme.search.reports.terminal.plane_map import plane_map
+from exme.search.running.view import View
+from exme.search.study.study_sections import BudgetSection
+from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.standing import difference, standings
 
 INPUTS = ("sums alone", "products alone")
 

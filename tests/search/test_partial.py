@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exme.evaluators.scores import DocumentScores, Scorecard
-from exme.search.partial import Partial
+from exme.search.trials.partial import Partial
 
 NAMES = {"gsm8k": ("a", "b", "c"), "mmlu": ("a", "b")}
 

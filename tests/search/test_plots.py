@@ -12,14 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
 from exme.evaluators.scores import DocumentScores
-from exme.search import plots
-from exme.search.candidate import Candidate
-from exme.search.notes import trial_picture
-from exme.search.outcome import Entry, Outcome, TrialRecord
-from exme.search.plane_chart import plane
-from exme.search.plane_map import plane_map
-from exme.search.plots import plot_plane
-from exme.search.scene import Array, Scene, scene_of_outcome
+from exme.search.merging.candidate import Candidate
+from exme.search.reports.dashboard.notes import trial_picture
+from exme.search.reports.pages import plots
+from exme.search.reports.pages.plane import Array, Scene, scene_of_outcome
+from exme.search.reports.pages.plane_chart import plane
+from exme.search.reports.pages.plots import plot_plane
+from exme.search.reports.terminal.plane_map import plane_map
+from exme.search.trials.outcome import Entry, Outcome, TrialRecord
 
 NAMES = ("sums", "minus", "times")
 PLANE = [(1, 0), (0, 1), (0.5, 0.5), (1.3, 0), (0.8, 0.7), (0.9, 0.4), (0.3, 1.2), (1.4, 1.1)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from exme.search.proposer import (
+from exme.search.proposing.proposer import (
     best_point,
     candidates,
     choose,
@@ -14,8 +14,8 @@ from exme.search.proposer import (
     summits,
     ties,
 )
-from exme.search.strata import Floats
-from exme.search.surrogate import Posterior, Surrogate, fit
+from exme.search.racing.strata import Floats
+from exme.search.racing.surrogate import Posterior, Surrogate, fit
 
 
 def hill(x: Floats) -> Floats:

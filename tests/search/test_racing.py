@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from exme.search.racing import Leg, Race
-from exme.search.strata import Floats, draw_order, single_stratum, stratify
+from exme.search.racing.race import Leg, Race
+from exme.search.racing.strata import Floats, draw_order, single_stratum, stratify
 
 N = 300
 

@@ -10,15 +10,22 @@ import numpy as np
 import pytest
 
 from exme.evaluators.scores import DocumentScores
-from exme.search.candidate import Candidate
-from exme.search.course import Course
-from exme.search.field import Field, Runner, front_of, incumbent_of
-from exme.search.goal import Goal
-from exme.search.outcome import TrialRecord
-from exme.search.partial import Partial
-from exme.search.ranking import best_known, best_trial, distance, from_inputs, is_flat, is_input
-from exme.search.selection import pareto_front, ranking
-from exme.search.strata import Draw, Estimate, Order, single_stratum
+from exme.search.merging.candidate import Candidate
+from exme.search.racing.field import Field, Runner, front_of, incumbent_of
+from exme.search.racing.goal import Goal
+from exme.search.racing.strata import Draw, Estimate, Order, single_stratum
+from exme.search.reports.exports.selection import pareto_front, ranking
+from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.partial import Partial
+from exme.search.trials.race_log import Course
+from exme.search.trials.ranking import (
+    best_known,
+    best_trial,
+    distance,
+    from_inputs,
+    is_flat,
+    is_input,
+)
 
 from .landscape import Landscape
 from .test_budget_spent import Flat

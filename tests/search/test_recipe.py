@@ -11,12 +11,12 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from exme.search.candidate import Candidate
-from exme.search.cli import app
-from exme.search.model_folder import export_model
-from exme.search.recipe import materialise, read_recipe
-from exme.search.resident import weights_digest
-from exme.search.stream import digest_on_disk, pack
+from exme.search.cli.main import app
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.folders.model_folder import export_model
+from exme.search.merging.folders.recipe import materialise, read_recipe
+from exme.search.merging.folders.stream import digest_on_disk, pack
+from exme.search.merging.resident import weights_digest
 from exme.tasks.errors import UserError
 
 from .small_models import counted_config, edit_weights, load_weights, make_family, open_resident

@@ -10,17 +10,17 @@ import pytest
 
 from exme.evaluators.harness import Evaluation
 from exme.evaluators.scores import DocumentScores
-from exme.search.candidate import Candidate
-from exme.search.references import (
+from exme.search.merging.candidate import Candidate
+from exme.search.opening.references import (
     COLUMN,
     collect_references,
     describe_references,
     lack_references,
     with_references,
 )
-from exme.search.runner import Search, open_search
-from exme.search.screen import Screen
-from exme.search.study_file import StudyFile
+from exme.search.running.screen import Screen
+from exme.search.running.search import Search, open_search
+from exme.search.study.study_file import StudyFile
 from exme.tasks.documents import SuiteDocuments, load_documents
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from exme.search import plots
-from exme.search.outcome import Entry, Outcome, TrialRecord
-from exme.search.report import write_report
-from exme.search.standing import standing_of, standings
-from exme.search.statistics import compare, mean_interval
-from exme.search.verdict import verdict
+from exme.search.proof.verdict import verdict
+from exme.search.reports.pages import plots
+from exme.search.reports.pages.report import write_report
+from exme.search.statistics.intervals import compare, mean_interval
+from exme.search.trials.outcome import Entry, Outcome, TrialRecord
+from exme.search.trials.standing import standing_of, standings
 
 from .outcomes import before_the_proof, candidate, pair, scored, search, trial
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from exme.search import residence
-from exme.search.candidate import Candidate
-from exme.search.residence import Held, Mapped, choose, settle
-from exme.search.resident import ResidentModel, weights_digest
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.resident import ResidentModel, weights_digest
+from exme.search.merging.sources import residence
+from exme.search.merging.sources.residence import Held, Mapped, choose, settle
 from exme.tasks.errors import UserError
 
 from .small_models import edit_weights, make_family, open_sources

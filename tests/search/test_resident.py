@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, GPT2Config
 
-from exme.search.candidate import Candidate
-from exme.search.resident import ResidentModel, pick_device, weights_digest
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.resident import ResidentModel, pick_device, weights_digest
 from exme.tasks.errors import UserError
 
 from .small_models import (
@@ -295,7 +295,9 @@ def test_sources_that_do_not_fit_are_refused_before_anything_is_loaded(
     llama: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit_weights(llama["code"], extra__weight=torch.ones(2))
-    monkeypatch.setattr("exme.search.checkpoint.Checkpoint.load", lambda self: pytest.fail("read"))
+    monkeypatch.setattr(
+        "exme.search.merging.sources.checkpoint.Checkpoint.load", lambda self: pytest.fail("read")
+    )
     with pytest.raises(UserError, match="checkpoint 'code'"):
         open_sources(llama)
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from exme.search.candidate import Candidate
-from exme.search.runner import Search, open_search
-from exme.search.screen import Screen
-from exme.search.study_file import StudyFile
-from exme.search.worker import Scored
+from exme.search.merging.candidate import Candidate
+from exme.search.running.screen import Screen
+from exme.search.running.search import Search, open_search
+from exme.search.scoring.worker import Scored
+from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
 
 from .landscape import Landscape

@@ -18,16 +18,16 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from exme.search import doctor
-from exme.search.backend import sqlite_url
-from exme.search.cli import app
-from exme.search.events import JsonScreen
-from exme.search.live import LiveScreen
-from exme.search.report import write_report
-from exme.search.runner import open_search
-from exme.search.screen import Screen
-from exme.search.status import Status, all_runs
-from exme.search.verdict import verdict
+from exme.search.cli import doctor
+from exme.search.cli.main import app
+from exme.search.proof.verdict import verdict
+from exme.search.reports.pages.report import write_report
+from exme.search.reports.terminal.events import JsonScreen
+from exme.search.reports.terminal.live import LiveScreen
+from exme.search.reports.terminal.status import Status, all_runs
+from exme.search.running.screen import Screen
+from exme.search.running.search import open_search
+from exme.search.storage.backend import sqlite_url
 from exme.tasks.errors import UserError
 
 from .landscape import Landscape
@@ -141,7 +141,7 @@ def test_status_loads_no_torch(events: object, place: Path) -> None:
     """It is asked for often, from another window, and torch takes seconds."""
     arguments = ["status", str(place / "hill.yaml"), "--runs", str(place / "runs")]
     code = (
-        "import sys; from exme.search.cli import app\n"
+        "import sys; from exme.search.cli.main import app\n"
         f"app({arguments!r}, standalone_mode=False)\n"
         "heavy = {'torch', 'transformers', 'lm_eval', 'matplotlib'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"

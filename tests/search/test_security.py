@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.cli import _run, app
-from exme.search.export import export_best
-from exme.search.recipe import materialise
-from exme.search.report import write_report
-from exme.search.runner import open_search
-from exme.search.screen import Screen
-from exme.search.study_file import StudyFile
+from exme.search.cli.main import _run, app
+from exme.search.merging.folders.recipe import materialise
+from exme.search.reports.exports.export import export_best
+from exme.search.reports.pages.report import write_report
+from exme.search.running.screen import Screen
+from exme.search.running.search import open_search
+from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
 
 from .malformed.given import MATERIALISE, STUDY, good_folder

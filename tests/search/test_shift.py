@@ -11,18 +11,18 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from exme.search.adapter import open_checkpoint
-from exme.search.candidate import Candidate
-from exme.search.checkpoint import Checkpoint
-from exme.search.gram import gram
-from exme.search.groups import Groups
-from exme.search.outcome import Outcome
-from exme.search.ranking import best_trial
-from exme.search.report import write_report
-from exme.search.residence import Sources
-from exme.search.shift import Gram, Shift
-from exme.search.space import Space
-from exme.search.study_file import StudyFile
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.groups import Groups
+from exme.search.merging.sources.adapter import open_checkpoint
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.residence import Sources
+from exme.search.opening.gram import gram
+from exme.search.reports.pages.report import write_report
+from exme.search.study.space import Space
+from exme.search.study.study_file import StudyFile
+from exme.search.trials.outcome import Outcome
+from exme.search.trials.ranking import best_trial
+from exme.search.trials.shift import Gram, Shift
 from exme.tasks.errors import UserError
 
 from .small_models import make_family

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exme.search.space import (
+from exme.search.study.space import (
     METHODS,
     ExMe,
     ExPO,

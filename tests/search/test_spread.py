@@ -12,10 +12,10 @@ import accelerate
 import pytest
 import torch
 
-from exme.search import resident
-from exme.search.candidate import Candidate
-from exme.search.resident import ResidentModel, load_model, pick_device
-from exme.search.spread import spread
+from exme.search.merging import resident
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.resident import ResidentModel, load_model, pick_device
+from exme.search.merging.spread import spread
 from exme.tasks.errors import UserError
 
 from .small_models import make_family, open_resident, open_sources

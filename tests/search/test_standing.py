@@ -12,19 +12,22 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from exme.search.annotate import differences
-from exme.search.answers import save_answers
-from exme.search.charts import course
-from exme.search.events import search_facts, trial_facts
-from exme.search.model_card import model_card
-from exme.search.notes import documents_csv, trial_note
-from exme.search.outcome import Outcome, TrialRecord
-from exme.search.plane_chart import plane
-from exme.search.report import write_report
-from exme.search.runner import Search, open_search
-from exme.search.scene import scene_of_outcome
-from exme.search.screen import Screen
-from exme.search.standing import (
+from exme.search.reports.dashboard.annotate import differences
+from exme.search.reports.dashboard.notes import documents_csv, trial_note
+from exme.search.reports.exports.model_card import model_card
+from exme.search.reports.pages.charts import course
+from exme.search.reports.pages.plane import scene_of_outcome
+from exme.search.reports.pages.plane_chart import plane
+from exme.search.reports.pages.report import write_report
+from exme.search.reports.pages.table import documents_table, trials_table
+from exme.search.reports.terminal.events import search_facts, trial_facts
+from exme.search.running.screen import Screen
+from exme.search.running.search import Search, open_search
+from exme.search.running.view import view_of
+from exme.search.scoring.answers import save_answers
+from exme.search.statistics.intervals import Interval, compare
+from exme.search.trials.outcome import Outcome, TrialRecord
+from exme.search.trials.standing import (
     Standing,
     best_inputs,
     difference,
@@ -33,9 +36,6 @@ from exme.search.standing import (
     standing_of,
     standings,
 )
-from exme.search.statistics import Interval, compare
-from exme.search.table import documents_table, trials_table
-from exme.search.view import view_of
 
 from .landscape import Landscape
 from .test_objective import PEAK, study_file

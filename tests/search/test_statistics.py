@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from exme.evaluators.scores import DocumentScores, join
-from exme.search.statistics import compare, is_binary, mean_interval, share_interval
+from exme.search.statistics.intervals import compare, is_binary, mean_interval, share_interval
 
 
 def scores(values: Iterable[float], split: str = "report") -> DocumentScores:

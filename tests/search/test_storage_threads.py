@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from exme.search import known_trials, records
-from exme.search.known_trials import KnownTrials
-from exme.search.records import is_whole
+from exme.search.storage import known_trials, records
+from exme.search.storage.known_trials import KnownTrials
+from exme.search.storage.records import is_whole
 
 from .crew import Crew
 from .test_runner import Opened

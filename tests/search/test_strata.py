@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exme.search.strata import Floats, Strata, draw_order, estimate, single_stratum, stratify
+from exme.search.racing.strata import Floats, Strata, draw_order, estimate, single_stratum, stratify
 
 N = 200
 

@@ -16,11 +16,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from exme.search.candidate import Candidate
-from exme.search.checkpoint import Checkpoint
-from exme.search.materialise import Merger
-from exme.search.residence import Mapped, Sources
-from exme.search.stream import write_stream
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.folders.stream import write_stream
+from exme.search.merging.materialise import Merger
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.residence import Mapped, Sources
 
 STATUS = Path("/proc/self/status")
 SHAPES = {"a.weight": (2048, 4096), "b.weight": (2000, 4096), "c.weight": (3000, 1000)}
@@ -104,7 +104,7 @@ def test_a_candidate_is_written_in_the_memory_of_its_largest_tensor_not_of_its_f
 
 
 def test_a_file_is_as_safetensors_itself_would_write_it(tmp_path: Path) -> None:
-    from exme.search.weight_files import write_shards
+    from exme.search.merging.sources.weight_files import write_shards
 
     tensors = {
         "steps": torch.tensor([7, 2**40]),
@@ -134,7 +134,7 @@ def test_a_file_is_as_safetensors_itself_would_write_it(tmp_path: Path) -> None:
 
 
 def test_a_tensor_that_is_not_what_was_announced_is_not_written(tmp_path: Path) -> None:
-    from exme.search.weight_files import write_shards
+    from exme.search.merging.sources.weight_files import write_shards
 
     with pytest.raises(ValueError, match=r"tensor 'w' is torch\.float32"):
         write_shards(tmp_path, {"f": ["w"]}, {"w": ("bfloat16", (2,))}, lambda name: torch.zeros(2))

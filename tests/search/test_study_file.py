@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.study_file import StudyFile, load_study_file
+from exme.search.study.study_file import StudyFile, load_study_file
 from exme.tasks.errors import UserError
 
 MINIMAL = "base: mini/base\ncheckpoints: {sums: mini/sums, products: mini/products}\n"

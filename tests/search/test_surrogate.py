@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exme.search.strata import Floats
-from exme.search.surrogate import fit
+from exme.search.racing.strata import Floats
+from exme.search.racing.surrogate import fit
 
 
 def hill(x: Floats) -> Floats:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import optuna
 import pytest
 
-from exme.search.tracking import Tracking
+from exme.search.running.tracking import Tracking
 from exme.tasks.errors import UserError
 
 from .test_runner import Opened

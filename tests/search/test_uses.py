@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.uses import LEDGER, Use, digest_of, number_of, read_ledger, write_ledger
+from exme.search.proof.uses import LEDGER, Use, digest_of, number_of, read_ledger, write_ledger
 from exme.tasks.documents import Document
 from exme.tasks.errors import UserError
 

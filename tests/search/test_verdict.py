@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from exme.search.verdict import verdict
+from exme.search.proof.verdict import verdict
 
 from .outcomes import before_the_proof, pair, scored, search, trial
 

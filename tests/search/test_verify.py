@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from exme.evaluators.fast.engine import FastEngine
-from exme.search.verify import table, verify_study
+from exme.search.cli.verify import table, verify_study
 from exme.tasks.errors import UserError
 
 STUDY = {

@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from exme.search.adapter import Adapter
-from exme.search.candidate import Candidate
-from exme.search.checkpoint import Checkpoint
-from exme.search.mergekit import obstacle
-from exme.search.model_folder import export_model
-from exme.search.recipe import materialise
-from exme.search.residence import Sources
-from exme.search.resident import ResidentModel
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.folders.mergekit import obstacle
+from exme.search.merging.folders.model_folder import export_model
+from exme.search.merging.folders.recipe import materialise
+from exme.search.merging.resident import ResidentModel
+from exme.search.merging.sources.adapter import Adapter
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.residence import Sources
 from exme.tasks.errors import UserError
 
 from .small_models import (

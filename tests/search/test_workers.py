@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.weight_files import Reader
-from exme.search.workers import Share, run_workers, shares, visible_gpus
+from exme.search.cli.processes import Share, run_workers, shares, visible_gpus
+from exme.search.merging.sources.weight_files import Reader
 from exme.tasks.errors import UserError
 
 NOTHING: dict[str, str] = {}

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from exme.search.directions.bench import Bench, Example
 from exme.search.directions.direction import Direction, Found
-from exme.search.residence import Sources
+from exme.search.merging.sources.residence import Sources
 from tests.search.small_models import load_weights, make_family, open_sources
 
 FLOAT32 = (torch.float32,) * 3

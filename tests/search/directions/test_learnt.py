@@ -15,7 +15,7 @@ from exme.search.directions.coefficients import gradient, one_group
 from exme.search.directions.np_merge import NPMerge, Pair
 from exme.search.directions.prodistill import LayerTask, ProDistill, decoder_layers
 from exme.search.directions.warm_start import WarmStart
-from exme.search.groups import Groups
+from exme.search.merging.groups import Groups
 from exme.tasks.errors import UserError
 from tests.search.small_models import make_family, open_sources
 

@@ -11,12 +11,13 @@ import pytest
 from pydantic import ValidationError
 
 from exme.evaluators.harness import Judge
-from exme.search.directions import prompts, settle
-from exme.search.directions.settle import Workshop
+from exme.search.directions import prompts
 from exme.search.directions.warm_start import WarmStart
-from exme.search.export import export_best
-from exme.search.recipe import materialise, read_recipe
-from exme.search.verdict import verdict
+from exme.search.merging.folders.recipe import materialise, read_recipe
+from exme.search.opening import workshop as settle
+from exme.search.opening.workshop import Workshop
+from exme.search.proof.verdict import verdict
+from exme.search.reports.exports.export import export_best
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 from tests.search.test_runner import Opened, close, study_file

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from exme.search.candidate import Candidate
-from exme.search.checkpoint import Checkpoint
-from exme.search.directions.vector import RECORD, VECTOR, TaskVector, VectorFile
-from exme.search.residence import Sources
-from exme.search.resident import ResidentModel
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.resident import ResidentModel
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.task_vector import RECORD, VECTOR, TaskVector, VectorFile
 from exme.tasks.errors import ShapeMismatch, UserError
 from tests.search.small_models import load_weights, make_family, make_model
 

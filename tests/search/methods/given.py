@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from exme.search.candidate import Candidate
-from exme.search.fetched import Fetched
-from exme.search.materialise import Merger
-from exme.search.residence import Part
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.materialise import Merger
+from exme.search.merging.sources.fetched import Fetched
+from exme.search.merging.sources.residence import Part
 
 Tensors = Mapping[str, torch.Tensor]
 

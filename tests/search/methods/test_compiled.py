@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from exme.search.methods import compiled, plain
-from exme.search.methods.compiled import Kernel, kernel
-from exme.search.methods.method import Mask
-from exme.search.methods.plain import Operand
+from exme.search.merging.arithmetic import compiled, plain
+from exme.search.merging.arithmetic.compiled import Kernel, kernel
+from exme.search.merging.arithmetic.plain import Operand
+from exme.search.merging.methods.method import Mask
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 C = (0.4, -0.7, 1.3, 0.2, 2.5)

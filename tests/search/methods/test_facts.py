@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from exme.search.fetched import Delta
-from exme.search.methods.draws import SCALE, draw_key, draws, limit, scaled
-from exme.search.methods.facts import FactBook, magnitudes, ranks
+from exme.search.merging.arithmetic.draws import SCALE, draw_key, draws, limit, scaled
+from exme.search.merging.arithmetic.tensor_tables import FactBook, magnitudes, ranks
+from exme.search.merging.sources.fetched import Delta
 
 CPU = torch.device("cpu")
 

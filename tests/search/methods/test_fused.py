@@ -13,9 +13,9 @@ import os
 import pytest
 import torch
 
-from exme.search.methods import plain
-from exme.search.methods.fused import Fused, fused
-from exme.search.methods.plain import Operand
+from exme.search.merging.arithmetic import plain
+from exme.search.merging.arithmetic.fused import Fused, fused
+from exme.search.merging.arithmetic.plain import Operand
 
 from .test_compiled import MASKS, TARGETS, operands
 

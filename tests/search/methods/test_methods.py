@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exme.search.methods import METHODS, PLAIN
-from exme.search.methods.draws import draw_key, draws
+from exme.search.merging.arithmetic.draws import draw_key, draws
+from exme.search.merging.methods import METHODS, PLAIN
 from exme.tasks.errors import UserError
 
 from .given import disjoint, expected, make

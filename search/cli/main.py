@@ -1,0 +1,123 @@
+"""The command line. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+
+from exme.tasks.errors import UserError, one_line
+
+from . import looking, making, preparing, searching
+
+app = typer.Typer(
+    name="exme",
+    help="Search the best merge of a base model's fine-tunes, without training.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+# Typer carries a click of its own and names only some of its exceptions.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+_SMALLER = "use a smaller dtype or batch_size, or a larger machine; the same command resumes"
+_LONG = 5_000
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"exme {metadata.version('exme')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _command in (
+    preparing.init,
+    searching.search,
+    searching.worker,
+    looking.status,
+    looking.report,
+    looking.table,
+    looking.dashboard,
+    making.export,
+    making.materialise,
+    preparing.suites,
+    preparing.verify,
+    preparing.doctor,
+):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Entry point of the console command: errors of the user's end in one line and exit code 2."""
+    # Beside other programs, threads that spin while they wait for each other make a trial take ten
+    # times as long. Read when torch is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    sys.exit(_run(lambda: app(standalone_mode=False)))
+
+
+def _run(command: Callable[[], object]) -> int:  # noqa: PLR0911  (an error each)
+    from exme.search.running.interrupts import Interrupts  # noqa: PLC0415
+
+    Interrupts(lambda line: typer.echo(line, err=True)).install()
+    try:
+        code = command()
+    except UserError as error:
+        return _refuse(str(error))
+    except _UsageError as error:
+        return _refuse_usage(error)
+    except OSError as error:
+        where = error.filename or "what was to be written"
+        if error.errno in _DISK_FULL:
+            return _refuse(
+                f"{where}: {error.strerror}; free some space. Nothing that was finished is lost; "
+                f"the same command resumes"
+            )
+        if not error.filename:  # not about a file that somebody named
+            raise
+        return _refuse(f"{where}: {error.strerror}")
+    except MemoryError as error:
+        return _refuse(f"out of memory ({str(error) or 'the machine has no more'}); {_SMALLER}")
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        return _refuse(f"out of memory ({str(error).splitlines()[0]}); {_SMALLER}")
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo(
+            "\nStopped. Nothing that was finished is lost; the same command resumes.", err=True
+        )
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _refuse(reason: str) -> int:
+    from exme.search.storage.patience import hide_secrets  # noqa: PLC0415
+
+    if len(reason) > 2 * _LONG:  # a file of a stranger's may hold names of any length
+        reason = f"{reason[:_LONG]} [...] {reason[-_LONG:]}"
+    typer.echo(f"exme: {one_line(hide_secrets(reason))}", err=True)
+    return 2
+
+
+def _refuse_usage(error: Any) -> int:
+    """What was wrong with the command line, in one line; help where nothing was asked for."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return 2
+    command = error.ctx.command_path if error.ctx is not None else "exme"
+    return _refuse(f"{error.format_message().rstrip('.')}; `{command} --help` lists what there is")

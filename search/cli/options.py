@@ -1,0 +1,91 @@
+"""Arguments that commands share, and the study that they name."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from exme.search.running.screen import Screen
+    from exme.search.running.search import Search
+
+StudyArgument = Annotated[
+    Path | None,
+    typer.Argument(help="Study file; default: studies/mini.yaml.", show_default=False),
+]
+
+
+def _suites(incomplete: str) -> list[str]:
+    from exme.tasks.suite import suite_names  # noqa: PLC0415
+
+    return [name for name in (*suite_names(), "all") if name.startswith(incomplete)]
+
+
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        "-t",
+        help="Suite; several: a,b; or all. Default: the study's first.",
+        autocompletion=_suites,
+    ),
+]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Folder of all runs.")]
+ForkOption = Annotated[
+    bool, typer.Option("--fork", help="Where the study file changed, begin a new study.")
+]
+TrialsOption = Annotated[
+    int | None, typer.Option(min=1, help="Replaces the study's budget of trials.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
+PlainOption = Annotated[
+    bool, typer.Option("--plain", help="Plain lines, even where there is a terminal.")
+]
+RUNS_DEFAULT = Path("studies/runs")
+
+
+def study_path(study: Path | None) -> Path:
+    """The file named, `studies/mini.yaml` here, or the one that ships with the package."""
+    if study is not None:
+        return study
+    here = Path("studies/mini.yaml")
+    if here.is_file():
+        return here
+    return Path(str(resources.files("exme.studies").joinpath("mini.yaml")))
+
+
+def open_study(
+    study: Path | None,
+    task: str | None,
+    runs: Path,
+    *,
+    trials: int | None = None,
+    fork: bool = False,
+    screen: Screen | None = None,
+) -> Search:
+    """The search that a command names; see `exme.search.open_search`."""
+    from exme.search.running.search import open_search  # noqa: PLC0415
+
+    path = study_path(study)
+    return open_search(path, task, runs=runs, trials=trials, fork=fork, screen=screen)
+
+
+def pick_screen(*, json: bool, plain: bool) -> Screen:
+    """Events for a machine, a picture for a terminal, or plain lines."""
+    from rich.console import Console  # noqa: PLC0415
+
+    if json:
+        from exme.search.reports.terminal.events import JsonScreen  # noqa: PLC0415
+
+        return JsonScreen()
+    console = Console(highlight=False)
+    if plain or not console.is_terminal or console.is_dumb_terminal:
+        from exme.search.running.screen import Screen  # noqa: PLC0415
+
+        return Screen()
+    from exme.search.reports.terminal.live import LiveScreen  # noqa: PLC0415
+
+    return LiveScreen(console)

@@ -1,0 +1,148 @@
+"""Commands before a search: `exme init`, `exme suites`, `exme verify` and `exme doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import RUNS_DEFAULT, JsonOption, RunsOption, StudyArgument, TaskOption, study_path
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="Study file to write, e.g. studies/mine.yaml.")],
+    base: Annotated[
+        str | None,
+        typer.Option(help="Base model: hub id, folder or mini name.", show_default=False),
+    ] = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Fine-tune: hub id or folder, or name=id; give it once for each.",
+            show_default=False,
+        ),
+    ] = None,
+    from_mergekit: Annotated[
+        Path | None,
+        typer.Option(help="Take models, method and first point from a mergekit configuration."),
+    ] = None,
+    task: Annotated[str, typer.Option("--task", "-t", help="Suite to search on.")] = "gsm8k",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Check that checkpoints fit a base and write a commented study file for them.
+
+    Example: `exme init studies/mine.yaml --base mini/base --checkpoint mini/sums
+    --checkpoint mini/products`
+    """
+    from exme.search.study.from_mergekit import read_mergekit  # noqa: PLC0415
+    from exme.search.study.init import name_checkpoints, write_study  # noqa: PLC0415
+    from exme.tasks.errors import UserError  # noqa: PLC0415
+
+    named, method, start = name_checkpoints(checkpoint or []), None, None
+    if from_mergekit is not None:
+        if named:
+            raise UserError("init: --from-mergekit brings its models; leave --checkpoint out")
+        taken = read_mergekit(from_mergekit)
+        base, named = base or taken.base, dict(taken.checkpoints)
+        method, start = taken.method, taken.point
+    if base is None or not named:
+        missing = "--base" if base is None else "--checkpoint"
+        if from_mergekit is not None:  # a linear merge has no base there
+            raise UserError(
+                f"{from_mergekit}: names no base_model; give the model that its models are "
+                f"fine-tunes of with --base"
+            )
+        raise UserError(f"init: {missing} is missing; see `exme init --help` for an example")
+    message = write_study(path, base, named, task, method=method, start=start, force=force)
+    typer.echo(message)
+
+
+def suites(
+    study: Annotated[
+        Path | None, typer.Argument(help="Study file; default: the suites that ship with exme.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="hub, mini, or a folder of JSON lines. Default: the study's, or mini."),
+    ] = None,
+) -> None:
+    """List the suites: documents, splits, metric, and what each needs.
+
+    Example: `exme suites --data mini`
+    """
+    from rich.console import Console  # noqa: PLC0415
+
+    from exme.search.study.study_file import load_study_file  # noqa: PLC0415
+    from exme.search.study.suites import suites_table  # noqa: PLC0415
+    from exme.tasks.suite import load_suite, suite_names  # noqa: PLC0415
+
+    names, where = suite_names(), "mini"
+    if study is not None:
+        content = load_study_file(study)
+        names, where = list(content.suites), content.data
+    Console().print(suites_table([load_suite(name) for name in names], data or where))
+
+
+def verify(
+    study: StudyArgument = None,
+    task: TaskOption = None,
+    model: Annotated[
+        str, typer.Option(help="base, a checkpoint's name, or best (of the search so far).")
+    ] = "base",
+    documents: Annotated[
+        int | None, typer.Option(min=1, help="Replaces the study's number of search documents.")
+    ] = None,
+    runs: RunsOption = RUNS_DEFAULT,
+) -> None:
+    """Score a model with ExMe and with lm-eval alone, document by document.
+
+    Ends with exit code 1 when a score differs.
+
+    Example: `exme verify studies/mini.yaml --task gsm8k --documents 40`
+    """
+    from .verify import table, verify_study  # noqa: PLC0415
+
+    found = verify_study(study_path(study), task, model, documents, runs)
+    typer.echo(table(found))
+    for parity in found:
+        if not parity.equal:
+            shown = ", ".join(parity.differing[:5])
+            typer.echo(f"{parity.suite}: differs on {len(parity.differing)} documents: {shown}")
+    if not all(parity.equal for parity in found):
+        raise typer.Exit(1)
+
+
+def doctor(
+    study: Annotated[
+        Path | None, typer.Argument(help="Study file whose storage is tried too.")
+    ] = None,
+    json: JsonOption = False,
+    runs: RunsOption = RUNS_DEFAULT,
+) -> None:
+    """Say what of this machine works: memory, GPU, compiler, sandbox, hub, optional packages.
+
+    Ends with exit code 1 when something is broken without which no search runs.
+
+    Example: `exme doctor`
+    """
+    from dataclasses import asdict  # noqa: PLC0415
+    from json import dumps  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from exme.search.study.study_file import load_study_file  # noqa: PLC0415
+
+    from .doctor import BROKEN, examine, findings_table, storage_finding  # noqa: PLC0415
+
+    url = None if study is None else load_study_file(study).storage
+    found = list(examine(runs))
+    if url is not None:
+        found.append(storage_finding(url))
+    if json:
+        for finding in found:
+            typer.echo(dumps(asdict(finding)))
+    else:
+        Console(highlight=False).print(findings_table(found))
+    if any(finding.state == BROKEN for finding in found):
+        raise typer.Exit(1)

@@ -1,0 +1,108 @@
+"""Commands that search: `exme search` and `exme worker`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import (
+    RUNS_DEFAULT,
+    ForkOption,
+    JsonOption,
+    PlainOption,
+    RunsOption,
+    StudyArgument,
+    TaskOption,
+    TrialsOption,
+    open_study,
+    pick_screen,
+    study_path,
+)
+
+if TYPE_CHECKING:
+    from exme.search.running.search import Search
+
+
+def search(
+    study: StudyArgument = None,
+    task: TaskOption = None,
+    trials: TrialsOption = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=256, help="Worker processes to start here.")
+    ] = 1,
+    fork: ForkOption = False,
+    runs: RunsOption = RUNS_DEFAULT,
+    json: JsonOption = False,
+    plain: PlainOption = False,
+) -> None:
+    """Search for the best candidate, prove it on the report documents, write the report.
+
+    Ctrl-C stops; the same command resumes. Run it twice, or `exme worker`, and both work on the
+    same study.
+
+    On a terminal a picture of the search stays in view; elsewhere each trial is a line.
+    `--json` writes one JSON object a line instead: docs/reference/events.md.
+
+    Example: `exme search studies/mini.yaml --task gsm8k --workers 4`
+    """
+    from exme.search.proof.verdict import verdict  # noqa: PLC0415
+    from exme.search.reports.pages.report import write_report  # noqa: PLC0415
+
+    screen = pick_screen(json=json, plain=plain)
+    with open_study(study, task, runs, trials=trials, fork=fork, screen=screen) as opened:
+        if workers > 1:
+            run_here(opened, workers, study_path(study), runs, trials)
+        outcome = opened.run()
+        opened.rest()  # drawing takes memory, too
+        report = write_report(outcome, opened.folder, opened.examples(outcome))
+        screen.verdict(verdict(outcome), report)
+
+
+def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | None) -> None:
+    """Have workers of this machine use the budget up; whatever they leave is for the caller."""
+    from .processes import run_workers, shares, usable_cores, visible_gpus  # noqa: PLC0415
+
+    gpus = visible_gpus(opened.study.device)
+    parts = shares(count, gpus, usable_cores(), os.environ)
+    named = ", ".join(dict.fromkeys(part.words for part in parts))
+    opened.screen.say(
+        f"Starting {count} workers: {named} each."
+        if not gpus
+        else f"Starting {count} workers on {named}."
+    )
+    opened.screen.begin(opened.view)
+    budget = [] if trials is None else ["--trials", str(trials)]
+    task = opened.task.replace("+", ",")
+    run_workers(
+        ["worker", str(study), "--task", task, "--runs", str(runs), *budget, "--started-here"],
+        parts,
+        opened.screen.say,
+    )
+
+
+def worker(
+    study: StudyArgument = None,
+    task: TaskOption = None,
+    trials: TrialsOption = None,
+    runs: RunsOption = RUNS_DEFAULT,
+    json: JsonOption = False,
+    plain: PlainOption = False,
+    started_here: Annotated[bool, typer.Option("--started-here", hidden=True)] = False,
+) -> None:
+    """Work on a study beside others, from this or another machine, until its budget is used up.
+
+    The proof and the report are left to `exme search`. Machines share a study through
+    `storage: postgresql+psycopg://...` in its file; see docs/distributed.md.
+
+    Example: `exme worker studies/mini.yaml --task gsm8k`
+    """
+    if started_here:
+        from .processes import leave_with_parent  # noqa: PLC0415
+
+        leave_with_parent()
+    screen = pick_screen(json=json, plain=plain)
+    with open_study(study, task, runs, trials=trials, screen=screen) as opened:
+        opened.work()

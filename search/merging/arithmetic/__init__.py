@@ -1,0 +1,1 @@
+"""How a tensor is merged, in torch or compiled: tensors in, tensor out."""

@@ -1,0 +1,211 @@
+"""A candidate as a folder that transformers loads: written beside its place, read back, and only then renamed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.resident import (
+    ResidentModel,
+    Sources,
+    live_tensors,
+    load_model,
+    load_tokenizer,
+    weights_digest,
+)
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.locate import TOKENIZER
+from exme.search.merging.sources.weight_files import sync, write_weights
+from exme.tasks.errors import UserError
+
+from .mergekit import mergekit_config
+from .recipe_file import recipe
+from .staging import RECIPE, check_space, check_target, staged, write_text
+
+MERGEKIT = "mergekit_config.yml"
+SHARD_BYTES = 5 * 10**9
+
+# What an export takes from its base besides the weights: that with which the candidate was scored.
+_FROM_BASE = (
+    "generation_config.json",
+    *TOKENIZER,
+    "LICENSE*",
+)
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A finished export.
+
+    Attributes:
+        folder: where it is.
+        digest: the candidate's digest.
+        weights_digest: SHA-256 of the weights as they are on the disk.
+        bytes: size of the weights.
+        warning: what to look at before passing it on; empty where there is nothing.
+        verdict: what the search says of it; empty where there was no search.
+    """
+
+    folder: Path
+    digest: str
+    weights_digest: str
+    bytes: int
+    warning: str = ""
+    verdict: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"Exported candidate {self.digest} to {self.folder} ({self.bytes / 1e6:,.1f} MB of "
+            f"weights, read back bit for bit; SHA-256 {self.weights_digest[:16]})."
+        )
+
+
+def export_model(
+    resident: ResidentModel,
+    candidate: Candidate,
+    out: str | Path,
+    *,
+    force: bool = False,
+    card: str,
+    names: Mapping[str, str],
+    extra: Mapping[str, str] | None = None,
+    max_shard_bytes: int = SHARD_BYTES,
+) -> ExportResult:
+    """Write a candidate as a folder for `from_pretrained`, and read it back.
+
+    Args:
+        resident: the model that scored it; holds the candidate afterwards.
+        candidate: what to export.
+        out: the folder; it must not exist, be empty or, with `force`, be an earlier export.
+        force: replace an earlier export, once the new one is complete.
+        card: content of README.md.
+        names: where the base (key ``base``) and the checkpoints came from, for the recipe.
+        extra: further text files, content by name.
+        max_shard_bytes: largest weight file.
+
+    Raises:
+        UserError: the folder is taken, the disk is too small, a source has changed since the
+            candidate was scored, or what is read back is not what was written.
+        FloatingPointError: a weight of the candidate is not finite.
+    """
+    out = Path(out).expanduser().resolve()
+    check_target(out, resident.sources, force=force)
+    check_sources(resident.sources, candidate)
+    resident.sources.check_unchanged()
+    resident.materialise(candidate)
+    tensors = resident.state_dict()
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    check_space(out, size)
+    digest = weights_digest(tensors)
+    texts = {
+        **(extra or {}),
+        "README.md": card,
+        "config.json": config_file(resident.sources, candidate.dtype),
+        MERGEKIT: mergekit_config(candidate, names),
+        RECIPE: recipe(candidate, names, digest),
+    }
+    try:
+        with staged(out) as folder:
+            write_weights(folder, tensors, max_shard_bytes)
+            del tensors
+            copy_from_base(resident.sources, folder, code=resident.trust_remote_code)
+            for name, text in texts.items():
+                write_text(folder / name, text)
+            verify(folder, resident, digest)
+            check_target(out, resident.sources, force=force)  # once more: that took its time
+    except OSError as error:
+        raise UserError(
+            f"{out}: the export could not be written, nothing was left there ({error})"
+        ) from None
+    return ExportResult(out, candidate.digest, digest, size)
+
+
+def verify(folder: Path, resident: ResidentModel, digest: str) -> None:
+    """Read an export back, from its files and through transformers.
+
+    Raises:
+        UserError: it is not the model with this digest.
+    """
+    written = Checkpoint("export", folder)
+    if weights_digest(written.load()) != digest:
+        raise UserError(f"{folder}: read back, the weights are not those written; try another disk")
+    model = load_model(folder, "auto", resident.trust_remote_code)
+    live = live_tensors(model, written.tensors, who=str(folder))
+    loaded = {
+        name: tensor.to(resident.dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in live.items()
+    }
+    tokenizer = load_tokenizer(folder, resident.trust_remote_code)
+    if (
+        model.dtype != resident.dtype
+        or weights_digest(loaded) != digest
+        or tokenizer.get_vocab() != resident.tokenizer.get_vocab()
+    ):
+        raise UserError(f"{folder}: from_pretrained gives another model than the one exported")
+
+
+def chat_template(sources: Sources) -> tuple[str | None, str]:
+    """The chat template that an export needs beside the base's files, and what was taken from where.
+
+    Fine-tunes usually bring the template that their base lacks; the first that has one gives it.
+    """
+    scored = "The tokenizer and the generation settings are the base's, with which it was scored"
+    if _read_template(sources.base.folder) is not None:
+        return None, f"{scored}, and so is the chat template."
+    for name, source in sources.checkpoints.items():
+        template = _read_template(source.folder)
+        if template is not None:
+            return template, f"{scored}; the chat template is that of '{name}', the base has none."
+    return None, f"{scored}; no input has a chat template."
+
+
+def _read_template(folder: Path) -> str | None:
+    """A model's chat template, from its own file or from the tokenizer's settings."""
+    own, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    if own.is_file():
+        return own.read_text(encoding="utf-8")
+    try:
+        found = json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+    except (OSError, ValueError, AttributeError):
+        return None
+    if isinstance(found, list):  # several by name, of which one is the default
+        named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
+        found = named.get("default")
+    return found if isinstance(found, str) else None
+
+
+def copy_from_base(sources: Sources, folder: Path, *, code: bool) -> None:
+    """Copy what an export needs besides weights; the base's model code only where it is trusted."""
+    base = sources.base.folder
+    patterns = (*_FROM_BASE, "*.py") if code else _FROM_BASE
+    for file in {file for pattern in patterns for file in base.glob(pattern) if file.is_file()}:
+        shutil.copyfile(file, folder / file.name)
+        sync(folder / file.name)
+    if sources.union is not None:
+        sources.union.write(folder)
+    template, _ = chat_template(sources)
+    if template is not None:
+        write_text(folder / "chat_template.jinja", template)
+
+
+def config_file(sources: Sources, dtype: str) -> str:
+    """Content of config.json: the base's, with the candidate's dtype."""
+    config = sources.base.config | {"dtype": dtype}
+    if "torch_dtype" in config:  # transformers 4 reads and writes this one
+        config["torch_dtype"] = dtype
+    return json.dumps(config, indent=2) + "\n"
+
+
+def check_sources(sources: Sources, candidate: Candidate) -> None:
+    """Refuse sources that are not those the candidate was made of."""
+    for name, fingerprint in sources.fingerprints.items():
+        if candidate.sources.get(name) != fingerprint:
+            raise UserError(
+                f"'{name}' is not what the candidate was made of: its weights have another "
+                f"SHA-256 ({fingerprint[:16]}, then {str(candidate.sources.get(name))[:16]}); put "
+                f"the old files back, or search again"
+            )

@@ -1,0 +1,104 @@
+"""A candidate written tensor by tensor, each forgotten before the next: no live model, no study."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.materialise import WORTH_COMPILING, Merger
+from exme.search.merging.resident import digest_of
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.residence import Mapped, Sources
+from exme.search.merging.sources.weight_files import TORCH_NAMES, write_shards
+
+
+def pack(sizes: Mapping[str, int], most: int) -> dict[str, list[str]]:
+    """Names of the tensors of each weight file, filled in order as transformers fills them.
+
+    Args:
+        sizes: bytes of each tensor.
+        most: largest size of a file; a larger tensor has a file to itself.
+    """
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for name, size in sizes.items():
+        if shards[-1] and filled + size > most:
+            shards.append([])
+            filled = 0
+        shards[-1].append(name)
+        filled += size
+    if len(shards) == 1:
+        return {"model.safetensors": shards[0]}
+    count = len(shards)
+    return {
+        f"model-{number:05d}-of-{count:05d}.safetensors": names
+        for number, names in enumerate(shards, 1)
+    }
+
+
+def write_stream(
+    folder: Path,
+    sources: Sources,
+    candidate: Candidate,
+    *,
+    max_shard_bytes: int,
+    compiled: bool | None = None,
+) -> list[Path]:
+    """Write a candidate's weights, made from sources that stay on the disk.
+
+    Args:
+        folder: an existing folder.
+        sources: base and checkpoints.
+        candidate: what to make.
+        max_shard_bytes: largest weight file.
+        compiled: use the compiled kernel; by default where the model is large enough to gain by it.
+
+    Returns:
+        The files with weights, in order.
+
+    Raises:
+        FloatingPointError: a weight is not finite; names the tensor.
+        UserError: a source holds NaN or infinity.
+        OSError: the disk is full, or does not take the files.
+    """
+    mapped = Mapped(sources)
+    specs = {name: sources.base.tensors[name] for name in sorted(mapped.names)}
+    dtype: torch.dtype = getattr(torch, candidate.dtype)
+    elements = sum(spec.elements for spec in specs.values())
+    merger = Merger(
+        mapped, dtype, compiled=elements >= WORTH_COMPILING if compiled is None else compiled
+    )
+    merges = merger.instructions(candidate, [n for n, spec in specs.items() if spec.is_float])
+    cpu = torch.device("cpu")
+
+    def make(name: str) -> torch.Tensor:
+        if name not in merges:
+            return mapped.fetch(name, cpu).base
+        out = torch.empty(specs[name].shape, dtype=dtype)
+        for _, part, found in mapped.stream([(name, cpu)]):
+            if not merger.write(name, part, merges[name], found, out.view(-1)[part]):
+                raise FloatingPointError(f"tensor '{name}' of the candidate is not finite")
+        return out
+
+    sizes = {
+        name: spec.elements * dtype.itemsize if spec.is_float else spec.bytes
+        for name, spec in specs.items()
+    }
+    made = {
+        name: (candidate.dtype if spec.is_float else TORCH_NAMES[spec.dtype], spec.shape)
+        for name, spec in specs.items()
+    }
+    return write_shards(folder, pack(sizes, max_shard_bytes), made, make)
+
+
+def digest_on_disk(folder: Path) -> str:
+    """`resident.weights_digest` of the weights in a folder, a tensor at a time."""
+    written = Checkpoint("export", folder)
+    digest = hashlib.sha256()
+    for name in sorted(written.tensors):
+        digest_of(digest, name, written.tensor(name))
+    return digest.hexdigest()

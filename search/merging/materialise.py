@@ -1,0 +1,172 @@
+"""The merge itself: base + sum_i c_i * m_i(theta_i - base), tensor by tensor, from the sources.
+
+A candidate says how every tensor is made (`Merger.instructions`); equal instructions make equal bits,
+so a tensor that holds what an instruction says already need not be made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from exme.search.merging.arithmetic.compiled import Kernel, kernel
+from exme.search.merging.arithmetic.fused import Fused, fused
+from exme.search.merging.arithmetic.plain import Finite, Operand
+from exme.search.merging.arithmetic.tensor_tables import FactBook, TensorFacts
+from exme.search.merging.methods.method import Merge, Term
+from exme.search.merging.sources.adapter import LowRank
+from exme.search.merging.sources.fetched import Delta, Fetched
+from exme.search.merging.sources.residence import Residence
+from exme.tasks.errors import ShapeMismatch
+
+from .arithmetic import plain
+from .candidate import Candidate
+from .groups import Groups
+from .methods import METHODS
+
+# From so many elements on, compiling the kernel pays within a few candidates.
+WORTH_COMPILING = 2**26
+
+
+def combine(
+    name: str,
+    base: torch.Tensor,
+    checkpoints: Sequence[torch.Tensor],
+    coefficients: Sequence[float],
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    """Add a weighted sum of deltas to the base.
+
+    At a unit vector and at zero the source itself is returned, so that a search that starts at its
+    inputs scores exactly them.
+
+    Args:
+        name: the parameter's name, for errors.
+        base: parameter tensor, shape (*p), any float dtype.
+        checkpoints: n tensors of shape (*p), any float dtypes.
+        coefficients: n numbers, dimensionless; above 1 extrapolates.
+        dtype: dtype of the result.
+    Returns:
+        Shape (*p); accumulated in float32, rounded once.
+    Raises:
+        ShapeMismatch: names the parameter and both shapes.
+    Source: Ilharco et al. 2023, arXiv:2212.04089, eq. 2; with the coefficients of `space` it is
+        ExMe, arXiv:2503.04834, and ExPO, arXiv:2404.16792.
+    """
+    for tensor in checkpoints:
+        if tensor.shape != base.shape:
+            raise ShapeMismatch(
+                f"tensor '{name}': shape {list(tensor.shape)}, the base's is {list(base.shape)}"
+            )
+    active = [(c, t) for c, t in zip(coefficients, checkpoints, strict=True) if c != 0.0]
+    if not active:
+        return base.to(dtype)
+    if len(active) == 1 and active[0][0] == 1.0:
+        return active[0][1].to(dtype)
+    out = torch.empty(base.shape, dtype=dtype, device=base.device)
+    operands = [Operand(t.reshape(-1), c) for c, t in active]
+    plain.merge(out.view(-1), base.reshape(-1), operands, elects=False, dtype=dtype)
+    return out
+
+
+class Merger:
+    """Makes tensors of candidates.
+
+    Args:
+        residence: where the sources are.
+        dtype: what results are rounded to, once.
+        compiled: use the compiled kernel where it takes a merge.
+    """
+
+    def __init__(self, residence: Residence, dtype: torch.dtype, *, compiled: bool) -> None:
+        self._residence = residence
+        self._dtype = dtype
+        found: tuple[Fused | Kernel | None, ...] = (fused(), kernel()) if compiled else (fused(),)
+        self._kernels = [one for one in found if one is not None]
+        self._book = FactBook(self._delta, residence.room, frugal=residence.frugal)
+        self._fetched: dict[str, Fetched] = {}
+
+    def _delta(self, tensor: str, checkpoint: str) -> Delta:
+        if tensor not in self._fetched:  # asked for once more by the next checkpoint
+            self._fetched = {tensor: self._residence.fetch(tensor, torch.device("cpu"))}
+        return self._fetched[tensor].delta(checkpoint)
+
+    def instructions(self, candidate: Candidate, tensors: Sequence[str]) -> dict[str, Merge]:
+        """How each tensor of a candidate is made, by its name.
+
+        Facts that a method needs and nobody has asked for are found out on the way.
+
+        Args:
+            candidate: any.
+            tensors: floating-point tensors.
+        """
+        method = METHODS[candidate.method]
+        groups = Groups(candidate.groups, tensors) if candidate.groups else None
+        found = {}
+        for tensor in tensors:
+            coefficients = candidate.coefficients
+            if groups is not None:
+                coefficients = candidate.grouped[groups.of(tensor)]
+            active = {n: coefficients[n] for n in sorted(coefficients) if coefficients[n] != 0.0}
+            facts = self._book.of(tensor, candidate.seed)
+            if active:
+                found[tensor] = method.instruct(active, candidate.parameters, facts)
+            else:
+                found[tensor] = Merge(())
+        self._fetched = {}
+        return found
+
+    def write(
+        self, tensor: str, part: slice, merge: Merge, found: Fetched, out: torch.Tensor
+    ) -> Finite:
+        """Make a part of a tensor.
+
+        Args:
+            tensor: its name.
+            part: which of its elements.
+            merge: how.
+            found: these elements of all sources, flat, on the device of `out`.
+            out: what is written, flat; in a dtype at least as wide as the merge's.
+
+        Returns:
+            Whether all that was written is finite; a GPU's answer is on the GPU.
+        """
+        origin = merge.copy_of
+        if origin is not None:
+            source = found.checkpoints.get(origin, found.base) if origin != "base" else found.base
+            if isinstance(source, torch.Tensor):
+                return self._run(out, source, (), elects=False, index=part.start)
+        facts = self._book.of(tensor, 0)
+        operands = [
+            _operand(term, part, found, facts)
+            for term in merge.terms
+            if merge.elects or term.checkpoint in found.checkpoints
+        ]
+        return self._run(out, found.base, operands, elects=merge.elects, index=part.start)
+
+    def _run(
+        self,
+        out: torch.Tensor,
+        base: torch.Tensor,
+        operands: Sequence[Operand],
+        *,
+        elects: bool,
+        index: int,
+    ) -> Finite:
+        for one in self._kernels:
+            if one.takes(out, base, operands, self._dtype):
+                return one.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
+        return plain.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
+
+
+def _operand(term: Term, part: slice, found: Fetched, facts: TensorFacts) -> Operand:
+    """A term's elements, as the arithmetic takes them."""
+    values = found.checkpoints.get(term.checkpoint, found.base)
+    ranks = None
+    if term.mask.slope:
+        ranks = facts.ranks(term.checkpoint)[part].to(found.base.device)
+    if isinstance(values, LowRank):
+        delta = values.delta().reshape(-1)
+        return Operand(delta, term.coefficient, term.mask, ranks, is_delta=True)
+    return Operand(values, term.coefficient, term.mask, ranks)

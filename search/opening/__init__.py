@@ -1,0 +1,1 @@
+"""Everything that is settled before the first trial: sources, documents, objective, directions, costs."""

@@ -1,0 +1,152 @@
+"""What a search will take, said before it starts."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from exme.search.study.study_file import StudyFile
+from exme.tasks.errors import UserError
+
+if TYPE_CHECKING:  # what a search takes is also said where no model is loaded, and no torch
+    from exme.search.merging.sources.residence import Sources
+    from exme.search.scoring.worker import Precision
+
+# Resident size of Python with torch, transformers, lm-eval and Optuna loaded.
+LIBRARIES = 700 * 2**20
+_ITEMSIZE = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Bytes of weights that a search keeps.
+
+    Attributes:
+        live: the resident model, in the compute dtype.
+        sources: base and checkpoints, as they are stored.
+        exported: the exported model on disk.
+    """
+
+    live: int
+    sources: int
+    exported: int
+
+
+def weigh(sources: Sources, precision: Precision) -> Weights:
+    """Bytes of weights from the headers alone."""
+    stored = _ITEMSIZE[sources.base.dtype]
+    elements = sources.base.bytes // stored
+    return Weights(
+        live=elements * _ITEMSIZE[precision.compute],
+        sources=sources.bytes,
+        exported=elements * _ITEMSIZE[precision.dtype],
+    )
+
+
+def check_memory(weights: Weights, precision: Precision, residence: str = "auto") -> None:
+    """Refuse a search that cannot fit, before anything is loaded.
+
+    Args:
+        weights: bytes of weights.
+        precision: dtypes and device.
+        residence: where the sources are kept, as the study says; only ``device`` insists that they
+            are beside the live model.
+
+    Raises:
+        UserError: more memory is needed than the device has free.
+    """
+    needed = weights.live + (weights.sources if residence == "device" else 0)
+    free = psutil.virtual_memory().available
+    if precision.device.startswith("cuda"):
+        import torch  # noqa: PLC0415
+
+        free = torch.cuda.mem_get_info(precision.device)[0]
+    if needed > free:
+        raise UserError(
+            f"device '{precision.device}': the live model"
+            f"{' and its sources need' if residence == 'device' else ' needs'} {_size(needed)}, "
+            f"{_size(free)} are free; use a smaller dtype, a larger machine or `residence: auto`"
+        )
+
+
+def set_aside() -> None:
+    """Spare what is loaded by now the collector's rounds: one over torch and transformers takes a quarter of a second."""
+    gc.freeze()
+
+
+def give_back_memory() -> None:
+    """Hand memory that was freed back to the system, where the C library keeps it (glibc)."""
+    gc.unfreeze()
+    gc.collect()
+    set_aside()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
+def describe(
+    study: StudyFile,
+    weights: Weights,
+    folder: Path,
+    *,
+    search: int,
+    report: int,
+    trials: int | None,
+    seconds_per_document: float,
+) -> str:
+    """One line: memory, disk, documents and time.
+
+    Args:
+        study: the study file.
+        weights: bytes of weights.
+        folder: the run's folder.
+        search: search documents per trial.
+        report: report documents per model.
+        trials: trials that are still to run; None where nobody can say.
+        seconds_per_document: measured.
+    """
+    models = len(study.checkpoints) + 2
+    documents = (trials or 0) * search + models * report
+    seconds = documents * seconds_per_document
+    disk = weights.exported + 20 * 2**20
+    free = shutil.disk_usage(folder).free
+    low = f" (only {_size(free)} free!)" if disk > free else ""
+    limit = f", at most {study.budget.minutes:g} min of search" if study.budget.minutes else ""
+    place = (
+        f"This will take about {_size(LIBRARIES + weights.live + weights.sources)} of memory "
+        f"({_size(weights.live + weights.sources)} of it weights), {_size(disk)} of disk with the "
+        f"export{low}"
+    )
+    if trials is None:
+        return (
+            f"{place}, up to {search} documents a trial until another hour is expected to bring less than "
+            f"{study.budget.gain_per_hour:g}, and {models} models on {report} report documents."
+        )
+    return (
+        f"{place}, {documents:,} documents ({trials} trials of {search}, {models} models on "
+        f"{report} report documents) and {duration(seconds)}{limit}."
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people write them: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    total = round(seconds)
+    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GB"

@@ -1,0 +1,74 @@
+"""Joining a study: beginning it, taking it up again, or forking it when its file has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from exme.search.storage.backend import sqlite_url
+from exme.search.storage.storage import Storage
+from exme.search.storage.study_record import StudyChanged
+from exme.tasks.documents import SuiteDocuments
+from exme.tasks.errors import UserError
+
+
+def join_study(
+    folder: Path,
+    url: str | None,
+    pinned: Mapping[str, object],
+    documents: Sequence[SuiteDocuments],
+    *,
+    where: str,
+    say: Callable[[str, str], None],
+    fork: bool = False,
+    objectives: int = 1,
+) -> tuple[Path, Storage]:
+    """The study of a run's folder, or the first of its forks, that was begun as this one says.
+
+    Any number of processes may join at once; a lock has one of them begin the study.
+
+    Args:
+        folder: the run's folder; its forks are ``<folder>-fork1``, ``<folder>-fork2``, ...
+        url: of the storage; None is an SQLite file in the folder.
+        pinned: what decides the study's scores.
+        documents: of each suite.
+        where: what error messages call the study file.
+        say: writes a line in a style.
+        fork: begin a new study where none was begun as this one says.
+        objectives: how many values a trial has.
+    Returns:
+        The folder of the study that was joined, and the study.
+    Raises:
+        StudyChanged: the study was begun otherwise, names what differs; so were all its forks.
+    """
+    place, forks, refusal = folder, 0, None
+    while refusal is None or fork or place.is_dir():
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{place}: the run's folder cannot be made ({error}); give another with --runs"
+            ) from None
+        storage = Storage(
+            url or sqlite_url(place),
+            place.name,
+            place,
+            lambda line: say(line, "yellow"),
+            objectives,
+        )
+        try:
+            with storage.hold("open"):
+                storage.record.pin(pinned, path=where)
+                for found in documents:
+                    for split in ("search", "report"):
+                        ids = tuple(d.id for d in found.of(split))
+                        storage.record.set_documents(found.suite.suite, split, ids)
+        except StudyChanged as error:
+            refusal = refusal or error
+            forks += 1
+            place = folder.with_name(f"{folder.name}-fork{forks}")
+            continue
+        if forks:
+            say(f"This is study {place.name}: {folder.name} was begun otherwise.", "")
+        return place, storage
+    raise refusal

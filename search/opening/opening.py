@@ -1,0 +1,101 @@
+"""What a search opens before it begins: models, suites, documents; and what pins its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from exme.search.merging.resident import Sources
+from exme.search.merging.sources.adapter import open_checkpoint
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.locate import locate
+from exme.search.proposing.plan import Plan
+from exme.search.scoring.worker import Precision
+from exme.search.study.study_file import StudyFile
+from exme.search.trials.objective import Objective
+from exme.tasks.documents import SuiteDocuments, load_documents
+from exme.tasks.suite import Suite
+
+
+def pinned_facts(
+    study: StudyFile,
+    documents: Sequence[SuiteDocuments],
+    sources: Sources,
+    precision: Precision,
+    objective: Objective,
+) -> dict[str, object]:
+    """What decides scores; a study cannot go on when one of these changes."""
+    return {
+        "method": study.method if len(study.methods) == 1 else list(study.methods),
+        "groups": study.groups.spec if study.groups is not None else None,
+        "checkpoints": list(study.checkpoints),
+        "directions": list(study.directions) or None,
+        "objective": study.objective,
+        # (it decides how many values Optuna holds of a trial)
+        **({"goal": "pareto"} if objective.values_per_trial > 1 else {}),
+        "suites": [
+            [d.suite.suite, d.suite.version, d.suite.metric_name, list(d.suite.lm_eval_tasks)]
+            for d in documents
+        ],
+        "data": study.data,
+        "documents": study.documents.model_dump(),
+        "content of the documents": [d.fingerprint for d in documents],
+        "chat": study.chat.model_dump(),
+        "max_gen_toks": study.max_gen_toks,
+        "dtype": precision.dtype,
+        "compute_dtype": precision.compute,
+        "content of the checkpoints": sources.fingerprints,
+        "settings of the base": sources.base.settings_fingerprint,
+    }
+
+
+def open_sources(study: StudyFile) -> Sources:
+    """The base and the checkpoints of a study, adapters resolved.
+
+    Raises:
+        UserError: one cannot be found, or does not fit the base.
+    """
+    base = Checkpoint("base", locate(study.base, who="base"))
+    checkpoints = {
+        name: open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), base)
+        for name, where in study.checkpoints.items()
+    }
+    return Sources(base, checkpoints, union=study.vocabulary == "union")
+
+
+def load_study_documents(study: StudyFile, suite: Suite) -> SuiteDocuments:
+    found = load_documents(
+        suite,
+        study.data,
+        search=study.documents.search,
+        report=study.documents.report,
+        seed=study.documents.seed,
+    )
+    if study.max_gen_toks is None:
+        return found
+    limited = found.suite.model_copy(update={"max_gen_toks": study.max_gen_toks})
+    return replace(found, suite=limited)
+
+
+def remarks(
+    plan: Plan, sources: Sources, documents: Sequence[SuiteDocuments]
+) -> Iterator[tuple[str, str]]:
+    """What is special about a study, to be said as it begins: lines and their styles."""
+    if plan.proposals.is_special:
+        yield plan.proposals.size, ""
+    for name, shift in plan.too_far() if plan.shift is not None else ():
+        yield f"Not tried: {name}, whose shift of {shift:.2f} is beyond the bound.", ""
+    for line in sources.union.report if sources.union is not None else ():
+        yield line, ""
+    for suite in documents:
+        if suite.near_duplicates:
+            yield _describe_duplicates(suite), "yellow"
+
+
+def _describe_duplicates(documents: SuiteDocuments) -> str:
+    pairs = documents.near_duplicates
+    first = " and ".join(pairs[0])
+    return (
+        f"Suite '{documents.suite.suite}': {len(pairs)} documents of different parts (few-shot, "
+        f"search, report) read the same, e.g. {first}."
+    )

@@ -1,0 +1,58 @@
+"""What a study's file leaves to be settled once its suites and documents are known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from exme.search.racing.goal import Goal
+from exme.search.storage.study_record import StudyRecord
+from exme.search.study.study_file import StudyFile
+from exme.search.trials.objective import Objective
+from exme.search.trials.shift import GRAM, Gram, Shift, settle_shift
+from exme.tasks.errors import UserError
+
+
+def settle_objective(
+    study: StudyFile, sizes: Mapping[str, int], checkpoints: Sequence[str]
+) -> Objective:
+    """What a study maximises on these suites.
+
+    Args:
+        study: the study file.
+        sizes: search documents of each suite that is searched on, in order.
+        checkpoints: their names.
+
+    Raises:
+        UserError: none of the suites counts.
+    """
+    suites = tuple(sizes)
+    weights = [study.weights.get(name, 1.0) for name in suites]
+    if not sum(weights):
+        raise UserError(
+            f"weights: {', '.join(suites)} have weight 0, so there is nothing to search for"
+        )
+    by_target = study.objective == "target_nll"
+    counted = sum(w > 0 for w in weights)
+    points = 1.0 if by_target else 0.01
+    keep = tuple(study.keep[s] * points if s in study.keep else -math.inf for s in suites)
+    goal = Goal(
+        weights=tuple(w / sum(weights) for w in weights),
+        kind=study.goal if len(suites) > 1 else "mean",
+        tail=max(1, math.ceil(study.tail * counted - 1e-9)),
+        keep=keep if any(k > -math.inf for k in keep) else (),
+    )
+    return Objective(
+        suites=suites,
+        sizes=tuple(sizes.values()),
+        inputs=tuple(f"{name} alone" for name in checkpoints),
+        goal=goal,
+        # Likelihoods per byte are at most 1, their logarithms at most 0.
+        highest=0.0 if by_target else 1.0,
+    )
+
+
+def shift_of(study: StudyFile, record: StudyRecord) -> Shift | None:
+    """A study's measure of shift, by what its storage holds; None before the task vectors were measured."""
+    measured = record.agreed(GRAM) if study.shift is not None else None
+    return None if measured is None else settle_shift(study, Gram.from_json(measured))

@@ -1,0 +1,1 @@
+"""Report documents: who is scored there, which use of them it is, and the verdict."""

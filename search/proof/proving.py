@@ -1,0 +1,203 @@
+"""The proof: the winner and every input on the report documents, each once in a study's life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.methods import PLAIN
+from exme.search.racing.goal import Goal
+from exme.search.scoring.answers import save_answers
+from exme.search.storage.storage import Storage
+from exme.search.trials.outcome import Entry, Outcome, TrialRecord
+from exme.search.trials.ranking import best_trial, complete
+from exme.tasks.documents import SuiteDocuments
+
+from .audit import any_cut
+from .finals import best_input
+from .uses import Use, new_use, number_of, read_ledger, write_ledger
+
+if TYPE_CHECKING:  # a verdict is also read where no model is loaded, and no torch
+    from exme.search.scoring.worker import Scorer
+
+# Says in a study that answers of twice the length do not fit into the model's context.
+NO_ROOM = "no room for longer answers"
+
+
+@dataclass(frozen=True)
+class Proved:
+    """What was scored on the report documents so far.
+
+    Attributes:
+        winner: the best trial.
+        inputs: the base and the checkpoints.
+        merged: the winner; None where it is an input itself, or not yet proved.
+        use: which use of these documents that is; 0 while the winner is not proved.
+    """
+
+    winner: TrialRecord | None
+    inputs: tuple[Entry, ...]
+    merged: Entry | None
+    use: int
+
+
+def unproved(storage: Storage, inputs: Mapping[str, Candidate]) -> dict[str, Candidate]:
+    """The winner (``merged``) and the inputs, as far as they are still to be scored."""
+    best = best_trial(storage.trials())
+    if best is None or best.candidate is None:
+        return {}
+    proofs = storage.record.proofs()
+    wanted = {**inputs, "merged": best.candidate}
+    return {name: found for name, found in wanted.items() if found.digest not in proofs}
+
+
+def claim(
+    storage: Storage, runs: Path, candidate: str, documents: Sequence[SuiteDocuments]
+) -> None:
+    """Write down a use of the report documents before it is made, in the study and in its folder of runs.
+
+    Args:
+        storage: of the study.
+        runs: the folder of runs.
+        candidate: digest of the one that is to be scored.
+        documents: of each suite.
+    """
+    use = new_use(candidate, documents, storage.name, [*_uses(storage.uses()), *read_ledger(runs)])
+    storage.record.claim_use(candidate, use.to_json())
+    write_ledger(runs, next(u for u in _uses(storage.record.uses()) if u.candidate == candidate))
+
+
+def prove(
+    missing: Mapping[str, Candidate],
+    worker: Scorer,
+    storage: Storage,
+    folder: Path,
+    note: Callable[[str], None],
+) -> None:
+    """Score candidates on the report documents; the same one under two names once.
+
+    Args:
+        missing: by name; see `unproved`.
+        worker: scores them.
+        storage: where scores go.
+        folder: the run's, where answers go.
+        note: says what goes on now.
+    """
+    for name, candidate in missing.items():
+        if candidate.digest not in storage.record.proofs():
+            note(f"Scoring {name} on the report documents.")
+            scored = worker.score(candidate, "report")
+            save_answers(folder, candidate.digest, scored.answers)
+            storage.record.save_proof(candidate, scored.scores, scored.proxy)
+
+
+def owed_longer(outcome: Outcome, storage: Storage) -> list[Entry]:
+    """The winner and the best input, as far as they are still to be scored with room for longer answers.
+
+    Only where an answer of one of them was cut, and the model's context has the room.
+    """
+    if outcome.merged is None or not outcome.inputs or storage.record.agreed(NO_ROOM):
+        return []
+    pair = [outcome.merged, best_input(outcome)]
+    if not any(any_cut(entry.report) for entry in pair):
+        return []
+    return [entry for entry in pair if entry.longer is None]
+
+
+def prove_longer(outcome: Outcome, worker: Callable[[], Scorer], storage: Storage) -> None:
+    """Score the winner and the best input once more with room for longer answers, where some were cut."""
+    for entry in owed_longer(outcome, storage):
+        scored = worker().score_longer(entry.candidate)
+        if scored is None:
+            storage.record.agree_on(NO_ROOM, True)
+            return
+        storage.record.save_longer(entry.candidate, scored.scores)
+
+
+def proved(
+    storage: Storage,
+    trials: Sequence[TrialRecord],
+    inputs: Mapping[str, Candidate],
+    runs: Path,
+) -> Proved:
+    """What the storage holds of the proof.
+
+    Args:
+        storage: of the study.
+        trials: all of it.
+        inputs: base and checkpoints, by name.
+        runs: the folder of runs, where uses of report documents are counted.
+    """
+    proofs, proxies = storage.record.proofs(), storage.record.proofs("proxy")
+    longer = storage.record.proofs("longer")
+    by_digest = {t.candidate.digest: t for t in complete(trials) if t.candidate is not None}
+    digests = {candidate.digest for candidate in inputs.values()}
+
+    def entry(name: str, candidate: Candidate) -> Entry | None:
+        digest = candidate.digest
+        if digest not in proofs:
+            return None
+        trial = by_digest.get(digest)
+        searched = trial.scores if trial else None
+        return Entry(
+            name, candidate, proofs[digest], searched, proxies.get(digest), longer.get(digest)
+        )
+
+    winner = best_trial(trials)
+    best = winner.candidate if winner is not None else None
+    found = [entry(name, candidate) for name, candidate in inputs.items()]
+    merged = None if best is None or best.digest in digests else entry("merged", best)
+    return Proved(
+        winner=winner,
+        inputs=tuple(e for e in found if e is not None),
+        merged=merged,
+        use=0 if merged is None else _use(storage, runs, merged.candidate.digest, digests),
+    )
+
+
+def stored_outcome(storage: Storage, goal: Goal, checkpoints: Sequence[str], runs: Path) -> Outcome:
+    """A search as far as a verdict needs it, from its storage alone.
+
+    Args:
+        storage: of the study.
+        goal: what it maximises.
+        checkpoints: names of its inputs beside the base.
+        runs: see `proved`.
+    """
+    trials = storage.trials()
+    inputs = {
+        name: candidate
+        for candidate in storage.record.proved_candidates()
+        if (name := _input_name(candidate, checkpoints))
+    }
+    found = proved(storage, trials, inputs, runs)
+    return Outcome(
+        storage.name, "", {}, tuple(trials), found.winner, found.inputs, found.merged, found.use,
+        aim=goal, names=("base", *checkpoints),
+    )  # fmt: skip
+
+
+def _input_name(candidate: Candidate, checkpoints: Sequence[str]) -> str:
+    """The input that a candidate is: all coefficients are 0 for the base, one is 1 for a checkpoint."""
+    if candidate.grouped or candidate.method not in PLAIN:
+        return ""
+    coefficients = {name: c for name, c in candidate.coefficients.items() if c}
+    if not coefficients:
+        return "base"
+    name, value = next(iter(coefficients.items()))
+    return name if len(coefficients) == 1 and value == 1 and name in checkpoints else ""
+
+
+def _use(storage: Storage, runs: Path, digest: str, inputs: Collection[str]) -> int:
+    """Which use of the report documents the proof of a candidate is."""
+    mine = next((u for u in _uses(storage.record.uses()) if u.candidate == digest), None)
+    if mine is None:  # proved before uses were counted: after all others of this study
+        return len(set(storage.record.proofs()) - set(inputs))
+    return number_of(mine, [*_uses(storage.uses()), *read_ledger(runs)])
+
+
+def _uses(written: Iterable[Mapping[str, Any]]) -> list[Use]:
+    return [Use.from_json(use) for use in written]

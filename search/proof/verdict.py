@@ -1,0 +1,227 @@
+"""The verdict: whether a search found something better than its inputs, and how sure that is.
+
+It goes by the goal that the study set (`gain`) and by what the study's `keep` allows. Every surface shows this one value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from exme.search.statistics.intervals import Interval
+from exme.search.trials.outcome import Entry, Outcome
+from exme.search.trials.unit import Unit, count_of, joined, p_text, share_text
+
+from .audit import audit
+from .finals import Finals, Kept, finals
+from .gain import Gain, gain_over_inputs, share_of_error
+
+PROVED, NOT_PROVED, NO_GAIN = "proved", "not proved", "no gain"
+BROKEN, NOT_YET = "broken constraint", "not yet"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the search found something better than its inputs.
+
+    Attributes:
+        state: ``proved`` (the gain's interval lies above 0, and what is to be kept is kept), ``not proved`` (the
+            best model by the goal, but that may be chance), ``no gain``, ``broken constraint`` or ``not yet``.
+        sentence: the same in words, for people.
+        recommended: name of the model to use, ``merged`` or an input; empty before the proof.
+        gain: over every input, on the report documents; None before the proof and where the winner is an input.
+        best_input: name of the input that the goal would take; empty before the proof.
+        measure: what the gain is, in words.
+        kept: what the study's `keep` names.
+        caution: why the gain may be one of format; mostly empty.
+    """
+
+    state: str
+    sentence: str
+    recommended: str
+    gain: Gain | None = None
+    best_input: str = ""
+    measure: str = ""
+    kept: tuple[Kept, ...] = ()
+    caution: str = ""
+
+    @property
+    def proved(self) -> bool:
+        """Whether it is better than every input, with a chance of error that is bounded (`share_of_error`)."""
+        return self.state == PROVED
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all that the study needs has been scored."""
+        return self.state != NOT_YET
+
+
+def verdict(outcome: Outcome) -> Verdict:
+    """Compare the winner with every input, base included.
+
+    Raises:
+        ValueError: the entries were not scored on the same documents.
+    """
+    winner, merged = outcome.winner, outcome.merged
+    if winner is None or winner.candidate is None:
+        failed = sum(trial.state == "failed" for trial in outcome.trials)
+        return Verdict(NOT_YET, f"Nothing found yet: no trial is complete ({failed} failed).", "")
+    if not outcome.inputs:
+        return _lacking("nothing has been scored on the report documents.")
+    known = {entry.name for entry in outcome.inputs}
+    missing = [name for name in outcome.input_names if name not in known]
+    if missing:  # the proof was interrupted: a missing input may be the best one
+        return _lacking(f"{joined(missing)} not yet scored on the report documents.")
+    stands = finals(outcome)
+    name = stands.best(*(entry.name for entry in outcome.inputs))
+    best = next(entry for entry in outcome.inputs if entry.name == name)
+    if any(entry.candidate.digest == winner.candidate.digest for entry in outcome.inputs):
+        score = Unit([best.report]).score(best.report.mean)
+        return Verdict(
+            NO_GAIN,
+            "No gain: no merge scored higher than every input on the search documents. "
+            f"Use {best.name} ({score} on {count_of(best.report)}).",
+            best.name,
+            best_input=best.name,
+        )
+    if merged is None:
+        return _lacking("merged not yet scored on the report documents.", best.name)
+    inputs = [(entry.name, entry.report) for entry in outcome.inputs]
+    level = share_of_error(max(1, outcome.use))
+    gain = gain_over_inputs(merged.report, inputs, stands.aim, level)
+    found = _judged(gain, stands, merged, best, outcome)
+    found = replace(found, caution=audit(merged, best).caution(best.name))
+    return _with_kept(found, stands, best)
+
+
+def _lacking(what: str, best: str = "") -> Verdict:
+    return Verdict(NOT_YET, f"Not proved yet: {what}", best, best_input=best)
+
+
+def _judged(gain: Gain, stands: Finals, merged: Entry, best: Entry, outcome: Outcome) -> Verdict:
+    """The verdict before what is to be kept is looked at."""
+    kind = stands.aim.kind
+    unit = Unit([merged.report, *(entry.report for entry in outcome.inputs)])
+    words = f"({_facts(gain, unit, merged, max(1, outcome.use))})"
+    where, told = _measure(gain, stands), ""
+    recommended = "merged" if gain.estimate > 0 else stands.best(best.name, "merged")
+    state = PROVED if gain.proved else NOT_PROVED if recommended == "merged" else NO_GAIN
+    if kind == "pareto":
+        told = _of_front(gain, merged, outcome.inputs, unit, words)
+        recommended = "merged" if gain.estimate > 0 else best.name
+        state = state if gain.estimate > 0 else NO_GAIN
+    elif kind == "mean":
+        mean = " in the weighted mean" if len(set(stands.aim.weights)) > 1 else ""
+        verb = f"merged scores {unit.beside(gain.estimate, gain.over[0])}, the best input,"
+        if gain.estimate <= 0:  # nobody uses a merge that scores as its input does
+            state, recommended = NO_GAIN, best.name
+        told = f"{verb.rstrip(',') if not mean else verb}{mean} {words}."
+    else:
+        how = "gains" if gain.estimate > 0 else "loses" if gain.estimate < 0 else "gains nothing"
+        amount = f" {unit.gap(abs(gain.estimate))}" if gain.estimate else ""
+        told = f"merged {how}{amount} {where} {words}."
+        if gain.estimate <= 0 and recommended == "merged":
+            next_one = unit.gap(-stands.values[best.name])
+            told += f" By this goal every input loses more ({best.name}, the next, {next_one})."
+    return Verdict(
+        state,
+        f"{state.capitalize()}: {told}{_advice(state, recommended, gain)}",
+        recommended,
+        gain,
+        best.name,
+        where,
+    )
+
+
+def _advice(state: str, recommended: str, gain: Gain) -> str:
+    if state == NO_GAIN:
+        return f" Use {recommended}."
+    if state == PROVED:
+        return ""
+    if gain.difference.approximate:
+        return " Scores without bounds allow no proof, for one rare loss may undo every gain."
+    return " That may be chance."
+
+
+def _measure(gain: Gain, stands: Finals) -> str:
+    """What the gain is, in words."""
+    kind, suites = stands.aim.kind, gain.suites
+    if kind == "pareto":
+        return f"on {suites[0]} over {gain.over[0]}, the input that it is least ahead of"
+    if kind == "mean":
+        weighted = "in the weighted mean " * (len(set(stands.aim.weights)) > 1)
+        return f"{weighted}over {gain.over[0]}, the best input"
+    if len(suites) == 1:
+        return f"on its worst suite, {suites[0]}, over {gain.over[0]}, the best input there"
+    return f"in the mean over its {len(suites)} worst suites, {joined(suites)}, over the best input on each"
+
+
+def _of_front(gain: Gain, merged: Entry, inputs: Sequence[Entry], unit: Unit, words: str) -> str:
+    if gain.estimate <= 0:
+        above = [e.name for e in inputs if _dominates(e, merged)]
+        verb = "score" if len(above) > 1 else "scores"
+        return (
+            f"{joined(above)} {verb} at least as high as merged, the knee of the front, on every "
+            f"suite ({count_of(merged.report)})."
+        )
+    return (
+        f"no input scores as high on every suite as merged, the knee of the front, which is least ahead of "
+        f"{gain.over[0]}: on {gain.suites[0]}, by {unit.gap(gain.estimate)} {words}."
+    )
+
+
+def _dominates(entry: Entry, merged: Entry) -> bool:
+    """Whether an input scores as high on every suite."""
+    pairs = zip(entry.report.parts, merged.report.parts, strict=True)
+    return all(a.mean >= b.mean for a, b in pairs)
+
+
+def _facts(gain: Gain, unit: Unit, merged: Entry, use: int) -> str:
+    """Interval, p-value, documents, and which use of them it is."""
+    documents = count_of(merged.report)
+    if gain.approximate is not None:
+        span = unit.span(Interval(gain.estimate, *gain.approximate))
+        return f"approximate {share_text(gain.level)} interval {span}, {documents}"
+    told = f"{share_text(gain.level)} interval of the gain {span_of(gain, unit)}"
+    if gain.estimate > 0:
+        told += f", one-sided {p_text(gain.p)}"
+    if use > 1:
+        return f"{told}, tested at {gain.level:.2g} in use {use} of these {documents}"
+    return f"{told}, {documents}"
+
+
+def span_of(gain: Gain, unit: Unit) -> str:
+    """The ends of a gain's interval: ``4.1 to 10.3``."""
+    return unit.span(Interval(gain.estimate, gain.low, gain.high))
+
+
+def _with_kept(found: Verdict, stands: Finals, best: Entry) -> Verdict:
+    """The verdict with what the study's `keep` asks; nothing is proved that breaks it."""
+    kept = stands.kept
+    if not kept:
+        return found
+    broken = [kept_text(each) for each in kept if not each.holds]
+    if not broken:
+        sure = all(each.is_sure for each in kept)
+        lead = "What is to be kept is kept" if sure else "Kept by the estimate, not for sure"
+        told = "; ".join(kept_text(each) for each in kept)
+        return replace(found, sentence=f"{found.sentence} {lead}: {told}.", kept=kept)
+    use = stands.best(best.name, "merged")
+    told = f"Broken constraint: merged scores {'; '.join(broken)}."
+    if use == "merged":
+        told += " Every input breaks what is to be kept by more."
+    return replace(found, state=BROKEN, sentence=f"{told} Use {use}.", recommended=use, kept=kept)
+
+
+def kept_text(kept: Kept) -> str:
+    """``2.0 points below sums on shop (95% interval of the gain -5.1 to 1.2; may lose at most 15.0 points)``."""
+    unit = Unit([], percent=kept.in_points)
+    asked = (
+        f"must gain at least {unit.gap(kept.least)}"
+        if kept.least > 0
+        else f"may lose at most {unit.gap(-kept.least)}"
+    )
+    return (
+        f"{unit.beside(kept.gain.estimate, kept.over)} on {kept.suite} ({share_text(kept.level)} interval of the gain "
+        f"{unit.span(kept.gain)}; {asked})"
+    )

@@ -1,0 +1,58 @@
+"""What may be proposed, what a sampler knows, and where a proposal stands within the bounds of now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from exme.search.racing.strata import Floats
+from exme.search.study.space import Bounds, Value
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trial as samplers see it.
+
+    Attributes:
+        origin: who proposed it.
+        parameters: of its proposal.
+        values: what is maximised, or the estimate of it where it was scored in part; several for a
+            Pareto front; None while it is running.
+    """
+
+    origin: str
+    parameters: Mapping[str, Value]
+    values: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Box:
+    """What can be proposed now.
+
+    Attributes:
+        bounds: of each parameter that is a number.
+        choices: parameters that are chosen, not measured, with their choices.
+    """
+
+    bounds: Bounds
+    choices: Mapping[str, tuple[str, ...]]
+
+    def nearest(self, proposal: Mapping[str, Value]) -> dict[str, Value]:
+        """A proposal, its numbers within the bounds: coefficients are kept rounded."""
+        inner = {n: min(max(float(proposal[n]), a), b) for n, (a, b) in self.bounds.items()}
+        return {**inner, **{name: proposal[name] for name in self.choices}}
+
+
+def point_of(proposal: Mapping[str, Value], bounds: Bounds) -> Floats:
+    """A proposal's place, shape (d,)."""
+    return np.array(
+        [(float(proposal[n]) - low) / ((high - low) or 1.0) for n, (low, high) in bounds.items()]
+    )
+
+
+def proposal_at(point: Floats, bounds: Bounds) -> dict[str, Value]:
+    """Inverse of `point_of`."""
+    pairs = zip(bounds.items(), point, strict=True)
+    return {name: low + float(x) * (high - low) for (name, (low, high)), x in pairs}

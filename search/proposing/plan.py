@@ -1,0 +1,224 @@
+"""What to try next, and when to stop: decided from the study's history alone.
+
+Nothing here is remembered between calls, so a resumed search goes on exactly where it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from exme.search.directions import DIRECTIONS, vectors
+from exme.search.merging.groups import Groups
+from exme.search.merging.methods.method import KnownPoint, Method
+from exme.search.study.space import Space, Value, expo_points, first_points, unit, widen
+from exme.search.study.study_file import StudyFile
+from exme.search.trials.budget import has_ended
+from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.ranking import is_flat, is_input, is_nearer, merit
+from exme.search.trials.shift import Shift
+
+# A bound is moved at most once in this many trials: the sampler must have looked beyond it before
+# it is moved again.
+TRIALS_BETWEEN_WIDENINGS = 3
+
+
+class Plan:
+    """A study's space, known points and bounds.
+
+    Args:
+        study: the study file.
+        tensors: names of the tensors that are merged; needed where the study has groups.
+    """
+
+    def __init__(self, study: StudyFile, tensors: Sequence[str] = ()) -> None:
+        spec = study.groups.spec if study.groups is not None else {}
+        self.inputs = tuple(study.checkpoints)
+        self.directions = study.directions
+        self.proposals = Space(
+            study.methods,
+            [*self.inputs, *vectors(study.directions)],
+            groups=Groups(spec, tensors).labels if spec else (),
+            spec=spec,
+            seed=study.sampler.seed,
+        )
+        self.method: Method = self.proposals.first
+        self.space = study.space
+        alone = Space(study.methods, self.inputs)  # points that need no direction
+        self.first = first_points(alone.first)
+        for method in alone.methods.values():
+            self.first += method.starts()
+        self.first += [
+            _start(number, start, self.inputs) for number, start in enumerate(study.starts, 1)
+        ]
+        self.first = [self._with_directions(point) for point in self.first]
+        self.shift: Shift | None = None
+        self._box: dict[str, tuple[float, float]] = {}
+        self.known_count = (
+            len(self.first) + len(self.directions) + len(self._expo_points(self.inputs[0]))
+        )
+
+    def _with_directions(self, point: KnownPoint) -> KnownPoint:
+        """A point of the checkpoints alone, in the whole space."""
+        zeros = dict.fromkeys(self.method.checkpoints, 0.0)
+        return replace(
+            point,
+            coefficients=zeros | dict(point.coefficients),
+            grouped={label: zeros | dict(values) for label, values in point.grouped.items()},
+        )
+
+    def start_from(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the study's directions, as they were computed, among the first points."""
+        names = self.method.checkpoints
+        for name in self.directions:
+            if DIRECTIONS[name].gives == "vector":
+                self.first.append(KnownPoint(name, unit(names, name)))
+                continue
+            record = records[name]
+            found = KnownPoint(name, record["coefficients"], grouped=record["grouped"])
+            self.first.append(self._with_directions(found))
+
+    def keep_within(self, shift: Shift) -> None:
+        """Propose nothing beyond a bound on the shift; call it once, when directions are known."""
+        self.shift, self._box = shift, shift.box(self.proposals, self.inputs)
+        known = [*self.first, *self._expo_points(self.inputs[0])]
+        self.known_count -= sum(self._is_too_far(point) for point in known)
+
+    def too_far(self) -> list[tuple[str, float]]:
+        """Known points that are not tried, for they are beyond the bound on the shift: names and shifts."""
+        assert self.shift is not None
+        return [
+            (point.name, self.shift.nearest(point.coefficients, point.grouped)[1])
+            for point in self.first
+            if self._is_too_far(point)
+        ]
+
+    def _is_too_far(self, point: KnownPoint) -> bool:
+        """Whether a point is beyond the bound; inputs are scored in any case."""
+        if self.shift is None or point.name in {f"{name} alone" for name in self.inputs}:
+            return False
+        return self.shift.is_beyond(self.shift.nearest(point.coefficients, point.grouped)[1])
+
+    def _expo_points(self, best: str) -> list[KnownPoint]:
+        """ExPO of the best checkpoint, where a method can extrapolate."""
+        methods = self.proposals.methods.values()
+        return next((points for m in methods if (points := expo_points(m, best))), [])
+
+    def of_point(self, point: KnownPoint) -> dict[str, Value]:
+        """The proposal that makes a known point."""
+        return self.proposals.of_point(point)
+
+    def due_points(self, trials: Sequence[TrialRecord]) -> list[KnownPoint]:
+        """Known points that can be tried now; those that were tried already may be among them.
+
+        ExPO waits until every checkpoint was tried, for it starts from the best one.
+        """
+        ended = {t.origin: t for t in trials if has_ended(t)}
+        alone = {f"{name} alone": name for name in self.inputs}
+        best = _best_start([ended[origin] for origin in alone if origin in ended])
+        points = list(self.first)
+        if best is not None and all(origin in ended for origin in alone):
+            points += self._expo_points(alone[best.origin])
+        points = [p for p in points if not self._is_too_far(p)]
+        if self.may_widen:
+            return points
+        return [p for p in points if self._is_within(p)]
+
+    @property
+    def may_widen(self) -> bool:
+        """Whether bounds may move."""
+        return self.space.widen and self.method.widens
+
+    def _is_within(self, point: KnownPoint) -> bool:
+        bounds = self.proposals.bounds(*self.space.coefficients)
+        return all(
+            low <= value <= high for value, (low, high) in _pairs(self.of_point(point), bounds)
+        )
+
+    def bounds(
+        self, trials: Sequence[TrialRecord]
+    ) -> tuple[dict[str, tuple[float, float]], list[str]]:
+        """Bounds of each parameter after these trials, and how they came to widen.
+
+        Replays the history: after every few proposals of the sampler, the bounds of coefficients on
+        which the best point so far sits are moved; none while that is an input, or all scores are the same.
+        A method's own parameters stay within theirs.
+        """
+        bounds, told = self._widened(trials)
+        inner = {
+            n: (max(low, bounds[n][0]), min(high, bounds[n][1]))
+            for n, (low, high) in self._box.items()
+        }
+        return bounds | inner, told
+
+    def _widened(
+        self, trials: Sequence[TrialRecord]
+    ) -> tuple[dict[str, tuple[float, float]], list[str]]:
+        bounds = self.proposals.bounds(*self.space.coefficients)
+        told: list[str] = []
+        if not self.may_widen:
+            return bounds, told
+        bounds = self._around(bounds, [t for t in trials if has_ended(t)])
+        scored = [t for t in trials if t.is_scored]
+        if is_flat(scored):  # nothing says that more lies beyond a bound
+            return bounds, told
+        since = 0
+        differs = False
+        best: TrialRecord | None = None
+        highest = (False, False, -math.inf)
+        stays: TrialRecord | None = None  # the best that moves none of the bounds of now
+        for position, trial in enumerate(scored):
+            since += position >= self.known_count and trial.continues is None
+            found = merit(trial)
+            if best is None or found > highest or (found == highest and is_nearer(trial, best)):
+                best, highest = trial, found
+            if since < TRIALS_BETWEEN_WIDENINGS or best is stays or best.candidate is None:
+                continue
+            differs = differs or not is_flat(scored[: position + 1])
+            if is_input(best) or not differs:
+                continue
+            point = self.proposals.of_candidate(best.candidate)
+            numbers = {name: float(point[name]) for name in self.proposals.coefficients}
+            inner, moved = widen({n: bounds[n] for n in numbers}, numbers, self.space.limits)
+            bounds |= inner
+            stays = None if moved else best
+            if moved:
+                since = 0
+                told += [f"after trial {trial.number}: {sentence}" for sentence in moved]
+        return bounds, told
+
+    def _around(
+        self, bounds: dict[str, tuple[float, float]], done: Sequence[TrialRecord]
+    ) -> dict[str, tuple[float, float]]:
+        """The study's bounds, stretched to hold every known point."""
+        for point in self.due_points(done):
+            proposal = self.of_point(point)
+            for name in self.proposals.coefficients:
+                value, (low, high) = float(proposal[name]), bounds[name]
+                bounds[name] = min(low, value), max(high, value)
+        return bounds
+
+
+def _start(number: int, start: Mapping[str, float], inputs: Sequence[str]) -> KnownPoint:
+    """A point that the study gives; checkpoints that it leaves out have no part in it."""
+    coefficients = {name: float(start.get(name, 0.0)) for name in inputs}
+    own = {name: float(value) for name, value in start.items() if name not in coefficients}
+    return KnownPoint(f"start {number}", coefficients, own)
+
+
+def _best_start(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The best of the checkpoints alone, by what is known of them."""
+
+    def score(trial: TrialRecord) -> tuple[float, int]:
+        mean = trial.scores.mean if trial.scores else trial.estimate.mean if trial.estimate else 0.0
+        return mean, -trial.number
+
+    return max(trials, key=score, default=None)
+
+
+def _pairs(
+    proposal: Mapping[str, Value], bounds: Mapping[str, tuple[float, float]]
+) -> list[tuple[float, tuple[float, float]]]:
+    return [(float(proposal[name]), pair) for name, pair in bounds.items()]

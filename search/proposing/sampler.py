@@ -1,0 +1,272 @@
+"""Who proposes the next point: Optuna's samplers, within bounds that may widen.
+
+Optuna's samplers assume that bounds never change. Here the bounds belong to the study's history,
+and this sampler hands the current ones to the sampler that does the work. The trials that other
+workers have in hand are known to `gp` and `tpe`, which count on the worst for them; whoever proposes,
+a proposal keeps its distance from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from exme.search.study.space import Bounds, Value
+
+from .box import Box, Known
+from .evolution import evolve
+
+# A proposal keeps this share of a bound's width from every trial that is running, in one
+# coefficient at least. Nearer candidates solve nearly the same documents.
+DISTANCE = 0.02
+# So many points are drawn by chance in search of one that does.
+_DRAWS = 64
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """A seed for one trial: what it proposes depends on the history, not on the process."""
+    digest = hashlib.sha256(f"{seed}:{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def distributions(box: Box) -> dict[str, BaseDistribution]:
+    """What can be proposed now, as Optuna has it."""
+    return {
+        **{name: FloatDistribution(low, high) for name, (low, high) in box.bounds.items()},
+        **{name: CategoricalDistribution(options) for name, options in box.choices.items()},
+    }
+
+
+class Untried(Protocol):
+    """What is worth proposing; see `untried`."""
+
+    def has(self, proposal: Mapping[str, Value]) -> bool:
+        """Whether a proposal may be made."""
+
+    def draw(self, seed: int) -> dict[str, Value] | None:
+        """One by chance; None where there is none."""
+
+
+class BoundedSampler(BaseSampler):
+    """Proposes all parameters together, from the sampler that the study names.
+
+    Args:
+        name: ``gp``, ``cmaes``, ``tpe``, ``random`` or ``qmc``.
+        seed: the study's seed.
+        box: what can be proposed now.
+        known: number of known points, which stand for the usual random start.
+        history: all trials with their estimates; by default those that Optuna has.
+        first: bounds of each parameter at the study's beginning, the unit of ``cmaes``.
+        within: moves a proposal to where the study allows it.
+        untried: draws a proposal by chance, given a seed, where the one that was made is settled; see `Untried`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        seed: int,
+        box: Box,
+        known: int,
+        *,
+        history: Sequence[Known] | None = None,
+        first: Bounds | None = None,
+        within: Callable[[Mapping[str, Value]], dict[str, Value]] | None = None,
+        untried: Untried | None = None,
+    ) -> None:
+        self.name = name
+        self.seed = seed
+        self.box = box
+        self.known = known
+        self.history, self.first = history, first or box.bounds
+        self.within, self.untried = within, untried
+
+    def _inner(self, number: int) -> BaseSampler:
+        seed = trial_seed(self.seed, number)
+        if self.name == "gp":
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=self.known)
+        if self.name == "tpe":
+            return optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=self.known, multivariate=True, constant_liar=True
+            )
+        if self.name == "qmc":  # its points belong to one sequence, hence to one seed
+            return optuna.samplers.QMCSampler(seed=self.seed, scramble=True)
+        return optuna.samplers.RandomSampler(seed=seed)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """All parameters, with the bounds of now."""
+        return distributions(self.box)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """A proposal that is worth making; empty where the inner sampler leaves its parameters to chance."""
+        found = self._proposed(study, trial, search_space)
+        if self.untried is None:
+            return found
+        # What is left to chance is drawn here, as it would be, to be seen.
+        whole = found or {
+            name: self.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+        }
+        if self.untried.has(whole):
+            return found
+        return self.untried.draw(trial_seed(self.seed, trial.number) ^ 7) or found
+
+    def _proposed(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """As `sample_relative`, of a candidate that may be settled."""
+        if self.name == "cmaes":
+            found = self._evolved(trial.number)
+        else:
+            inner, seen = self._inner(trial.number), study
+            if self.history is not None and self.name in ("gp", "tpe"):
+                seen = self._study(self.history, search_space)
+                mine = seen.ask().number  # samplers write to the trial they propose for
+                trial = seen.get_trials(deepcopy=False)[mine]
+            inner.before_trial(seen, trial)
+            found = inner.sample_relative(seen, trial, search_space)
+        running = [
+            other.params
+            for other in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if other.number != trial.number and search_space.keys() <= other.params.keys()
+        ]
+        if not running and self.within is None:
+            return found
+        chance = optuna.samplers.RandomSampler(seed=trial_seed(self.seed, trial.number) ^ 1)
+        # What is left to chance is drawn here, to be measured;
+        for draw in range(_DRAWS):
+            if not found or draw:
+                found = {
+                    name: chance.sample_independent(study, trial, name, distribution)
+                    for name, distribution in search_space.items()
+                }
+            if all(self.is_apart(found, other) for other in running):
+                break
+        return found if self.within is None else self._moved(study, trial, found, search_space)
+
+    def _moved(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        found: dict[str, Any],
+        search_space: Mapping[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """A proposal where the study allows it.
+
+        A sampler that is drawn to what is out of bounds is moved to one place again and again: where
+        something near was tried already, points are drawn by chance.
+        """
+        assert self.within is not None
+        moved = self.within(found)
+        if moved == found:
+            return found
+        tried = [
+            other.params
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number and search_space.keys() <= other.params.keys()
+        ]
+        chance = optuna.samplers.RandomSampler(seed=trial_seed(self.seed, len(tried)) ^ 5)
+        for _ in range(_DRAWS):
+            if all(self.is_apart(moved, other) for other in tried):
+                break
+            drawn = {
+                name: chance.sample_independent(study, trial, name, distribution)
+                for name, distribution in search_space.items()
+            }
+            moved = self.within(drawn)
+        return moved
+
+    def _study(
+        self, history: Sequence[Known], search_space: Mapping[str, BaseDistribution]
+    ) -> Study:
+        """The history as a study in memory, in which trials that were scored in part are complete."""
+        counts = [len(known.values) for known in history if known.values is not None]
+        study = optuna.create_study(directions=["maximize"] * max(counts, default=1))
+        for known in history:
+            spaces = dict(search_space)
+            for name in self.box.bounds:  # it may lie beyond bounds that never widened to it
+                value = float(known.parameters[name])
+                low, high = self.box.bounds[name]
+                spaces[name] = FloatDistribution(min(low, value), max(high, value))
+            study.add_trial(
+                optuna.trial.create_trial(
+                    params={name: known.parameters[name] for name in spaces},
+                    distributions=spaces,
+                    values=known.values,
+                    state=TrialState.RUNNING if known.values is None else TrialState.COMPLETE,
+                )
+            )
+        return study
+
+    def _evolved(self, number: int) -> dict[str, Any]:
+        """A proposal of CMA-ES, which begins at the best of the known points."""
+        history, names = self.history or (), list(self.box.bounds)
+        low = np.array([self.first[name][0] for name in names])
+        width = np.array([self.first[name][1] for name in names]) - low
+
+        def place(known: Known) -> Any:
+            return (np.array([float(known.parameters[n]) for n in names]) - low) / width
+
+        told = [
+            (place(k), k.values[0])
+            for k in history
+            if k.origin == self.name and k.values is not None
+        ]
+        others = [k for k in history if k.origin != self.name and k.values is not None]
+        best = max(others, key=lambda k: k.values or (), default=None)
+        start = np.full(len(names), 0.5) if best is None else place(best)
+        limits = (np.array([self.box.bounds[name] for name in names]) - low[:, None]) / width[
+            :, None
+        ]
+        drawn = low + width * evolve(start, told, limits, trial_seed(self.seed, number))
+        chance = np.random.default_rng(trial_seed(self.seed, number) ^ 3)
+        chosen = {name: str(chance.choice(options)) for name, options in self.box.choices.items()}
+        return self.box.nearest({**dict(zip(names, map(float, drawn), strict=True)), **chosen})
+
+    def is_apart(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether two points differ in a choice, or by `DISTANCE` in a coefficient."""
+        if any(one[name] != other[name] for name in self.box.choices):
+            return True
+        return any(
+            abs(one[name] - other[name]) > DISTANCE * (high - low)
+            for name, (low, high) in self.box.bounds.items()
+        )
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """One parameter by chance, from a stream of its own."""
+        seed = trial_seed(self.seed, trial.number) ^ trial_seed(1, hash_name(param_name))
+        sampler = optuna.samplers.RandomSampler(seed=seed)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Let the inner sampler keep its books."""
+        if self.name != "cmaes":
+            self._inner(trial.number).after_trial(study, trial, state, values)
+
+
+def hash_name(name: str) -> int:
+    """A number for a name, the same in every process (unlike ``hash``)."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")

@@ -1,0 +1,262 @@
+"""What the dashboard says of a trial: a note in Markdown, its scores by document, and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from exme.evaluators.scores import DocumentScores
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.methods import PLAIN
+from exme.search.proof.audit import KINDS, share_text
+from exme.search.reports.pages.plane import FLAT
+from exme.search.reports.pages.plane_chart import Plane
+from exme.search.statistics.intervals import is_binary
+from exme.search.study.space import read
+from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.standing import Standing, by_suite, difference
+from exme.search.trials.unit import Unit
+
+_SHOWN = 2  # differing answers of each kind
+_LONGEST = 500  # characters of a question or an answer
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A search document that a trial and the incumbent answered with different scores."""
+
+    document: str
+    question: str
+    answer: str
+    other: str
+    won: bool
+
+
+def trial_note(
+    trial: TrialRecord,
+    standing: Standing | None,
+    incumbent: TrialRecord | None,
+    best_input: Mapping[str, float],
+    differing: Sequence[Difference],
+    rival: Standing | None = None,
+) -> str:
+    """The note, in Markdown.
+
+    Args:
+        trial: one that has ended.
+        standing: what is known of its candidate.
+        incumbent: the best of the trials before it.
+        best_input: on each suite, the highest score of an input; empty until each has been looked at.
+        differing: documents on which the two differ, in the common order.
+        rival: what is known of the incumbent.
+    """
+    parts = [_result(trial, standing)]
+    if trial.candidate is not None:
+        parts.append(_candidate(trial.candidate))
+    if trial.shift is not None:
+        cost = ""
+        if trial.penalty:
+            own = [trial.scores] if trial.scores is not None else []
+            cost = f"; the search takes {Unit(own).gap(trial.penalty)} off its score for that"
+        cost += "; beyond the bound, it cannot win" if trial.barred else ""
+        parts.append(f"**Shift** {trial.shift:.3f} from {trial.parent}{cost}.")
+    parts.append(f"**Proposed by** {trial.origin or 'nobody knows'}, {trial.seconds:.1f} s.")
+    if standing is not None and trial.duplicate_of is None:
+        parts += _suites(standing, best_input)
+    if trial.is_scored and incumbent is not None and incumbent.number != trial.continues:
+        told = _against(trial, standing, incumbent, rival)
+        parts += [told, *_answers(differing, incumbent)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _result(trial: TrialRecord, standing: Standing | None) -> str:
+    if trial.duplicate_of is not None:
+        return (
+            f"## The same candidate as trial {trial.duplicate_of}\n\nIts scores are that trial's."
+        )
+    if standing is None:
+        words = {"failed": "Could not be scored", "cut off": "Its process was killed"}
+        told = words.get(trial.state, trial.state.capitalize())
+        return f"## {told}\n\n{_plain(trial.message)}".rstrip()
+    lines = [f"## {Unit([], percent=standing.is_share).full(standing.interval)}"]
+    if trial.course is not None and trial.scores is None:
+        rival, count = trial.course.lost_to, trial.course.estimate.count
+        told = "Left for now" if rival is None else f"It lost its race against trial {rival}"
+        lines.append(f"{told}, after {count} documents.")
+    counted = f": {standing.solved_text}" if standing.solved_text else ""
+    lines.append(
+        "The score, with its 95% interval, is what the candidate is expected to score on documents like these, by all "
+        f"that is known now. It has been scored on {standing.documents_text}{counted}."
+    )
+    return "\n\n".join(lines)
+
+
+def _candidate(candidate: Candidate) -> str:
+    terms = [f" {c:+.4f} × ({name} − base)" for name, c in candidate.coefficients.items()]
+    lines = ["```", f"candidate = base{''.join(terms)}", "```"]
+    reading = str(read(candidate.coefficients))
+    mix = f" As a mix: {reading}." if reading else ""
+    told = f"Effective coefficients c: 1 is a checkpoint as it is.{mix}"
+    if candidate.method not in PLAIN:
+        own = ", ".join(f"{name} {value:g}" for name, value in candidate.parameters.items())
+        told += f" Method {candidate.method}{': ' + own if own else ''}."
+    if candidate.grouped:
+        told += f" Means of {len(candidate.grouped)} groups of tensors:"
+        head = ["group", *candidate.coefficients]
+        rows = [
+            [label, *(f"{values[name]:.4f}" for name in candidate.coefficients)]
+            for label, values in candidate.grouped.items()
+        ]
+        return "\n".join([*lines, "", told, "", _table(head, rows)])
+    return "\n".join([*lines, "", told])
+
+
+def _suites(standing: Standing, best_input: Mapping[str, float]) -> list[str]:
+    """Each suite's score."""
+    kinds = [kind for kind in KINDS if any(kind in part.audit for part in by_suite(standing.trial))]
+    rows = []
+    for part in by_suite(standing.trial):
+        found, count = standing.scores[part.suite], standing.suites[part.suite].count
+        unit = Unit([], percent=is_binary([v for v in part.values if not math.isnan(v)]))
+        score = unit.full(found)
+        if not isinstance(part, DocumentScores):
+            score += f", from {count} documents"
+        gain = unit.signed(found.estimate - best_input[part.suite]) if best_input else "–"
+        odd = [share_text(part.audit.get(kind)) for kind in kinds]
+        rows.append([part.suite, part.metric, score, gain, *odd])
+    head = [
+        "suite",
+        "metric",
+        "score by what is known now (95%)",
+        "over the best input there",
+        *kinds,
+    ]
+    return [_table(head, rows)]
+
+
+def _against(
+    trial: TrialRecord, standing: Standing | None, incumbent: TrialRecord, rival: Standing | None
+) -> str:
+    pairs = paired(trial, incumbent)
+    won, lost = sum(a > b for *_, a, b in pairs), sum(a < b for *_, a, b in pairs)
+    gain = ""
+    if standing is not None and rival is not None:
+        unit = Unit([], percent=standing.is_share)
+        gain = f"{unit.full(difference(standing, rival), sign=True)}{', points' * unit.percent}; "
+    return (
+        f"**Against trial {incumbent.number}**, the best before it: {gain}"
+        f"won {won}, lost {lost} of the {len(pairs)} documents that both have been asked."
+    )
+
+
+def paired(trial: TrialRecord, other: TrialRecord) -> list[tuple[int, int, float, float]]:
+    """Search documents that both were scored on: number of suite and document, and both values."""
+    found = []
+    for suite, (a, b) in enumerate(zip(by_suite(trial), by_suite(other), strict=True)):
+        for document, (x, y) in enumerate(zip(a.values, b.values, strict=True)):
+            if not (math.isnan(x) or math.isnan(y)):
+                found.append((suite, document, x, y))
+    return found
+
+
+def _answers(differing: Sequence[Difference], incumbent: TrialRecord) -> list[str]:
+    shown = [d for won in (True, False) for d in [e for e in differing if e.won == won][:_SHOWN]]
+    if not shown:
+        return []
+    told = [
+        f"**{'Won' if found.won else 'Lost'}: {found.document}**\n\n{_quoted(found.question)}\n\n"
+        f"This trial:\n\n{_quoted(found.answer)}\n\nTrial {incumbent.number}:\n\n"
+        f"{_quoted(found.other)}"
+        for found in shown
+    ]
+    return ["### First differing answers", *told]
+
+
+def _quoted(text: str) -> str:
+    """Text that a model wrote, as a block in which nothing is markup."""
+    cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    lines = [part for line in cut.strip().splitlines() for part in textwrap.wrap(line, 88) or [""]]
+    return "```\n" + "\n".join(lines).replace("```", "'''") + "\n```"
+
+
+def _plain(text: str) -> str:
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`" if text else ""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def documents_csv(trial: TrialRecord, incumbent: TrialRecord | None) -> str:
+    """The trial's scores document by document, beside those of the best before it."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["suite", "document", "score", "score of the best before"])
+    others: dict[tuple[str, str], float] = {}
+    for part in by_suite(incumbent) if incumbent is not None else ():
+        others |= {(part.suite, d): v for d, v in zip(part.documents, part.values, strict=True)}
+    for part in by_suite(trial):
+        for document, value in zip(part.documents, part.values, strict=True):
+            other = others.get((part.suite, document), math.nan)
+            if not math.isnan(value):
+                beside = "" if math.isnan(other) else f"{other:g}"
+                writer.writerow([part.suite, document, f"{value:g}", beside])
+    return stream.getvalue()
+
+
+def trial_picture(plane: Plane, at: tuple[float, float] | None) -> str:
+    """The plane of coefficients as an SVG, with a ring around one place.
+
+    Args:
+        plane: as `plane_chart.plane` gives it.
+        at: the trial's place in it; None where it is beyond its edges.
+    """
+    right, bottom = plane.x + plane.width, plane.y + plane.height
+    surface = ""
+    if plane.image:
+        surface = (
+            f'<image href="{plane.image}" x="{plane.x}" y="{plane.y}" width="{plane.width}" '
+            f'height="{plane.height}" preserveAspectRatio="none"/>'
+        )
+    if plane.is_flat:
+        surface = f'<text x="{(plane.x + right) / 2}" y="{plane.y + 16}" text-anchor="middle">{FLAT}</text>'
+    dots = "".join(
+        f'<circle cx="{d.x}" cy="{d.y}" r="4" fill="{d.colour}" stroke="#fff"/>'
+        if d.whole
+        else f'<circle cx="{d.x}" cy="{d.y}" r="3" fill="#fff" stroke="{d.colour}" stroke-width="2"/>'
+        for d in plane.dots
+    )
+    inputs = "".join(
+        f'<path d="M{d.x} {d.y - 6}l6 6l-6 6l-6 -6z" fill="#fff" stroke="#222"/>'
+        for d in plane.inputs
+    )
+    ticks = "".join(
+        f'<text x="{plane.x - 5}" y="{t.at + 4}" text-anchor="end">{t.text}</text>'
+        for t in plane.left
+    ) + "".join(
+        f'<text x="{t.at}" y="{bottom + 15}" text-anchor="middle">{t.text}</text>'
+        for t in plane.below
+    )
+    ring = ""
+    if at is not None:
+        ring = "".join(
+            f'<circle cx="{at[0]}" cy="{at[1]}" r="{r}" fill="none" stroke="{c}" stroke-width="3"/>'
+            for r, c in ((11, "#fff"), (9, "#e4570e"))
+        )
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 420 350" width="630" height="525" '
+        'font-family="sans-serif" font-size="12" fill="#333"><rect width="420" height="350" '
+        f'fill="#fff"/>{surface}<rect x="{plane.x}" y="{plane.y}" width="{plane.width}" '
+        f'height="{plane.height}" fill="none" stroke="#ccc"/>{ticks}'
+        f'<text x="{(plane.x + right) / 2}" y="{bottom + 33}" text-anchor="middle">coefficient of '
+        f'{escape(plane.across)}</text><text transform="translate(12 {(plane.y + bottom) / 2}) '
+        f'rotate(-90)" text-anchor="middle">coefficient of {escape(plane.up)}</text>{dots}{inputs}'
+        f"{ring}</svg>"
+    )

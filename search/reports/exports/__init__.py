@@ -1,0 +1,1 @@
+"""Exports with their papers: model card, lm-eval's results, upload."""

@@ -1,0 +1,181 @@
+"""Exports: the winner as a folder that transformers loads, bit for bit what was scored.
+
+A folder is written beside its place under a hidden name, read back, and only then renamed, so that
+an export that was interrupted leaves nothing that looks finished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.folders.model_folder import ExportResult, chat_template, export_model
+from exme.search.merging.folders.staging import check_target
+from exme.search.merging.resident import ResidentModel
+from exme.search.merging.sources.task_vector import TaskVector
+from exme.search.trials.outcome import Outcome, TrialRecord
+from exme.search.trials.standing import scores_seen
+from exme.tasks.errors import UserError
+
+from .lm_eval_results import lm_eval_results
+from .model_card import licence_warning, model_card, read_licence, scores_file
+from .selection import pick
+
+if TYPE_CHECKING:
+    from exme.search.running.search import Search
+
+SCORES = "exme_scores.json"
+RESULTS = "lm_eval_results.json"
+
+
+def export_best(search: Search, out: str | Path, *, force: bool = False) -> ExportResult:
+    """Export the best candidate of a search.
+
+    Args:
+        search: the search, open.
+        out: the folder to write.
+        force: replace an earlier export there.
+
+    Raises:
+        UserError: there is no winner yet, or the folder cannot be written.
+    """
+    folder = Path(out).expanduser().resolve()
+    check_target(folder, search.sources, force=force)
+    outcome = search.outcome()
+    return export_trial(search, outcome, _winner(outcome), folder, force=force)
+
+
+def export_trials(
+    search: Search,
+    out: str | Path,
+    *,
+    number: int | None = None,
+    top: int | None = None,
+    pareto: bool = False,
+    force: bool = False,
+) -> list[ExportResult]:
+    """Export chosen trials: one into the folder itself, several into ``trial-<number>`` in it.
+
+    Args:
+        search: the search, open.
+        out: the folder.
+        number: see `selection.pick`; so are `top` and `pareto`.
+        force: replace earlier exports there.
+
+    Raises:
+        UserError: there is no such trial, or a folder cannot be written.
+    """
+    outcome = search.outcome()
+    _winner(outcome)
+    chosen = pick(outcome.trials, number=number, top=top, pareto=pareto)
+    folder = Path(out).expanduser().resolve()
+    several = top is not None or pareto
+    places = [folder / f"trial-{t.number}" if several else folder for t in chosen]
+    for place in places:  # all of them, before the first is written
+        check_target(place, search.sources, force=force)
+    return [
+        export_trial(search, outcome, trial, place, force=force)
+        for trial, place in zip(chosen, places, strict=True)
+    ]
+
+
+def _winner(outcome: Outcome) -> TrialRecord:
+    if outcome.winner is None or outcome.winner.candidate is None:
+        raise UserError(
+            f"study {outcome.study}, suite {outcome.task}: no trial has been scored yet; run "
+            f"`exme search` first"
+        )
+    return outcome.winner
+
+
+def export_trial(
+    search: Search, outcome: Outcome, trial: TrialRecord, folder: Path, *, force: bool
+) -> ExportResult:
+    """Export one trial's candidate with its papers.
+
+    Args:
+        search: the search, open.
+        outcome: what it found.
+        trial: one that was scored, in part at least; the papers say so where it is not the winner.
+        folder: the resolved folder.
+        force: replace an earlier export there.
+    """
+    from exme.search.proof.verdict import verdict  # noqa: PLC0415
+    from exme.search.trials.unit import count_of  # noqa: PLC0415  (loads scipy)
+
+    assert trial.candidate is not None
+    scores = scores_seen(trial)
+    decision = verdict(outcome)
+    sentence = advice = decision.sentence
+    winner = _winner(outcome)
+    assert winner.candidate is not None
+    if trial.candidate.digest != winner.candidate.digest:
+        part = "" if trial.scores is not None else f"scored on {count_of(scores)} alone and "
+        sentence = (
+            f"Not the best candidate: trial {trial.number}, {part}not proved on report documents. The "
+            f"search's winner is trial {winner.number}. Of that: {sentence}"
+        )
+        advice = sentence
+        outcome = replace(outcome, winner=trial, merged=None)
+    elif decision.recommended and decision.recommended != _name(outcome, trial.candidate):
+        advice = f"This is not the model to use. {sentence}"
+    names = {"base": search.study.base, **search.study.checkpoints}
+    sources = {"base": search.sources.base, **search.sources.checkpoints}
+    licences = {name: read_licence(source.folder) for name, source in sources.items()}
+    card = model_card(
+        outcome,
+        names=names,
+        verdict=sentence,
+        licences=licences,
+        taken=chat_template(search.sources)[1],
+        version=metadata.version("exme"),
+    )
+    # A recipe finds a direction's task vector in the run's folder.
+    places = {
+        name: str(source.folder)
+        for name, source in search.sources.checkpoints.items()
+        if isinstance(source, TaskVector)
+    }
+    scored = outcome.merged.report if outcome.merged is not None else scores
+    result = export_model(
+        _resident(search),
+        trial.candidate,
+        folder,
+        force=force,
+        card=card,
+        names=names | places,
+        extra={
+            SCORES: scores_file(outcome),
+            RESULTS: lm_eval_results(
+                scored, search.documents, model=folder.name, seed=search.study.documents.seed
+            ),
+        },
+    )
+    return replace(result, warning=licence_warning(names, licences), verdict=advice)
+
+
+def _name(outcome: Outcome, candidate: Candidate) -> str:
+    """What a verdict calls the winner: an input's name where it is one."""
+    same = (e.name for e in outcome.inputs if e.candidate.digest == candidate.digest)
+    return next(same, "merged")
+
+
+def _resident(search: Search) -> ResidentModel:
+    from exme.search.scoring.worker import Worker  # noqa: PLC0415  (loads lm-eval)
+
+    worker = search.worker
+    if isinstance(worker, Worker):
+        return worker.resident
+    return ResidentModel(  # a stand-in scored the candidates
+        search.sources,
+        dtype=getattr(torch, search.precision.dtype),
+        compute_dtype=getattr(torch, search.precision.compute),
+        device=torch.device(search.precision.device),
+        trust_remote_code=search.study.trust_remote_code,
+        residence=search.study.residence,
+    )

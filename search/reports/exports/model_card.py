@@ -1,0 +1,285 @@
+"""The papers of an export: model card, scores, recipe; what it is and how to make it again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from exme.evaluators.scores import Scores
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.folders.mergekit import obstacle
+from exme.search.merging.methods import METHODS, PLAIN
+from exme.search.merging.sources.locate import is_hub_id
+from exme.search.statistics.intervals import is_binary, mean_interval
+from exme.search.study.space import read
+from exme.search.trials.outcome import Outcome
+from exme.search.trials.standing import Standing, scores_seen, standing_of, standings
+
+from .lm_eval_results import model_index
+
+# Front matter that states a model's licence, as the hub reads it.
+_LICENCE_KEYS = ("license", "license_name", "license_link")
+
+
+def read_licence(folder: Path) -> dict[str, str]:
+    """Licence that a model's README states in its front matter; empty where it states none."""
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        _, front, _ = text.split("---", 2) if text.startswith("---") else ("", "", "")
+        found = yaml.safe_load(front)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: found[key] for key in _LICENCE_KEYS if isinstance(found.get(key), str)}
+
+
+def model_card(
+    outcome: Outcome,
+    *,
+    names: Mapping[str, str],
+    verdict: str,
+    licences: Mapping[str, Mapping[str, str]],
+    taken: str,
+    version: str,
+) -> str:
+    """The README.md of an export.
+
+    Args:
+        outcome: the search; it has a winner.
+        names: where the base (key ``base``) and each checkpoint came from, as the study says.
+        verdict: the one honest sentence about the winner.
+        licences: front matter of each source that states its licence, by the keys of `names`.
+        taken: where the tokenizer and the chat template came from, in a sentence.
+        version: version of this package.
+
+    Raises:
+        ValueError: the search has no winner.
+    """
+    if outcome.winner is None or outcome.winner.candidate is None:
+        raise ValueError(f"study {outcome.study}: no winner to write a card for")
+    candidate = outcome.winner.candidate
+    parts = [
+        _front_matter(outcome, names, licences),
+        f"# {outcome.study}: a merge found for {outcome.task}",
+        verdict,
+        (
+            f"Found by ExMe {version} as trial {outcome.winner.number} of {len(outcome.trials)} "
+            f"({outcome.winner.origin}), without training."
+        ),
+        "## Use",
+        _use(candidate),
+        "## Coefficients",
+        _coefficients(candidate, names),
+        f"Accumulated in float32 and rounded once to {candidate.dtype}. {taken}",
+        "## Scores",
+        _scores(outcome),
+        "## How to repeat",
+        _repeat(outcome),
+        "## Licence",
+        _licence_section(names, licences),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(
+    outcome: Outcome, names: Mapping[str, str], licences: Mapping[str, Mapping[str, str]]
+) -> str:
+    on_hub = [name.partition("@")[0] for name in names.values() if is_hub_id(name)]
+    front: dict[str, Any] = {}
+    if on_hub:
+        front = {"base_model": on_hub, "base_model_relation": "merge"}
+    front |= {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["merge", "exme"],
+        **_common_licence(names, licences),
+    }
+    proved = outcome.merged.report if outcome.merged is not None else None
+    shown = proved or (outcome.winner.scores if outcome.winner is not None else None)
+    if shown is not None:
+        front["model-index"] = model_index(f"{outcome.study}-{outcome.task}", shown.parts)
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---"
+
+
+def _common_licence(
+    names: Iterable[str], licences: Mapping[str, Mapping[str, str]]
+) -> Mapping[str, str]:
+    stated = [licences.get(name, {}) for name in names]
+    return stated[0] if all(licence == stated[0] for licence in stated) else {}
+
+
+_GGUF = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def _use(candidate: Candidate) -> str:
+    return f"""```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("this folder", dtype="auto")
+tokenizer = AutoTokenizer.from_pretrained("this folder")
+```
+
+For llama.cpp, whose converter comes with its sources:
+
+    python llama.cpp/convert_hf_to_gguf.py . --outfile merged.gguf --outtype {_GGUF[candidate.dtype]}"""
+
+
+def _coefficients(candidate: Candidate, names: Mapping[str, str]) -> str:
+    coefficients = candidate.coefficients
+    reading = read(coefficients)
+    share = reading.beta or {}
+    rows = [
+        [name, _code(names.get(name, name)), f"{c:g}", f"{share[name]:.4f}" if share else ""]
+        for name, c in coefficients.items()
+    ]
+    terms = [f" + {c:g} ({name} - base)" for name, c in coefficients.items() if c]
+    formula = f"    weights = base{''.join(terms)}"
+    if candidate.method not in PLAIN:
+        method = METHODS[candidate.method]
+        own = ", ".join(f"{name} {value:g}" for name, value in candidate.parameters.items())
+        formula = f"{method.title} ({method.paper}){': ' + own if own else ''}."
+    if candidate.grouped:
+        formula += "\n\nCoefficients by group of tensors; the table has their means.\n\n"
+        formula += _table(
+            ["group", *coefficients],
+            [
+                [label, *(f"{values[name]:g}" for name in coefficients)]
+                for label, values in candidate.grouped.items()
+            ],
+        )
+    return "\n".join(
+        [
+            formula,
+            "",
+            _table(["checkpoint", "model", "coefficient c", "beta"], rows),
+            "",
+            (
+                f"base: {_code(names.get('base', 'base'))}."
+                if reading.alpha is None
+                else f"base: {_code(names.get('base', 'base'))}. As people read it: alpha "
+                f"{reading.alpha:+.4f}, where 1 + alpha is the sum of the coefficients and "
+                f"beta = c / (1 + alpha): the mix beta of the checkpoints, extrapolated by alpha from "
+                f"the base."
+            ),
+        ]
+    )
+
+
+def _scores(outcome: Outcome) -> str:
+    winner = outcome.winner
+    assert winner is not None
+    assert winner.candidate is not None
+    known = standings(outcome.trials)
+    rows, metrics = list[list[str]](), list[str]()
+    shown: list[tuple[str, Candidate, Scores | None, Scores | None]] = [
+        (e.name, e.candidate, e.search, e.report) for e in outcome.inputs
+    ]
+    is_input = any(c.digest == winner.candidate.digest for _, c, *_ in shown)
+    if not is_input:
+        proof = outcome.merged.report if outcome.merged is not None else None
+        shown.append(("merged", winner.candidate, winner.scores, proof))
+    for name, candidate, search, report in shown:
+        found = standing_of(known, candidate.digest)
+        searched = _expected(found) if found is not None else _score(search)
+        rows.append([name, searched, _score(report)])
+        metrics += [f"{s.suite} {s.metric}" for s in (search, report) if s is not None]
+    metrics = metrics or [f"{s.suite} {s.metric}" for s in scores_seen(winner).parts]
+    lines = [f"{', '.join(dict.fromkeys(metrics))}, by lm-eval, with 95% intervals.", ""]
+    lines.append(_table(["model", "expected by the search documents", "report documents"], rows))
+    if outcome.merged is None:
+        told = "this is one of the inputs." if is_input else "not proved."
+        told = told if outcome.inputs else "not proved yet."
+        lines += ["", f"On the report documents: {told}"]
+    return "\n".join(lines)
+
+
+def _expected(found: Standing) -> str:
+    """What a candidate is expected to score by the search documents."""
+    interval, form = found.interval, ".1%" if found.is_share else ".4f"
+    return (
+        f"{interval.estimate:{form}} [{interval.low:{form}}, {interval.high:{form}}], "
+        f"n = {found.count}"
+    )
+
+
+def _score(scores: Scores | None) -> str:
+    if scores is None:
+        return ""
+    interval, form = mean_interval(scores), ".1%" if is_binary(scores.values) else ".4f"
+    return (
+        f"{interval.estimate:{form}} [{interval.low:{form}}, {interval.high:{form}}], "
+        f"n = {scores.count}"
+    )
+
+
+def _repeat(outcome: Outcome) -> str:
+    rows = [[key, _code(value)] for key, value in outcome.facts.items()]
+    winner = outcome.winner.candidate if outcome.winner is not None else None
+    reason = obstacle(winner) if winner is not None else ""
+    lines = [
+        (
+            "`exme_recipe.json` holds the candidate, the fingerprints of its inputs and the digest of "
+            "its weights; `exme_scores.json` every score behind the table, document by document; "
+            "`lm_eval_results.json` the merge's scores as lm-eval writes them."
+        ),
+        "",
+        (
+            f"mergekit cannot make it: {reason}; `exme materialise exme_recipe.json --out merged` can."
+            if reason
+            else "`mergekit-yaml mergekit_config.yml merged` makes the same merge with mergekit, up "
+            "to rounding."
+        ),
+    ]
+    return "\n".join([*lines, "", _table(["", "value"], rows)] if rows else lines)
+
+
+def licence_warning(names: Iterable[str], licences: Mapping[str, Mapping[str, str]]) -> str:
+    """What to tell about licences that differ; empty where every input states the same."""
+    names = list(names)
+    if _common_licence(names, licences):
+        return ""
+    return _licence_section(names, licences).replace("a merge", "this merge")
+
+
+def _licence_section(names: Iterable[str], licences: Mapping[str, Mapping[str, str]]) -> str:
+    common = _common_licence(names, licences)
+    if common:
+        return f"Every input states the same licence: {', '.join(common.values())}."
+    stated = [
+        f"{name}: {', '.join(licences[name].values()) if licences.get(name) else 'not stated'}"
+        for name in names
+    ]
+    return (
+        f"The inputs do not all state the same licence ({'; '.join(stated)}). All of their licences "
+        f"apply to a merge; read them before you pass it on."
+    )
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _code(text: str) -> str:
+    return f"`{text.replace('`', chr(39))}`"
+
+
+def scores_file(outcome: Outcome) -> str:
+    """Content of exme_scores.json: per-document scores of the winner and of every input."""
+    scored: dict[str, tuple[Scores | None, Scores | None]] = {
+        entry.name: (entry.search, entry.report) for entry in outcome.inputs
+    }
+    if outcome.winner is not None:
+        proof = outcome.merged.report if outcome.merged is not None else None
+        scored["merged"] = (scores_seen(outcome.winner), proof)
+    content = {
+        name: {"search": search and search.to_json(), "report": report and report.to_json()}
+        for name, (search, report) in scored.items()
+    }
+    return json.dumps(content, indent=1) + "\n"

@@ -1,0 +1,77 @@
+"""Which trials to export: the best, a number, the top few, or the Pareto front over the suites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.ranking import best_trial, complete
+from exme.tasks.errors import UserError
+
+
+def pick(
+    trials: Sequence[TrialRecord],
+    *,
+    number: int | None = None,
+    top: int | None = None,
+    pareto: bool = False,
+) -> list[TrialRecord]:
+    """Complete trials, each candidate once, the best first.
+
+    Args:
+        trials: of the study.
+        number: that trial alone; it may have been scored in part.
+        top: so many of the best.
+        pareto: those that no other beats on one suite without losing on another.
+
+    Raises:
+        UserError: there is no such trial, it was not scored, or several of the choices were made.
+    """
+    if sum(choice is not None for choice in (number, top)) + pareto > 1:
+        raise UserError("export: give one of --trial, --top and --pareto")
+    if number is not None:
+        return [_numbered(trials, number)]
+    ranked = ranking(trials)
+    if pareto:
+        return pareto_front(ranked)
+    return ranked[: top or 1]
+
+
+def _numbered(trials: Sequence[TrialRecord], number: int) -> TrialRecord:
+    found = next((t for t in trials if t.number == number), None)
+    if found is None:
+        last = f"0 to {len(trials) - 1}" if trials else "none yet"
+        raise UserError(f"trial {number}: there is no such trial (have: {last})")
+    if not found.is_scored or found.candidate is None:
+        why = f"it {found.state}: {found.message}" if found.message else f"it is {found.state}"
+        raise UserError(f"trial {number}: was not scored ({why}); `exme status` lists others")
+    return found
+
+
+def ranking(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Complete trials as `best_trial` ranks them, the best first, each candidate once."""
+    done = complete(trials)
+    found, seen = [], set[str]()
+    while (best := best_trial(done)) is not None:
+        done.remove(best)
+        if best.candidate is not None and best.candidate.digest not in seen:
+            seen.add(best.candidate.digest)
+            found.append(best)
+    return found
+
+
+def pareto_front(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Those of some trials that no other is at least as good as on every suite and better on one.
+
+    Of trials that are equal on every suite the first stands for all, which is the one nearest to an input in a ranking.
+    """
+    means = [tuple(part.mean for part in t.scores.parts) if t.scores else () for t in ranked]
+    front = []
+    for i, mine in enumerate(means):
+        beaten = any(
+            other != mine and all(b >= a for a, b in zip(mine, other, strict=True))
+            for other in means
+        )
+        if not beaten and mine not in means[:i]:
+            front.append(ranked[i])
+    return front

@@ -1,0 +1,1 @@
+"""The report in Markdown and HTML, its charts, and tables for pandas."""

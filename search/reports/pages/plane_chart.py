@@ -1,0 +1,193 @@
+"""The page's picture of the scores over the coefficients of two checkpoints, as plain values; see `charts`."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exme.search.trials.outcome import Outcome, TrialRecord
+from exme.search.trials.standing import standing_by_trial, standings
+from exme.search.trials.unit import Unit
+
+from .charts import BOTTOM, LEFT, TOP, Dot, Tick, dot_words, round_steps
+from .colours import shares_of, viridis
+from .plane import Array, Scene, scene_of_outcome, short
+
+PLANE_HEIGHT = 350.0
+_PLANE_RIGHT = 356.0  # the scale of colours stands beside it
+_LETTER = 7.1  # width of a bold letter on average
+_PIXELS = 72  # of the interpolated surface, along each axis
+
+
+@dataclass(frozen=True)
+class Label:
+    """Words beside a place in a drawing; `x` is their middle, `y` their baseline."""
+
+    x: float
+    y: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Scores over the coefficients of two checkpoints.
+
+    Attributes:
+        image: the interpolated surface as a data URL; empty where there are too few trials, or all scores are the same.
+        x, y, width, height: where it lies.
+        left: ticks of `up`'s coefficient; `below` of `across`'.
+        scale: colours of scores, lowest first; empty where all are the same, with `is_flat`.
+        dots: trials; `failed`, `inputs` and `best` stand out; `labels` name the latter two.
+    """
+
+    image: str
+    x: float
+    y: float
+    width: float
+    height: float
+    across: str
+    up: str
+    left: tuple[Tick, ...]
+    below: tuple[Tick, ...]
+    scale: tuple[str, ...]
+    lowest: str
+    highest: str
+    dots: tuple[Dot, ...]
+    failed: tuple[Dot, ...]
+    inputs: tuple[Dot, ...]
+    best: Dot
+    labels: tuple[Label, ...]
+    is_slice: bool
+    is_flat: bool
+
+
+def plane(outcome: Outcome) -> Plane | None:
+    """None for a single checkpoint, or before the first complete trial."""
+    winner = outcome.winner
+    if winner is None or winner.candidate is None or len(winner.candidate.coefficients) < 2:
+        return None
+    scene = scene_of_outcome(outcome)
+    (x0, x1), (y0, y1) = scene.limits.values()
+    x, y, width, height = LEFT, TOP, _PLANE_RIGHT - LEFT, PLANE_HEIGHT - TOP - BOTTOM
+
+    def across(value: float) -> float:
+        return round(x + (value - x0) / (x1 - x0) * width, 1)
+
+    def up(value: float) -> float:
+        return round(y + (y1 - value) / (y1 - y0) * height, 1)
+
+    def dots(points: Iterable[tuple[Array, str, str, bool]]) -> tuple[Dot, ...]:
+        found = []
+        for point, words, colour, whole in points:
+            a, b = point[scene.axes]
+            if x0 <= a <= x1 and y0 <= b <= y1:
+                found.append(Dot(across(a), up(b), words, colour, whole))
+        return tuple(found)
+
+    colours = _hex(viridis(shares_of(scene.scores, scene.scores)))
+    words = _trial_words(outcome, scene)
+    marks = [
+        (p, f"{n}: {told}" if (told := scene.text_at(p)) else n, "", True)
+        for n, p in scene.marks.items()
+    ]
+    lowest = float(
+        np.max([scene.scores.min(), 3 * np.median(scene.scores) - 2 * scene.scores.max()])
+    )
+    less = "≤" if lowest > scene.scores.min() else ""
+    first, second = scene.axes
+    named = dots(marks)
+    frame = (x, y, x + width, y + height)
+    return Plane(
+        image=_surface(scene),
+        x=x, y=y, width=width, height=height,
+        across=short(scene.names[first], 40),
+        up=short(scene.names[second], 40),
+        left=tuple(Tick(up(v), f"{v:g}") for v in round_steps(y0, y1) if y0 <= v <= y1),
+        below=tuple(Tick(across(v), f"{v:g}") for v in round_steps(x0, x1) if x0 <= v <= x1),
+        scale=() if scene.is_flat else tuple(_hex(viridis(np.linspace(0, 1, 10)))),
+        lowest=less + (f"{lowest:.0f}%" if scene.unit else f"{lowest:.3g}"),
+        highest=f"{scene.scores.max():.1f}%" if scene.unit else f"{scene.scores.max():.3g}",
+        dots=dots(zip(scene.points, words, colours, scene.whole.tolist(), strict=True)),
+        failed=dots((point, "failed", "", True) for point in scene.failed),
+        inputs=named[1:],
+        best=named[0],
+        labels=_labels(named, frame),
+        is_slice=len(scene.names) > 2,
+        is_flat=scene.is_flat,
+    )  # fmt: skip
+
+
+def _labels(dots: Sequence[Dot], frame: tuple[float, float, float, float]) -> tuple[Label, ...]:
+    """Each dot's words above it or else below, right or left: the first that is within the frame and covers no other."""
+    left, top, right, bottom = frame
+    taken = [(d.x - 8, d.y - 8, d.x + 8, d.y + 8) for d in dots]
+    found = []
+    for dot in dots:
+        half, high = _LETTER * len(dot.words) / 2, 12.0
+        tries = [(0, -12), (0, 21), (half + 12, 4), (-half - 12, 4), (0, -28), (0, 37)]
+        boxes = []
+        for across, down in tries:
+            x = min(max(dot.x + across, left + half), right - half)
+            boxes.append((x - half, dot.y + down - high, x + half, dot.y + down))
+        hits = [
+            sum(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken)
+            + 9 * (a[1] < top or a[3] > bottom)
+            for a in boxes
+        ]
+        box = boxes[hits.index(min(hits))]
+        taken.append(box)
+        found.append(Label(round((box[0] + box[2]) / 2, 1), round(box[3], 1), dot.words))
+    return tuple(found)
+
+
+def plane_place(outcome: Outcome, trial: TrialRecord) -> tuple[float, float] | None:
+    """Where a trial stands in the outcome's plane; None where it is beyond the edges."""
+    if trial.candidate is None:
+        return None
+    scene = scene_of_outcome(outcome)
+    point = [trial.candidate.coefficients[scene.names[axis]] for axis in scene.axes]
+    (x0, x1), (y0, y1) = scene.limits.values()
+    if not (x0 <= point[0] <= x1 and y0 <= point[1] <= y1):
+        return None
+    return (
+        round(LEFT + (point[0] - x0) / (x1 - x0) * (_PLANE_RIGHT - LEFT), 1),
+        round(TOP + (y1 - point[1]) / (y1 - y0) * (PLANE_HEIGHT - TOP - BOTTOM), 1),
+    )
+
+
+def _trial_words(outcome: Outcome, scene: Scene) -> list[str]:
+    unit = Unit(t.scores for t in outcome.trials if t.scores)
+    known = standing_by_trial(standings(outcome.trials), outcome.trials)
+    told = {}
+    for trial in sorted(outcome.trials, key=lambda t: (t.scores is not None, t.number)):
+        if trial.candidate is not None and trial.is_scored and trial.duplicate_of is None:
+            key = tuple(trial.candidate.coefficients[n] for n in scene.names)
+            told[key] = dot_words(trial, known[trial.number], unit)
+    return [told.get(tuple(point), "base") for point in scene.points.tolist()]
+
+
+def _surface(scene: Scene) -> str:
+    """The interpolated scores as a PNG that fades where nothing is known."""
+    if not scene.has_surface:
+        return ""
+    from matplotlib.image import imsave  # noqa: PLC0415  (slow to import)
+
+    (x0, x1), (y0, y1) = scene.limits.values()
+    edges = (np.arange(_PIXELS) + 0.5) / _PIXELS
+    x, y = np.meshgrid(x0 + edges * (x1 - x0), y1 - edges * (y1 - y0))
+    at = np.tile(scene.best, (x.size, 1))
+    at[:, scene.axes] = np.stack([x.ravel(), y.ravel()], axis=1)
+    mean, spread = (part.reshape(x.shape) for part in scene.smooth(at))
+    alpha = np.clip((0.85 - spread) / 0.4, 0, 1)[..., None] * 255
+    image = np.concatenate([viridis(shares_of(mean, scene.scores)), alpha], axis=-1)
+    stream = io.BytesIO()
+    imsave(stream, image.astype(np.uint8), format="png")
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _hex(colours: np.ndarray) -> list[str]:
+    return ["#" + "".join(f"{part:02x}" for part in colour) for colour in colours]

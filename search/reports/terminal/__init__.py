@@ -1,0 +1,1 @@
+"""A search on a terminal and for machines: the live picture, events, status."""

@@ -1,0 +1,122 @@
+"""A search on a terminal: a picture that stays, with what is said above it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from exme.search.opening.cost import duration
+from exme.search.running.screen import Screen
+from exme.search.running.view import View
+from exme.search.trials.outcome import TrialRecord
+
+from .panel import SearchPanel
+
+# Seconds between two looks at the storage, for what other workers have finished.
+LOOK = 2.0
+
+
+class LiveScreen(Screen):
+    """Shows a picture of the search that is redrawn as it goes on.
+
+    Args:
+        console: a terminal.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(console or Console(highlight=False))
+        self._live: Live | None = None
+        self._view: View | None = None
+        self._note, self._since = "", time.monotonic()
+        self._watch: Watch | None = None
+
+    def begin(self, look: Callable[[], View]) -> None:
+        """Start the picture; see `Screen.begin`."""
+        if self._live is not None:
+            return
+        self._view = look()
+        self._live = Live(
+            get_renderable=self._picture, console=self.console, refresh_per_second=2,
+            vertical_overflow="crop",
+        )  # fmt: skip
+        self._live.start()
+        self._watch = Watch(look, self._take)
+
+    def _take(self, view: View) -> None:
+        self._view = view
+
+    def trial(
+        self,
+        trial: TrialRecord,
+        trials: Sequence[TrialRecord],
+        left: str,
+        inputs: Collection[str] = (),
+    ) -> None:
+        """Redraw; the picture has the last trials."""
+        if self._live is None or self._watch is None:
+            super().trial(trial, trials, left, inputs)
+            return
+        self._since = time.monotonic()
+        self._watch.now()
+
+    def note(self, text: str) -> None:
+        """Say in the picture what goes on now."""
+        self._note, self._since = text, time.monotonic()
+
+    def close(self) -> None:
+        """Leave the picture as it is, with all that is known, and write plainly from now on."""
+        watch, live, self._watch, self._live = self._watch, self._live, None, None
+        if watch is not None:
+            watch.close()
+        if live is not None:
+            self._note = ""
+            live.refresh()
+            live.stop()
+
+    def _picture(self) -> RenderableType:
+        assert self._view is not None
+        note = self._note
+        if self._live is not None and not note:
+            note = f"Working on the next trial, {duration(time.monotonic() - self._since)} so far. "
+            note += "Ctrl-C stops; the same command resumes."
+        rows = max(3, min(8, self.console.height - 24))
+        return SearchPanel(self._view, rows, note)
+
+
+class Watch:
+    """Looks at a search now and then, in a thread of its own.
+
+    Args:
+        look: reads the storage.
+        take: is given each view.
+    """
+
+    def __init__(self, look: Callable[[], View], take: Callable[[View], None]) -> None:
+        self._look, self._take = look, take
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="exme-watch", daemon=True)
+        self._thread.start()
+
+    def now(self) -> None:
+        """Look at once."""
+        with self._lock:
+            self._take(self._look())
+
+    def close(self) -> None:
+        """Look a last time, and no more."""
+        self._over.set()
+        self._thread.join(timeout=LOOK)
+        with contextlib.suppress(Exception):  # the last picture is then the one before
+            self.now()
+
+    def _run(self) -> None:
+        while not self._over.wait(LOOK):
+            try:
+                self.now()
+            except Exception:  # noqa: BLE001  (a picture less; the search itself will say)
+                continue

@@ -1,0 +1,198 @@
+"""The picture of a search in a terminal: incumbent, gain, map, budget, last trials."""
+
+from __future__ import annotations
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from exme.search.opening.cost import duration
+from exme.search.reports.pages.plane import Scene, failed_of, scene_of
+from exme.search.running.screen import candidate_text, gap_text, score_text
+from exme.search.running.view import View
+from exme.search.study.space import read
+from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.standing import Standing, incumbents, inputs_of, standing_by_trial
+
+from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
+
+_WIDE = 96  # so many columns have room for the map beside the words
+_MAP = (34, 11)
+_MOST_ON_MAP = 150  # more trials would take the interpolation seconds
+_CURVE = "▁▂▃▄▅▆▇█"
+
+
+class SearchPanel:
+    """A view, laid out for the terminal it is printed on.
+
+    Args:
+        view: what to show.
+        rows: how many of the last trials.
+        note: a line about what goes on now.
+    """
+
+    def __init__(self, view: View, rows: int = 8, note: str = "") -> None:
+        self.view, self.rows, self.note = view, rows, note
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.max_width >= _WIDE
+        words = Group(*_summary(self.view), Text(), _budget(self.view, 24 if wide else 16))
+        scene = _scene(self.view)
+        content: list[RenderableType] = [words]
+        if wide and scene is not None:
+            columns = Table.grid(expand=True)
+            columns.add_column(ratio=1)
+            columns.add_column(width=_MAP[0] + 8, no_wrap=True)
+            columns.add_row(words, _map(scene, console.color_system is not None))
+            content = [columns]
+        if self.view.trials:
+            content += [Text(), _trials(self.view, self.rows, wide)]
+        found = self.view.verdict
+        if found is not None and found.is_final:
+            content += [Text(), Text(found.sentence, style="bold")]
+        if self.note:
+            content += [Text(), Text(self.note, style="dim")]
+        yield Panel(
+            Group(*content), title=Text(self.view.study, style="bold"), title_align="left",
+            border_style="dim", padding=(1, 2),
+        )  # fmt: skip
+
+
+def _summary(view: View) -> list[Text]:
+    best, other = view.best, view.best_input
+    if best is None or best.trial.candidate is None:
+        return [Text("No candidate has been scored yet.")]
+    trial, candidate, interval = best.trial, best.trial.candidate, best.interval
+    score, low, high = (
+        score_text(value, trial) for value in (interval.estimate, interval.low, interval.high)
+    )
+    told = f"trial {trial.number}, {trial.origin}"
+    if not best.is_complete:
+        told = f"{told}, {best.documents_text}"
+    lines = [
+        Text.assemble(
+            ("Best    ", "dim"), (f"{score} ", "bold green"), f"[{low}, {high}]  ", (told, "dim"),
+        )
+    ]  # fmt: skip
+    lines += [_term(n, c) for n, c in candidate.coefficients.items()]
+    lines.append(Text.assemble((" " * 8, ""), (str(read(candidate.coefficients)), "dim")))
+    gain = view.gain
+    if gain is not None and other is not None:
+        estimate, _, ends = gap_text(gain, best.is_share).rpartition(" [")
+        lines.append(
+            Text.assemble(
+                ("Gain    ", "dim"), (f"{estimate} ", "bold"), f"[{ends} ",
+                (f"over {view.name_of(other)}", "dim"),
+            )
+        )  # fmt: skip
+        lines.append(Text("        expected on other documents; the proof will tell", style="dim"))
+    elif other is not None:
+        lines.append(Text("Gain    none yet: the best is an input", style="dim"))
+    curve = _curve(view)
+    if curve:
+        lines.append(Text.assemble(("Course  ", "dim"), (curve, "green")))
+    return lines
+
+
+def _term(name: str, coefficient: float) -> Text:
+    shown = name if len(name) <= 24 else f"{name[:23]}…"
+    return Text.assemble(f"{'':8}{coefficient:+7.3f} ", ("× ", "dim"), f"({shown} − base)")
+
+
+def _curve(view: View) -> str:
+    """The incumbent's score, by what is known now, over the trials; at most 40 characters wide."""
+    course = [s.mean for _, s in incumbents(view.trials, view.standings)]
+    if len(course) < 2 or min(course) == max(course):
+        return ""
+    step = max(1, -(-len(course) // 40))
+    low, high = min(course), max(course)
+    heights = [(value - low) / (high - low) for value in course[::-1][::step][::-1]]
+    return "".join(_CURVE[round(h * (len(_CURVE) - 1))] for h in heights)
+
+
+def _budget(view: View, width: int) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    for name, words, share in view.progress:
+        bar = ProgressBar(total=1, completed=share, width=width, complete_style="cyan")
+        grid.add_row(Text(f"{name.capitalize():<7}", style="dim"), bar, Text(words))
+    _, documents, minutes = view.used
+    running = sum(trial.state == "running" for trial in view.trials)
+    told = [f"{documents:,} documents, {duration(60 * minutes)} of scoring"]
+    if view.seconds_left is not None and not view.is_over:
+        told.append(f"about {duration(view.seconds_left)} left")
+    if running:
+        told.append(f"{running} in hand")
+    is_final = view.verdict is not None and view.verdict.is_final
+    if view.is_over and not is_final:
+        told.append(f"proof: {min(view.proved, view.to_prove)} of {view.to_prove} models scored")
+    return Group(grid, Text(f"{'Spent':<8}" + "; ".join(told), style="dim"))
+
+
+def _scene(view: View) -> Scene | None:
+    best = view.best
+    if best is None or best.trial.candidate is None or len(best.trial.candidate.coefficients) < 2:
+        return None
+    # The inputs and the latest: enough to interpolate from.
+    inputs = inputs_of(view.standings, view.trials, view.inputs)
+    latest = view.standings[-_MOST_ON_MAP:]
+    shown = [*(s for s in inputs if s not in latest), *latest]
+    return scene_of(shown if best in shown else [*shown, best], best, failed_of(view.trials))
+
+
+class _map:  # noqa: N801  (a renderable, used as a function)
+    """The map with its axes."""
+
+    def __init__(self, scene: Scene, colours: bool) -> None:
+        self.scene, self.colours = scene, colours
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        scene, (width, height) = self.scene, _MAP
+        (x0, x1), (y0, y1) = scene.limits.values()
+        across, up = (scene.names[axis] for axis in scene.axes)
+        yield Text(f"{'':6}↑ {up[:24]}", style="dim")
+        for row, line in enumerate(plane_map(scene, width, height, colours=self.colours)):
+            value = y1 - (row + 0.5) / height * (y1 - y0)
+            label = f"{round(value, 1) + 0.0:5.1f} " if row % 5 == 0 else " " * 6
+            yield Text.assemble((label, "dim"), line)
+        left, right = f"{x0:.1f}", f"{x1:.1f}"
+        name = f"{across[:20]} →"
+        yield Text(f"{'':6}{left}{name:^{width - len(left) - len(right)}}{right}", style="dim")
+        part = f" {PART} in part" if not scene.whole.all() else ""
+        lost = f" {FAILED} failed" if len(scene.failed) else ""
+        yield Text(f"{BEST} best {INPUT} inputs {TRIAL} trials{part}{lost}".rjust(width + 6), "dim")
+
+
+def _trials(view: View, rows: int, wide: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+    table.add_column("trial", justify="right")
+    table.add_column("origin", no_wrap=True, max_width=20)
+    if wide:
+        table.add_column("candidate", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("score", no_wrap=True)
+    table.add_column("documents", justify="right")
+    table.add_column("time", justify="right", no_wrap=True)
+    best = view.best.trial if view.best is not None else None
+    shown = [t for t in view.trials if t.state != "waiting"][-rows:]
+    known = standing_by_trial(view.standings, shown)
+    for trial in shown:
+        is_best = best is not None and trial.number == best.number
+        cells = [str(trial.number), trial.origin]
+        if wide:
+            cells.append(candidate_text(trial.candidate) if trial.candidate else "")
+        cells += [*_result(trial, known.get(trial.number))]
+        style = "bold green" if is_best else "dim" if trial.scores is None else ""
+        table.add_row(*map(Text, cells), style=style)
+    return table
+
+
+def _result(trial: TrialRecord, standing: Standing | None) -> tuple[str, str, str]:
+    if trial.duplicate_of is not None:
+        return f"as trial {trial.duplicate_of}", "", ""
+    if standing is None:
+        return f"{trial.state} {trial.message}"[:40], "", ""
+    found = standing.interval
+    score = f"{score_text(found.estimate, trial)} [{score_text(found.low, trial)}, {score_text(found.high, trial)}]"
+    state = "" if standing.is_complete else f" {trial.state}"
+    return f"{score}{state}", f"{standing.count:,}", f"{trial.seconds:.1f} s"

@@ -1,0 +1,1 @@
+"""The loop: turns, rounds, what is said on the way, and the search as Python sees it."""

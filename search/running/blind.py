@@ -1,0 +1,135 @@
+"""Suites that cannot tell candidates apart, which is to be known before hours are spent on them.
+
+Where all inputs solve none of a suite's documents, or all of them, or no more than guessing would, so will most merges of
+theirs; half of a search over two such suites is spent on nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from scipy import special
+
+from exme.evaluators.scores import DocumentScores
+from exme.search.statistics.intervals import is_binary
+from exme.search.storage.study_record import StudyRecord
+from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.standing import scores_seen
+from exme.tasks.documents import SuiteDocuments
+
+from .screen import Screen
+
+# Inputs are above chance where guessing would solve as many documents with a lower probability than this. So many documents
+# of all inputs together are asked before it is said that they are not: 40% are then told from 25% in 94 of 100 cases.
+_LEVEL = 0.05
+_ENOUGH = 100
+_ENDING = "this suite cannot tell candidates apart"
+# Metrics of tasks that choose among answers; chance is one of as many as a document has.
+_CHOOSING = ("acc", "acc_norm")
+_CHOICES = "choices"
+
+
+class BlindSuites:
+    """Tells people of such suites, once in a study's life.
+
+    Args:
+        documents: of each suite.
+        inputs: origins of the trials that are inputs, e.g. ``sums alone``.
+        record: of the study, which remembers what was said.
+        screen: where lines go.
+    """
+
+    def __init__(
+        self,
+        documents: Sequence[SuiteDocuments],
+        inputs: Sequence[str],
+        record: StudyRecord,
+        screen: Screen,
+    ) -> None:
+        self._documents, self._inputs = documents, inputs
+        self._record, self._screen = record, screen
+        self._is_done = False
+
+    def tell(self, trials: Sequence[TrialRecord]) -> None:
+        """Say what can be said as soon as every input has had its first documents."""
+        if self._is_done:
+            return
+        known = known_inputs(trials, self._inputs)
+        if len(known) < len(set(self._inputs)):
+            return
+        asked = sum(t.count for t in map(scores_seen, known))
+        self._is_done = asked >= _ENOUGH * len(self._documents) or all(t.scores for t in known)
+        said = self._record.notes()
+        for suite, line in blind_suites(known, self._documents):
+            # (other workers, and a search that goes on, may know of more documents by then)
+            if any(note.startswith(f"{suite}: ") and is_of_blind(note) for note in said):
+                continue
+            if self._record.add_note(line):
+                self._screen.say(line, "yellow")
+
+
+def is_of_blind(note: str) -> bool:
+    """Whether a note of a study tells of such a suite."""
+    return note.endswith(_ENDING)
+
+
+def known_inputs(trials: Sequence[TrialRecord], inputs: Sequence[str]) -> list[TrialRecord]:
+    """The last trial of each input that was scored, in part at least."""
+    mine = {t.candidate.digest for t in trials if t.origin in inputs and t.candidate is not None}
+    last = {
+        t.candidate.digest: t
+        for t in trials
+        if t.candidate is not None and t.candidate.digest in mine and t.is_scored
+    }
+    return list(last.values())
+
+
+def blind_suites(
+    inputs: Sequence[TrialRecord], documents: Sequence[SuiteDocuments]
+) -> Iterator[tuple[str, str]]:
+    """Suites on which all inputs score alike for a reason that merges share, and a sentence about each.
+
+    Args:
+        inputs: the trials of all inputs, scored in part at least.
+        documents: of each suite.
+    """
+    for each in documents:
+        name = each.suite.suite
+        parts = [part for t in inputs for part in scores_seen(t).parts if part.suite == name]
+        if len(parts) == len(inputs) and (why := _why_blind(parts, chance(each))):
+            yield name, f"{name}: {why}: {_ENDING}"
+
+
+def _why_blind(parts: Sequence[DocumentScores], guessing: float | None) -> str:
+    """Why inputs' scores on a suite say nothing; empty where they may say something."""
+    least, most = min(p.count for p in parts), max(p.count for p in parts)
+    count = str(least) if least == most else f"{least} to {most}"
+    if all(value == 0 for p in parts for value in p.values):
+        return f"all inputs solve 0 of {count} documents"
+    if not is_binary([value for p in parts for value in p.values]):
+        return ""
+    solved, asked = sum(sum(p.values) for p in parts), sum(p.count for p in parts)
+    if solved == asked:
+        return f"all inputs solve all of {count} documents"
+    if guessing is None or asked < _ENOUGH:
+        return ""
+    # P(X >= solved) of X ~ B(asked, guessing), as if inputs guessed apart
+    if float(special.betainc(solved, asked - solved + 1, guessing)) < _LEVEL:
+        return ""
+    return f"no input solves more than guessing would ({guessing:.0%}) of {count} documents"
+
+
+def chance(documents: SuiteDocuments) -> float | None:
+    """Share of documents that guessing solves; None where that is not known.
+
+    It is known of suites that are scored by the share of right choices, where every document has a column of choices and all
+    have as many.
+    """
+    if documents.suite.metric not in _CHOOSING:
+        return None
+    counts = {
+        len(found) if isinstance(found := d.row.get(_CHOICES), list | tuple) else 0
+        for d in documents.search
+    }
+    (count, *others) = counts or {0}
+    return 1 / count if count > 1 and not others else None

@@ -1,0 +1,219 @@
+"""What a person sees while a search runs: one plain line per trial; on a terminal, see `live`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.methods import PLAIN
+from exme.search.opening.cost import duration
+from exme.search.proof.verdict import Verdict
+from exme.search.statistics.intervals import Interval, is_binary
+from exme.search.study.space import read
+from exme.search.trials.budget import has_ended
+from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.ranking import best_known, best_trial
+from exme.search.trials.standing import (
+    Standing,
+    best_inputs,
+    inputs_of,
+    latest,
+    standing_by_trial,
+    standings,
+)
+
+from .view import View
+
+
+class Screen:
+    """Writes a search's lines.
+
+    Args:
+        console: where to; the default finds out whether it is a terminal.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+
+    def say(self, line: str, style: str = "") -> None:
+        """One line."""
+        self.console.print(Text(line, style=style))
+
+    def begin(self, look: Callable[[], View]) -> None:
+        """A search begins, or goes on.
+
+        Args:
+            look: reads the storage; may be called from another thread until `close`.
+        """
+
+    def note(self, text: str) -> None:
+        """What goes on now, for those who show it."""
+
+    def verdict(self, found: Verdict, report: Path) -> None:
+        """The search's result."""
+        self.close()
+        self.say(found.sentence, "bold")
+        if found.caution:
+            self.say(found.caution, "yellow")
+        self.say(f"Report: {report}")
+
+    def close(self) -> None:
+        """Nothing more is to be shown of a search that was begun; more lines may come."""
+
+    def trial(
+        self,
+        trial: TrialRecord,
+        trials: Sequence[TrialRecord],
+        left: str,
+        inputs: Collection[str] = (),
+    ) -> None:
+        """The line of a trial that has just ended.
+
+        Args:
+            trial: that trial.
+            trials: all trials, itself among them.
+            left: what is left of the budget, as people read it.
+            inputs: origins of the trials that are inputs, e.g. ``sums alone``; gains over the best of them are
+                shown for several suites.
+        """
+        best = best_trial(trials)
+        is_best = best is not None and best.number == trial.number and len(trials) > 1
+        head = f"#{trial.number:<3} {trial.origin:<19} "
+        if trial.candidate is not None:
+            head += f"{candidate_text(trial.candidate)}  "
+        if not has_ended(trial) or trial.state == "failed":
+            self.say(f"{head}failed: {trial.message}", "red")
+            return
+        if trial.duplicate_of is not None:
+            self.say(f"{head}the same candidate as #{trial.duplicate_of}", "dim")
+            return
+        found = standings(latest(trials))
+        standing = standing_by_trial(found, [trial])[trial.number]
+        gain = gains_text(standing, best_inputs(inputs_of(found, trials, inputs)))
+        tail = f"{shift_text(trial)}  {trial.seconds:.1f} s{best_text(trials, found)}  {left}"
+        self.say(
+            f"{head}{result_text(trial, standing)}{gain}{tail}", "bold green" if is_best else ""
+        )
+
+
+def candidate_text(candidate: Candidate) -> str:
+    """A candidate's coefficients, and the method and its parameters where they are more than a sum."""
+    text = coefficients_text(candidate.coefficients)
+    if candidate.grouped:
+        text += f" (means of {len(candidate.grouped)} groups)"
+    if candidate.method not in PLAIN:
+        own = "".join(f" {name} {value:g}" for name, value in candidate.parameters.items())
+        text += f" {candidate.method}{own}"
+    return text
+
+
+def coefficients_text(coefficients: Mapping[str, float]) -> str:
+    """Coefficients and their reading: ``sums 0.72 products 0.61 (alpha +0.33, beta 0.54 0.46)``."""
+    parts = " ".join(f"{name} {value:.2f}" for name, value in coefficients.items())
+    reading = str(read(coefficients))
+    return f"{parts} ({reading})" if reading else parts
+
+
+def score_text(value: float, trial: TrialRecord) -> str:
+    """A score in the unit people read: percent for accuracies."""
+    return f"{value:.1%}" if is_share(trial) else f"{value:.4f}"
+
+
+def gap_text(gap: Interval, share: bool) -> str:
+    """A difference of scores with its 95% interval: ``+7.2 points [+4.1, +10.3]``."""
+    scale, form = (100, "+.1f") if share else (1, "+.4f")
+    unit = " points" if share else ""
+    low, high = f"{scale * gap.low:{form}}", f"{scale * gap.high:{form}}"
+    return f"{scale * gap.estimate:{form}}{unit} [{low}, {high}]"
+
+
+def is_share(trial: TrialRecord) -> bool:
+    """Whether a trial's documents are solved or not."""
+    if trial.scores is not None:
+        return is_binary(trial.scores.values)
+    values = [] if trial.course is None else trial.course.partial.values.tolist()
+    return is_binary([v for v in values if not math.isnan(v)])
+
+
+def interval_text(standing: Standing) -> str:
+    """A candidate's score with its 95% interval: ``61.2% [55.0%, 67.1%]``."""
+    found = standing.interval
+    low, high = score_text(found.low, standing.trial), score_text(found.high, standing.trial)
+    return f"{score_text(found.estimate, standing.trial)} [{low}, {high}]"
+
+
+def result_text(trial: TrialRecord, standing: Standing) -> str:
+    """Its candidate's score, on how many documents it was scored by then, and why on no more."""
+    count = trial.scores.count if trial.scores is not None else 0
+    if trial.course is not None and trial.scores is None:
+        count = trial.course.estimate.count
+    again = f", {trial.documents} of them now" if 0 < trial.documents < count else ""
+    text = f"{count:,} documents{again}"
+    if trial.course is not None and trial.course.lost_to is not None:
+        text = f"stopped after {text}: behind #{trial.course.lost_to}"
+    return f"{interval_text(standing)}  {text}"
+
+
+def shift_text(trial: TrialRecord) -> str:
+    """A trial's shift from a parent, where the study asks for it: ``  shift 0.42 from sums``."""
+    if trial.shift is None:
+        return ""
+    return f"  shift {trial.shift:.2f} from {trial.parent}{' (beyond the bound)' * trial.barred}"
+
+
+def best_text(trials: Sequence[TrialRecord], found: Sequence[Standing]) -> str:
+    """The best so far, by what is known now: ``  best 62.5% (#12)``."""
+    best = best_known(trials)
+    standing = None if best is None else standing_by_trial(found, [best]).get(best.number)
+    if best is None or standing is None:
+        return ""
+    return f"  best {score_text(standing.mean, best)} (#{best.number})"
+
+
+def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:
+    """Gains over the best input: ``  gain +2.1 (gsm8k +3.9, mmlu +0.3)``; several suites only."""
+    found = {
+        suite: score.estimate - best_input[suite]
+        for suite, score in standing.scores.items()
+        if suite in best_input
+    }
+    if len(found) < 2 or not standing.is_complete:
+        return ""
+    scale, form = (100, "+.1f") if standing.is_share else (1, "+.4f")
+    each = ", ".join(f"{suite} {scale * gain:{form}}" for suite, gain in found.items())
+    return f"  gain {scale * sum(found.values()) / len(found):{form}} ({each})"
+
+
+def time_left(
+    trials: Sequence[TrialRecord],
+    remaining: int | None,
+    minutes: float | None,
+    documents: int | None = None,
+) -> str:
+    """What is left of the search, from the last few trials' times.
+
+    Args:
+        trials: all trials.
+        remaining: trials left; `minutes` and `documents` likewise; None where there is no such budget.
+        minutes: of search.
+        documents: search documents.
+    """
+    recent = [t for t in trials if has_ended(t) and t.documents and t.duplicate_of is None][-5:]
+    if not recent or (remaining is None and minutes is None and documents is None):
+        return ""
+    spent = sum(t.seconds for t in recent)
+    seconds = float("inf")
+    if remaining is not None:
+        seconds = remaining * spent / len(recent)
+    if documents is not None:
+        seconds = min(seconds, documents * spent / sum(t.documents for t in recent))
+    if minutes is not None:
+        seconds = min(seconds, minutes * 60)
+    parts = [f"{remaining} trials"] if remaining is not None else []
+    parts += [f"{documents:,} documents"] if documents is not None else []
+    return f"left {', '.join([*parts, duration(max(0.0, seconds))])}"

@@ -1,0 +1,221 @@
+"""A whole search: known points, proposals, proof, report; resumable at any moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exme.search.opening.cost import give_back_memory
+from exme.search.opening.gram import measure
+from exme.search.opening.opening import remarks
+from exme.search.opening.provenance import facts
+from exme.search.proof.examples import Example, examples
+from exme.search.proof.proving import claim, owed_longer, prove, prove_longer, proved, unproved
+from exme.search.scoring.worker import Scorer
+from exme.search.study.study_file import StudyFile, load_study_file
+from exme.search.trials.budget import is_over, spent
+from exme.search.trials.outcome import Outcome, TrialRecord
+from exme.tasks.errors import UserError
+from exme.tasks.suite import load_suite
+
+from .blind import BlindSuites, is_of_blind
+from .forecast import Forecast
+from .interrupts import stop_if_asked
+from .opened_search import RUNS, OpenedSearch
+from .screen import Screen
+from .tracking import Tracking
+from .view import View, view_of
+
+# So many candidates in a row that could not be scored: it is not the candidates.
+MOST_FAILURES = 10
+
+COMPUTED_ELSEWHERE = "Another process is computing the study's directions; waiting for it."
+PROVED_ELSEWHERE = "Another process is scoring the winner on the report documents; waiting for it."
+
+
+class Search(OpenedSearch):
+    """One study on one or several suites; any number of processes may work on it at once.
+
+    Use as a context manager: leaving it stops the heart that tells the other workers of this one.
+
+    Args:
+        study: the study.
+        name: the study's name; with the suites' it names the run's folder.
+        task: the suite to search on; several, parted by commas; or ``all`` of the study's.
+        runs: folder of all runs.
+        where: what error messages call the study file.
+        screen: where lines go.
+        worker: scores candidates; by default one that materialises and evaluates them here.
+        fork: where the study was begun with something else, begin a new one next to it.
+
+    Raises:
+        UserError: anything about the study that cannot be used; nothing has been written then.
+    """
+
+    # The search ----------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """Search until the budget is used up, then prove the winner on the report documents."""
+        self.work()
+        return self.prove()
+
+    def work(self) -> None:
+        """Try candidates, beside whoever else does, until the budget is used up."""
+        if not self.are_directions_settled:
+            with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
+                self._take_directions(self._workshop.compute())
+        tracking = Tracking(
+            self.study.track, f"{self.name}-{self.task}", self.folder, self.screen.say
+        )
+        self._take_references()
+        measure(self.study, self.plan, self.sources, self.storage, self.screen.say)
+        self.turns.recover()
+        trials = self.storage.trials()
+        if not is_over(self.study.budget, trials):
+            self._announce(trials)
+        self.screen.begin(self.view)
+        forecast, inputs = self._forecast(), [f"{name} alone" for name in self.plan.inputs]
+        blind = BlindSuites(self.documents, inputs, self.storage.record, self.screen)
+        failures = 0
+        while True:
+            stop_if_asked()
+            reason = self.turns.why_over(trials)
+            if reason:
+                break
+            number = self.attempts.make()
+            trials = self.storage.trials()
+            if number is None:
+                continue
+            trial = trials[number]
+            if self.study.track:  # (it is read from the storage once more)
+                tracking.tell(self.storage.study, self.storage.frozen(number))
+            self.screen.trial(trial, trials, forecast.left(trials), inputs)
+            blind.tell(trials)
+            failures = failures + 1 if trial.message else 0
+            if failures >= MOST_FAILURES:
+                raise UserError(
+                    f"the last {failures} candidates could not be scored; the last one: "
+                    f"{trial.message}. Put that right; the same command resumes"
+                )
+        self.screen.say(f"The search is over: {reason}.")
+
+    # The proof -----------------------------------------------------------------------------------
+
+    def prove(self) -> Outcome:
+        """Score the winner and every input on the report documents, each once in a study's life."""
+        left = unproved(self.storage, self.inputs())
+        if left or owed_longer(self.outcome(), self.storage):
+            with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
+                missing = unproved(self.storage, self.inputs())
+                if missing:
+                    give_back_memory()  # (the proof's prompts and answers come on top)
+                    count = self._count("report")
+                    self.screen.say(
+                        f"Proving on {count} report documents: {', '.join(missing)} ..."
+                    )
+                    if "merged" in missing:
+                        digest = missing["merged"].digest
+                        claim(self.storage, self.folder.parent, digest, self.documents)
+                    prove(missing, self.worker, self.storage, self.folder, self.screen.note)
+                prove_longer(self.outcome(), lambda: self.worker, self.storage)
+                give_back_memory()
+        return self.outcome()
+
+    def view(self) -> View:
+        """The search as it is now; safe to call from any thread."""
+        proved = len(self.storage.record.proofs())
+        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
+
+    def outcome(self) -> Outcome:
+        """All that is in the storage."""
+        trials, inputs = self.storage.trials(), self.inputs()
+        found = proved(self.storage, trials, inputs, self.folder.parent)
+        bounds, widened = self.plan.bounds(trials)
+        return Outcome(
+            study=self.name,
+            task=self.task,
+            bounds=bounds,
+            trials=tuple(trials),
+            winner=found.winner,
+            inputs=found.inputs,
+            merged=found.merged,
+            use=found.use,
+            names=tuple(inputs),
+            aim=self.objective.goal,
+            widened=tuple(widened),
+            blind=tuple(note for note in self.storage.record.notes() if is_of_blind(note)),
+            importance=self.storage.importance(),
+            work=self.storage.work(),
+            facts=facts(
+                self.study,
+                self.where,
+                self.sources,
+                self.documents,
+                self.precision,
+                getattr(self._worker, "engine_name", self._engine_name),
+            ),
+        )
+
+    def examples(self, outcome: Outcome) -> list[Example]:
+        """Report documents won and lost against the best input, with both answers."""
+        return examples(outcome, self.documents, self.folder)
+
+    # What is said --------------------------------------------------------------------------------
+
+    def _announce(self, trials: list[TrialRecord]) -> None:
+        used, _, _ = spent(trials)
+        line = self._forecast().cost(trials, self.worker.seconds_per_document())
+        if used:
+            self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
+        self.screen.say(line)
+        for said, style in remarks(self.plan, self.sources, self.documents):
+            self.screen.say(said, style)
+
+    def _forecast(self) -> Forecast:
+        per_trial, per_proof = self._count("search"), self._count("report")
+        return Forecast(self.study, self.weights, self.folder, per_trial, per_proof)
+
+
+def open_search(
+    study: str | Path | StudyFile,
+    task: str | None = None,
+    *,
+    name: str | None = None,
+    runs: str | Path = RUNS,
+    trials: int | None = None,
+    screen: Screen | None = None,
+    worker: Scorer | None = None,
+    fork: bool = False,
+) -> Search:
+    """Open a study for searching, or take it up again.
+
+    Args:
+        study: a study file, or its content.
+        task: the suite to search on; several, parted by commas; or ``all`` of the study's. The
+            study's first by default.
+        name: name of the study; the file's by default.
+        runs: folder of all runs.
+        trials: replaces the study's budget of trials.
+        screen: where lines go.
+        worker: see `Search`.
+        fork: see `Search`.
+
+    Raises:
+        UserError: the study cannot be used.
+    """
+    where = "study" if isinstance(study, StudyFile) else str(study)
+    content = study if isinstance(study, StudyFile) else load_study_file(Path(study))
+    if trials is not None:
+        content = content.model_copy(
+            update={"budget": content.budget.model_copy(update={"trials": trials})}
+        )
+    stem = "study" if isinstance(study, StudyFile) else Path(study).stem
+    return Search(
+        content,
+        name or stem,
+        task or load_suite(content.suites[0]).suite,
+        runs=Path(runs),
+        where=where,
+        screen=screen,
+        worker=worker,
+        fork=fork,
+    )

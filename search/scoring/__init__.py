@@ -1,0 +1,1 @@
+"""A candidate in, scores out. Knows the live model and the judges; no history."""

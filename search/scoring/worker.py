@@ -1,0 +1,291 @@
+"""A worker: candidates in, scores out, on one device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from exme.evaluators.fast.engine import FastEngine
+from exme.evaluators.fast.store import DraftStore
+from exme.evaluators.harness import Chat, Engine, Evaluation, FiniteLogits, Judge, StockEngine
+from exme.evaluators.scores import Scores, join
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.resident import ResidentModel, Sources, pick_device
+from exme.search.merging.spread import SPREAD
+from exme.search.study.study_file import StudyFile
+from exme.tasks.documents import SuiteDocuments
+from exme.tasks.errors import UserError
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A candidate's scores, and what they took.
+
+    Attributes:
+        scores: on one or several suites.
+        seconds: wall time by work: ``materialise``, ``model``, ``judge``.
+        proxy: minus target_nll on the report documents, where the study searches by that.
+        answers: generated text by suite, in the order of its documents.
+    """
+
+    scores: Scores
+    seconds: Mapping[str, float]
+    proxy: Scores | None = None
+    answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Dtypes and device of a study, as torch names them.
+
+    Attributes:
+        dtype: what weights are rounded to and exported in.
+        compute: what the model computes in; never narrower than `dtype`, so that what is exported
+            is what was scored.
+    """
+
+    dtype: str
+    compute: str
+    device: str
+
+
+def settle_precision(study: StudyFile, base_dtype: str) -> Precision:
+    """Fill in what the study leaves to us.
+
+    Args:
+        study: the study file.
+        base_dtype: dtype that the base's weights are stored in.
+    """
+    device = pick_device(study.device)
+    dtype: str = base_dtype if study.dtype == "auto" else study.dtype
+    compute: str = study.compute_dtype
+    if compute == "auto":
+        # bfloat16 arithmetic is emulated on most CPUs, and float32 gives the same answers at any
+        # batch size.
+        compute = "float32" if device.type == "cpu" else dtype
+    if getattr(torch, compute).itemsize < getattr(torch, dtype).itemsize:
+        dtype = compute
+    return Precision(dtype, compute, str(device))
+
+
+def chat_of(study: StudyFile, tokenizer: Any, stock: StockEngine) -> Chat:
+    """How a study puts its prompts.
+
+    Raises:
+        UserError: it asks for a chat template that the base's tokenizer lacks.
+    """
+    wanted = study.chat
+    if wanted.apply_chat_template and not tokenizer.chat_template:
+        raise UserError(
+            f"chat: apply_chat_template: the tokenizer of base '{study.base}' has no chat "
+            f"template; leave it out, or give the base a tokenizer that has one"
+        )
+    apply = stock.apply_chat_template if wanted.apply_chat_template else None
+    return Chat(apply, wanted.system_instruction, wanted.fewshot_as_multiturn)
+
+
+class Scorer(Protocol):
+    """What a search asks of a worker; tests and soaks put landscapes in its place."""
+
+    def score(self, candidate: Candidate, split: str) -> Scored:
+        """Scores of a candidate on the documents of ``search`` or ``report``."""
+        ...
+
+    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        """Scores of a candidate on some of the search documents.
+
+        Args:
+            candidate: the same as at the last call, as a rule.
+            documents: positions among the documents of all suites, in the study's order.
+        """
+        ...
+
+    def score_longer(self, candidate: Candidate) -> Scored | None:
+        """Scores on the report documents when answers may be twice as long; None where they cannot be."""
+        ...
+
+    def seconds_per_document(self) -> float:
+        """Measured time that one document takes."""
+        ...
+
+
+class Worker:
+    """Materialises candidates in its resident model and has them judged.
+
+    Args:
+        study: the study file.
+        sources: base and checkpoints.
+        documents: the documents of each suite.
+        precision: dtypes and device.
+        drafts: file of earlier candidates' answers, for the fast engine; None keeps none.
+    """
+
+    def __init__(
+        self,
+        study: StudyFile,
+        sources: Sources,
+        documents: Sequence[SuiteDocuments],
+        precision: Precision,
+        drafts: Path | None = None,
+    ) -> None:
+        self.study = study
+        self.documents = documents
+        self.batch_size = study.batch_size
+        self.resident = ResidentModel(
+            sources,
+            dtype=getattr(torch, precision.dtype),
+            compute_dtype=getattr(torch, precision.compute),
+            device=torch.device(precision.device),
+            trust_remote_code=study.trust_remote_code,
+            residence=study.residence,
+            over_all=study.device == SPREAD,
+        )
+        self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
+        self.engine: Engine = self.stock
+        self.logits = FiniteLogits(self.resident.model)
+        self.engine_name = "stock"
+        if study.engine == "fast":
+            fast = FastEngine(self.stock, DraftStore(drafts))
+            self.engine = fast
+            self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
+        self._judges: dict[str, list[Judge]] = {}
+        self._longer: list[Judge] = []
+        self._live = ""  # digest of the candidate that is in the model
+
+    def judges(self, split: str) -> list[Judge]:
+        """The judges of ``search`` or ``report``, one a suite, built at their first use.
+
+        Raises:
+            UserError: a suite's answers do not fit into the model's context, or the study asks for
+                a chat template that the base's tokenizer lacks.
+        """
+        if split not in self._judges:
+            chat = chat_of(self.study, self.resident.tokenizer, self.stock)
+            self._judges[split] = [Judge(documents, split, chat) for documents in self.documents]
+            for judge in self._judges[split]:
+                if judge.longest_answer >= self.stock.max_length:
+                    raise UserError(
+                        f"suite '{judge.suite.suite}': answers of up to {judge.longest_answer} "
+                        f"tokens leave no room for a prompt in a context of "
+                        f"{self.stock.max_length}; set `max_gen_toks` in the study file"
+                    )
+        return self._judges[split]
+
+    def seconds_per_document(self) -> float:
+        """Measured on one batch of each suite, with the weights that are in the model."""
+        seconds = []
+        for judge in self.judges("search"):
+            by_target = self.study.objective == "target_nll"
+            # First calls set up what later ones find ready.
+            judge.probe(self.engine, 1, targets=by_target)
+            each = judge.probe(self.engine, self.batch_size, targets=by_target)
+            seconds.append(each * len(judge.documents))
+        return sum(seconds) / sum(len(d.search) for d in self.documents)
+
+    def score(self, candidate: Candidate, split: str) -> Scored:
+        """Materialise and evaluate.
+
+        Raises:
+            FloatingPointError: a weight or a logit of the candidate is not finite.
+            ValueError: a document's score is not finite, or its metric raised.
+            UserError: a checkpoint's file was changed while it is in use.
+        """
+        return self._evaluate(candidate, split, [None] * len(self.documents))
+
+    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        """See `Scorer.look`; the candidate is materialised unless it is in the model.
+
+        Raises:
+            FloatingPointError, ValueError: see `score`.
+        """
+        by_suite: list[Sequence[int] | None] = []
+        start = 0
+        for found in self.documents:
+            end = start + len(found.search)
+            by_suite.append([d - start for d in documents if start <= d < end])
+            start = end
+        return self._evaluate(candidate, "search", by_suite)
+
+    def answer(self, candidate: Candidate, suites: Collection[str]) -> dict[str, Evaluation]:
+        """Evaluate on the search documents of some suites by their metrics, whatever the objective.
+
+        Raises:
+            FloatingPointError, ValueError: see `score`.
+        """
+        self.logits.begin()
+        self._take_in(candidate)
+        judges = [j for j in self.judges("search") if j.suite.suite in suites]
+        found = {judge.suite.suite: judge.score(self.engine) for judge in judges}
+        self.logits.check()
+        return found
+
+    def take_documents(self, documents: Sequence[SuiteDocuments]) -> None:
+        """Judge by these documents from now on."""
+        self.documents = documents
+        self._judges.clear()
+
+    def score_longer(self, candidate: Candidate) -> Scored | None:
+        """See `Scorer.score_longer`; None where the model's context has no room for that.
+
+        Raises:
+            FloatingPointError, ValueError: see `score`.
+        """
+        if not self._longer:
+            chat = chat_of(self.study, self.resident.tokenizer, self.stock)
+            for judge, suite_of in zip(self.judges("report"), self.documents, strict=True):
+                limit = 2 * judge.longest_answer
+                if limit >= self.stock.max_length:
+                    return None
+                suite = suite_of.suite.model_copy(update={"max_gen_toks": limit} if limit else {})
+                self._longer.append(Judge(replace(suite_of, suite=suite), "report", chat))
+        self.logits.begin()
+        self._take_in(candidate)
+        found = [judge.score(self.engine) for judge in self._longer]
+        self.logits.check()
+        seconds = {"model": sum(e.engine_seconds for e in found)}
+        return Scored(join([e.scores for e in found]), seconds)
+
+    def _take_in(self, candidate: Candidate) -> None:
+        """Have a candidate in the model; none is known to be there while it is written."""
+        self._live = ""
+        self.resident.materialise(candidate)
+        self._live = candidate.digest
+
+    def _evaluate(
+        self, candidate: Candidate, split: str, chosen: Sequence[Sequence[int] | None]
+    ) -> Scored:
+        start = time.perf_counter()
+        self.resident.sources.check_unchanged()
+        self.logits.begin()
+        if chosen[0] is None or self._live != candidate.digest:
+            self._take_in(candidate)
+        if self.resident.device.type == "cuda":
+            torch.cuda.synchronize(self.resident.device)
+        middle = time.perf_counter()
+        by_target = self.study.objective == "target_nll"
+        found, proxies = [], []
+        for judge, places in zip(self.judges(split), chosen, strict=True):
+            if places is not None and not places:
+                continue
+            if by_target and (split == "search" or judge.has_references):
+                proxies.append(judge.score_targets(self.engine, places))
+            if not by_target or split == "report":
+                found.append(judge.score(self.engine, places))
+        self.logits.check()
+        end = time.perf_counter()
+        model = sum(e.engine_seconds for e in (*found, *proxies))
+        return Scored(
+            join([e.scores for e in found or proxies]),
+            {
+                "materialise": middle - start,
+                "model": model,
+                "judge": end - middle - model,
+            },
+            proxy=join([e.scores for e in proxies]) if 0 < len(found) == len(proxies) else None,
+            answers={e.scores.suite: e.answers for e in found},
+        )

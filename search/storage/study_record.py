@@ -1,0 +1,181 @@
+"""What the storage holds of a study as a whole: what decides its scores, what its workers share, its proofs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+from exme.evaluators.scores import Scores
+from exme.search.merging.candidate import Candidate
+from exme.search.racing.goal import Goal
+from exme.tasks.errors import UserError
+
+from .packing import pack, unpack
+from .records import FORMAT
+
+# Begins the names of attributes that hold a use of the report documents.
+USE = "use:"
+
+
+class StudyChanged(UserError):
+    """A study was begun with something else than what its file says now."""
+
+
+class StudyRecord:
+    """Everything that is no trial, in the study's own attributes.
+
+    Args:
+        study: Optuna's.
+        name: its name, for errors.
+    """
+
+    def __init__(self, study: optuna.Study, name: str) -> None:
+        self.study, self.name = study, name
+        self._documents: dict[str, tuple[str, ...]] = {}
+        self._said: set[str] = set()  # notes that are known to be written
+
+    def pin(self, facts: Mapping[str, Any], *, path: str) -> None:
+        """Write what decides the scores of this study, or check that it is what was written.
+
+        Raises:
+            StudyChanged: the study was begun with other facts, names them; or its trials are written in
+                another format.
+        """
+        known = self.study.user_attrs.get("pinned")
+        if known is None:
+            self.study.set_user_attr("pinned", {**facts, "format": FORMAT})
+            return
+        if known.get("format") != FORMAT:
+            raise StudyChanged(
+                f"study '{self.name}': was begun by another version of ExMe, whose trials this one "
+                f"cannot go on with; give --fork to begin a new study next to it"
+            )
+        differing = [k for k in facts if facts[k] != known.get(k)]
+        if differing:
+            first = differing[0]
+            raise StudyChanged(
+                f"{path}: {', '.join(differing)} changed since study '{self.name}' was begun "
+                f"({first} was {known.get(first)!r}, is {facts[first]!r}); its trials could not be "
+                f"compared. Undo the change, or give --fork to begin a new study next to it"
+            )
+
+    @property
+    def is_older(self) -> bool:
+        """Whether another version of ExMe wrote its trials, which this one reads in part."""
+        known = self.study.user_attrs.get("pinned")
+        return known is not None and known.get("format") != FORMAT
+
+    def checkpoints(self) -> list[str]:
+        """Names of the checkpoints that the study was begun with."""
+        return list(self.study.user_attrs.get("pinned", {}).get("checkpoints", []))
+
+    def agree_on(self, key: str, value: Any) -> Any:
+        """Write a value that all workers shall share, or give the one that was written first."""
+        known = self.study.user_attrs.get(key)
+        if known is None:
+            self.study.set_user_attr(key, value)
+            return value
+        return known
+
+    def agreed(self, key: str) -> Any:
+        """What `agree_on` wrote; None while nothing is written."""
+        return self.study.user_attrs.get(key)
+
+    def set_documents(self, suite: str, split: str, documents: tuple[str, ...]) -> None:
+        """Write the identifiers of the documents of a suite's split once."""
+        key = _documents_key(suite, split)
+        if self.study.user_attrs.get(key) != list(documents):
+            self.study.set_user_attr(key, list(documents))
+
+    # Proof -------------------------------------------------------------------------------------
+
+    def claim_use(self, candidate: str, use: Mapping[str, Any]) -> None:
+        """Write down that a candidate is to be scored on the report documents; the first time counts."""
+        key = f"{USE}{candidate}"
+        if key not in self.study.user_attrs:
+            self.study.set_user_attr(key, dict(use))
+
+    def uses(self) -> list[Mapping[str, Any]]:
+        """What `claim_use` wrote."""
+        return uses_in(self.study.user_attrs)
+
+    def save_proof(self, candidate: Candidate, scores: Scores, proxy: Scores | None = None) -> None:
+        """Record a candidate's scores on the report documents, and those by a proxy objective."""
+        proof = {"candidate": candidate.to_json(), "scores": pack(scores)}
+        if proxy is not None:
+            proof["proxy"] = pack(proxy)
+        self.study.set_user_attr(f"report:{candidate.digest}", proof)
+
+    def save_longer(self, candidate: Candidate, scores: Scores) -> None:
+        """Add a proved candidate's scores with room for longer answers."""
+        key = f"report:{candidate.digest}"
+        self.study.set_user_attr(key, {**self.study.user_attrs[key], "longer": pack(scores)})
+
+    def proofs(self, kind: str = "scores") -> dict[str, Scores]:
+        """Scores on the report documents by candidate digest; `kind` may be ``proxy`` or ``longer``."""
+        found = {}
+        for key, value in self.study.user_attrs.items():
+            if key.startswith("report:") and kind in value:
+                found[key.removeprefix("report:")] = self.unpack(value[kind])
+        return found
+
+    def proved_candidates(self) -> list[Candidate]:
+        """Candidates that were scored on the report documents."""
+        attributes = self.study.user_attrs.items()
+        return [
+            Candidate.from_json(v["candidate"]) for k, v in attributes if k.startswith("report:")
+        ]
+
+    def set_goal(self, goal: Goal) -> None:
+        """Write what is maximised, for those who read the storage without the study's file."""
+        written = [list(goal.weights), goal.kind, goal.tail, [_finite(k) for k in goal.keep]]
+        if self.study.user_attrs.get("goal") != written:
+            self.study.set_user_attr("goal", written)
+
+    def goal(self) -> Goal:
+        """What `set_goal` wrote last."""
+        weights, kind, tail, keep = self.study.user_attrs.get("goal", [[1.0], "mean", 1, []])
+        bounds = (-math.inf if k is None else float(k) for k in keep)
+        return Goal(tuple(weights), str(kind), int(tail), tuple(bounds))
+
+    def notes(self) -> list[str]:
+        """What the search said on its way, e.g. that bounds were widened."""
+        return list(self.study.user_attrs.get("notes", []))
+
+    def add_note(self, note: str) -> bool:
+        """Remember what was said; False when it had been said before."""
+        if note in self._said:
+            return False
+        notes = self.notes()
+        self._said |= {note, *notes}
+        if note in notes:
+            return False
+        self.study.set_user_attr("notes", [*notes, note])
+        return True
+
+    def unpack(self, packed: Any) -> Scores:
+        """Scores as `pack` wrote them."""
+        return unpack(packed, self.identifiers)
+
+    def identifiers(self, suite: str, split: str) -> tuple[str, ...]:
+        """Identifiers of the documents of a suite's split, as `set_documents` wrote them."""
+        key = _documents_key(suite, split)
+        if key not in self._documents:
+            self._documents[key] = tuple(self.study.user_attrs[key])
+        return self._documents[key]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def uses_in(attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The uses of report documents among a study's attributes."""
+    return [value for key, value in attributes.items() if key.startswith(USE)]
+
+
+def _documents_key(suite: str, split: str) -> str:
+    return f"documents:{suite}:{split}"

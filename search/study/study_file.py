@@ -1,0 +1,341 @@
+"""Study files: one YAML file says everything about a search."""
+
+from __future__ import annotations
+
+import os
+import re
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from exme.search.directions import DIRECTIONS, vectors
+from exme.search.merging.methods import METHODS, PLAIN
+from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks.suite import load_suite
+from exme.tasks.yaml_file import read_yaml
+
+from .space import Space
+from .study_sections import (
+    BudgetSection,
+    ChatSection,
+    DocumentsSection,
+    GroupsSection,
+    RacingSection,
+    SamplerSection,
+    Section,
+    ShiftSection,
+    SpaceSection,
+)
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class StudyFile(Section):
+    """A study, as its YAML file states it.
+
+    Attributes:
+        base: hub id, local folder or ``mini/<name>`` of the base; checkpoints likewise, by the
+            names that the study gives them.
+        suites: suites that this study may search on, by name, or by the path of a suite file of
+            your own, relative to the study file; the command line picks.
+        data: ``hub``, ``mini``, or a folder of JSON lines.
+        objective: what the search maximises: each suite's own `metric`, or `target_nll`, the
+            log-likelihood of reference answers (a proxy; the report has the metric too).
+        run_generated_code: allow suites that run programs which the model writes, in the sandbox.
+        max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
+        method: a merge method, or several, among which the search chooses.
+        groups: groups of tensors with coefficients of their own; without it there are none.
+        starts: points that are tried first: coefficients by checkpoint, those left out 0, and the
+            method's own parameters.
+        vocabulary: ``same`` refuses checkpoints with other tokens than the base's, ``union`` merges
+            vocabularies by token string.
+        directions: methods of the literature that are computed once, before the first trial; each is
+            a first trial, and those that give a task vector are searched as sources.
+        residence: where the sources are kept; auto is the fastest place that has the room.
+        sampler: who proposes; its name alone, or with a seed.
+        racing: how candidates are compared before all of their documents are scored; ``off`` scores
+            every candidate on all search documents.
+        goal: what is maximised over several suites: the mean gain over the best inputs; the gain on the
+            suite where it is lowest; the mean of the lowest ones (`cvar`); or all of them (`pareto`).
+        weights: of suites in the mean, 1 where not named; 0 only watches a suite.
+        tail: share of the suites that `cvar` is the mean over.
+        keep: by how much a candidate must gain at least on a suite, in points (below 0: may lose at most).
+        shift: a bound or a penalty on the shift from a parent, for methods that make plain sums.
+        storage: URL of an Optuna storage; null is an SQLite file in the run's folder.
+        track: where trials are copied for people to look at, beside the storage.
+        dtype: dtype that candidates are rounded to and exported in; auto is the base's.
+        compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
+        engine: ``fast`` gives lm-eval's answers sooner, where the architecture allows; ``stock`` is
+            lm-eval's own model.
+    """
+
+    base: str = Field(min_length=1)
+    checkpoints: Mapping[str, str] = Field(min_length=1)
+    method: str | tuple[str, ...] = "exme"
+    groups: GroupsSection | None = None
+    directions: tuple[str, ...] = ()
+    starts: tuple[Mapping[str, float], ...] = ()
+    space: SpaceSection = SpaceSection()
+    suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
+    data: str = "hub"
+    documents: DocumentsSection = DocumentsSection()
+    objective: Literal["metric", "target_nll"] = "metric"
+    run_generated_code: bool = False
+    chat: ChatSection = ChatSection()
+    max_gen_toks: int | None = Field(default=None, ge=1)
+    sampler: SamplerSection = SamplerSection()
+    racing: RacingSection | None = RacingSection()
+    goal: Literal["mean", "worst", "cvar", "pareto"] = "mean"
+    weights: Mapping[str, float] = {}
+    tail: float = Field(default=0.5, gt=0, le=1)
+    keep: Mapping[str, float] = {}
+    shift: ShiftSection | None = None
+    budget: BudgetSection = BudgetSection(trials=30)
+    storage: str | None = None
+    track: tuple[Literal["wandb", "mlflow"], ...] = ()
+    dtype: Dtype = "auto"
+    compute_dtype: Dtype = "auto"
+    device: str = "auto"
+    vocabulary: Literal["same", "union"] = "same"
+    residence: Literal["auto", "device", "host", "mapped"] = "auto"
+    batch_size: int = Field(default=32, ge=1)
+    engine: Literal["fast", "stock"] = "fast"
+    trust_remote_code: bool = False
+
+    @field_validator("suites")
+    @classmethod
+    def _known_suites(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        found: set[str] = set()
+        for name in names:
+            try:
+                suite = load_suite(name).suite
+            except UserError as error:
+                raise ValueError(str(error)) from None
+            if suite in found:
+                raise ValueError(f"suites: '{suite}' is named twice")
+            found.add(suite)
+        return names
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _short_sampler(cls, sampler: Any) -> Any:
+        return {"name": sampler} if isinstance(sampler, str) else sampler
+
+    @field_validator("racing", mode="before")
+    @classmethod
+    def _switched(cls, racing: Any) -> Any:
+        if racing is True or racing == "on":
+            return {}
+        return None if racing is False or racing == "off" else racing  # YAML reads off as false
+
+    @model_validator(mode="after")
+    def _goal_fits(self) -> StudyFile:
+        known = [load_suite(name).suite for name in self.suites]
+        for key, section in (("weights", self.weights), ("keep", self.keep)):
+            for name in section:
+                if name not in known:
+                    raise ValueError(
+                        f"{key}: suite '{name}' is not in suites (have: {', '.join(known)})"
+                        f"{did_you_mean(name, known)}"
+                    )
+        if any(w < 0 for w in self.weights.values()):
+            raise ValueError(f"weights: expected 0 or more, found {dict(self.weights)}")
+        if not any(self.weights.get(name, 1.0) > 0 for name in known):
+            raise ValueError("weights: expected one above 0 at least")
+        return self
+
+    @model_validator(mode="after")
+    def _shift_fits(self) -> StudyFile:
+        shift = self.shift
+        if shift is None:
+            return self
+        own = [method for method in self.methods if method not in PLAIN]
+        if own:
+            raise ValueError(
+                f"shift: is measured of plain sums, and method '{own[0]}' masks or turns the checkpoints' deltas; "
+                f"leave `shift` out, or use one of {', '.join(sorted(PLAIN))}"
+            )
+        if shift.parent is not None and shift.parent not in self.checkpoints:
+            raise ValueError(
+                f"shift.parent: '{shift.parent}' is not in checkpoints (have: {', '.join(self.checkpoints)})"
+                f"{did_you_mean(shift.parent, self.checkpoints)}"
+            )
+        if shift.penalty is not None and self.goal == "pareto":
+            raise ValueError(
+                "shift.penalty: a Pareto front has no one value to take it off; use shift.bound"
+            )
+        low, high = self.space.coefficients
+        if shift.bound is not None and not self.space.widen and (low > 0 or high < 1):
+            raise ValueError(
+                f"shift.bound: its parents have coefficients 0 and 1, which space.coefficients {low, high} do not "
+                f"hold and `widen: false` keeps out; hold them, or leave the bound out"
+            )
+        return self
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The merge methods, in order."""
+        return (self.method,) if isinstance(self.method, str) else self.method
+
+    @field_validator("method")
+    @classmethod
+    def _known_methods(cls, method: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        names = (method,) if isinstance(method, str) else method
+        for name in names:
+            if name not in METHODS:
+                have = ", ".join(METHODS)
+                raise ValueError(
+                    f"method: no method '{name}' (have: {have}){did_you_mean(name, METHODS)}"
+                )
+        if not names or len(set(names)) != len(names):
+            raise ValueError("method: give at least one method, and each of them once")
+        return method
+
+    @field_validator("directions")
+    @classmethod
+    def _known_directions(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in DIRECTIONS:
+                raise ValueError(
+                    f"directions: no direction '{name}' (have: {', '.join(DIRECTIONS)})"
+                    f"{did_you_mean(name, DIRECTIONS)}"
+                )
+        if len(set(names)) != len(names):
+            raise ValueError("directions: give each of them once")
+        return names
+
+    @field_validator("checkpoints")
+    @classmethod
+    def _plain_names(cls, checkpoints: Mapping[str, str]) -> Mapping[str, str]:
+        for name in checkpoints:
+            if not re.fullmatch(NAME, name) or name in ("base", "merged", "vocabulary"):
+                raise ValueError(
+                    f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
+                    f"none of 'base', 'merged' and 'vocabulary'"
+                )
+        return checkpoints
+
+    @model_validator(mode="after")
+    def _method_fits(self) -> StudyFile:
+        if self.method == "expo" and len(self.checkpoints) != 1:
+            raise ValueError(
+                f"method 'expo' extrapolates exactly one checkpoint, found "
+                f"{len(self.checkpoints)}; use `method: exme` for several"
+            )
+        if self.method == "linear" and len(self.checkpoints) == 1:
+            raise ValueError("method 'linear' averages checkpoints, found one; use `method: expo`")
+        try:
+            Space(self.methods, list(self.checkpoints))
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        self._check_directions()
+        self._check_starts()
+        if self.directions and self.vocabulary == "union":
+            raise ValueError(
+                "directions are computed for one vocabulary; leave out `vocabulary: union`"
+            )
+        b = self.budget
+        if not any(limit is not None for limit in b.model_dump().values()):
+            raise ValueError(
+                "budget: set at least one of trials, documents, minutes, gain_per_hour"
+            )
+        return self
+
+    def _check_starts(self) -> None:
+        own = {parameter.name for name in self.methods for parameter in METHODS[name].own}
+        known = [*self.checkpoints, *sorted(own)]
+        for start in self.starts:
+            for name in start:
+                if name not in known:
+                    raise ValueError(
+                        f"starts: '{name}' is neither a checkpoint nor a parameter of "
+                        f"{', '.join(self.methods)} (have: {', '.join(known)}){did_you_mean(name, known)}"
+                    )
+
+    def _check_directions(self) -> None:
+        for name in self.directions:
+            about, count = DIRECTIONS[name], len(self.checkpoints)
+            if count < about.least:
+                raise ValueError(
+                    f"directions: '{name}' merges {about.least} checkpoints or more, found {count}"
+                )
+            if name in self.checkpoints:
+                raise ValueError(
+                    f"checkpoint name '{name}' is a direction's, too; give the checkpoint another"
+                )
+        own = [method for method in self.methods if method not in PLAIN or method == "expo"]
+        if vectors(self.directions) and own:
+            raise ValueError(
+                f"directions: '{vectors(self.directions)[0]}' is a source of its own, which method "
+                f"'{own[0]}' cannot take: it masks or turns the checkpoints' deltas; use "
+                f"`method: exme`"
+            )
+
+
+def load_study_file(path: Path) -> StudyFile:
+    """Read and check a study file.
+
+    ``EXME_DATA`` stands for the hub: it replaces `data` where the file says ``hub`` or nothing.
+
+    Raises:
+        UserError: not there, not YAML, or a key or value that cannot be used.
+    """
+    raw = read_yaml(path, absent="no such study file; `exme init` writes one")
+    if not isinstance(raw, dict):
+        raise UserError(
+            f"{path}: expected keys and values, found {type(raw).__name__}; see studies/mini.yaml"
+        )
+    suites = raw.get("suites")
+    if isinstance(suites, list):  # paths are meant from the study file's folder
+        raw["suites"] = [
+            str(path.parent / os.path.expanduser(name)) if _is_file_name(name) else name  # noqa: PTH111  (no error)
+            for name in suites
+        ]
+    if raw.get("data", "hub") == "hub" and os.environ.get("EXME_DATA"):
+        raw["data"] = os.environ["EXME_DATA"]
+    try:
+        return StudyFile.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from None
+
+
+def _is_file_name(name: object) -> bool:
+    return isinstance(name, str) and name.endswith((".yaml", ".yml"))
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem, in one line."""
+    # A misspelt key first: the key that is missing for it says less.
+    problems = error.errors(include_url=False)
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    location = [str(part) for part in first["loc"]]
+    where = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        have = ", ".join(known)
+        return f"unknown key '{where}' (have: {have}){did_you_mean(location[-1], known)}"
+    if first["type"] == "missing":
+        return f"key '{where}' is missing; see studies/mini.yaml for an example"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return message
+    found = _SHORT.repr(first["input"])  # (aliases make a few lines of YAML gigabytes of text)
+    return f"{where}: {message[0].lower()}{message[1:]}, found {found}"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    model: type[BaseModel] = StudyFile
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

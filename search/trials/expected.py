@@ -1,0 +1,100 @@
+"""Intervals of what a candidate is expected to score on documents like these.
+
+Two things are unknown: how it does on the search documents that it has not seen, and how the search documents differ
+from others like them. Their variances add up. So an interval shrinks as documents come, and does not jump when the
+last is scored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import special
+
+from exme.search.racing.field import Runner, suite_estimates
+from exme.search.racing.strata import Estimate, Floats
+from exme.search.statistics.intervals import Interval, is_binary, share_interval
+
+from .shrinkage import shrunken
+
+LEVEL = 0.95
+
+
+def expected_scores(
+    runners: Sequence[Runner], points: Floats, part: slice
+) -> list[tuple[Estimate, Interval]]:
+    """Of each candidate its estimate on a suite, by which the search goes, and its score, which is shown.
+
+    Args:
+        runners: all candidates.
+        points: of theirs, shape (k, d); see `shrinkage.places`.
+        part: the suite's documents.
+    """
+    estimates = suite_estimates(runners, part)
+    values = np.stack([runner.values[part] for runner in runners])
+    share = is_binary(values[~np.isnan(values)].tolist())
+    means = shrunken(points, estimates, values).tolist()
+    return [
+        (found, expected_interval(mean, found, own, share=share))
+        for mean, found, own in zip(means, estimates, values, strict=True)
+    ]
+
+
+def expected_interval(score: float, found: Estimate, values: Floats, *, share: bool) -> Interval:
+    """95% interval of a score on documents like those of a suite.
+
+    Args:
+        score: what is expected of it.
+        found: the estimate of its mean over the suite's documents.
+        values: by document, NaN where it was not seen, shape (n,).
+        share: documents are solved or not. The interval is then `share_interval`, otherwise Student's t, infinite
+            below two documents.
+    """
+    if share:
+        inside = min(1.0, max(0.0, score))
+        return share_interval(inside, documents_worth(inside, found, len(values)), LEVEL)
+    seen = values[~np.isnan(values)]
+    if len(seen) < 2:
+        return Interval(score, -math.inf, math.inf)
+    variance = found.standard_error**2 + float(np.var(seen, ddof=1)) / len(values)
+    half = float(special.stdtrit(len(seen) - 1, 0.5 + LEVEL / 2)) * math.sqrt(variance)
+    return Interval(score, score - half, score + half)
+
+
+def documents_worth(share: float, found: Estimate, count: int) -> float:
+    """How many documents, scored without the help of other candidates, would say as much as an estimate does.
+
+        p (1 - p) / (d (1 / m - 1 / n) + p (1 - p) / n)
+
+    with d the variance of a document's part in the estimate (Korn and Graubard 1998, Survey Methodology 24). That is
+    m of n documents at least, and all of them at most. p and d are drawn towards 1/2 and 1 as by two further
+    documents, one of them solved and unlike what was expected: that nothing, or all, of a few was solved as expected
+    does not say that it always will be.
+
+    Args:
+        share: p, in [0, 1].
+        found: the estimate.
+        count: n, of all search documents of the suite.
+    """
+    m = max(1, found.count)
+    if m >= count:
+        return float(count)
+    p, left = (share * m + 1) / (m + 2), 1 / m - 1 / count
+    own = (found.standard_error**2 / left * m + 1) / (m + 2)
+    worth = p * (1 - p) / (own * left + p * (1 - p) / count)
+    return min(float(count), max(float(m), worth))
+
+
+def mean_of(parts: Sequence[Interval]) -> Interval:
+    """The interval of a mean of independent scores: distances to their own ends are added as variances are.
+
+    Source: Zou and Donner 2008, doi:10.1002/sim.3095.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    mean = sum(part.estimate for part in parts) / len(parts)
+    below = math.hypot(*(part.estimate - part.low for part in parts)) / len(parts)
+    above = math.hypot(*(part.high - part.estimate for part in parts)) / len(parts)
+    return Interval(mean, mean - below, mean + above)

@@ -1,0 +1,112 @@
+"""What a study's search maximises, and by how much its candidates gain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from exme.evaluators.scores import Scores
+from exme.search.racing.field import Field
+from exme.search.racing.goal import Goal, knee
+
+from .outcome import TrialRecord
+from .shift import Shift
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The goal of a study, and what of its history that needs.
+
+    Attributes:
+        suites: searched on, in order.
+        sizes: search documents of each.
+        inputs: origins of the trials that are inputs, e.g. ``sums alone``.
+        goal: without its reference.
+        highest: highest value that the metric can take.
+        shift: from a parent, where the study bounds it or takes something off for it, and it can be measured.
+    """
+
+    suites: tuple[str, ...]
+    sizes: tuple[int, ...]
+    inputs: tuple[str, ...]
+    goal: Goal
+    highest: float = 1.0
+    shift: Shift | None = None
+
+    @property
+    def values_per_trial(self) -> int:
+        """How many values Optuna holds of a trial: several for a Pareto front."""
+        return len(self.suites) if self.goal.kind == "pareto" else 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What people call the values that Optuna holds of a trial."""
+        if self.goal.kind == "pareto":
+            return self.suites
+        if len(self.suites) > 1:
+            return (f"{self.goal.kind} of {', '.join(self.suites)}",)
+        return (f"score on {self.suites[0]}",)
+
+    def goal_of(self, trials: Sequence[TrialRecord]) -> Goal:
+        """The goal, against the inputs scored so far."""
+        means = [
+            [part.mean for part in t.scores.parts]
+            for t in trials
+            if t.origin in self.inputs and t.scores is not None
+        ]
+        return self.goal.against(means) if means else self.goal
+
+    def field(self, trials: Sequence[TrialRecord]) -> Field:
+        """What candidates race over."""
+        goal = self.goal_of(trials)
+        beyond = any(max(t.scores.values) > self.highest for t in trials if t.scores is not None)
+        return Field(self.sizes, goal, math.inf if beyond else self.highest)
+
+    def is_reference(self, origin: str) -> bool:
+        """Whether a trial is scored on all documents in any case, for gains are over it."""
+        several = len(self.suites) > 1
+        return (several or self.goal.needs_reference) and origin in self.inputs
+
+    def told(
+        self, scores: Scores, trials: Sequence[TrialRecord], penalty: float = 0.0
+    ) -> list[float]:
+        """The values of a complete trial, as known now, less its penalty.
+
+        An input is the reference itself: until all inputs have been scored, gains are over those that were.
+        """
+        means = [part.mean for part in scores.parts]
+        if self.goal.kind == "pareto":
+            return means
+        goal = self.goal_of(trials)
+        return [(goal if goal.reference else goal.against([means])).value(means) - penalty]
+
+    def judge(self, trial: TrialRecord) -> TrialRecord:
+        """A trial with its shift, where the study asks for it."""
+        return trial if self.shift is None else self.shift.judge(trial)
+
+    def rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
+        """Trials with their values and whether they are feasible."""
+        if self.shift is not None:
+            trials = [self.judge(trial) for trial in trials]
+        # Where no reference is needed a value stays what it is: rating 2,000 anew takes longer than a proposal.
+        is_final = not self.goal.needs_reference
+        done = [
+            (i, [part.mean for part in t.scores.parts])
+            for i, t in enumerate(trials)
+            if t.scores is not None and not (is_final and t.value is not None)
+        ]
+        if not done:
+            return trials
+        goal = self.goal_of(trials)
+        if goal.kind == "pareto":
+            values = knee([means for _, means in done])
+        else:
+            values = [goal.value(means) for _, means in done]
+        rated = list(trials)
+        for (i, means), value in zip(done, values, strict=True):
+            value -= rated[i].penalty
+            feasible = goal.shortfall(means) == 0 and not rated[i].barred
+            if (rated[i].value, rated[i].feasible) != (value, feasible):
+                rated[i] = replace(rated[i], value=value, feasible=feasible)
+        return rated

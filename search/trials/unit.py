@@ -1,0 +1,93 @@
+"""How scores, gains, intervals and p-values are written for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from exme.evaluators.scores import Scores
+from exme.search.statistics.intervals import Interval, is_binary
+
+
+class Unit:
+    """How scores are shown: accuracies in percent, gains in points; others as they are.
+
+    Args:
+        scores: percent is used when all of these are 0 or 1.
+        percent: whether, where that is known already.
+    """
+
+    def __init__(self, scores: Iterable[Scores], *, percent: bool = True) -> None:
+        self.percent = percent and all(is_binary(s.values) for s in scores)
+
+    def _number(self, value: float) -> str:
+        if math.isinf(value):
+            return "unbounded"
+        return f"{100 * value:.1f}" if self.percent else f"{value:.4g}"
+
+    def _end(self, value: float) -> str:
+        """The end of an interval; with more digits where it would be written as 0 and is not."""
+        scaled, digits = 100 * value, 1
+        if not self.percent or math.isinf(value):
+            return self._number(value)
+        while value and digits < 9 and not round(scaled, digits):
+            digits += 1
+        return f"{scaled:.{digits}f}"
+
+    def score(self, value: float) -> str:
+        """A score: ``48.4%``."""
+        return self._number(value) + ("%" if self.percent else "")
+
+    def tick(self, value: float) -> str:
+        """A score on an axis: ``40%``."""
+        return f"{100 * value:.4g}%" if self.percent else f"{value:.4g}"
+
+    def gap(self, value: float) -> str:
+        """A difference of scores: ``7.2 points``."""
+        return self._number(value) + (" points" if self.percent else "")
+
+    def signed(self, value: float) -> str:
+        """A difference with its sign: ``+7.2 points``."""
+        return ("+" if value > 0 else "") + self.gap(value)
+
+    def beside(self, value: float, other: str) -> str:
+        """A difference from another in words: ``2.0 points below sums``, ``the same as sums``."""
+        if not value:
+            return f"the same as {other}"
+        return f"{self.gap(abs(value))} {'above' if value > 0 else 'below'} {other}"
+
+    def span(self, interval: Interval) -> str:
+        """The ends of an interval: ``4.1 to 10.3``."""
+        return f"{self._end(interval.low)} to {self._end(interval.high)}"
+
+    def full(self, interval: Interval, *, sign: bool = False) -> str:
+        """Estimate and interval: ``48.4% (42.4 to 54.5)``."""
+        plus = "+" if sign and interval.estimate > 0 else ""
+        estimate = self._number(interval.estimate) if sign else self.score(interval.estimate)
+        return f"{plus}{estimate} ({self.span(interval)})"
+
+
+def joined(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def p_text(value: float) -> str:
+    """A p-value as it is printed: ``p = 0.012``."""
+    if value < 0.0001:
+        return "p < 0.0001"
+    return f"p = {value:.4f}" if value < 0.1 else f"p = {value:.2f}"
+
+
+def share_text(level: float) -> str:
+    """The share that a two-sided interval covers whose ends are each at a level: ``95%``, ``98.3%``."""
+    share, digits = 100 * (1 - 2 * level), 1
+    while round(share, digits) >= 100 and digits < 9:
+        digits += 1
+    return f"{share:.{digits}f}".rstrip("0").rstrip(".") + "%"
+
+
+def count_of(scores: Scores) -> str:
+    """``1000 report documents``."""
+    suites = f" of {len(scores.parts)} suites" if len(scores.parts) > 1 else ""
+    return f"{scores.count} {scores.split} document{'s' if scores.count != 1 else ''}{suites}"
