@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from exme.search.merging.folders import model_folder as export
 from exme.search.merging.folders import staging
 from exme.search.merging.folders.model_folder import verify
 from exme.search.merging.resident import ResidentModel
 from exme.search.merging.sources.weight_files import write_weights
-from exme.search.reports.exports import export
 from exme.tasks.errors import UserError
 
 from .exports import content, hidden, resident, write
@@ -86,10 +86,10 @@ def test_the_old_export_comes_back_when_the_new_one_cannot_take_its_place(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from exme.search import export
-from exme.search.candidate import Candidate
-from exme.search.checkpoint import Checkpoint
-from exme.search.resident import ResidentModel, Sources
+from exme.search.merging.folders import model_folder as export
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.resident import ResidentModel, Sources
 import torch
 
 root, step = Path(sys.argv[1]), sys.argv[2]

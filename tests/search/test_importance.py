@@ -44,7 +44,7 @@ def test_scikit_learn_stays_unloaded_and_usable() -> None:
     pytest.importorskip("sklearn")
     program = """
 import sys, optuna
-from exme.search.importance import importance
+from exme.search.storage.importance import importance
 from tests.search.test_importance import scored
 shares = importance(scored(64))
 assert shares["a"] > 0.9, shares
