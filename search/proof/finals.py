@@ -12,6 +12,9 @@ from exme.search.trials.outcome import Entry, Outcome
 
 from .gain import gain_on_suite, share_of_error
 
+# Sums of scores over suites may differ in their last digits where scores are equal.
+_DIGITS = 12
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -23,6 +26,7 @@ class Kept:
         gain: of the winner over the best input there, with its interval.
         level: one-sided, of each end of the interval.
         in_points: both are shares, which people read as points.
+        approximate: the scores have no bounds, and the interval is Student's.
     """
 
     suite: str
@@ -31,6 +35,7 @@ class Kept:
     gain: Interval
     level: float = 0.025
     in_points: bool = True
+    approximate: bool = False
 
     @property
     def holds(self) -> bool:
@@ -40,6 +45,8 @@ class Kept:
     @property
     def is_sure(self) -> bool:
         """Whether the interval says the same."""
+        if self.approximate:
+            return False
         return self.gain.low >= self.least if self.holds else self.gain.high < self.least
 
 
@@ -64,7 +71,7 @@ class Finals:
 
         def rank(name: str) -> tuple[bool, float]:
             lost = self.shortfalls[name]
-            return lost == 0, self.values[name] if lost == 0 else -lost
+            return lost == 0, round(self.values[name] if lost == 0 else -lost, _DIGITS)
 
         return max(names, key=rank)
 
@@ -110,7 +117,7 @@ def _kept(outcome: Outcome, scores: dict[str, Scores], keeper: Goal) -> tuple[Ke
         found.append(
             Kept(
                 gain.suites[0], gain.over[0], least, Interval(gain.estimate, *ends), level,
-                outcome.merged.proxy is None,
+                outcome.merged.proxy is None, gain.approximate is not None,
             )
         )  # fmt: skip
     return tuple(found)

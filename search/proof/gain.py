@@ -28,6 +28,12 @@ from exme.search.statistics.paired import Difference, Unbounded, unbounded_mean
 # The chance that 'proved' is false, over all uses that are ever made of a set of report documents.
 ERROR = 0.05
 
+# Metrics without bounds, or with others than 0 and 1, by what their names hold.
+_UNBOUNDED = ("perplexity", "bits_per_byte", "nll", "loss", "likelihood", "bleu", "chrf", "ter,")
+
+# Sums of shares are this far off at most.
+_ROUNDING = 1e-12
+
 
 def share_of_error(use: int) -> float:
     """One-sided level of the m-th use of a set of report documents: ERROR / (m (m + 1)), which add up to ERROR.
@@ -58,8 +64,9 @@ class Gain:
 
     @property
     def estimate(self) -> float:
-        """On these documents."""
-        return self.difference.estimate
+        """On these documents; exactly 0 where it is but for rounding."""
+        found = self.difference.estimate
+        return found if abs(found) > _ROUNDING else 0.0
 
     @cached_property
     def low(self) -> float:
@@ -82,14 +89,21 @@ class Gain:
         return self.low > 0
 
     @property
+    def by_input(self) -> tuple[Difference, ...]:
+        """Of goals ``mean`` and ``pareto``: the gain over each input, in their order."""
+        return self.difference.parts if isinstance(self.difference, Least) else ()
+
+    @property
     def approximate(self) -> tuple[float, float] | None:
-        """Student's interval where scores have no bounds, which proves nothing; else None."""
+        """Where some scores have no bounds, an interval that proves nothing: Student's, of the lowest; else None."""
         if not self.difference.approximate:
             return None
         found: Difference = self.difference
-        while isinstance(found, Least):
-            found = found.parts[found.lowest]
-        return found.student(self.level) if isinstance(found, Unbounded) else None
+        while isinstance(found, Least | Largest):
+            found = found.parts[found.lowest if isinstance(found, Least) else found.largest]
+        if isinstance(found, Unbounded):
+            return found.student(self.level)
+        return found.low(self.level), found.high(self.level)
 
 
 class _Pairs:
@@ -142,6 +156,10 @@ class _Pairs:
 
 
 def _is_share(scores: DocumentScores) -> bool:
+    """Whether scores are taken to lie between 0 and 1: these do, and the metric's name names none that need not."""
+    named = scores.metric.lower()
+    if any(word in named for word in _UNBOUNDED):
+        return False
     return all(0.0 <= value <= 1.0 for value in scores.values)
 
 
@@ -166,7 +184,7 @@ def gain_over_inputs(
         front = [Largest(tuple(pairs.one(s, i) for s in suites)) for i in pairs.inputs]
         least = Least(tuple(front))
         number = least.lowest
-        return pairs.gain(least, level, [(suites[front[number].surest], number)])
+        return pairs.gain(least, level, [(suites[front[number].largest], number)])
     if goal.kind == "mean" or len(suites) == 1:
         least = Least(tuple(pairs.mean(counted, i) for i in pairs.inputs))
         return pairs.gain(least, level, [(s, least.lowest) for s in suites])

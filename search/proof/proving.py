@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from exme.tasks.documents import SuiteDocuments
 
 from .audit import any_cut
 from .finals import best_input
-from .uses import Use, new_use, number_of, read_ledger, write_ledger
+from .uses import Use, new_use, number_of, read_ledger, key_of, write_ledger
 
 if TYPE_CHECKING:  # a verdict is also read where no model is loaded, and no torch
     from exme.search.scoring.worker import Scorer
@@ -55,19 +55,30 @@ def unproved(storage: Storage, inputs: Mapping[str, Candidate]) -> dict[str, Can
 
 
 def claim(
-    storage: Storage, runs: Path, candidate: str, documents: Sequence[SuiteDocuments]
+    storage: Storage,
+    runs: Path,
+    inputs: Mapping[str, Candidate],
+    documents: Sequence[SuiteDocuments],
 ) -> None:
-    """Write down a use of the report documents before it is made, in the study and in its folder of runs.
+    """Write down the winner's use of the report documents before it is made, in the study and in its folder of runs.
 
     Args:
         storage: of the study.
         runs: the folder of runs.
-        candidate: digest of the one that is to be scored.
+        inputs: the base and the checkpoints; a winner that is one of them is not tested.
         documents: of each suite.
     """
-    use = new_use(candidate, documents, storage.name, [*_uses(storage.uses()), *read_ledger(runs)])
-    storage.record.claim_use(candidate, use.to_json())
-    write_ledger(runs, next(u for u in _uses(storage.record.uses()) if u.candidate == candidate))
+    best = best_trial(storage.trials())
+    candidate = None if best is None else best.candidate
+    if candidate is None or candidate.digest in {c.digest for c in inputs.values()}:
+        return
+    test = key_of(candidate.digest, storage.record.evaluation(), storage.record.goal())
+    with storage.hold_all("uses", runs):  # two studies that prove at once have a number each
+        mine = next((u for u in _uses(storage.record.uses()) if u.test == test), None)
+        known = [*_uses(storage.uses()), *read_ledger(runs)]
+        use = mine or new_use(test, documents, storage.name, known)
+        storage.record.claim_use(test, use.to_json())
+        write_ledger(runs, use)
 
 
 def prove(
@@ -193,10 +204,17 @@ def _input_name(candidate: Candidate, checkpoints: Sequence[str]) -> str:
 
 def _use(storage: Storage, runs: Path, digest: str, inputs: Collection[str]) -> int:
     """Which use of the report documents the proof of a candidate is."""
-    mine = next((u for u in _uses(storage.record.uses()) if u.candidate == digest), None)
-    if mine is None:  # proved before uses were counted: after all others of this study
+    test = key_of(digest, storage.record.evaluation(), storage.record.goal())
+    own = _uses(storage.record.uses())
+    mine = next((u for u in own if u.test == test), None)
+    if mine is None and not own:  # proved before uses were counted: after all others of this study
         return len(set(storage.record.proofs()) - set(inputs))
-    return number_of(mine, [*_uses(storage.uses()), *read_ledger(runs)])
+    known = [*_uses(storage.uses()), *read_ledger(runs)]
+    if (
+        mine is None
+    ):  # tested by another goal than it was proved by: as if that were a use that begins now
+        mine = replace(own[0], test=test, order=1 + max(u.order for u in known))
+    return number_of(mine, known)
 
 
 def _uses(written: Iterable[Mapping[str, Any]]) -> list[Use]:

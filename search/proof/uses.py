@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exme.search.racing.goal import Goal
 from exme.tasks.documents import Document, SuiteDocuments
 from exme.tasks.errors import UserError
 
@@ -27,13 +28,13 @@ class Use:
     """A proof of one candidate.
 
     Attributes:
-        candidate: its digest, which tells the models it is made of, too.
+        test: what is tested: digest of the candidate, of how it is evaluated and of the goal; see `key_of`.
         documents: `digest_of` the report documents of each suite.
         order: one more than the highest known when it was begun; machines' clocks need not agree.
         study: name of the study.
     """
 
-    candidate: str
+    test: str
     documents: tuple[str, ...]
     order: int
     study: str
@@ -41,7 +42,7 @@ class Use:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; `from_json` is the inverse."""
         return {
-            "candidate": self.candidate,
+            "test": self.test,
             "documents": list(self.documents),
             "order": self.order,
             "study": self.study,
@@ -51,19 +52,30 @@ class Use:
     def from_json(cls, data: Mapping[str, Any]) -> Use:
         """Inverse of `to_json`."""
         return cls(
-            str(data["candidate"]),
+            str(data["test"]),
             tuple(map(str, data["documents"])),
             int(data["order"]),
             str(data["study"]),
         )
 
 
-def new_use(
-    candidate: str, suites: Sequence[SuiteDocuments], study: str, known: Iterable[Use]
-) -> Use:
+def key_of(candidate: str, evaluation: Mapping[str, Any], goal: Goal) -> str:
+    """What a proof tests: the same candidate with other prompts, another metric or another goal is another test.
+
+    Args:
+        candidate: its digest, which tells the models it is made of, too.
+        evaluation: what decides its scores.
+        goal: what is maximised.
+    """
+    named = [candidate, evaluation, list(goal.weights), goal.kind, goal.tail]
+    text = json.dumps(named, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def new_use(test: str, suites: Sequence[SuiteDocuments], study: str, known: Iterable[Use]) -> Use:
     """A use that begins after all that are known."""
     order = 1 + max((use.order for use in known), default=0)
-    return Use(candidate, tuple(digest_of(s.report) for s in suites), order, study)
+    return Use(test, tuple(digest_of(s.report) for s in suites), order, study)
 
 
 def digest_of(documents: Iterable[Document]) -> str:
@@ -79,16 +91,16 @@ def number_of(use: Use, others: Iterable[Use]) -> int:
     """Which use of its documents it is, 1 the first: a use of any suite's documents counts.
 
     Args:
-        use: of one candidate.
-        others: all that are known, itself among them or not; one candidate counts once.
+        use: of one test.
+        others: all that are known, itself among them or not; one test counts once.
     """
     mine = set(use.documents)
     first: dict[str, int] = {}
     for other in (*others, use):
         if mine & set(other.documents):
-            first[other.candidate] = min(other.order, first.get(other.candidate, other.order))
-    order = sorted(first, key=lambda candidate: (first[candidate], candidate))
-    return 1 + order.index(use.candidate)
+            first[other.test] = min(other.order, first.get(other.test, other.order))
+    order = sorted(first, key=lambda test: (first[test], test))
+    return 1 + order.index(use.test)
 
 
 def read_ledger(runs: Path) -> list[Use]:
@@ -107,17 +119,20 @@ def read_ledger(runs: Path) -> list[Use]:
 
 
 def write_ledger(runs: Path, use: Use) -> None:
-    """Write a use down in a folder of runs, unless its candidate's use of these documents is there.
+    """Write a use down in a folder of runs, unless its test's use of these documents is there.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    known = {(u.candidate, u.documents) for u in read_ledger(runs)}
-    if (use.candidate, use.documents) in known:
+    known = {(u.test, u.documents) for u in read_ledger(runs)}
+    if (use.test, use.documents) in known:
         return
-    line = json.dumps(use.to_json()) + "\n"
     path = runs / LEDGER
     try:
+        whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+        line = (
+            "\n" * (not whole) + json.dumps(use.to_json()) + "\n"
+        )  # (one that was cut off ends before it)
         # One write at the file's end, so that lines of several processes do not mix.
         place = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:

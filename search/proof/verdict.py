@@ -90,7 +90,8 @@ def verdict(outcome: Outcome) -> Verdict:
     level = share_of_error(max(1, outcome.use))
     gain = gain_over_inputs(merged.report, inputs, stands.aim, level)
     found = _judged(gain, stands, merged, best, outcome)
-    found = replace(found, caution=audit(merged, best).caution(best.name))
+    if gain.estimate > 0:
+        found = replace(found, caution=audit(merged, best).caution(best.name))
     return _with_kept(found, stands, best)
 
 
@@ -100,47 +101,52 @@ def _lacking(what: str, best: str = "") -> Verdict:
 
 def _judged(gain: Gain, stands: Finals, merged: Entry, best: Entry, outcome: Outcome) -> Verdict:
     """The verdict before what is to be kept is looked at."""
-    kind = stands.aim.kind
     unit = Unit([merged.report, *(entry.report for entry in outcome.inputs)])
     words = f"({_facts(gain, unit, merged, max(1, outcome.use))})"
-    where, told = _measure(gain, stands), ""
+    where, kind = _measure(gain, stands), stands.aim.kind
+    # (below an input merged may still be what the goal would take: of those that keep what is to be kept, say)
     recommended = "merged" if gain.estimate > 0 else stands.best(best.name, "merged")
-    state = PROVED if gain.proved else NOT_PROVED if recommended == "merged" else NO_GAIN
     if kind == "pareto":
-        told = _of_front(gain, merged, outcome.inputs, unit, words)
-        recommended = "merged" if gain.estimate > 0 else best.name
-        state = state if gain.estimate > 0 else NO_GAIN
+        told, recommended = _of_front(gain, merged, best, recommended, outcome.inputs, unit, words)
     elif kind == "mean":
-        mean = " in the weighted mean" if len(set(stands.aim.weights)) > 1 else ""
-        verb = f"merged scores {unit.beside(gain.estimate, gain.over[0])}, the best input,"
-        if gain.estimate <= 0:  # nobody uses a merge that scores as its input does
-            state, recommended = NO_GAIN, best.name
-        told = f"{verb.rstrip(',') if not mean else verb}{mean} {words}."
+        told = _of_mean(gain, stands, recommended, unit, words)
     else:
-        how = "gains" if gain.estimate > 0 else "loses" if gain.estimate < 0 else "gains nothing"
-        amount = f" {unit.gap(abs(gain.estimate))}" if gain.estimate else ""
-        told = f"merged {how}{amount} {where} {words}."
-        if gain.estimate <= 0 and recommended == "merged":
-            next_one = unit.gap(-stands.values[best.name])
-            told += f" By this goal every input loses more ({best.name}, the next, {next_one})."
-    return Verdict(
-        state,
-        f"{state.capitalize()}: {told}{_advice(state, recommended, gain)}",
-        recommended,
-        gain,
-        best.name,
-        where,
-    )
+        told = _of_lowest(gain, stands, best, recommended, unit, f"{where} {words}")
+    state = PROVED if gain.proved else NOT_PROVED if recommended == "merged" else NO_GAIN
+    sentence = f"{state.capitalize()}: {told}{_advice(state, recommended, gain)}"
+    return Verdict(state, sentence, recommended, gain, best.name, where)
 
 
 def _advice(state: str, recommended: str, gain: Gain) -> str:
-    if state == NO_GAIN:
-        return f" Use {recommended}."
     if state == PROVED:
         return ""
+    if state == NO_GAIN or gain.estimate <= 0:
+        return f" Use {recommended}."
     if gain.difference.approximate:
         return " Scores without bounds allow no proof, for one rare loss may undo every gain."
     return " That may be chance."
+
+
+def _of_mean(gain: Gain, stands: Finals, recommended: str, unit: Unit, words: str) -> str:
+    over = gain.over[0]
+    if gain.estimate <= 0 and recommended == "merged":
+        beside = unit.beside(gain.estimate, over)
+        return f"merged scores {beside} {words}, which breaks what is to be kept."
+    weighted = ", in the weighted mean" * (len(set(stands.aim.weights)) > 1)
+    return f"merged scores {unit.beside(gain.estimate, over)}, the best input{weighted} {words}."
+
+
+def _of_lowest(
+    gain: Gain, stands: Finals, best: Entry, recommended: str, unit: Unit, words: str
+) -> str:
+    """Of goals ``worst`` and ``cvar``."""
+    how = "gains" if gain.estimate > 0 else "loses" if gain.estimate < 0 else "gains nothing"
+    amount = f" {unit.gap(abs(gain.estimate))}" if gain.estimate else ""
+    told = f"merged {how}{amount} {words}."
+    if gain.estimate <= 0 and recommended == "merged":
+        next_one = unit.gap(-stands.values[best.name])
+        told += f" By this goal every input loses more ({best.name}, the next, {next_one})."
+    return told
 
 
 def _measure(gain: Gain, stands: Finals) -> str:
@@ -156,24 +162,28 @@ def _measure(gain: Gain, stands: Finals) -> str:
     return f"in the mean over its {len(suites)} worst suites, {joined(suites)}, over the best input on each"
 
 
-def _of_front(gain: Gain, merged: Entry, inputs: Sequence[Entry], unit: Unit, words: str) -> str:
-    if gain.estimate <= 0:
-        above = [e.name for e in inputs if _dominates(e, merged)]
-        verb = "score" if len(above) > 1 else "scores"
+def _of_front(
+    gain: Gain,
+    merged: Entry,
+    best: Entry,
+    recommended: str,
+    inputs: Sequence[Entry],
+    unit: Unit,
+    words: str,
+) -> tuple[str, str]:
+    """What is told, and the model to use."""
+    if gain.estimate > 0:
         return (
-            f"{joined(above)} {verb} at least as high as merged, the knee of the front, on every "
-            f"suite ({count_of(merged.report)})."
-        )
-    return (
-        f"no input scores as high on every suite as merged, the knee of the front, which is least ahead of "
-        f"{gain.over[0]}: on {gain.suites[0]}, by {unit.gap(gain.estimate)} {words}."
+            f"no input scores as high on every suite as merged, the knee of the front, which is least ahead of "
+            f"{gain.over[0]}: on {gain.suites[0]}, by {unit.gap(gain.estimate)} {words}."
+        ), "merged"
+    above = [e.name for e, ahead in zip(inputs, gain.by_input, strict=True) if ahead.estimate <= 0]
+    verb = "score" if len(above) > 1 else "scores"
+    told = (
+        f"{joined(above)} {verb} at least as high as merged, the knee of the front, on every suite that counts "
+        f"({count_of(merged.report)})."
     )
-
-
-def _dominates(entry: Entry, merged: Entry) -> bool:
-    """Whether an input scores as high on every suite."""
-    pairs = zip(entry.report.parts, merged.report.parts, strict=True)
-    return all(a.mean >= b.mean for a, b in pairs)
+    return told, best.name if best.name in above else above[0]
 
 
 def _facts(gain: Gain, unit: Unit, merged: Entry, use: int) -> str:
@@ -201,6 +211,8 @@ def _with_kept(found: Verdict, stands: Finals, best: Entry) -> Verdict:
     if not kept:
         return found
     broken = [kept_text(each) for each in kept if not each.holds]
+    if not broken and found.recommended != "merged":
+        return replace(found, kept=kept)
     if not broken:
         sure = all(each.is_sure for each in kept)
         lead = "What is to be kept is kept" if sure else "Kept by the estimate, not for sure"
@@ -210,7 +222,14 @@ def _with_kept(found: Verdict, stands: Finals, best: Entry) -> Verdict:
     told = f"Broken constraint: merged scores {'; '.join(broken)}."
     if use == "merged":
         told += " Every input breaks what is to be kept by more."
-    return replace(found, state=BROKEN, sentence=f"{told} Use {use}.", recommended=use, kept=kept)
+    return replace(
+        found,
+        state=BROKEN,
+        sentence=f"{told} Use {use}.",
+        recommended=use,
+        kept=kept,
+        caution="",
+    )
 
 
 def kept_text(kept: Kept) -> str:
@@ -221,7 +240,8 @@ def kept_text(kept: Kept) -> str:
         if kept.least > 0
         else f"may lose at most {unit.gap(-kept.least)}"
     )
+    kind = f"{'approximate ' * kept.approximate}{share_text(kept.level)} interval of the gain"
     return (
-        f"{unit.beside(kept.gain.estimate, kept.over)} on {kept.suite} ({share_text(kept.level)} interval of the gain "
+        f"{unit.beside(kept.gain.estimate, kept.over)} on {kept.suite} ({kind} "
         f"{unit.span(kept.gain)}; {asked})"
     )

@@ -102,6 +102,7 @@ class Search(OpenedSearch):
 
     def prove(self) -> Outcome:
         """Score the winner and every input on the report documents, each once in a study's life."""
+        claim(self.storage, self.folder.parent, self.inputs(), self.documents)
         left = unproved(self.storage, self.inputs())
         if left or owed_longer(self.outcome(), self.storage):
             with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
@@ -112,9 +113,6 @@ class Search(OpenedSearch):
                     self.screen.say(
                         f"Proving on {count} report documents: {', '.join(missing)} ..."
                     )
-                    if "merged" in missing:
-                        digest = missing["merged"].digest
-                        claim(self.storage, self.folder.parent, digest, self.documents)
                     prove(missing, self.worker, self.storage, self.folder, self.screen.note)
                 prove_longer(self.outcome(), lambda: self.worker, self.storage)
                 give_back_memory()

@@ -82,6 +82,14 @@ class View:
         return difference(best, other)
 
     @property
+    def proved_gain(self) -> Interval | None:
+        """The gain over every input on the report documents, to those who read the verdict."""
+        gain = None if self.verdict is None else self.verdict.gain
+        if gain is None or gain.difference.approximate:
+            return None
+        return Interval(gain.estimate, gain.low, gain.high)
+
+    @property
     def used(self) -> tuple[int, int, float]:
         """Trials, documents and minutes used up."""
         return spent(self.trials)

@@ -68,9 +68,9 @@ class Largest(Difference):
         return max(part.estimate for part in self.parts)
 
     @property
-    def surest(self) -> int:
-        """Place of the part with the smallest p-value; of equals the largest."""
-        return min(range(len(self.parts)), key=lambda i: (self.parts[i].p, -self.parts[i].estimate))
+    def largest(self) -> int:
+        """Place of the part with the highest estimate; the first of equals."""
+        return max(range(len(self.parts)), key=lambda i: (self.parts[i].estimate, -i))
 
     @cached_property
     def p(self) -> float:

@@ -144,16 +144,3 @@ def paired_differences(a: DocumentScores, b: DocumentScores) -> np.ndarray:
     """Per document, shape (n,)."""
     x, y = (np.asarray(v, dtype=float) for v in paired_values(a, b))
     return np.asarray(x - y)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number, in the same order.
-
-    Source: Holm 1979, A simple sequentially rejective multiple test procedure.
-    """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        corrected[i] = largest
-    return corrected

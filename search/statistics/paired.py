@@ -10,11 +10,12 @@ and word, p-value and interval cannot disagree. Three kinds of values, three tes
 **0 and 1** (`Table`). Of n documents the first model wins w and loses l. H0: the gain is at most m. With D the difference
 of wins and losses among n documents of which a share q + m is won and q is lost,
 
-    p(m) = P(D > w - l) + P(D = w - l) / 2
+    p(m) = P(D > w - l) + h P(D = w - l)
 
 q is the likeliest share of losses when the gain is m (Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8, eq. 3);
 the distribution of D is exact, by its characteristic function. For m = 0 this is McNemar's test, mid-p, with the number of
-discordant documents random as it is (Lloyd 2008, doi:10.1111/j.1467-842X.2008.00519.x, calls it the E test).
+discordant documents random as it is (Lloyd 2008, doi:10.1111/j.1467-842X.2008.00519.x, calls it the E test). h is 1/2 from
+`ENOUGH` documents on, where the level is then exact to a fiftieth; below it is 1, for there mid-p errs up to half as often again.
 
 **Bounded values** (`Bounded`). A gambler who doubts H0 stakes shares s of the most that is allowed on every document,
 
@@ -46,6 +47,10 @@ Floats = NDArray[np.float64]
 # Shares of the highest stake that the gamblers play: gains of 1 to 20 points among differences that vary
 # by 20 to 50 points are best bet on with 0.1 to 1.
 STAKES = np.array([0.15, 0.4, 0.9])
+
+
+# Documents from which on half of the chance of what was seen counts.
+ENOUGH = 150
 
 
 class Difference(ABC):
@@ -114,7 +119,7 @@ def _bound(won: int, lost: int, count: int, level: float) -> float:
 def _tail(won: int, lost: int, count: int, mean: float) -> float:
     """p(m) of the module's first equation."""
     lost_share = _likeliest_loss(won, lost, count, mean)
-    return mid_tail(count, max(0.0, lost_share + mean), lost_share, won - lost)
+    return tail_of(count, max(0.0, lost_share + mean), lost_share, won - lost)
 
 
 def _likeliest_loss(won: int, lost: int, count: int, mean: float) -> float:
@@ -125,8 +130,8 @@ def _likeliest_loss(won: int, lost: int, count: int, mean: float) -> float:
     return min(max(root, 0.0, -mean), (1 - mean) / 2)
 
 
-def mid_tail(count: int, won: float, lost: float, at: int) -> float:
-    """P(D > at) + P(D = at) / 2 for the difference of wins and losses among so many documents."""
+def tail_of(count: int, won: float, lost: float, at: int) -> float:
+    """P(D > at) + h P(D = at) for the difference of wins and losses among so many documents."""
     mean, variance = count * (won - lost), count * max(won + lost - (won - lost) ** 2, 0.0)
     # Beyond this many standard deviations nothing is left that a double could hold.
     reach = math.ceil(12 * math.sqrt(variance) + 60)
@@ -137,7 +142,8 @@ def mid_tail(count: int, won: float, lost: float, at: int) -> float:
     turn = np.exp(2j * np.pi * np.arange(size // 2 + 1) / size)
     wave = (won * turn + lost / turn + (1 - won - lost)) ** count * turn**-first
     chances = fft.irfft(np.conj(wave), size)
-    tail = chances[at - first + 1 :].sum() + chances[at - first] / 2
+    share = 0.5 if count >= ENOUGH else 1.0
+    tail = chances[at - first + 1 :].sum() + share * chances[at - first]
     return float(min(1.0, max(0.0, tail)))
 
 

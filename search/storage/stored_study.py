@@ -66,6 +66,7 @@ class StoredStudy:
         self.known = KnownTrials(
             self.record.identifiers, lambda trial: whole_trial(self._backend, trial._trial_id)
         )
+        self._patience = patience
         patience.longest = LONGEST_WAIT  # what was reached once is waited for
 
     def hold(
@@ -73,6 +74,15 @@ class StoredStudy:
     ) -> AbstractContextManager[None]:
         """Hold one of the study's locks for the length of a block; see `Locks`."""
         return self._locks.hold(name, waiting)
+
+    def hold_all(self, name: str, folder: Path) -> AbstractContextManager[None]:
+        """Hold a lock of all studies in this storage, or in a folder of runs, for the length of a block.
+
+        Args:
+            name: the lock's.
+            folder: of runs.
+        """
+        return locks_for(self.url, "all studies", folder, self._patience).hold(name)
 
     def last_change(self) -> datetime | None:
         """When the last trial ended or was begun, by the clock of the machine that did it."""

@@ -18,6 +18,8 @@ from .records import FORMAT
 
 # Begins the names of attributes that hold a use of the report documents.
 USE = "use:"
+# What a candidate's scores depend on beside its weights.
+_EVALUATION = ("suites", "content of the documents", "chat", "max_gen_toks", "compute_dtype")
 
 
 class StudyChanged(UserError):
@@ -92,9 +94,14 @@ class StudyRecord:
 
     # Proof -------------------------------------------------------------------------------------
 
-    def claim_use(self, candidate: str, use: Mapping[str, Any]) -> None:
-        """Write down that a candidate is to be scored on the report documents; the first time counts."""
-        key = f"{USE}{candidate}"
+    def evaluation(self) -> dict[str, Any]:
+        """What decides how a candidate is evaluated, of what `pin` wrote."""
+        pinned = self.study.user_attrs.get("pinned", {})
+        return {key: pinned.get(key) for key in _EVALUATION}
+
+    def claim_use(self, test: str, use: Mapping[str, Any]) -> None:
+        """Write down that something is to be tested on the report documents; the first time counts."""
+        key = f"{USE}{test}"
         if key not in self.study.user_attrs:
             self.study.set_user_attr(key, dict(use))
 

@@ -23,16 +23,16 @@ class Unit:
     def _number(self, value: float) -> str:
         if math.isinf(value):
             return "unbounded"
-        return f"{100 * value:.1f}" if self.percent else f"{value:.4g}"
+        return _unsigned(f"{100 * value:.1f}") if self.percent else f"{value or 0.0:.4g}"
 
     def _end(self, value: float) -> str:
-        """The end of an interval; with more digits where it would be written as 0 and is not."""
+        """A difference, or the end of an interval; with more digits where it would be written as 0 and is not."""
         scaled, digits = 100 * value, 1
         if not self.percent or math.isinf(value):
             return self._number(value)
         while value and digits < 9 and not round(scaled, digits):
             digits += 1
-        return f"{scaled:.{digits}f}"
+        return _unsigned(f"{scaled:.{digits}f}")
 
     def score(self, value: float) -> str:
         """A score: ``48.4%``."""
@@ -44,7 +44,7 @@ class Unit:
 
     def gap(self, value: float) -> str:
         """A difference of scores: ``7.2 points``."""
-        return self._number(value) + (" points" if self.percent else "")
+        return self._end(value) + (" points" if self.percent else "")
 
     def signed(self, value: float) -> str:
         """A difference with its sign: ``+7.2 points``."""
@@ -63,8 +63,13 @@ class Unit:
     def full(self, interval: Interval, *, sign: bool = False) -> str:
         """Estimate and interval: ``48.4% (42.4 to 54.5)``."""
         plus = "+" if sign and interval.estimate > 0 else ""
-        estimate = self._number(interval.estimate) if sign else self.score(interval.estimate)
+        estimate = self._end(interval.estimate) if sign else self.score(interval.estimate)
         return f"{plus}{estimate} ({self.span(interval)})"
+
+
+def _unsigned(text: str) -> str:
+    """Without the sign of a zero."""
+    return text.removeprefix("-") if not float(text) else text
 
 
 def joined(words: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from exme.search.proof.verdict import verdict
 from exme.search.reports.pages.report import write_report
 from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
-from exme.search.statistics.intervals import compare, holm, mean_interval
+from exme.search.statistics.intervals import compare, mean_interval
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.tasks.errors import UserError
 
@@ -69,11 +69,6 @@ def test_cards_of_other_suites_are_not_compared() -> None:
     other = join([scores("x", [1.0]), scores("y", [1.0])])
     with pytest.raises(ValueError, match="not the same suites"):
         compare(card([1.0], [1.0]), other)
-
-
-def test_holm_corrects_the_smallest_most() -> None:
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-    assert holm([0.6, 0.9]) == [1.0, 1.0]
 
 
 def study_file(**changed: Any) -> StudyFile:

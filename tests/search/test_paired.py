@@ -18,7 +18,7 @@ from exme.search.statistics.paired import (
     Difference,
     Table,
     bounded_mean,
-    mid_tail,
+    tail_of,
     unbounded_mean,
 )
 
@@ -85,20 +85,23 @@ def test_the_tail_is_that_of_all_outcomes_of_the_trinomial() -> None:
             if w + k <= n and w - k >= at:
                 ways = math.comb(n, w) * math.comb(n - w, k)
                 mass = ways * won**w * lost**k * (1 - won - lost) ** (n - w - k)
-                tail += mass / 2 if w - k == at else mass
+                tail += mass
         tails.append(float(tail))
-    found = [mid_tail(n, 0.25, 0.125, at) for at in range(-n, n + 1)]
+    found = [tail_of(n, 0.25, 0.125, at) for at in range(-n, n + 1)]
     assert found == pytest.approx(tails, abs=1e-12)
 
 
 # Airway hyper-responsiveness (Bentur et al. 2009: 7 against 1 of 21) and complete response (Cavo et al. 2012: 16 against 6 of
-# 161) are the examples of Fagerland, Lydersen and Laake 2013, doi:10.1186/1471-2288-13-91, whose McNemar mid-p values are
-# 0.039 and 0.035, two-sided. Ours lets the number of discordant documents vary, too.
-@pytest.mark.parametrize(("won", "lost", "n", "p"), [(7, 1, 21, 0.039), (16, 6, 161, 0.035)])
-def test_the_p_value_of_a_table_is_near_mcnemars_mid_p(
-    won: int, lost: int, n: int, p: float
+# 161) are the examples of Fagerland, Lydersen and Laake 2013, doi:10.1186/1471-2288-13-91, whose McNemar mid-p and exact
+# p-values are 0.039 and 0.070, 0.035 and 0.053, two-sided. Ours lets the number of discordant documents vary, too, and is
+# mid-p for many documents, exact for few.
+@pytest.mark.parametrize(
+    ("won", "lost", "n", "low", "high"), [(7, 1, 21, 0.039, 0.070), (16, 6, 161, 0.032, 0.036)]
+)
+def test_the_p_value_of_a_table_is_near_mcnemars(
+    won: int, lost: int, n: int, low: float, high: float
 ) -> None:
-    assert 2 * Table(won, lost, n).p == pytest.approx(p, abs=0.004)
+    assert low <= 2 * Table(won, lost, n).p <= high
 
 
 def test_without_any_difference_nothing_is_proved_and_the_interval_is_the_rule_of_three() -> None:
@@ -109,10 +112,10 @@ def test_without_any_difference_nothing_is_proved_and_the_interval_is_the_rule_o
     assert table.high(0.025) == pytest.approx(3 / 300, rel=0.01)
 
 
-@pytest.mark.parametrize("count", [30, 100, 500])
-@pytest.mark.parametrize("discordant", [0.02, 0.1, 0.2, 0.5])
+@pytest.mark.parametrize("count", [5, 8, 16, 30, 100, 150, 500])
+@pytest.mark.parametrize("discordant", [0.02, 0.1, 0.2, 0.5, 1.0])
 def test_a_test_of_a_table_errs_as_often_as_it_says(count: int, discordant: float) -> None:
-    """Exact, over all tables: at most 2.5% and a tenth of that."""
+    """Exact, over all tables: at most 2.5% and a fiftieth of that."""
     wrong = 0.0
     for both in range(count + 1):
         chance = stats.binom.pmf(both, count, discordant)
@@ -121,7 +124,7 @@ def test_a_test_of_a_table_errs_as_often_as_it_says(count: int, discordant: floa
                 if Table(won, both - won, count).p < 0.025:
                     wrong += chance * stats.binom.sf(won - 1, both, 0.5)
                     break
-    assert wrong <= 0.0275
+    assert wrong <= 0.0255
 
 
 def test_intervals_of_tables_cover_the_truth() -> None:

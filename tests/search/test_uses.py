@@ -6,13 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.proof.uses import LEDGER, Use, digest_of, number_of, read_ledger, write_ledger
+from exme.search.proof.uses import (
+    LEDGER,
+    Use,
+    digest_of,
+    number_of,
+    read_ledger,
+    key_of,
+    write_ledger,
+)
+from exme.search.racing.goal import Goal
 from exme.tasks.documents import Document
 from exme.tasks.errors import UserError
 
 
-def use(candidate: str, order: int, documents: str = "aa", study: str = "mini") -> Use:
-    return Use(candidate, (documents,), order, study)
+def use(test: str, order: int, documents: str = "aa", study: str = "mini") -> Use:
+    return Use(test, (documents,), order, study)
 
 
 def test_uses_are_numbered_by_when_they_were_begun() -> None:
@@ -55,12 +64,28 @@ def test_the_ledger_keeps_each_use_once(tmp_path: Path) -> None:
 def test_a_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
     write_ledger(tmp_path, use("a", 1))
     with (tmp_path / LEDGER).open("a", encoding="utf-8") as stream:
-        stream.write('{"candidate": "b", "docu\n[1]\n\n')
+        stream.write('{"test": "b", "docu\n[1]\n\n')
     write_ledger(tmp_path, use("c", 2))
-    assert [found.candidate for found in read_ledger(tmp_path)] == ["a", "c"]
+    assert [found.test for found in read_ledger(tmp_path)] == ["a", "c"]
 
 
 def test_a_ledger_that_cannot_be_written_is_an_error_in_one_line(tmp_path: Path) -> None:
     (tmp_path / LEDGER).mkdir()
     with pytest.raises(UserError, match="cannot be written"):
         write_ledger(tmp_path, use("a", 1))
+
+
+def test_a_line_that_was_cut_off_without_an_end_takes_no_later_one_with_it(tmp_path: Path) -> None:
+    write_ledger(tmp_path, use("a", 1))
+    with (tmp_path / LEDGER).open("a", encoding="utf-8") as stream:
+        stream.write('{"test": "b", "docu')
+    write_ledger(tmp_path, use("c", 2))
+    assert [found.test for found in read_ledger(tmp_path)] == ["a", "c"]
+
+
+def test_another_goal_metric_or_prompt_is_another_test() -> None:
+    """The same candidate on the same documents is then another chance for a lucky result."""
+    goals = [Goal(), Goal((0.5, 0.5)), Goal((0.5, 0.5), "worst"), Goal((0.5, 0.5), "cvar", 2)]
+    tests = {key_of("c", {"suites": metric}, goal) for metric in ("a", "b") for goal in goals}
+    assert len(tests) == 8
+    assert key_of("c", {}, Goal(keep=(0.1,))) == key_of("c", {}, Goal())

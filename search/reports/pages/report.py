@@ -14,7 +14,7 @@ from exme.search.proof.finals import best_input
 from exme.search.proof.gain import gain_on_suite, share_of_error
 from exme.search.proof.verdict import verdict
 from exme.search.racing.goal import front
-from exme.search.statistics.intervals import Interval, compare, holm, mean_interval
+from exme.search.statistics.intervals import Interval, compare, mean_interval
 from exme.search.study.space import read
 from exme.search.trials.budget import spent
 from exme.search.trials.outcome import Entry, Outcome, TrialRecord
@@ -154,11 +154,10 @@ def _scores(outcome: Outcome) -> list[str]:
             " It is a proxy: the verdict goes by the metric."
         )
     if outcome.merged and outcome.inputs:
+        gain = verdict(outcome).gain
         level = share_of_error(max(1, outcome.use))
-        is_mean = outcome.aim.kind == "mean" and len(outcome.aim.weights) == len(
-            entries[0].report.parts
-        )
-        weights = outcome.aim.weights if is_mean else None
+        # (of a mean the verdict's own differences, one by one; other goals compare what no table of models can show)
+        own = gain.by_input if gain is not None and outcome.aim.kind == "mean" else ()
         head += [
             f"merged minus this{', points' * unit.percent} ({share_text(level)})",
             "p",
@@ -166,15 +165,20 @@ def _scores(outcome: Outcome) -> list[str]:
             "lost",
         ]
         rows[0] += ["–"] * 4
-        for row, entry in zip(rows[1:], outcome.inputs, strict=True):
+        for place, (row, entry) in enumerate(zip(rows[1:], outcome.inputs, strict=True)):
+            weights = outcome.aim.weights if own else None
             result = compare(
                 outcome.merged.report, entry.report, level=1 - 2 * level, weights=weights
             )
-            gain = unit.full(result.difference, sign=True)
-            row += [gain, _p_cell(result.p_better), str(result.won), str(result.lost)]
+            difference, p = result.difference, result.p_better
+            if own and not own[place].approximate:
+                part = own[place]
+                difference = Interval(part.estimate, part.low(level), part.high(level))
+                p = part.p
+            row += [unit.full(difference, sign=True), _p_cell(p), str(result.won), str(result.lost)]
         note += (
             f" p: one-sided, that merged is not better than this input ({result.test}); the verdict "
-            f"{'takes the largest' if is_mean else 'goes by the goal of the study'}. "
+            f"{'takes the largest, and widens the upper end for the number of inputs' if own else 'goes by the goal of the study'}. "
             "Won and lost: report documents on which merged scored higher and lower. The search never saw the report "
             "documents."
         )
@@ -193,7 +197,7 @@ def _by_suite(outcome: Outcome) -> list[str]:
     merged = outcome.merged
     rows, p_values = [], []
     inputs = [(entry.name, entry.report) for entry in outcome.inputs]
-    level = share_of_error(max(1, outcome.use))
+    level = share_of_error(max(1, outcome.use)) / len(entries[0].report.parts)
     for position, part in enumerate(entries[0].report.parts):
         unit = Unit(entry.report.parts[position] for entry in entries)
         cells = [unit.full(mean_interval(entry.report.parts[position])) for entry in entries]
@@ -211,12 +215,12 @@ def _by_suite(outcome: Outcome) -> list[str]:
     if len(set(outcome.aim.weights)) > 1:
         note += " The verdict weighs them as the study says."
     if p_values:
-        head += [f"merged minus the best input there ({share_text(level)})", "p (Holm)"]
-        for row, p in zip(rows, holm(p_values), strict=True):
-            row.append(_p_cell(p))
+        head += [f"merged minus the best input there ({share_text(level)})", "p"]
+        for row, p in zip(rows, p_values, strict=True):
+            row.append(_p_cell(min(1.0, len(rows) * p)))
         note += (
-            " p: one-sided, that some input is as good on that suite, corrected for the number of suites (Holm 1979); "
-            "the intervals are not."
+            " p: one-sided, that some input is as good on that suite; p and interval are corrected for the number of suites "
+            "(Bonferroni)."
         )
     return ["## By suite", _table(head, rows), note]
 

@@ -78,16 +78,19 @@ def _summary(view: View) -> list[Text]:
     ]  # fmt: skip
     lines += [_term(n, c) for n, c in candidate.coefficients.items()]
     lines.append(Text.assemble((" " * 8, ""), (str(read(candidate.coefficients)), "dim")))
-    gain = view.gain
+    found = view.verdict if view.proved_gain is not None else None
+    gain = view.proved_gain or view.gain
     if gain is not None and other is not None:
+        over = view.name_of(other) if found is None or found.gain is None else found.gain.over[0]
         estimate, _, ends = gap_text(gain, best.is_share).rpartition(" [")
         lines.append(
             Text.assemble(
                 ("Gain    ", "dim"), (f"{estimate} ", "bold"), f"[{ends} ",
-                (f"over {view.name_of(other)}", "dim"),
+                (f"over {over}", "dim"),
             )
         )  # fmt: skip
-        lines.append(Text("        expected on other documents; the proof will tell", style="dim"))
+        where = "expected on other documents; the proof will tell"
+        lines.append(Text(f"        {'on the report documents' if found else where}", style="dim"))
     elif other is not None:
         lines.append(Text("Gain    none yet: the best is an input", style="dim"))
     curve = _curve(view)

@@ -133,7 +133,7 @@ def runs_table(found: Sequence[Run]) -> Table:
         table.add_column(name, justify="right" if name == "trials" else "left")
     for run in found:
         view, changed = run.view, run.changed
-        best, gain = view.best, view.gain
+        best, gain = view.best, view.proved_gain or view.gain
         score = score_text(best.mean, best.trial) if best else "–"
         told = "–"
         if gain is not None and best is not None:
