@@ -18,7 +18,7 @@ from exme.tasks.documents import SuiteDocuments
 
 from .audit import any_cut
 from .finals import best_input
-from .uses import Use, new_use, number_of, read_ledger, key_of, write_ledger
+from .uses import Use, key_of, new_use, number_of, read_ledger, write_ledger
 
 if TYPE_CHECKING:  # a verdict is also read where no model is loaded, and no torch
     from exme.search.scoring.worker import Scorer

@@ -15,7 +15,7 @@ of wins and losses among n documents of which a share q + m is won and q is lost
 q is the likeliest share of losses when the gain is m (Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8, eq. 3);
 the distribution of D is exact, by its characteristic function. For m = 0 this is McNemar's test, mid-p, with the number of
 discordant documents random as it is (Lloyd 2008, doi:10.1111/j.1467-842X.2008.00519.x, calls it the E test). h is 1/2 from
-`ENOUGH` documents on, where the level is then exact to a fiftieth; below it is 1, for there mid-p errs up to half as often again.
+`ENOUGH` documents on, where the level is then exact to a tenth; below it is 1, for there mid-p errs up to half as often again.
 
 **Bounded values** (`Bounded`). A gambler who doubts H0 stakes shares s of the most that is allowed on every document,
 

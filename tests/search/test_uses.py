@@ -10,9 +10,9 @@ from exme.search.proof.uses import (
     LEDGER,
     Use,
     digest_of,
+    key_of,
     number_of,
     read_ledger,
-    key_of,
     write_ledger,
 )
 from exme.search.racing.goal import Goal
