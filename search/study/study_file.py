@@ -149,6 +149,14 @@ class StudyFile(Section):
         return self
 
     @model_validator(mode="after")
+    def _sampler_fits(self) -> StudyFile:
+        if self.sampler.name == "cmaes" and self.goal == "pareto":
+            raise ValueError(
+                "sampler: cmaes searches for one value, not for a front; use gp or tpe"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _shift_fits(self) -> StudyFile:
         shift = self.shift
         if shift is None:
