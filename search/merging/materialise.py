@@ -18,7 +18,6 @@ from exme.search.merging.methods.method import Merge, Term
 from exme.search.merging.sources.adapter import LowRank
 from exme.search.merging.sources.fetched import Delta, Fetched
 from exme.search.merging.sources.residence import Residence
-from exme.tasks.errors import ShapeMismatch
 
 from .arithmetic import plain
 from .candidate import Candidate
@@ -27,47 +26,6 @@ from .methods import METHODS
 
 # From so many elements on, compiling the kernel pays within a few candidates.
 WORTH_COMPILING = 2**26
-
-
-def combine(
-    name: str,
-    base: torch.Tensor,
-    checkpoints: Sequence[torch.Tensor],
-    coefficients: Sequence[float],
-    dtype: torch.dtype,
-) -> torch.Tensor:
-    """Add a weighted sum of deltas to the base.
-
-    At a unit vector and at zero the source itself is returned, so that a search that starts at its
-    inputs scores exactly them.
-
-    Args:
-        name: the parameter's name, for errors.
-        base: parameter tensor, shape (*p), any float dtype.
-        checkpoints: n tensors of shape (*p), any float dtypes.
-        coefficients: n numbers, dimensionless; above 1 extrapolates.
-        dtype: dtype of the result.
-    Returns:
-        Shape (*p); accumulated in float32, rounded once.
-    Raises:
-        ShapeMismatch: names the parameter and both shapes.
-    Source: Ilharco et al. 2023, arXiv:2212.04089, eq. 2; with the coefficients of `space` it is
-        ExMe, arXiv:2503.04834, and ExPO, arXiv:2404.16792.
-    """
-    for tensor in checkpoints:
-        if tensor.shape != base.shape:
-            raise ShapeMismatch(
-                f"tensor '{name}': shape {list(tensor.shape)}, the base's is {list(base.shape)}"
-            )
-    active = [(c, t) for c, t in zip(coefficients, checkpoints, strict=True) if c != 0.0]
-    if not active:
-        return base.to(dtype)
-    if len(active) == 1 and active[0][0] == 1.0:
-        return active[0][1].to(dtype)
-    out = torch.empty(base.shape, dtype=dtype, device=base.device)
-    operands = [Operand(t.reshape(-1), c) for c, t in active]
-    plain.merge(out.view(-1), base.reshape(-1), operands, elects=False, dtype=dtype)
-    return out
 
 
 class Merger:
