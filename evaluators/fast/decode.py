@@ -161,10 +161,6 @@ class Decoder:
             self._active = []
             give_back_freed()
 
-    def free_cache(self) -> None:
-        """Free the cache; the next evaluation makes one."""
-        self._cache = None
-
     def _room(self, rows: Sequence[Row]) -> KVCache:
         """A cache for all rows and what they share, or for as many as fit."""
         size = bytes_per_token(self._model)

@@ -91,11 +91,6 @@ class FastEngine:
             dtype = self._reference.softmax_dtype
             return score(self._model, pairs, self.budget, self.profile, dtype)
 
-    def free_cache(self) -> None:
-        """Free what is kept from one evaluation to the next beside drafts: the cache of keys and values."""
-        if self.fallback is None:
-            self._decoder.free_cache()
-
     def count_tokens(self, text: str) -> int:
         """See `harness.Engine.count_tokens`."""
         return self._reference.count_tokens(text)

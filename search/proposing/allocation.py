@@ -48,7 +48,6 @@ class State:
         incumbent: number of the best complete candidate; None before the first.
         best: the point that would be named best, in [0, 1], shape (d,).
         leader: its number, None where it was not tried.
-        theta: of the surrogate, to start the next fit from.
     """
 
     estimates: tuple[Estimate, ...]
@@ -56,22 +55,17 @@ class State:
     incumbent: int | None
     leader: int | None
     best: Floats
-    theta: Floats
 
 
-def survey(
-    runners: Sequence[Runner], racing: Racing, field: Field, theta: Floats | None = None
-) -> State:
+def survey(runners: Sequence[Runner], racing: Racing, field: Field) -> State:
     """What the history says; at least one candidate must have been looked at."""
     estimates = estimates_of(runners, field)
     x = np.stack([r.point for r in runners])
     y = np.array([e.mean - r.penalty for e, r in zip(estimates, runners, strict=True)])
     rough = ROUGHNESS * look_spread(estimates, field.count) / field.count
-    surrogate, theta = fit(
-        x, y, np.array([e.standard_error**2 for e in estimates]), theta, nugget=rough
-    )
+    surrogate = fit(x, y, np.array([e.standard_error**2 for e in estimates]), nugget=rough)
     best, leader = best_point(surrogate, np.random.default_rng(len(runners)), racing.caution)
-    return State(estimates, surrogate, incumbent_of(runners, field), leader, best, theta)
+    return State(estimates, surrogate, incumbent_of(runners, field), leader, best)
 
 
 def next_look(

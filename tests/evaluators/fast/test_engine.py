@@ -241,9 +241,8 @@ def test_drafts_make_the_second_candidate_cheaper(tmp_path: Path) -> None:
     fast = FastEngine(stock(model, 64), DraftStore(tmp_path / "drafts.jsonl"))
     first = fast.generate_until(requests)
     passes = sum(fast.profile.passes.values())
-    fast.profile.reset()
     assert fast.generate_until(requests) == first
-    assert sum(fast.profile.passes.values()) < passes / 2
+    assert sum(fast.profile.passes.values()) < 1.5 * passes
     # And so does a search that is taken up again.
     resumed = FastEngine(stock(model, 64), DraftStore(tmp_path / "drafts.jsonl"))
     assert resumed.generate_until(requests) == first
