@@ -21,7 +21,6 @@ def write_stream(
     candidate: Candidate,
     *,
     max_shard_bytes: int,
-    compiled: bool | None = None,
 ) -> list[Path]:
     """Write a candidate's weights, made from sources that stay on the disk.
 
@@ -30,7 +29,6 @@ def write_stream(
         sources: base and checkpoints.
         candidate: what to make.
         max_shard_bytes: largest weight file.
-        compiled: use the compiled kernel; by default where the model is large enough to gain by it.
 
     Returns:
         The files with weights, in order.
@@ -44,9 +42,7 @@ def write_stream(
     specs = {name: sources.base.tensors[name] for name in sorted(mapped.names)}
     dtype: torch.dtype = getattr(torch, candidate.dtype)
     elements = sum(spec.elements for spec in specs.values())
-    merger = Merger(
-        mapped, dtype, compiled=elements >= WORTH_COMPILING if compiled is None else compiled
-    )
+    merger = Merger(mapped, dtype, compiled=elements >= WORTH_COMPILING)
     merges = merger.instructions(candidate, [n for n, spec in specs.items() if spec.is_float])
     cpu = torch.device("cpu")
 
