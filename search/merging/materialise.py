@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from exme.search.merging.arithmetic.compiled import Kernel, kernel
-from exme.search.merging.arithmetic.fused import Fused, fused
+from exme.search.merging.arithmetic.compiled import kernel
 from exme.search.merging.arithmetic.plain import Finite, Operand
 from exme.search.merging.arithmetic.tensor_tables import FactBook, TensorFacts
 from exme.search.merging.methods.method import Merge, Term
@@ -40,8 +39,7 @@ class Merger:
     def __init__(self, residence: Residence, dtype: torch.dtype, *, compiled: bool) -> None:
         self._residence = residence
         self._dtype = dtype
-        found: tuple[Fused | Kernel | None, ...] = (fused(), kernel()) if compiled else (fused(),)
-        self._kernels = [one for one in found if one is not None]
+        self._kernel = kernel() if compiled else None
         self._book = FactBook(self._delta, residence.room, frugal=residence.frugal)
         self._fetched: dict[str, Fetched] = {}
 
@@ -112,9 +110,9 @@ class Merger:
         elects: bool,
         index: int,
     ) -> Finite:
-        for one in self._kernels:
-            if one.takes(out, base, operands, self._dtype):
-                return one.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
+        built = self._kernel
+        if built is not None and built.takes(out, base, operands, self._dtype):
+            return built.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
         return plain.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
 
 
