@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import bytes_per_token
@@ -92,12 +91,3 @@ def test_the_greedy_continuation_is_told_from_others() -> None:
     ours = FastEngine(reference).loglikelihood(requests)
     assert_near(ours, reference.loglikelihood(requests))
     assert any(is_greedy for _, is_greedy in ours)
-
-
-@pytest.mark.gpu
-def test_log_likelihoods_equal_lm_evals_on_a_gpu() -> None:
-    model = make("llama", seed=7).cuda()
-    assert_near(
-        FastEngine(stock(model, 64)).loglikelihood(asked()), stock(model, 64).loglikelihood(asked())
-    )
-    torch.cuda.synchronize()
