@@ -42,9 +42,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.products import faster_products
+from exme.evaluators.fast.profile import Profile
 from exme.evaluators.harness import Engine, Evaluation, Judge, StockEngine
 from exme.tasks.documents import MINI_DATA, load_documents
-from exme.tasks.mini import model_path
+from exme.tasks.mini import MODELS
 from exme.tasks.mini.scoring import Weights, combine, load_weights
 from exme.tasks.mini.train import read_weights
 from exme.tasks.suite import load_suite
@@ -172,7 +173,7 @@ def open_bench(suite: str, count: int, options: argparse.Namespace) -> Bench:
     for task in judge._tasks.values():
         task.process_results = lambda doc, results, m=judge.suite.metric: {m: 0.0}
     names = ("base", "sums", "products")
-    sources = [read_weights(options.models / n if options.models else model_path(n)) for n in names]
+    sources = [read_weights(options.models / n if options.models else MODELS / n) for n in names]
     gc.collect()
     gc.freeze()  # as a search does; both engines gain by it
     return Bench(model, AutoTokenizer.from_pretrained(folder), sources, judge)  # type: ignore[arg-type]
@@ -263,7 +264,7 @@ def measure(suite: str, options: argparse.Namespace) -> list[str]:
     steady, growth = [], []
     for number, point in enumerate(points):
         bench.load(point)
-        fast.profile.reset()
+        forget(fast.profile)
         seconds, evaluation = bench.run(fast)
         growth.append(f"{number + 1}: {seconds:.2f} s")
         if number >= len(points) - options.repeats:
@@ -285,7 +286,7 @@ def measure(suite: str, options: argparse.Namespace) -> list[str]:
     _print_profile(bench, fast, evaluation, seconds)
     if options.distances:
         _print_distances(bench, fast, points[-1])
-    fast.free_cache()  # its cache counts, too
+    fast._decoder._cache = None  # it counts, too
     memory = {
         "fast": peak_megabytes(lambda: bench.run(fast)),
         "stock": peak_megabytes(lambda: bench.run(stock)),
@@ -336,10 +337,16 @@ def _print_profile(bench: Bench, fast: FastEngine, found: Evaluation, seconds: f
 def _print_distances(bench: Bench, fast: FastEngine, centre: tuple[float, float]) -> None:
     for distance in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4):
         bench.load((centre[0] + distance, centre[1] - distance))
-        fast.profile.reset()
+        forget(fast.profile)
         seconds, _ = bench.run(fast)
         passes = sum(fast.profile.passes.values())
         print(f"at distance {distance:.2f} of each coefficient: {seconds:.2f} s, {passes} passes")
+
+
+def forget(profile: Profile) -> None:
+    """Begin a profile anew."""
+    for counts in (profile.seconds, profile.passes, profile.tokens):
+        counts.clear()
 
 
 def _row(name: str, what: str, pairs: Sequence[tuple[float, float]]) -> str:

@@ -26,7 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.evaluators.harness import Judge
 from exme.tasks.documents import load_documents
-from exme.tasks.mini import model_path
+from exme.tasks.mini import MODELS
 from exme.tasks.suite import load_suite
 
 SUBJECTS = 4  # of bbh, as `evaluation.py` has them
@@ -128,7 +128,7 @@ def main() -> None:
     texts = [bbh_texts(options.data, options.search, 0), humaneval_texts(options.data, 0)]
     print(f"{len(texts[0])} texts of bbh, {len(texts[1])} of humaneval")
     base = options.out / "base"
-    finetune(model_path("base"), texts, base, steps=options.steps, rate=2e-3, seed=0)
+    finetune(MODELS / "base", texts, base, steps=options.steps, rate=2e-3, seed=0)
     for seed, name in enumerate(("sums", "products")):
         half = [part[seed::2] for part in texts]
         loss = finetune(

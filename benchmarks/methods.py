@@ -56,7 +56,6 @@ def ours(racing: Racing) -> Method:
         field = Field((landscape.count,))
         runners: list[Runner] = []
         outcomes: list[Floats] = []
-        theta = None
         spent = looks = 0
         known = known_points(landscape)
         few, d = landscape.checkpoints, len(landscape.names)
@@ -92,8 +91,7 @@ def ours(racing: Racing) -> Method:
                 if is_left(runner, runners, racing, field):
                     break
             runners[number] = runner
-            state = survey(runners, racing, field, theta)
-            theta = state.theta
+            state = survey(runners, racing, field)
             done = 0 if state.leader is None else len(runners[state.leader].seen)
             owed = landscape.count - done
             yield Step(spent, low + width * state.best, owed, stopped, tuple(runners))

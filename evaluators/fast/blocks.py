@@ -1,8 +1,7 @@
-"""Attention of rows to their own tokens in padded blocks: as many at once as a GPU wants, by torch's kernels."""
+"""Attention of rows to their own tokens in padded blocks, by torch's kernels."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .kernels import Scale, knows_causal, partial
+from .kernels import Scale, is_plain, partial
 from .rows import Ints, Rows
-from .transfer import to_device
 
 _NEVER = 1 << 30  # a position that no token has: padding keys stand there, padding queries before
 
@@ -65,16 +63,14 @@ class Blocks:
     back: Tensor
 
     @classmethod
-    def of(cls, rows: Rows, device: torch.device) -> Blocks:
-        """Rows in blocks, their arrays in one transfer."""
+    def of(cls, rows: Rows) -> Blocks:
+        """Rows in blocks."""
         arrays, back = arrays_of(rows)
-        first, *others = to_device([back, *itertools.chain.from_iterable(arrays)], device)
-        rest = iter(others)
-        blocks = [
-            Block(next(rest), next(rest), next(rest), next(rest) if len(array) == 4 else None)
-            for array in arrays
-        ]
-        return cls(blocks, first)
+        blocks = []
+        for array in arrays:
+            index, query_at, key_at, *places = map(torch.from_numpy, array)
+            blocks.append(Block(index, query_at, key_at, *places or (None,)))
+        return cls(blocks, torch.from_numpy(back))
 
     def attend(
         self,
@@ -104,9 +100,7 @@ class Blocks:
                 own_values = values[:, block.index].transpose(0, 1)
             else:
                 own_keys, own_values = cache.gather(layer, block.places)
-            causal = (
-                block.places is None and scale.window is None and knows_causal(scale, query, keys)
-            )
+            causal = block.places is None and scale.window is None and is_plain(scale)
             bias = None if causal else block.bias(scale.window, query)
             picked = query[:, block.index].transpose(0, 1)  # [rows, heads, queries, size]
             out, weight = partial(picked, own_keys, own_values, scale, bias, causal=causal)

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
 from transformers import PreTrainedModel
 
 from .cache import KVCache, Stretch
@@ -27,6 +26,9 @@ from .rows import Piece
 from .stops import StopStrings
 
 _log = logging.getLogger(__name__)
+
+# Least chance at which verifying a drafted token pays.
+_WORTH = 0.35
 
 
 @dataclass(frozen=True)
@@ -121,16 +123,12 @@ class Decoder:
         model: the resident model.
         budget: how much fits.
         profile: filled as it goes.
-        worth: least chance at which verifying a drafted token pays.
     """
 
-    def __init__(
-        self, model: PreTrainedModel, budget: Budget, profile: Profile, worth: float
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, budget: Budget, profile: Profile) -> None:
         self._model = model
         self._budget = budget
         self._profile = profile
-        self._worth = worth
         self._cache: KVCache | None = None
         self._active: list[Row] = []
 
@@ -161,10 +159,6 @@ class Decoder:
             self._active = []
             give_back_freed()
 
-    def free_cache(self) -> None:
-        """Free the cache; the next evaluation makes one."""
-        self._cache = None
-
     def _room(self, rows: Sequence[Row]) -> KVCache:
         """A cache for all rows and what they share, or for as many as fit."""
         size = bytes_per_token(self._model)
@@ -181,8 +175,6 @@ class Decoder:
         rows, self._active, self._cache = self._active, [], None
         for row in rows:
             row.place, row.cached = None, 0
-        if self._model.device.type == "cuda":
-            torch.cuda.empty_cache()
         return rows
 
     def _step(self, waiting: list[Row], cache: KVCache) -> None:
@@ -250,7 +242,7 @@ class Decoder:
 
     def _draft(self, row: Row, most: int) -> list[int]:
         room = row.limits.most - len(row.answer) - 1
-        return row.drafter.propose(min(most, room), self._worth)
+        return row.drafter.propose(min(most, room), _WORTH)
 
     def _pass(self, drafts: dict[Row, list[int]], cache: KVCache) -> None:
         rows = sorted(drafts, key=lambda row: row.order)

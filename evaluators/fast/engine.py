@@ -1,4 +1,4 @@
-"""The fast engine: lm-eval's answers, decoded as a search decodes them."""
+"""The fast engine: lm-eval's answers, decoded as a search decodes them, on a CPU."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class FastEngine:
         drafts: earlier candidates' answers; None keeps them in memory only.
 
     Attributes:
-        profile: where the time went since its last reset.
+        profile: where the time went.
         budget: how much fits; halved when memory runs out; absent where there is a fallback.
         fallback: why `reference` answers everything; None where it need not.
     """
@@ -62,8 +62,7 @@ class FastEngine:
             _log.warning("engine: stock, not fast: %s", self.fallback)
             return
         self.budget = measure_budget(self._model, reference.batch_size, reference.max_length)
-        worth = 0.05 if self._model.device.type == "cuda" else 0.35
-        self._decoder = Decoder(self._model, self.budget, self.profile, worth)
+        self._decoder = Decoder(self._model, self.budget, self.profile)
 
     def generate_until(self, requests: Sequence[Request]) -> list[str]:
         """See `harness.Engine.generate_until`."""
@@ -90,11 +89,6 @@ class FastEngine:
         with shared_prefix_attention(self._model):
             dtype = self._reference.softmax_dtype
             return score(self._model, pairs, self.budget, self.profile, dtype)
-
-    def free_cache(self) -> None:
-        """Free what is kept from one evaluation to the next beside drafts: the cache of keys and values."""
-        if self.fallback is None:
-            self._decoder.free_cache()
 
     def count_tokens(self, text: str) -> int:
         """See `harness.Engine.count_tokens`."""

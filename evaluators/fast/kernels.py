@@ -43,18 +43,16 @@ def partial(
         key: shape [rows, key heads, keys, size]; value likewise.
         scale: of the layer.
         bias: added to the scores, shape [rows, 1, queries, keys]; minus infinity hides.
-        causal: whether queries see keys up to their own place, in addition; only with the kernel,
-            and on a GPU only where every head has keys of its own.
+        causal: whether queries see keys up to their own place, in addition; only with the kernel.
         may_hide_all: whether it may hide all keys from a query, as a window does.
 
     Returns:
         Shapes [rows, heads, queries, size] and [rows, heads, queries].
     """
-    if _is_plain(scale, query) and not may_hide_all:
-        return _cpu_kernel(query, key, value, scale, bias, causal)
+    if is_plain(scale) and not may_hide_all:
+        return _kernel(query, key, value, scale, bias, causal)
     rows, heads, queries, _ = query.shape
-    on_gpu = bias is None and _is_plain_on_gpu(scale, query)
-    if not on_gpu and queries > 1 and rows * heads * queries * key.shape[2] > _SCORES_AT_ONCE:
+    if queries > 1 and rows * heads * queries * key.shape[2] > _SCORES_AT_ONCE:
         halves = [
             partial(query[:, :, part], key, value, scale, b, may_hide_all=may_hide_all)
             for part in (slice(0, queries // 2), slice(queries // 2, queries))
@@ -64,12 +62,9 @@ def partial(
     # Heads that share keys are more queries of the same keys.
     repeats = heads // key.shape[1]
     folded = query.unflatten(1, (-1, repeats)).flatten(2, 3)
-    if on_gpu:
-        out, weight = _gpu_kernel(folded, key, value, scale, causal)
-    else:
-        if bias is not None:
-            bias = bias.repeat(1, 1, repeats, 1)
-        out, weight = _written_out(folded, key, value, scale, bias)
+    if bias is not None:
+        bias = bias.repeat(1, 1, repeats, 1)
+    out, weight = _written_out(folded, key, value, scale, bias)
     return (
         out.unflatten(2, (repeats, queries)).flatten(1, 2),
         weight.unflatten(2, (repeats, queries)).flatten(1, 2),
@@ -92,50 +87,16 @@ def _written_out(
     return out, (top + total.log()).squeeze(-1)
 
 
-def knows_causal(scale: Scale, query: Tensor, keys: Tensor) -> bool:
-    """Whether a kernel can do without a bias for queries that see keys up to their own place.
-
-    Args:
-        scale: of the layer.
-        query: shape [heads, tokens, size].
-        keys: shape [key heads, tokens, size].
-    """
-    apart = query.shape[0] == keys.shape[0]  # on a GPU heads that share keys are folded into one
-    return _is_plain(scale, query) or (apart and _is_plain_on_gpu(scale, query))
+def is_plain(scale: Scale) -> bool:
+    """Whether torch's own kernel can do it, with or without a bias, causal or not."""
+    return scale.softcap is None
 
 
-def _is_plain(scale: Scale, query: Tensor) -> bool:
-    """Whether torch's own kernel can do it, with or without a bias."""
-    return query.device.type == "cpu" and scale.softcap is None
-
-
-def _is_plain_on_gpu(scale: Scale, query: Tensor) -> bool:
-    """Whether torch's own kernel can do it, without a bias: shared nodes, and rows that begin."""
-    return (
-        query.device.type == "cuda"
-        and scale.softcap is None
-        and query.dtype in {torch.float16, torch.bfloat16}
-        and query.shape[-1] % 8 == 0
-        and query.shape[-1] <= 256
-        and torch.cuda.get_device_capability(query.device) >= (8, 0)
-    )
-
-
-def _cpu_kernel(
+def _kernel(
     query: Tensor, key: Tensor, value: Tensor, scale: Scale, bias: Tensor | None, causal: bool
 ) -> tuple[Tensor, Tensor]:
     """torch's own kernel on the CPU, which also returns the log-sum-exp; heads may share keys."""
     out, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
         query, key, value, 0.0, causal, attn_mask=bias, scale=scale.scaling
-    )
-    return out, weight
-
-
-def _gpu_kernel(
-    query: Tensor, key: Tensor, value: Tensor, scale: Scale, causal: bool
-) -> tuple[Tensor, Tensor]:
-    """torch's own kernel on a GPU, in half precision; the log-sum-exp is in float32."""
-    out, weight, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
-        query, key, value, 0.0, causal, scale=scale.scaling
     )
     return out, weight

@@ -58,7 +58,7 @@ class Layout:
     @functools.cached_property
     def blocks(self) -> Blocks:
         """Own tokens, for torch's kernels."""
-        return Blocks.of(self.rows, self.at.device)
+        return Blocks.of(self.rows)
 
     @functools.cached_property
     def parts(self) -> Parts:

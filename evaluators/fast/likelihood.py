@@ -83,8 +83,6 @@ def score(
                 raise
             waiting += reversed(batch)
             forget(waiting)
-            if model.device.type == "cuda":
-                torch.cuda.empty_cache()
             cache = _cache(model, waiting, budget)
             _log.warning("out of memory: going on with %d tokens a pass", budget.pass_tokens)
             continue

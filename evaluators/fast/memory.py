@@ -69,14 +69,10 @@ def measure_budget(model: PreTrainedModel, batch_size: int, max_length: int) -> 
         batch_size: rows that the study lets lm-eval's model hold, each of full length.
         max_length: tokens of full length.
     """
-    on_host = model.device.type != "cuda"
-    if on_host:
-        free = psutil.virtual_memory().available
-    else:
-        free = torch.cuda.mem_get_info(model.device)[0]
-    # A pass of some hundred tokens keeps a processor's caches and arithmetic busy; a GPU wants
-    # more. Rows share a pass: many more of them than of a padded batch.
-    tokens, rows = (512, 128) if on_host else (8192, 512)
+    free = psutil.virtual_memory().available
+    # A pass of some hundred tokens keeps a processor's caches and arithmetic busy. Rows share a pass:
+    # many more of them than of a padded batch.
+    tokens, rows = 512, 128
     stock = batch_size * max_length * bytes_per_token(model)
     return Budget(min(int(free * _SHARE), stock), tokens, rows)
 
@@ -101,7 +97,7 @@ def give_back_freed() -> None:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch failed for want of memory, on a GPU or on the host."""
+    """Whether torch failed for want of memory."""
     return isinstance(error, torch.OutOfMemoryError) or any(
         message in str(error).lower() for message in _MESSAGES
     )

@@ -16,7 +16,6 @@ from .cache import KVCache
 from .layout import Layout, segments_of
 from .products import faster_products
 from .rows import Piece, Rows, tokens_of
-from .transfer import to_device
 
 
 @contextmanager
@@ -54,7 +53,7 @@ def forward(
     positions = own + np.repeat(rows.starts, rows.lengths)
     in_cache = own + np.repeat(rows.places, rows.lengths)
     arrays = [tokens_of(pieces), positions, in_cache, rows.kept()]
-    ids, at, places, wanted = to_device(arrays, model.device)
+    ids, at, places, wanted = map(torch.from_numpy, arrays)
     segments = segments_of(pieces, rows, positions)
     layout = Layout(at, rows, segments, cache, places if keep else None)
     needed: dict[str, Any] = {NEEDED: layout}

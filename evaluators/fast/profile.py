@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class Profile:
-    """Seconds, passes and tokens by the kind of work, since the last `reset`.
+    """Seconds, passes and tokens by the kind of work.
 
     Args:
         timer: the clock, in seconds.
@@ -20,12 +20,6 @@ class Profile:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.passes: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
-
-    def reset(self) -> None:
-        """Begin anew."""
-        self.seconds.clear()
-        self.passes.clear()
-        self.tokens.clear()
 
     @contextmanager
     def clock(self, work: str, tokens: int = 0) -> Iterator[None]:

@@ -81,8 +81,10 @@ def why_not_supported(model: PreTrainedModel) -> str | None:
     ropes = _rope_types(getattr(config, "rope_parameters", None)) & _ROPE_BY_LENGTH
     if ropes:
         return f"its rotary embeddings ({', '.join(ropes)}) change with the sequence's length"
-    if len({parameter.device for parameter in model.parameters()}) != 1:
-        return "it is spread over several devices"
+    devices = {parameter.device.type for parameter in model.parameters()}
+    if devices != {"cpu"}:
+        alone = f"it is on {model.device}, and the fast engine is for CPUs"
+        return alone if len(devices) == 1 else "it is spread over several devices"
     try:
         difference, spread = probe(model)
     except Exception as error:  # noqa: BLE001  (whatever a foreign architecture may raise)

@@ -9,7 +9,6 @@ from .run import (
     processors,
     require_run_generated_code,
     run_many,
-    run_program,
     shared_sandbox,
 )
 
@@ -22,6 +21,5 @@ __all__ = [
     "processors",
     "require_run_generated_code",
     "run_many",
-    "run_program",
     "shared_sandbox",
 ]

@@ -11,22 +11,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from .run import Limits, Sandbox, Verdict, shared_sandbox
+from .run import Limits, Verdict, shared_sandbox
 
 Results = dict[int, list[tuple[int, dict[str, Any]]]]
 
 
 class CodeEval:
-    """Takes the place of ``evaluate.load("code_eval")``.
-
-    Args:
-        sandbox: runs the programs; the shared one by default.
-        limits: of each program.
-    """
-
-    def __init__(self, sandbox: Sandbox | None = None, limits: Limits | None = None) -> None:
-        self._sandbox = sandbox or shared_sandbox()
-        self._limits = limits or Limits()
+    """Takes the place of ``evaluate.load("code_eval")``; programs run in the shared sandbox."""
 
     def compute(
         self,
@@ -53,10 +44,10 @@ class CodeEval:
         """
         tasks = list(zip(predictions, references, strict=True))
         programs = [f"{program}\n{test}" for written, test in tasks for program in written]
-        limits = self._limits
+        limits = Limits()
         if timeout is not None:
             limits = replace(limits, cpu_seconds=math.ceil(timeout))
-        verdicts = iter(self._sandbox.run_many(programs, limits, num_workers))
+        verdicts = iter(shared_sandbox().run_many(programs, limits, num_workers))
         results: Results = {
             task: [(i, _outcome(task, i, next(verdicts))) for i in range(len(written))]
             for task, (written, _) in enumerate(tasks)
@@ -86,17 +77,3 @@ def estimate_pass_at_k(total: int, correct: int, k: int) -> float:
     Source: Chen et al. 2021, arXiv:2107.03374, eq. 1.
     """
     return 1.0 - math.comb(total - correct, k) / math.comb(total, k)
-
-
-def pass_at_k(
-    references: Sequence[str], predictions: Sequence[Sequence[str]], k: int | Sequence[int] = 1
-) -> dict[str, float]:
-    """What lm-eval's humaneval calls pass_at_k; in the shared sandbox."""
-    return CodeEval().compute(predictions, references, k)[0]
-
-
-def pass_at_1(references: str | Sequence[str], predictions: Sequence[str | Sequence[str]]) -> float:
-    """What lm-eval's mbpp calls pass_at_1; in the shared sandbox."""
-    tests = [references] if isinstance(references, str) else references
-    programs = [[p] if isinstance(p, str) else p for p in predictions]
-    return pass_at_k(tests, programs)["pass@1"]

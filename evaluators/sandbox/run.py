@@ -257,11 +257,6 @@ def shared_sandbox() -> Sandbox:
     return _shared
 
 
-def run_program(source: str, limits: Limits | None = None) -> Verdict:
-    """Run one program in the shared sandbox; see `Sandbox.run`."""
-    return _shared.run(source, limits)
-
-
 def run_many(
     sources: Sequence[str], limits: Limits | None = None, workers: int | None = None
 ) -> list[Verdict]:

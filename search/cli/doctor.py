@@ -23,7 +23,6 @@ _LIBRARIES = ("torch", "transformers", "lm_eval", "optuna", "datasets", "safeten
 # Packages that something optional needs: module, what for, how to get it.
 _OPTIONAL = (
     ("psycopg", "studies in PostgreSQL", "pip install 'exme[postgres]'"),
-    ("grpc", "studies behind Optuna's gRPC proxy", "pip install 'exme[grpc]'"),
     ("pyarrow", "tables as Parquet: exme table", "comes with datasets"),
     ("math_verify", "suite math", "pip install 'lm_eval[math]'"),
     ("langdetect", "suite ifeval", "pip install 'lm_eval[ifeval]'"),

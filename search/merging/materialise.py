@@ -10,15 +10,13 @@ from collections.abc import Sequence
 
 import torch
 
-from exme.search.merging.arithmetic.compiled import Kernel, kernel
-from exme.search.merging.arithmetic.fused import Fused, fused
+from exme.search.merging.arithmetic.compiled import kernel
 from exme.search.merging.arithmetic.plain import Finite, Operand
 from exme.search.merging.arithmetic.tensor_tables import FactBook, TensorFacts
 from exme.search.merging.methods.method import Merge, Term
 from exme.search.merging.sources.adapter import LowRank
 from exme.search.merging.sources.fetched import Delta, Fetched
 from exme.search.merging.sources.residence import Residence
-from exme.tasks.errors import ShapeMismatch
 
 from .arithmetic import plain
 from .candidate import Candidate
@@ -27,47 +25,6 @@ from .methods import METHODS
 
 # From so many elements on, compiling the kernel pays within a few candidates.
 WORTH_COMPILING = 2**26
-
-
-def combine(
-    name: str,
-    base: torch.Tensor,
-    checkpoints: Sequence[torch.Tensor],
-    coefficients: Sequence[float],
-    dtype: torch.dtype,
-) -> torch.Tensor:
-    """Add a weighted sum of deltas to the base.
-
-    At a unit vector and at zero the source itself is returned, so that a search that starts at its
-    inputs scores exactly them.
-
-    Args:
-        name: the parameter's name, for errors.
-        base: parameter tensor, shape (*p), any float dtype.
-        checkpoints: n tensors of shape (*p), any float dtypes.
-        coefficients: n numbers, dimensionless; above 1 extrapolates.
-        dtype: dtype of the result.
-    Returns:
-        Shape (*p); accumulated in float32, rounded once.
-    Raises:
-        ShapeMismatch: names the parameter and both shapes.
-    Source: Ilharco et al. 2023, arXiv:2212.04089, eq. 2; with the coefficients of `space` it is
-        ExMe, arXiv:2503.04834, and ExPO, arXiv:2404.16792.
-    """
-    for tensor in checkpoints:
-        if tensor.shape != base.shape:
-            raise ShapeMismatch(
-                f"tensor '{name}': shape {list(tensor.shape)}, the base's is {list(base.shape)}"
-            )
-    active = [(c, t) for c, t in zip(coefficients, checkpoints, strict=True) if c != 0.0]
-    if not active:
-        return base.to(dtype)
-    if len(active) == 1 and active[0][0] == 1.0:
-        return active[0][1].to(dtype)
-    out = torch.empty(base.shape, dtype=dtype, device=base.device)
-    operands = [Operand(t.reshape(-1), c) for c, t in active]
-    plain.merge(out.view(-1), base.reshape(-1), operands, elects=False, dtype=dtype)
-    return out
 
 
 class Merger:
@@ -82,8 +39,7 @@ class Merger:
     def __init__(self, residence: Residence, dtype: torch.dtype, *, compiled: bool) -> None:
         self._residence = residence
         self._dtype = dtype
-        found: tuple[Fused | Kernel | None, ...] = (fused(), kernel()) if compiled else (fused(),)
-        self._kernels = [one for one in found if one is not None]
+        self._kernel = kernel() if compiled else None
         self._book = FactBook(self._delta, residence.room, frugal=residence.frugal)
         self._fetched: dict[str, Fetched] = {}
 
@@ -154,9 +110,9 @@ class Merger:
         elects: bool,
         index: int,
     ) -> Finite:
-        for one in self._kernels:
-            if one.takes(out, base, operands, self._dtype):
-                return one.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
+        built = self._kernel
+        if built is not None and built.takes(out, base, operands, self._dtype):
+            return built.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
         return plain.merge(out, base, operands, elects=elects, dtype=self._dtype, index=index)
 
 

@@ -41,7 +41,6 @@ class ResidentModel:
         trust_remote_code: run the model code that a checkpoint brings along.
         residence: where the sources are kept: ``device``, ``host``, ``mapped``, or ``auto``.
         over_all: spread the live model over all GPUs and the host's memory, instead of one device.
-        compiled: use the compiled kernel; by default where the model is large enough to gain by it.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class ResidentModel:
         trust_remote_code: bool = False,
         residence: str = "auto",
         over_all: bool = False,
-        compiled: bool | None = None,
     ) -> None:
         self.sources = sources
         self.dtype = dtype
@@ -83,7 +81,7 @@ class ResidentModel:
         self._merger = Merger(
             self._settled,
             dtype,
-            compiled=elements >= WORTH_COMPILING if compiled is None else compiled,
+            compiled=elements >= WORTH_COMPILING,
         )
         self._holds: dict[str, Merge] = {}
         self._copy_unmerged()

@@ -35,10 +35,8 @@ class Example:
     won: bool
 
 
-def examples(
-    outcome: Outcome, documents: Sequence[SuiteDocuments], folder: Path, count: int = SHOWN
-) -> list[Example]:
-    """Report documents won and lost against the best input, at most `count` of each.
+def examples(outcome: Outcome, documents: Sequence[SuiteDocuments], folder: Path) -> list[Example]:
+    """Report documents won and lost against the best input, at most `SHOWN` of each.
 
     They are the first in the common order, not the most telling ones.
     """
@@ -61,4 +59,4 @@ def examples(
                 found[won].append(
                     Example(name, document.id, question, mine[i], other[i], won)
                 )  # fmt: skip
-    return [*found[True][:count], *found[False][:count]]
+    return [*found[True][:SHOWN], *found[False][:SHOWN]]

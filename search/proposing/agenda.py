@@ -139,7 +139,6 @@ class Agenda:
             box,
             self.plan.known_count,
             history=self._history(trials) if self.looks.needs_history else None,
-            first=self.plan.proposals.bounds(*self.study.space.coefficients),
             within=None if self.plan.shift is None else self.within,
             untried=self._untried(trials, box),
         )
@@ -152,7 +151,7 @@ class Agenda:
             values = self.looks.values(t)
             if values is not None or t.state == "running":
                 point = self.plan.proposals.of_candidate(t.candidate)
-                found.append(Known(t.origin, point, values))
+                found.append(Known(point, values))
         return found
 
     def _adaptive(self, trials: Sequence[TrialRecord], bounds: Bounds) -> Given | None:

@@ -34,6 +34,12 @@ from .proposer import Choice, best_point, candidates, choose, knowledge_gradient
 # its neighbourhood: 0.03 over about 0.13 on the tuning landscapes.
 ROUGHNESS = 0.2
 
+# Of so many looks one goes to the leader, to the end of its race; not before so many times all documents were scored.
+LEAD = 6
+LEAD_FROM = 2.0
+# Standard errors by which a candidate is behind when its race is broken off.
+LEAVE = 1.0
+
 # Stream of random numbers; `field.ORDERS` is another.
 _PROPOSALS = 2
 
@@ -48,7 +54,6 @@ class State:
         incumbent: number of the best complete candidate; None before the first.
         best: the point that would be named best, in [0, 1], shape (d,).
         leader: its number, None where it was not tried.
-        theta: of the surrogate, to start the next fit from.
     """
 
     estimates: tuple[Estimate, ...]
@@ -56,22 +61,17 @@ class State:
     incumbent: int | None
     leader: int | None
     best: Floats
-    theta: Floats
 
 
-def survey(
-    runners: Sequence[Runner], racing: Racing, field: Field, theta: Floats | None = None
-) -> State:
+def survey(runners: Sequence[Runner], racing: Racing, field: Field) -> State:
     """What the history says; at least one candidate must have been looked at."""
     estimates = estimates_of(runners, field)
     x = np.stack([r.point for r in runners])
     y = np.array([e.mean - r.penalty for e, r in zip(estimates, runners, strict=True)])
     rough = ROUGHNESS * look_spread(estimates, field.count) / field.count
-    surrogate, theta = fit(
-        x, y, np.array([e.standard_error**2 for e in estimates]), theta, nugget=rough
-    )
-    best, leader = best_point(surrogate, np.random.default_rng(len(runners)), racing.caution)
-    return State(estimates, surrogate, incumbent_of(runners, field), leader, best, theta)
+    surrogate = fit(x, y, np.array([e.standard_error**2 for e in estimates]), nugget=rough)
+    best, leader = best_point(surrogate, np.random.default_rng(len(runners)))
+    return State(estimates, surrogate, incumbent_of(runners, field), leader, best)
 
 
 def next_look(
@@ -108,9 +108,7 @@ def next_look(
         if not (r.stopped or r.barred or r.is_complete or i in busy)
     }
     spent = sum(len(r.seen) for r in runners)
-    leads = spent >= racing.lead_from * count and (
-        state.incumbent is None or looks % racing.lead == 0
-    )
+    leads = spent >= LEAD_FROM * count and (state.incumbent is None or looks % LEAD == 0)
     if leads and (is_new(state.best) if state.leader is None else state.leader in open_points):
         return Choice(state.best, state.leader, 0.0, count)
     spread = look_spread(state.estimates, count)
@@ -168,7 +166,7 @@ def look_noise(spread: float, documents: int, count: int) -> float:
 
 
 def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing, field: Field) -> bool:
-    """Whether to leave a candidate for now: it is `racing.leave` standard errors behind.
+    """Whether to leave a candidate for now: it is `LEAVE` standard errors behind.
 
     That is no verdict: it stays open, its estimate is what the surrogate learns from.
     """
@@ -184,6 +182,5 @@ def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing, field: Fi
         suites.append(estimate(mine.seen, mine.order, rival[part]))
     found = combined(suites, field)
     return bool(
-        found.mean - handicap + racing.leave * found.standard_error
-        < field.goal.merit(field.means(rival))
+        found.mean - handicap + LEAVE * found.standard_error < field.goal.merit(field.means(rival))
     )

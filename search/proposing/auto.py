@@ -82,17 +82,17 @@ class Looks:
     @property
     def needs_history(self) -> bool:
         """Whether the sampler is told of estimates by us, not by Optuna."""
-        return self.sampler == "cmaes" or (self.is_racing and self.sampler in ("gp", "tpe"))
+        return self.is_racing and self.sampler in ("gp", "tpe")
 
     def values(self, trial: TrialRecord) -> tuple[float, ...] | None:
         """What the sampler is told of a trial, an estimate where it was scored in part; None of nothing.
 
-        Of a Pareto front every suite's mean; CMA-ES has one value, that of the knee.
+        Of a Pareto front every suite's mean.
         """
         several = self.objective.values_per_trial > 1
-        if not several or self.sampler == "cmaes":
+        if not several:
             value = trial.value
-            if trial.estimate is not None and not several:
+            if trial.estimate is not None:
                 value = trial.estimate.mean - trial.penalty
             return None if value is None else (value,)
         if trial.scores is not None:

@@ -16,13 +16,11 @@ class Known:
     """A trial as samplers see it.
 
     Attributes:
-        origin: who proposed it.
         parameters: of its proposal.
         values: what is maximised, or the estimate of it where it was scored in part; several for a
             Pareto front; None while it is running.
     """
 
-    origin: str
     parameters: Mapping[str, Value]
     values: tuple[float, ...] | None
 

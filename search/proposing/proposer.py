@@ -29,6 +29,12 @@ from exme.search.racing.strata import Floats
 from exme.search.racing.surrogate import Posterior, Surrogate
 
 FEW = 4
+
+# Drawn points that are climbed from, in each optimistic view.
+STARTS = 2
+
+# Standard deviations below the posterior mean at which points are compared when one is named best.
+CAUTION = 0.5
 # Points tried before groups move apart, per block of coefficients. On the tuning landscapes of 6 and of 12
 # coefficients 24 needed about half of the documents that 6 did.
 TOGETHER = 24
@@ -127,25 +133,22 @@ def choose(
     return best
 
 
-def summits(
-    surrogate: Surrogate, centres: Floats, drawn: Floats, directions: Floats, starts: int = 2
-) -> Floats:
-    """Where the surrogate is highest nearby, in the mean and in optimistic views of it, shape (about 3 * starts + 1, d).
+def summits(surrogate: Surrogate, centres: Floats, drawn: Floats, directions: Floats) -> Floats:
+    """Where the surrogate is highest nearby, in the mean and in optimistic views of it, shape (about 3 * STARTS + 1, d).
 
     Drawn points alone miss the top where there are many coefficients.
 
     Args:
         surrogate: fitted.
-        centres: to climb from in the mean; `drawn`: the best of these are climbed from in optimistic views.
+        centres: to climb from in the mean; `drawn`: the best `STARTS` of these are climbed from in optimistic views.
         directions: those in which to move, shape (d, k).
-        starts: how many of the drawn points.
     """
     found = [_climb(surrogate, c, 0.0, directions) for c in centres]
     for optimism in (1.0, 2.0):
         posterior = surrogate.at(drawn)
         deviation = np.sqrt(np.maximum(np.diag(posterior.covariance), 0))
         order = np.argsort(-(posterior.mean + optimism * deviation))
-        found += [_climb(surrogate, drawn[i], optimism, directions) for i in order[:starts]]
+        found += [_climb(surrogate, drawn[i], optimism, directions) for i in order[:STARTS]]
     return np.array(found)
 
 
@@ -183,10 +186,8 @@ def _is_tied(d: int, tried: int, blocks: Sequence[Sequence[int]]) -> bool:
     return d > FEW and bool(blocks) and tried < TOGETHER * len(blocks)
 
 
-def best_point(
-    surrogate: Surrogate, generator: np.random.Generator, caution: float = 0.5, rounds: int = 2
-) -> tuple[Floats, int | None]:
-    """The point to name best: where posterior mean minus `caution` standard deviations is highest.
+def best_point(surrogate: Surrogate, generator: np.random.Generator) -> tuple[Floats, int | None]:
+    """The point to name best: where posterior mean minus `CAUTION` standard deviations is highest.
 
     Of a point that was tried, of its score on these documents; of another, of what the process says of it.
 
@@ -194,22 +195,22 @@ def best_point(
         The point, and its number when it was tried.
     """
     tried = surrogate.tried()
-    known = _cautious(tried, caution)
+    known = _cautious(tried)
     point, best, number = surrogate.x[np.argmax(known)], float(known.max()), int(np.argmax(known))
     named: int | None = number
-    start = surrogate.x[int(np.argmax(_cautious(surrogate.at(surrogate.x), caution)))]
-    points = _climb(surrogate, start, -caution, np.eye(len(start)))[None]
-    for _ in range(rounds):
-        worth = _cautious(surrogate.at(points), caution, surrogate.nugget)
+    start = surrogate.x[int(np.argmax(_cautious(surrogate.at(surrogate.x))))]
+    points = _climb(surrogate, start, -CAUTION, np.eye(len(start)))[None]
+    for _ in range(2):
+        worth = _cautious(surrogate.at(points), surrogate.nugget)
         if worth.max() > best:
             point, best, named = points[np.argmax(worth)], float(worth.max()), None
         points = _about(point, 40, generator, len(point))
     return point, named
 
 
-def _cautious(posterior: Posterior, caution: float, rough: float = 0.0) -> Floats:
+def _cautious(posterior: Posterior, rough: float = 0.0) -> Floats:
     deviation = np.sqrt(np.maximum(np.diag(posterior.covariance), 0) + rough)
-    worth: Floats = posterior.mean - caution * deviation
+    worth: Floats = posterior.mean - CAUTION * deviation
     return worth
 
 

@@ -9,20 +9,19 @@ a proposal keeps its distance from them.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from exme.search.study.space import Bounds, Value
+from exme.search.study.space import Value
 
 from .box import Box, Known
-from .evolution import evolve
 
 # A proposal keeps this share of a bound's width from every trial that is running, in one
 # coefficient at least. Nearer candidates solve nearly the same documents.
@@ -64,7 +63,6 @@ class BoundedSampler(BaseSampler):
         box: what can be proposed now.
         known: number of known points, which stand for the usual random start.
         history: all trials with their estimates; by default those that Optuna has.
-        first: bounds of each parameter at the study's beginning, the unit of ``cmaes``.
         within: moves a proposal to where the study allows it.
         untried: draws a proposal by chance, given a seed, where the one that was made is settled; see `Untried`.
     """
@@ -77,7 +75,6 @@ class BoundedSampler(BaseSampler):
         known: int,
         *,
         history: Sequence[Known] | None = None,
-        first: Bounds | None = None,
         within: Callable[[Mapping[str, Value]], dict[str, Value]] | None = None,
         untried: Untried | None = None,
     ) -> None:
@@ -85,8 +82,7 @@ class BoundedSampler(BaseSampler):
         self.seed = seed
         self.box = box
         self.known = known
-        self.history, self.first = history, first or box.bounds
-        self.within, self.untried = within, untried
+        self.history, self.within, self.untried = history, within, untried
 
     def _inner(self, number: int) -> BaseSampler:
         seed = trial_seed(self.seed, number)
@@ -96,6 +92,16 @@ class BoundedSampler(BaseSampler):
             return optuna.samplers.TPESampler(
                 seed=seed, n_startup_trials=self.known, multivariate=True, constant_liar=True
             )
+        if self.name == "cmaes":  # its state is in the study's trials
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return optuna.samplers.CmaEsSampler(
+                    seed=seed,
+                    n_startup_trials=self.known,
+                    consider_pruned_trials=True,
+                    lr_adapt=True,
+                    warn_independent_sampling=False,
+                )
         if self.name == "qmc":  # its points belong to one sequence, hence to one seed
             return optuna.samplers.QMCSampler(seed=self.seed, scramble=True)
         return optuna.samplers.RandomSampler(seed=seed)
@@ -126,15 +132,18 @@ class BoundedSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """As `sample_relative`, of a candidate that may be settled."""
-        if self.name == "cmaes":
-            found = self._evolved(trial.number)
+        inner, seen = self._inner(trial.number), study
+        if self.history is not None and self.name in ("gp", "tpe"):
+            seen = self._study(self.history, search_space)
+            mine = seen.ask().number  # samplers write to the trial they propose for
+            trial = seen.get_trials(deepcopy=False)[mine]
+        inner.before_trial(seen, trial)
+        if self.name == "cmaes":  # choices are left to chance
+            numbers = {name: search_space[name] for name in self.box.bounds}
+            found = inner.sample_relative(seen, trial, numbers)
+            for name in self.box.choices if found else ():
+                found[name] = self.sample_independent(study, trial, name, search_space[name])
         else:
-            inner, seen = self._inner(trial.number), study
-            if self.history is not None and self.name in ("gp", "tpe"):
-                seen = self._study(self.history, search_space)
-                mine = seen.ask().number  # samplers write to the trial they propose for
-                trial = seen.get_trials(deepcopy=False)[mine]
-            inner.before_trial(seen, trial)
             found = inner.sample_relative(seen, trial, search_space)
         running = [
             other.params
@@ -209,31 +218,6 @@ class BoundedSampler(BaseSampler):
             )
         return study
 
-    def _evolved(self, number: int) -> dict[str, Any]:
-        """A proposal of CMA-ES, which begins at the best of the known points."""
-        history, names = self.history or (), list(self.box.bounds)
-        low = np.array([self.first[name][0] for name in names])
-        width = np.array([self.first[name][1] for name in names]) - low
-
-        def place(known: Known) -> Any:
-            return (np.array([float(known.parameters[n]) for n in names]) - low) / width
-
-        told = [
-            (place(k), k.values[0])
-            for k in history
-            if k.origin == self.name and k.values is not None
-        ]
-        others = [k for k in history if k.origin != self.name and k.values is not None]
-        best = max(others, key=lambda k: k.values or (), default=None)
-        start = np.full(len(names), 0.5) if best is None else place(best)
-        limits = (np.array([self.box.bounds[name] for name in names]) - low[:, None]) / width[
-            :, None
-        ]
-        drawn = low + width * evolve(start, told, limits, trial_seed(self.seed, number))
-        chance = np.random.default_rng(trial_seed(self.seed, number) ^ 3)
-        chosen = {name: str(chance.choice(options)) for name, options in self.box.choices.items()}
-        return self.box.nearest({**dict(zip(names, map(float, drawn), strict=True)), **chosen})
-
     def is_apart(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         """Whether two points differ in a choice, or by `DISTANCE` in a coefficient."""
         if any(one[name] != other[name] for name in self.box.choices):
@@ -263,8 +247,7 @@ class BoundedSampler(BaseSampler):
         values: Sequence[float] | None,
     ) -> None:
         """Let the inner sampler keep its books."""
-        if self.name != "cmaes":
-            self._inner(trial.number).after_trial(study, trial, state, values)
+        self._inner(trial.number).after_trial(study, trial, state, values)
 
 
 def hash_name(name: str) -> int:

@@ -43,19 +43,10 @@ class Racing:
     Attributes:
         error_rate: bound on the chance that a candidate as good as the incumbent is stopped.
         chunk: documents that are scored together, and after which is looked.
-        lead: of so many looks one goes to the leader, to the end of its race.
-        lead_from: not before so many times all documents were scored.
-        leave: standard errors by which a candidate is behind when its race is broken off.
-        caution: standard deviations below the posterior mean at which points are compared when
-            one is named best.
     """
 
     error_rate: float = DEFAULT_ERROR_RATE
     chunk: int = 32
-    lead: int = 6
-    lead_from: float = 2.0
-    leave: float = 1.0
-    caution: float = 0.5
 
 
 @dataclass(frozen=True)

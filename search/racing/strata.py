@@ -30,6 +30,8 @@ Ints = NDArray[np.int64]
 # Appeal of a document on which nobody differs, beside 1 for one on which half of all pairs differ.
 LEAST_APPEAL = 0.4
 
+# Strata at most.
+GROUPS = 4
 # Documents that a stratum's guessed variance counts for beside those that were seen in it.
 PRIOR_DOCUMENTS = 3.0
 
@@ -60,18 +62,18 @@ def single_stratum(count: int) -> Strata:
     return Strata(np.zeros(count, dtype=np.int64), np.ones(count), np.full(1, 0.25))
 
 
-def stratify(values: Sequence[Floats], groups: int = 4, least: float = LEAST_APPEAL) -> Strata:
+def stratify(
+    values: Sequence[Floats],
+) -> Strata:
     """Strata from the outcomes of trials.
 
     A document's rate is its mean outcome over the trials that saw it, drawn towards the overall
-    mean as if one more trial had scored it so. With rate p two candidates differ on a document with
+    mean as if one more trial had scored it so. There are at most `GROUPS` strata, which hold about
+    as many documents each; rates that are equal stay together. With rate p two candidates differ on a document with
     a chance of 2p(1 - p).
 
     Args:
         values: per trial one value per document in [0, 1], NaN where it was not seen, shape (n,).
-        groups: strata at most; each holds about as many documents as the others, rates that are
-            equal stay together.
-        least: appeal of a document on which nobody differs.
     """
     table = np.stack([np.asarray(v, dtype=float) for v in values])
     seen = ~np.isnan(table)
@@ -80,13 +82,13 @@ def stratify(values: Sequence[Floats], groups: int = 4, least: float = LEAST_APP
     total = np.where(seen, table, 0.0).sum(0)
     overall = total.sum() / max(1, seen.sum())
     rate = (total + overall) / (seen.sum(0) + 1.0)
-    edges = np.unique(np.quantile(rate, np.arange(1, groups) / groups, method="higher"))
+    edges = np.unique(np.quantile(rate, np.arange(1, GROUPS) / GROUPS, method="higher"))
     labels = np.searchsorted(edges, rate, side="left")
     _, labels = np.unique(labels, return_inverse=True)
     spread = np.array(
         [np.mean(2 * rate[labels == h] * (1 - rate[labels == h])) for h in range(labels.max() + 1)]
     )
-    appeal = np.maximum(least, np.sqrt(np.clip(2 * spread, 0, 1)))[labels]
+    appeal = np.maximum(LEAST_APPEAL, np.sqrt(np.clip(2 * spread, 0, 1)))[labels]
     return Strata(labels.astype(np.int64), appeal, np.maximum(spread, 0.02))
 
 
@@ -221,9 +223,7 @@ class Estimate:
     count: int
 
 
-def estimate(
-    seen: Floats, order: Order, control: Floats | None = None, span: float = 1.0
-) -> Estimate:
+def estimate(seen: Floats, order: Order, control: Floats | None = None) -> Estimate:
     """Stratified estimate of a candidate's mean over all documents.
 
         control mean + sum_h (N_h / N) mean of (value - control) over the n_h seen in stratum h
@@ -242,16 +242,13 @@ def estimate(
         seen: values of the first documents of `order`, shape (m,), m >= 1.
         order: the trial's order.
         control: values of a candidate that was scored on all documents, by document, shape (n,).
-        span: highest minus lowest value of the metric.
     """
     return best_estimate(
-        seen, order, [np.zeros(order.strata.count) if control is None else control], span
+        seen, order, [np.zeros(order.strata.count) if control is None else control]
     )
 
 
-def best_estimate(
-    seen: Floats, order: Order, controls: Sequence[Floats], span: float = 1.0
-) -> Estimate:
+def best_estimate(seen: Floats, order: Order, controls: Sequence[Floats]) -> Estimate:
     """Of the estimates with each of these controls, the one with the least standard error; see `estimate`."""
     m, strata = len(seen), order.strata
     n, documents = strata.count, order.documents[: len(seen)]
@@ -269,8 +266,9 @@ def best_estimate(
         pooled = (sizes * means)[:, known].sum(1) / sizes[known].sum()
         means = np.where(known, means, pooled[:, None])
     squares = (moved - means[:, labels]) ** 2 @ is_in
-    guess = strata.variance * span**2
-    variances = (squares + PRIOR_DOCUMENTS * guess) / (np.maximum(counts - 1, 0) + PRIOR_DOCUMENTS)
+    variances = (squares + PRIOR_DOCUMENTS * strata.variance) / (
+        np.maximum(counts - 1, 0) + PRIOR_DOCUMENTS
+    )
     shares = sizes / n
     left = 1 - counts / sizes
     errors = (shares**2 * variances / np.maximum(counts, 1) * left).sum(1)

@@ -124,40 +124,32 @@ def fit(
     x: Floats,
     y: Floats,
     variances: Floats,
-    start: Floats | None = None,
     nugget: float | None = None,
-) -> tuple[Surrogate, Floats]:
+) -> Surrogate:
     """Fit the process to estimates.
 
     Args:
         x: points in [0, 1], shape (n, d), n >= 1.
         y: estimates, shape (n,).
         variances: their squared standard errors, shape (n,).
-        start: where the search for lengths, amplitude and nugget begins; the second result of an
-            earlier fit.
         nugget: prior median of the nugget, in squared units of y; by default a hundredth of y's variance.
-    Returns:
-        The process, and the logarithms of its lengths, amplitude and nugget in units of y's spread.
     """
     errors = np.diag(variances)
-    theta = tuned(x, y, errors, start, nugget)
-    return conditioned(x, y, errors, theta), theta
+    return conditioned(x, y, errors, tuned(x, y, errors, nugget))
 
 
 def tuned(
     x: Floats,
     y: Floats,
     errors: Floats,
-    start: Floats | None = None,
     nugget: float | None = None,
 ) -> Floats:
     """The logarithms of lengths, amplitude and nugget in units of y's spread, shape (d + 2,).
 
     Args:
-        x: points, `y` estimates, `start` and `nugget`, as `fit` takes them.
+        x: points, `y` estimates, and `nugget`, as `fit` takes them.
         y: estimates, shape (n,).
         errors: covariances of the estimates' errors, shape (n, n).
-        start: see `fit`.
         nugget: see `fit`.
     """
     n, d = x.shape
@@ -196,7 +188,7 @@ def tuned(
 
     found = optimize.minimize(
         loss,
-        median if start is None else start,
+        median,
         jac=True,
         method="L-BFGS-B",
         bounds=[(m - 4 * w, m + 4 * w) for m, w in zip(median, width, strict=True)],

@@ -123,6 +123,9 @@ class Worker:
         documents: the documents of each suite.
         precision: dtypes and device.
         drafts: file of earlier candidates' answers, for the fast engine; None keeps none.
+
+    Raises:
+        UserError: the study asks for the fast engine, and the device is not a CPU.
     """
 
     def __init__(
@@ -133,6 +136,10 @@ class Worker:
         precision: Precision,
         drafts: Path | None = None,
     ) -> None:
+        if study.engine == "fast" and torch.device(precision.device).type != "cpu":
+            raise UserError(
+                f"engine: fast is for CPUs, and the device is {precision.device}; use `engine: auto` or `stock`"
+            )
         self.study = study
         self.documents = documents
         self.batch_size = study.batch_size
@@ -149,7 +156,7 @@ class Worker:
         self.engine: Engine = self.stock
         self.logits = FiniteLogits(self.resident.model)
         self.engine_name = "stock"
-        if study.engine == "fast":
+        if study.engine != "stock":
             fast = FastEngine(self.stock, DraftStore(drafts))
             self.engine = fast
             self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"

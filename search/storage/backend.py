@@ -1,4 +1,4 @@
-"""Opening an Optuna storage: SQLite, PostgreSQL, or Optuna's gRPC proxy; patient while it is away."""
+"""Opening an Optuna storage, SQLite or PostgreSQL; patient while it is away."""
 
 from __future__ import annotations
 
@@ -10,29 +10,24 @@ from typing import Any
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage, get_storage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import FrozenTrial
 
 from exme.tasks.errors import UserError
 
 from .patience import Patience, hide_secrets
 
-GRPC = "grpc://"
-_GRPC_PORT = 13000
-
 
 def open_backend(url: str, patience: Patience) -> BaseStorage:
     """A storage that waits while its database is away.
 
     Args:
-        url: SQLAlchemy URL, or ``grpc://host:port`` of `optuna.storages.run_grpc_proxy_server`.
+        url: SQLAlchemy URL.
         patience: how it waits; opening itself does not.
 
     Raises:
         UserError: a package that the URL needs is not installed, or the URL is none.
     """
-    if url.startswith(GRPC):
-        return _patient(_open_grpc(url), patience)
     arguments: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("sqlite"):
         arguments["connect_args"] = {"timeout": 60}
@@ -104,18 +99,6 @@ def _keep_journal(engine: Any) -> None:
     engine.dispose()  # the connection that made the tables
 
 
-def _open_grpc(url: str) -> BaseStorage:
-    host, _, port = url.removeprefix(GRPC).rstrip("/").partition(":")
-    if not host or (port and not port.isdigit()):
-        raise UserError(f"storage: expected {GRPC}host:port, found '{url}'")
-    try:
-        return GrpcStorageProxy(host=host, port=int(port or _GRPC_PORT))
-    except ImportError:
-        raise UserError(
-            "storage: the gRPC proxy needs the package grpcio; pip install 'exme[grpc]'"
-        ) from None
-
-
 def _patient(inner: BaseStorage, patience: Patience) -> BaseStorage:
     """The same storage, every call of which is tried again while the database is away.
 
@@ -138,7 +121,7 @@ def whole_trial(storage: BaseStorage, trial_id: int) -> FrozenTrial:
         trial_id: the storage's own identifier of the trial.
     """
     inner = storage.inner  # type: ignore[attr-defined]
-    uncached: BaseStorage = getattr(inner, "_backend", inner)
+    uncached: BaseStorage = inner._backend
     found: FrozenTrial = storage.patience.call(lambda _: uncached.get_trial(trial_id))  # type: ignore[attr-defined]
     return found
 

@@ -80,14 +80,11 @@ class Heart:
         member: whose heart it is.
         beat: writes the count given. What it raises is passed over: a trial may end between two
             lines, and of a storage that is away the worker hears by itself.
-        interval: seconds between two beats.
     """
 
-    def __init__(
-        self, member: Member, beat: Callable[[int], object], interval: float = BEAT
-    ) -> None:
+    def __init__(self, member: Member, beat: Callable[[int], object]) -> None:
         self.member = member
-        self._beat, self._interval = beat, interval
+        self._beat = beat
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exme-heart", daemon=True)
 
@@ -106,7 +103,7 @@ class Heart:
 
     def _run(self) -> None:
         count = 0
-        while not self._stop.wait(self._interval):
+        while not self._stop.wait(BEAT):
             count += 1
             with contextlib.suppress(Exception):
                 self._beat(count)

@@ -123,10 +123,6 @@ def is_database_error(error: BaseException) -> bool:
 def absence(error: BaseException) -> str:
     """Why a storage does not answer, in a few words; empty for all other trouble."""
     for cause in causes(error):
-        if (grpc := sys.modules.get("grpc")) and isinstance(cause, grpc.RpcError):
-            code = getattr(cause, "code", lambda: None)()
-            away = code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-            return f"gRPC {code.name.lower()}" if code is not None and away else ""
         if not is_database_error(cause):
             continue
         exceptions = sys.modules["sqlalchemy.exc"]

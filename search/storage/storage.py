@@ -228,10 +228,6 @@ class Storage(StoredStudy):
         self._in_hand = None
         return self._recovery.close(self._backend.get_trial(proposal.trial_id))
 
-    def recover(self) -> list[str]:
-        """Finish or requeue the trials that dead workers left running; see `take_stock`."""
-        return self.take_stock()[1]
-
     def _is_dead(self, trial: FrozenTrial) -> bool:
         """Whether a running trial has a worker no more."""
         worker = trial.user_attrs.get("worker")

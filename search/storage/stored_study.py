@@ -25,7 +25,7 @@ class StoredStudy:
     """One study in an Optuna storage: its trials, and what is kept of it as a whole. Any thread may read.
 
     Args:
-        url: an SQLAlchemy URL, or ``grpc://host:port``.
+        url: an SQLAlchemy URL.
         name: name of the study in it.
         folder: the run's folder, for locks where the database has none.
         say: where "waiting for the database" goes.

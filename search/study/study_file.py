@@ -69,8 +69,8 @@ class StudyFile(Section):
         track: where trials are copied for people to look at, beside the storage.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
         compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
-        engine: ``fast`` gives lm-eval's answers sooner, where the architecture allows; ``stock`` is
-            lm-eval's own model.
+        engine: ``fast`` gives lm-eval's answers sooner, on a CPU, where the architecture allows; ``stock``
+            is lm-eval's own model; ``auto`` is fast on a CPU and stock elsewhere.
     """
 
     base: str = Field(min_length=1)
@@ -103,7 +103,7 @@ class StudyFile(Section):
     vocabulary: Literal["same", "union"] = "same"
     residence: Literal["auto", "device", "host", "mapped"] = "auto"
     batch_size: int = Field(default=32, ge=1)
-    engine: Literal["fast", "stock"] = "fast"
+    engine: Literal["auto", "fast", "stock"] = "auto"
     trust_remote_code: bool = False
 
     @field_validator("suites")
@@ -146,6 +146,14 @@ class StudyFile(Section):
             raise ValueError(f"weights: expected 0 or more, found {dict(self.weights)}")
         if not any(self.weights.get(name, 1.0) > 0 for name in known):
             raise ValueError("weights: expected one above 0 at least")
+        return self
+
+    @model_validator(mode="after")
+    def _sampler_fits(self) -> StudyFile:
+        if self.sampler.name == "cmaes" and self.goal == "pareto":
+            raise ValueError(
+                "sampler: cmaes searches for one value, not for a front; use gp or tpe"
+            )
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from .corpus import Document, normalised, read_json_lines, write_json_lines
+from .corpus import Document, normalised, write_json_lines
 from .exercise import KINDS
 
 DATA = Path(__file__).parent / "data" / "gsm8k"
@@ -349,11 +349,3 @@ def write_held_out(folder: Path = DATA) -> None:
     train, test = held_out()
     write_json_lines([p.row() for p in train], folder / "train.jsonl")
     write_json_lines([p.row() for p in test], folder / "test.jsonl")
-
-
-def read_rows(split: str) -> list[dict[str, str]]:
-    """Return the committed rows (question, answer) of "fewshot", "search" or "report"."""
-    if split == "report":
-        return read_json_lines(DATA / "test.jsonl")
-    rows = read_json_lines(DATA / "train.jsonl")
-    return {"fewshot": rows[:FEWSHOT], "search": rows[FEWSHOT:]}[split]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from exme.tasks.documents import MINI_DATA
-from exme.tasks.mini import model_path
+from exme.tasks.mini import MODELS
 from exme.tasks.suite import load_suite
 
 # Models of the hub that pages name, and the mini model that stands in for each.
@@ -30,7 +30,7 @@ def fill_hub_cache(home: Path) -> None:
         place = home / "hub" / f"models--{name.replace('/', '--')}"
         (place / "refs").mkdir(parents=True)
         (place / "refs" / "main").write_text(_COMMIT, encoding="utf-8")
-        shutil.copytree(model_path(mini), place / "snapshots" / _COMMIT)
+        shutil.copytree(MODELS / mini, place / "snapshots" / _COMMIT)
 
 
 def make_adapter(folder: Path, seed: int) -> None:
@@ -39,7 +39,7 @@ def make_adapter(folder: Path, seed: int) -> None:
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    model: Any = AutoModelForCausalLM.from_pretrained(model_path("base"), dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(MODELS / "base", dtype=torch.float32)
     settings = peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "down_proj"])
     wrapped = peft.get_peft_model(model, settings)
     with torch.no_grad():
@@ -54,7 +54,7 @@ def furnish(folder: Path) -> None:
     make_mergekit(folder / "mergekit-environment")
     for seed, name in enumerate(("math", "code")):
         make_adapter(folder / "adapters" / name, seed)
-    shutil.copytree(model_path("products"), folder / "checkpoints" / "my-sft")
+    shutil.copytree(MODELS / "products", folder / "checkpoints" / "my-sft")
     (folder / "merge.yml").write_text(
         "merge_method: task_arithmetic\nbase_model: mini/base\n"
         "models: [{model: mini/sums, parameters: {weight: 0.7}}]\n",
@@ -75,7 +75,7 @@ def fill_shared(folder: Path) -> None:
         place = folder / "data" / "bbh" / subject
         _first_lines(MINI_DATA / "bbh" / "object_counting", place, 60)
     (folder / "data" / "nltk_data").mkdir()
-    shutil.copytree(model_path("base"), folder / "models" / "stories260K")
+    shutil.copytree(MODELS / "base", folder / "models" / "stories260K")
 
 
 def _first_lines(source: Path, target: Path, count: int) -> None:

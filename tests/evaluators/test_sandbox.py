@@ -20,7 +20,7 @@ from exme.evaluators.sandbox.run import (
     Verdict,
     require_run_generated_code,
     run_many,
-    run_program,
+    shared_sandbox,
 )
 from exme.tasks.errors import UserError
 
@@ -53,13 +53,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is 
     ],
 )
 def test_a_program_passes_iff_exec_of_it_returns(program, reason):
-    verdict = run_program(program)
+    verdict = shared_sandbox().run(program)
     assert verdict.reason.startswith(reason)
     assert verdict.passed == (reason == "passed")
 
 
 def test_what_a_program_writes_is_kept_up_to_a_limit():
-    verdict = run_program("print('é' * 10)\nraise ValueError('no')", Limits(output_bytes=8))
+    verdict = shared_sandbox().run(
+        "print('é' * 10)\nraise ValueError('no')", Limits(output_bytes=8)
+    )
     assert verdict == Verdict(False, "raised line 2: ValueError: no", "éééé\n[36 more bytes]")
 
 
@@ -116,7 +118,7 @@ def test_programs_may_sleep_write_wait_and_use_much_memory():
 
 def test_threads_run_where_their_number_can_be_limited():
     program = "import threading as t\nx = t.Thread(target=print)\nx.start(); x.join()"
-    verdict = run_program(program)
+    verdict = shared_sandbox().run(program)
     allowed = {layer.name: layer.active for layer in sandbox_module.shared_sandbox().layers()}
     assert verdict.passed == allowed["threads"]
 

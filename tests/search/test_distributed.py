@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -95,12 +94,12 @@ def test_a_worker_that_stood_still_learns_that_its_trial_was_given_away(tmp_path
         slow.storage._write(proposal, worker=elsewhere.to_json())
         now = [0.0]
         other.storage.watch.clock = lambda: now[0]
-        assert other.storage.recover() == []
+        assert other.storage.take_stock()[1] == []
         now[0] = 89.0
-        assert other.storage.recover() == []
+        assert other.storage.take_stock()[1] == []
         now[0] = 91.0
-        assert other.storage.recover() == ["trial 0 was cut off and is taken up again"]
-        assert other.storage.recover() == []
+        assert other.storage.take_stock()[1] == ["trial 0 was cut off and is taken up again"]
+        assert other.storage.take_stock()[1] == []
         scored = slow.worker.score(candidate, "search")
         with pytest.raises(TrialTaken):
             slow.storage.save(proposal, scored.scores, {})
@@ -120,10 +119,10 @@ def test_a_beat_keeps_a_trial_and_an_outage_of_the_database_kills_nobody(tmp_pat
         for beat in range(1, 5):
             slow.storage._write(found.proposal, beat=beat)
             now[0] += 80
-            assert other.storage.recover() == []
+            assert other.storage.take_stock()[1] == []
         now[0] += 1000
         other.storage.watch.forget()  # as `Patience` has it do when the database is back
-        assert other.storage.recover() == []
+        assert other.storage.take_stock()[1] == []
 
 
 def test_the_budget_counts_trials_in_others_hands(tmp_path: Path) -> None:
@@ -184,53 +183,6 @@ def test_machines_that_begin_a_study_at_once_begin_one(tmp_path: Path, postgres:
         assert complaints(search, [line for c in crews for line in c.said()], 12) == []
 
 
-def _proxy(url: str, port: int) -> None:
-    import optuna
-    from optuna.storages import RDBStorage, run_grpc_proxy_server  # noqa: TID251
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    run_grpc_proxy_server(RDBStorage(url), host="127.0.0.1", port=port)
-
-
-def test_workers_share_a_study_through_optunas_grpc_proxy(
-    tmp_path: Path, postgres: Postgres
-) -> None:
-    pytest.importorskip("grpc")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    # (a process of its own, started afresh: gRPC's threads do not survive a fork)
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from tests.search.test_distributed import _proxy; _proxy(sys.argv[2], int(sys.argv[3]))"
-    )
-    root = str(SOAK.parents[1])
-    proxy = subprocess.Popen(
-        [sys.executable, "-c", code, root, fresh(postgres, "proxied"), str(port)]
-    )
-    try:
-        crew = Crew(tmp_path, 24, f"grpc://127.0.0.1:{port}", seconds=0.02)
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", port), timeout=1):
-                    break
-            except OSError:
-                assert proxy.poll() is None and time.monotonic() < deadline
-                time.sleep(0.1)
-        pids = [crew.start(number) for number in range(3)]
-        codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
-        assert codes == [0, 0, 0], [p.read_text() for p in tmp_path.glob("*.error")]
-        with crew.open() as search:
-            assert complaints(search, crew.said(), 24) == []
-            who = {search.storage.frozen(n).user_attrs["worker"]["pid"] for n in range(24)}
-        # (one that starts late may find the budget used up)
-        assert len(who) > 1 and who <= set(pids)
-    finally:
-        proxy.kill()
-        proxy.wait()
-
-
 def test_a_worker_that_ends_between_two_looks_at_its_trial_is_not_taken_up_again(
     tmp_path: Path,
 ) -> None:
@@ -249,7 +201,7 @@ def test_a_worker_that_ends_between_two_looks_at_its_trial_is_not_taken_up_again
             return True
 
         other.storage.watch.is_dead = ends_just_now  # type: ignore[method-assign]
-        assert other.storage.recover() == []
+        assert other.storage.take_stock()[1] == []
         other.storage.watch.is_dead = stock  # type: ignore[method-assign]
         trials = other.storage.trials()
         assert [t.state for t in trials if t.number == proposal.number] == ["complete"]
@@ -266,7 +218,7 @@ def test_a_kill_between_closing_a_trial_and_requeuing_it_loses_nothing(tmp_path:
         assert not [t for t in search.storage.trials() if t.state == "waiting" and t.origin == ""]
     for _ in range(2):
         with crew.open() as other:
-            assert other.storage.recover() == []
+            assert other.storage.take_stock()[1] == []
             raw = other.storage.study.get_trials()
             again = [t.user_attrs["again"] for t in raw if "again" in t.user_attrs]
             assert again == [found.proposal.number]

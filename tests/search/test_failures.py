@@ -18,7 +18,7 @@ import torch
 
 from exme.search.merging.candidate import Candidate
 from exme.search.running.search import Search, open_search
-from exme.search.scoring.worker import Scored, Worker
+from exme.search.scoring.worker import Precision, Scored, Worker
 from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
 
@@ -209,6 +209,14 @@ def test_a_candidate_whose_logits_are_not_finite_fails_and_the_search_goes_on(
         assert all(t.candidate and t.candidate.coefficients["math"] == 0 for t in scored)
         with pytest.raises(FloatingPointError, match="logits are not finite"):
             search.worker.score_longer(search.inputs()["math"])
+
+
+def test_the_fast_engine_is_refused_by_name_beside_a_gpu(study: StudyFile) -> None:
+    assert study.engine == "auto"
+    told = study.model_copy(update={"engine": "fast"})
+    given: Any = None  # refused before anything is loaded
+    with pytest.raises(UserError, match=r"engine: fast is for CPUs, and the device is cuda:0; use"):
+        Worker(told, given, (), Precision("bfloat16", "bfloat16", "cuda:0"))
 
 
 def test_a_document_that_makes_the_metric_raise_fails_the_trial_and_not_the_search(

@@ -170,7 +170,7 @@ def test_candidates_race_against_the_front_and_who_is_stopped_was_dominated(
         assert frozen[trial.number].state.name == "PRUNED" and frozen[trial.number].values is None
 
 
-@pytest.mark.parametrize("sampler", ["gp", "tpe", "cmaes"])
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
 def test_samplers_learn_from_those_that_a_front_stopped(
     tmp_path: Path, data: Path, sampler: str
 ) -> None:
@@ -184,10 +184,7 @@ def test_samplers_learn_from_those_that_a_front_stopped(
         told = [search.looks.values(t) for t in trials]
     assert any(t.state == "stopped" for t in trials)
     for trial, values in zip(trials, told, strict=True):
-        if sampler == "cmaes":
-            assert (values is None) == (trial.scores is None)
-        else:
-            assert values is not None and len(values) == 2
+        assert values is not None and len(values) == 2, trial
     assert {t.origin for t in trials[6:]} == {sampler}
 
 

@@ -1,17 +1,19 @@
-"""The merge itself against float64: `combine` rounds once and gives its inputs back untouched."""
+"""The merge itself, by torch and by the kernel, against float64: rounded once, inputs given back untouched."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exme.search.merging.materialise import combine
-from exme.tasks.errors import ShapeMismatch
+from exme.search.merging.arithmetic.compiled import kernel
+
+from .methods.given import make
 
 FLOAT32 = 2.0**-24  # unit roundoff
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -70,11 +72,38 @@ def draw(seed: int, dtypes: Sequence[torch.dtype], shape: tuple[int, ...] = (64,
     return [t.to(dtype) for t, dtype in zip([base, *tuned], dtypes, strict=True)]
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest) -> str:
+@dataclass(frozen=True)
+class Way:
+    """One of the ways in which merges are made."""
+
+    device: str
+    compiled: bool
+
+    def merge(
+        self,
+        base: torch.Tensor,
+        others: Sequence[torch.Tensor],
+        coefficients: Sequence[float],
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        """The candidate as `Merger` makes it; the checkpoints are named in their order."""
+        checkpoints = {f"c{i}": {"w": t.to(self.device)} for i, t in enumerate(others)}
+        named = dict(zip(checkpoints, coefficients, strict=True))
+        found = make(
+            {"w": base.to(self.device)}, checkpoints, named, dtype=dtype, compiled=self.compiled
+        )
+        return found["w"].cpu()
+
+
+@pytest.fixture(
+    scope="module", params=["torch", "kernel", pytest.param("cuda", marks=pytest.mark.gpu)]
+)
+def way(request: pytest.FixtureRequest) -> Way:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    return str(request.param)
+    if request.param == "kernel" and kernel() is None:
+        pytest.skip("no C compiler")
+    return Way("cuda" if request.param == "cuda" else "cpu", request.param == "kernel")
 
 
 # Against float64 ----------------------------------------------------------------------------------
@@ -84,37 +113,37 @@ def device(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("sources", [*((d, d, d) for d in DTYPES), DTYPES, DTYPES[::-1]], ids=str)
 def test_a_candidate_is_float64_rounded_once_up_to_float32_error(
-    device: str,
+    way: Way,
     sources: tuple[torch.dtype, ...],
     dtype: torch.dtype,
     coefficients: tuple[float, float],
 ) -> None:
     base, *others = draw(3, sources)
-    got = combine("w", base.to(device), [t.to(device) for t in others], coefficients, dtype)
+    got = way.merge(base, others, coefficients, dtype)
     assert got.dtype == dtype
     assert got.shape == base.shape
     assert_rounded_once(got, base, others, coefficients)
 
 
-def test_float32_is_exact_where_every_step_is(device: str) -> None:
-    base = torch.tensor([1.0, -2.0, 0.5, 0.0], device=device)
+def test_float32_is_exact_where_every_step_is(way: Way) -> None:
+    base = torch.tensor([1.0, -2.0, 0.5, 0.0])
     others = [base + 0.25, base - 0.5]
-    got = combine("w", base, others, (1.5, 0.5), torch.float32)
+    got = way.merge(base, others, (1.5, 0.5), torch.float32)
     assert torch.equal(got, base + 1.5 * 0.25 - 0.5 * 0.5)
 
 
-def test_bfloat16_sources_are_not_added_in_bfloat16(device: str) -> None:
-    base = torch.full((1,), 256.0, dtype=torch.bfloat16, device=device)
+def test_bfloat16_sources_are_not_added_in_bfloat16(way: Way) -> None:
+    base = torch.full((1,), 256.0, dtype=torch.bfloat16)
     tuned = [torch.full_like(base, 258.0)] * 3  # the next bfloat16 number
-    got = combine("w", base, tuned, (0.4, 0.4, 0.4), torch.bfloat16)
+    got = way.merge(base, tuned, (0.4, 0.4, 0.4), torch.bfloat16)
     assert got.item() == 258.0  # 258.4; in bfloat16 each 0.8 would be lost
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_three_checkpoints_are_rounded_once_too(device: str, dtype: torch.dtype) -> None:
+def test_three_checkpoints_are_rounded_once_too(way: Way, dtype: torch.dtype) -> None:
     base, *others = draw(5, (torch.bfloat16,) * 4)
     coefficients = (0.7, 0.9, -0.35)
-    got = combine("w", base.to(device), [t.to(device) for t in others], coefficients, dtype)
+    got = way.merge(base, others, coefficients, dtype)
     assert_rounded_once(got, base, others, coefficients)
 
 
@@ -122,46 +151,39 @@ def test_three_checkpoints_are_rounded_once_too(device: str, dtype: torch.dtype)
 
 
 @pytest.mark.parametrize("sources", [*((d, d, d) for d in DTYPES), DTYPES], ids=str)
-def test_zero_coefficients_give_back_the_base(
-    device: str, sources: tuple[torch.dtype, ...]
-) -> None:
-    base, *others = [t.to(device) for t in draw(1, sources)]
+def test_zero_coefficients_give_back_the_base(way: Way, sources: tuple[torch.dtype, ...]) -> None:
+    base, *others = draw(1, sources)
     base[0, 0] = -0.0
-    got = combine("w", base, others, (0.0, 0.0), base.dtype)
+    got = way.merge(base, others, (0.0, 0.0), base.dtype)
     assert torch.equal(bits(got), bits(base))
 
 
 @pytest.mark.parametrize("sources", [*((d, d, d) for d in DTYPES), DTYPES], ids=str)
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_unit_vector_gives_back_its_checkpoint(
-    device: str, sources: tuple[torch.dtype, ...], which: int
+    way: Way, sources: tuple[torch.dtype, ...], which: int
 ) -> None:
-    base, *others = [t.to(device) for t in draw(2, sources)]
+    base, *others = draw(2, sources)
     base *= 3000  # so far away that base + (checkpoint - base) would not be the checkpoint
     others = [t / 3000 for t in others]
     unit = [float(i == which) for i in range(2)]
-    got = combine("w", base, others, unit, others[which].dtype)
+    got = way.merge(base, others, unit, others[which].dtype)
     assert torch.equal(bits(got), bits(others[which]))
 
 
-def test_the_sources_are_not_changed(device: str) -> None:
-    sources = [t.to(device) for t in draw(4, (torch.float32,) * 3)]
+def test_the_sources_are_not_changed(way: Way) -> None:
+    sources = [t.to(way.device) for t in draw(4, (torch.float32,) * 3)]
     before = [bits(t).clone() for t in sources]
     for coefficients in COEFFICIENTS:
-        combine("w", sources[0], sources[1:], coefficients, torch.float32)
+        way.merge(sources[0], sources[1:], coefficients, torch.float32)
     assert all(torch.equal(bits(t), b) for t, b in zip(sources, before, strict=True))
 
 
-def test_another_shape_is_refused_by_name_with_both_shapes() -> None:
-    with pytest.raises(ShapeMismatch, match=r"tensor 'w': shape \[3\], the base's is \[2\]"):
-        combine("w", torch.zeros(2), [torch.zeros(3)], [1.0], torch.float32)
-
-
-def test_an_empty_and_a_zero_dimensional_tensor_are_tensors_too(device: str) -> None:
+def test_an_empty_and_a_zero_dimensional_tensor_are_tensors_too(way: Way) -> None:
     for shape in ((0,), (0, 4), ()):
-        base = torch.ones(shape, device=device)
-        got = combine("w", base, [base + 1], [0.5], torch.float32)
-        assert torch.equal(got, torch.full(shape, 1.5, device=device))
+        base = torch.ones(shape)
+        got = way.merge(base, [base + 1], [0.5], torch.float32)
+        assert torch.equal(got, torch.full(shape, 1.5))
 
 
 # Algebra ------------------------------------------------------------------------------------------
@@ -184,27 +206,28 @@ def merges(draw_: st.DrawFn) -> tuple[torch.Tensor, list[torch.Tensor], list[flo
 @settings(max_examples=200, deadline=None)
 @given(merges(), st.sampled_from([torch.bfloat16, torch.float32]))
 def test_any_merge_is_float64_rounded_once(
-    merge: tuple[torch.Tensor, list[torch.Tensor], list[float]], dtype: torch.dtype
+    way: Way, drawn: tuple[torch.Tensor, list[torch.Tensor], list[float]], dtype: torch.dtype
 ) -> None:
-    base, others, coefficients = merge
+    base, others, coefficients = drawn
     if sum(c != 0 for c in coefficients) == 1 and 1.0 in coefficients:
         source = others[coefficients.index(1.0)]
-        assert torch.equal(combine("w", base, others, coefficients, dtype), source.to(dtype))
+        assert torch.equal(way.merge(base, others, coefficients, dtype), source.to(dtype))
         return
-    assert_rounded_once(combine("w", base, others, coefficients, dtype), base, others, coefficients)
+    assert_rounded_once(way.merge(base, others, coefficients, dtype), base, others, coefficients)
 
 
 @settings(max_examples=50, deadline=None)
 @given(merges())
 def test_the_order_of_the_checkpoints_matters_to_float32_rounding_only(
-    merge: tuple[torch.Tensor, list[torch.Tensor], list[float]],
+    way: Way,
+    drawn: tuple[torch.Tensor, list[torch.Tensor], list[float]],
 ) -> None:
-    base, others, coefficients = merge
+    base, others, coefficients = drawn
     _, error = reference(base, others, coefficients)
-    first = combine("w", base, others, coefficients, torch.float32).double()
+    first = way.merge(base, others, coefficients, torch.float32).double()
     for order in itertools.permutations(range(len(others))):
-        permuted = combine(
-            "w", base, [others[i] for i in order], [coefficients[i] for i in order], torch.float32
+        permuted = way.merge(
+            base, [others[i] for i in order], [coefficients[i] for i in order], torch.float32
         )
         assert ((permuted.double() - first).abs() <= 2 * error).all()
 
@@ -212,21 +235,21 @@ def test_the_order_of_the_checkpoints_matters_to_float32_rounding_only(
 @settings(max_examples=50, deadline=None)
 @given(numbers, st.lists(coefficient, min_size=1, max_size=3))
 def test_a_checkpoint_equal_to_the_base_adds_nothing(
-    values: list[float], coefficients: list[float]
+    way: Way, values: list[float], coefficients: list[float]
 ) -> None:
     base = torch.tensor(values)
-    got = combine("w", base, [base.clone() for _ in coefficients], coefficients, torch.float32)
+    got = way.merge(base, [base.clone() for _ in coefficients], coefficients, torch.float32)
     assert torch.equal(got, base)
 
 
 @settings(max_examples=50, deadline=None)
 @given(merges(), st.data())
 def test_a_checkpoint_with_coefficient_zero_is_as_good_as_absent(
-    merge: tuple[torch.Tensor, list[torch.Tensor], list[float]], data: st.DataObject
+    way: Way, drawn: tuple[torch.Tensor, list[torch.Tensor], list[float]], data: st.DataObject
 ) -> None:
-    base, others, coefficients = merge
+    base, others, coefficients = drawn
     position = data.draw(st.integers(0, len(others)))
     more = [*others[:position], torch.full_like(base, 7.0), *others[position:]]
     zero = [*coefficients[:position], 0.0, *coefficients[position:]]
-    without = combine("w", base, others, coefficients, torch.float32)
-    assert torch.equal(bits(combine("w", base, more, zero, torch.float32)), bits(without))
+    without = way.merge(base, others, coefficients, torch.float32)
+    assert torch.equal(bits(way.merge(base, more, zero, torch.float32)), bits(without))

@@ -25,7 +25,7 @@ def hill(x: Floats) -> Floats:
 
 def fitted(n: int = 20, d: int = 2, noise: float = 1e-4) -> Surrogate:
     x = np.random.default_rng(0).random((n, d))
-    return fit(x, hill(x), np.full(n, noise))[0]
+    return fit(x, hill(x), np.full(n, noise))
 
 
 def test_the_knowledge_gradient_of_one_rival_is_that_of_the_closed_form() -> None:
@@ -55,7 +55,7 @@ def test_the_next_look_is_near_where_the_best_may_be() -> None:
 def test_a_begun_point_is_taken_up_again_only_where_it_may_be() -> None:
     x = np.array([[0.1], [0.5], [0.55], [0.9]])
     y, variances = np.array([0.2, 0.6, 0.58, 0.2]), np.array([1e-4, 1e-2, 1e-2, 1e-4])
-    surrogate = fit(x, y, variances)[0]
+    surrogate = fit(x, y, variances)
     generators = [np.random.default_rng(s) for s in range(10)]
     # Without fresh points the only choice is among those that may be looked at.
     left, look = {0: 96, 1: 96, 2: 96}, {32: 0.01}
@@ -74,7 +74,7 @@ def test_a_look_at_all_documents_is_chosen_where_a_part_says_little_for_each() -
 def test_the_few_documents_left_of_a_begun_point_make_it_worth_more() -> None:
     x = np.array([[0.1], [0.48], [0.52], [0.9]])
     y, variances = np.array([0.2, 0.6, 0.6, 0.2]), np.array([1e-4, 1e-2, 1e-2, 1e-4])
-    surrogate = fit(x, y, variances)[0]
+    surrogate = fit(x, y, variances)
     looks = {32: 0.01, 128: 1e-4}
     for few in (1, 2):
         left = {1: 100, 2: 100} | {few: 20}
@@ -106,7 +106,7 @@ def test_a_point_scored_on_all_documents_is_named_by_its_score() -> None:
     x = np.linspace(0, 1, 9)[:, None]
     y = np.full(9, 0.5)
     y[4] = 0.56
-    surrogate, _ = fit(x, y, np.zeros(9), nugget=4e-4)
+    surrogate = fit(x, y, np.zeros(9), nugget=4e-4)
     point, number = best_point(surrogate, np.random.default_rng(0))
     assert number == 4 and point == pytest.approx(0.5)
     assert surrogate.tried().mean[4] == pytest.approx(0.56, abs=1e-3)

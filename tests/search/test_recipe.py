@@ -15,8 +15,9 @@ from exme.search.cli.main import app
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.model_folder import export_model
 from exme.search.merging.folders.recipe import materialise, read_recipe
-from exme.search.merging.folders.stream import digest_on_disk, pack
+from exme.search.merging.folders.stream import digest_on_disk
 from exme.search.merging.resident import weights_digest
+from exme.search.merging.sources.weight_files import split
 from exme.tasks.errors import UserError
 
 from .small_models import counted_config, edit_weights, load_weights, make_family, open_resident
@@ -166,12 +167,15 @@ def test_the_command_line_makes_a_recipe(family: dict[str, Path], tmp_path: Path
 
 
 def test_shards_are_filled_in_order_and_a_large_tensor_has_one_to_itself() -> None:
-    assert pack({"a": 4, "b": 4, "c": 20, "d": 4, "e": 4}, 8) == {
-        "model-00001-of-00003.safetensors": ["a", "b"],
-        "model-00002-of-00003.safetensors": ["c"],
+    def of(**elements: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {name: ("bfloat16", (count, 2)) for name, count in elements.items()}
+
+    assert split(of(a=1, b=1, c=5, d=1, e=1), 8) == {
+        "model-00001-of-00003.safetensors": ["c"],
+        "model-00002-of-00003.safetensors": ["a", "b"],
         "model-00003-of-00003.safetensors": ["d", "e"],
     }
-    assert pack({"a": 4}, 8) == {"model.safetensors": ["a"]}
+    assert split(of(a=1), 8) == {"model.safetensors": ["a"]}
 
 
 def test_the_digest_of_a_folder_is_that_of_its_tensors(family: dict[str, Path]) -> None:

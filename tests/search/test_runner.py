@@ -308,3 +308,16 @@ def test_an_unknown_suite_is_refused_before_anything_is_written(tmp_path: Path) 
     with pytest.raises(UserError, match=r"suite 'mmlu' is not in suites \(have: gsm8k\)"):
         open_search(study_file(), "mmlu", runs=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_cmaes_goes_on_with_its_state_in_another_process(tmp_path: Path) -> None:
+    """Generations follow each other over a resume: what Optuna's sampler knows is in the trials."""
+    for trials in (20, 40):
+        opened = Opened(tmp_path, sampler={"name": "cmaes", "seed": 1}, budget={"trials": trials})
+        outcome = opened.search.run()
+        study = opened.search.storage.study
+        generations = [t.system_attrs.get("cma:generation") for t in study.get_trials()]
+        close(opened)
+    drawn = [g for g in generations if g is not None]
+    assert drawn == sorted(drawn) and drawn[0] == 0 and drawn[-1] >= 4
+    assert outcome.winner is not None and outcome.winner.scores is not None

@@ -76,6 +76,11 @@ REFUSED = {
     "a text for a number": (MINIMAL + "budget: {trials: many}\n", "budget.trials", "'many'"),
     "no trials": (MINIMAL + "budget: {trials: 0}\n", "budget.trials", "found 0"),
     "no budget at all": (MINIMAL + "budget: {}\n", "budget: set at least one of", ""),
+    "cmaes for a front": (
+        MINIMAL + "sampler: cmaes\ngoal: pareto\nsuites: [gsm8k, bbh]\n",
+        "sampler: cmaes searches for one value",
+        "gp or tpe",
+    ),
     "expo of two": (MINIMAL + "method: expo\n", "exactly one checkpoint, found 2", "exme"),
     "linear of one": (
         "base: mini/base\ncheckpoints: {a: mini/sums}\nmethod: linear\n",

@@ -18,7 +18,7 @@ def test_the_posterior_is_that_of_the_equations() -> None:
     generator = np.random.default_rng(0)
     x, points = generator.random((8, 2)), generator.random((3, 2))
     y, variances = hill(x), generator.uniform(1e-4, 1e-2, 8)
-    s, _ = fit(x, y, variances)
+    s = fit(x, y, variances)
 
     def kernel(a: Floats, b: Floats) -> Floats:
         r = np.sqrt(5) * np.linalg.norm((a[:, None] - b[None]) / s.lengths, axis=2)
@@ -36,8 +36,8 @@ def test_the_posterior_is_that_of_the_equations() -> None:
 def test_a_sure_estimate_counts_for_more_than_an_unsure_one() -> None:
     x = np.array([[0.5, 0.5], [0.5, 0.5], [0.0, 0.0], [1.0, 1.0]])
     y = np.array([0.7, 0.3, 0.4, 0.5])
-    first = fit(x, y, np.array([1e-6, 0.04, 1e-3, 1e-3]))[0].at(x[:1]).mean[0]
-    second = fit(x, y, np.array([0.04, 1e-6, 1e-3, 1e-3]))[0].at(x[:1]).mean[0]
+    first = fit(x, y, np.array([1e-6, 0.04, 1e-3, 1e-3])).at(x[:1]).mean[0]
+    second = fit(x, y, np.array([0.04, 1e-6, 1e-3, 1e-3])).at(x[:1]).mean[0]
     assert first > 0.6 and second < 0.4
 
 
@@ -47,7 +47,7 @@ def test_noisy_looks_all_over_say_where_the_hill_is_and_how_sure_that_is() -> No
         generator = np.random.default_rng(seed)
         x = generator.random((40, 2))
         y = hill(x) + generator.normal(0, 0.05, 40)
-        surrogate, _ = fit(x, y, np.full(40, 0.05**2))
+        surrogate = fit(x, y, np.full(40, 0.05**2))
         grid = generator.random((300, 2))
         posterior = surrogate.at(grid)
         away.append(hill(grid).max() - hill(grid[[posterior.mean.argmax()]])[0])
@@ -59,30 +59,23 @@ def test_noisy_looks_all_over_say_where_the_hill_is_and_how_sure_that_is() -> No
 
 def test_a_coefficient_that_does_nothing_gets_a_long_length() -> None:
     x = np.random.default_rng(0).random((40, 2))
-    surrogate, _ = fit(x, np.sin(6 * x[:, 0]), np.full(40, 1e-4))
+    surrogate = fit(x, np.sin(6 * x[:, 0]), np.full(40, 1e-4))
     assert surrogate.lengths[1] > 3 * surrogate.lengths[0]
 
 
 @pytest.mark.parametrize("y", [[0.5], [0.5, 0.5, 0.5]])
 def test_few_or_equal_estimates_are_no_obstacle(y: list[float]) -> None:
     x = np.linspace(0, 1, len(y))[:, None]
-    posterior = fit(x, np.array(y), np.full(len(y), 0.01))[0].at(x)
+    posterior = fit(x, np.array(y), np.full(len(y), 0.01)).at(x)
     assert posterior.mean == pytest.approx(y, abs=0.05)
     assert np.isfinite(posterior.covariance).all()
-
-
-def test_a_fit_goes_on_from_an_earlier_one() -> None:
-    x = np.random.default_rng(0).random((25, 2))
-    _, theta = fit(x[:20], hill(x[:20]), np.full(20, 1e-3))
-    warm, cold = fit(x, hill(x), np.full(25, 1e-3), theta)[0], fit(x, hill(x), np.full(25, 1e-3))[0]
-    assert np.log(warm.lengths) == pytest.approx(np.log(cold.lengths), abs=0.2)
 
 
 @pytest.mark.parametrize("optimism", [0.0, 1.0, -0.5])
 def test_the_gradient_of_the_posterior_is_its_slope(optimism: float) -> None:
     generator = np.random.default_rng(3)
     x = generator.random((15, 3))
-    surrogate, _ = fit(x, np.sin(3 * x).sum(1) / 9, np.full(15, 1e-4))
+    surrogate = fit(x, np.sin(3 * x).sum(1) / 9, np.full(15, 1e-4))
     point = np.array([0.3, 0.6, 0.45])
     value, gradient = surrogate.height(point, optimism)
     posterior = surrogate.at(point[None])

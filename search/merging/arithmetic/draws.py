@@ -2,7 +2,7 @@
 
 Two rounds of shifts and multiplications over the element's index: the first with a key of the tensor's,
 which all checkpoints share, the second with a key of the checkpoint's. So draws do not depend on order,
-chunks, threads or device. `kernel.c` and `fused.py` compute the same 32-bit integers.
+chunks, threads or device. `kernel.c` computes the same 32-bit integers.
 
 Source: the multipliers are those of C. Wellons' `lowbias32` (2018), a hash of 32 bits found by search
 for the least bias; the keys are ours. Its last shift is left out: it changes no bit that decides.

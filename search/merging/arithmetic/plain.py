@@ -89,7 +89,8 @@ def merge(
         total = _elected(origin, deltas, operands) if elects else origin
         if not elects:
             for delta, operand in zip(deltas, operands, strict=True):
-                total = torch.add(total, delta, alpha=operand.weight)
+                out_of = None if total is origin else total  # (the origin may be the base itself)
+                total = torch.add(total, delta, alpha=operand.weight, out=out_of)
         out[part].copy_(total.to(dtype))
         finite.append(torch.isfinite(out[part]).all())
     found = torch.stack(finite).all() if finite else torch.tensor(True)

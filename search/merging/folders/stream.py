@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,31 +12,7 @@ from exme.search.merging.materialise import WORTH_COMPILING, Merger
 from exme.search.merging.resident import digest_of
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.residence import Mapped, Sources
-from exme.search.merging.sources.weight_files import TORCH_NAMES, write_shards
-
-
-def pack(sizes: Mapping[str, int], most: int) -> dict[str, list[str]]:
-    """Names of the tensors of each weight file, filled in order as transformers fills them.
-
-    Args:
-        sizes: bytes of each tensor.
-        most: largest size of a file; a larger tensor has a file to itself.
-    """
-    shards: list[list[str]] = [[]]
-    filled = 0
-    for name, size in sizes.items():
-        if shards[-1] and filled + size > most:
-            shards.append([])
-            filled = 0
-        shards[-1].append(name)
-        filled += size
-    if len(shards) == 1:
-        return {"model.safetensors": shards[0]}
-    count = len(shards)
-    return {
-        f"model-{number:05d}-of-{count:05d}.safetensors": names
-        for number, names in enumerate(shards, 1)
-    }
+from exme.search.merging.sources.weight_files import TORCH_NAMES, split, write_shards
 
 
 def write_stream(
@@ -46,7 +21,6 @@ def write_stream(
     candidate: Candidate,
     *,
     max_shard_bytes: int,
-    compiled: bool | None = None,
 ) -> list[Path]:
     """Write a candidate's weights, made from sources that stay on the disk.
 
@@ -55,7 +29,6 @@ def write_stream(
         sources: base and checkpoints.
         candidate: what to make.
         max_shard_bytes: largest weight file.
-        compiled: use the compiled kernel; by default where the model is large enough to gain by it.
 
     Returns:
         The files with weights, in order.
@@ -69,9 +42,7 @@ def write_stream(
     specs = {name: sources.base.tensors[name] for name in sorted(mapped.names)}
     dtype: torch.dtype = getattr(torch, candidate.dtype)
     elements = sum(spec.elements for spec in specs.values())
-    merger = Merger(
-        mapped, dtype, compiled=elements >= WORTH_COMPILING if compiled is None else compiled
-    )
+    merger = Merger(mapped, dtype, compiled=elements >= WORTH_COMPILING)
     merges = merger.instructions(candidate, [n for n, spec in specs.items() if spec.is_float])
     cpu = torch.device("cpu")
 
@@ -84,15 +55,11 @@ def write_stream(
                 raise FloatingPointError(f"tensor '{name}' of the candidate is not finite")
         return out
 
-    sizes = {
-        name: spec.elements * dtype.itemsize if spec.is_float else spec.bytes
-        for name, spec in specs.items()
-    }
     made = {
         name: (candidate.dtype if spec.is_float else TORCH_NAMES[spec.dtype], spec.shape)
         for name, spec in specs.items()
     }
-    return write_shards(folder, pack(sizes, max_shard_bytes), made, make)
+    return write_shards(folder, split(made, max_shard_bytes), made, make)
 
 
 def digest_on_disk(folder: Path) -> str:

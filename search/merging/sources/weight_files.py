@@ -128,13 +128,32 @@ def write_weights(
     Raises:
         OSError: the disk is full, or does not take the files.
     """
-    from huggingface_hub import split_torch_state_dict_into_shards  # noqa: PLC0415
-
-    split = split_torch_state_dict_into_shards(dict(tensors), max_shard_size=max_shard_bytes)
     specs = {
         name: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for name, t in tensors.items()
     }
-    return write_shards(folder, split.filename_to_tensors, specs, tensors.__getitem__)
+    return write_shards(folder, split(specs, max_shard_bytes), specs, tensors.__getitem__)
+
+
+def split(
+    specs: Mapping[str, tuple[str, tuple[int, ...]]], max_shard_bytes: int
+) -> dict[str, list[str]]:
+    """Names of the tensors in each weight file, filled in order as transformers fills them.
+
+    Args:
+        specs: dtype as torch names it and shape of each tensor.
+        max_shard_bytes: largest size of a file's tensors; a larger tensor has a file to itself.
+    """
+    from huggingface_hub import split_state_dict_into_shards_factory  # noqa: PLC0415  (slow)
+
+    def size(spec: tuple[str, tuple[int, ...]]) -> int:
+        return math.prod(spec[1]) * _DTYPE_BYTES[_STORED[spec[0]]]
+
+    return split_state_dict_into_shards_factory(
+        dict(specs),
+        get_storage_size=size,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=max_shard_bytes,
+    ).filename_to_tensors
 
 
 def write_shards(

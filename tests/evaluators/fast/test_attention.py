@@ -9,7 +9,6 @@ from torch import nn
 from exme.evaluators.fast import compiled
 from exme.evaluators.fast.attention import NEEDED, attention
 from exme.evaluators.fast.cache import KVCache
-from exme.evaluators.fast.kernels import Scale, partial
 from exme.evaluators.fast.layout import Layout, Segment
 from exme.evaluators.fast.rows import Piece, Rows
 
@@ -85,22 +84,3 @@ def test_what_it_does_not_do_is_refused() -> None:
         attention(nn.Module(), one, one, one, None, **{NEEDED: layout, "s_aux": one})  # type: ignore[arg-type]
     with pytest.raises(NotImplementedError, match="mask"):
         attention(nn.Module(), one, one, one, one, **{NEEDED: layout})  # type: ignore[arg-type]
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("causal", [False, True])
-def test_the_gpus_kernel_gives_what_is_written_out(causal: bool) -> None:
-    draw = torch.Generator().manual_seed(0)
-    query, key, value = (
-        torch.randn(2, KEY_HEADS, size, 64, generator=draw).cuda().bfloat16()
-        for size in (40, *(2 * [40 if causal else 300]))
-    )
-    scale = Scale(64**-0.5)
-    out, weight = partial(query, key, value, scale, None, causal=causal)
-    bias = None
-    if causal:
-        bias = torch.zeros(40, 40).masked_fill(~torch.ones(40, 40).tril().bool(), float("-inf"))
-        bias = bias.cuda().expand(2, 1, 40, 40)
-    exact, exact_weight = partial(query.float(), key.float(), value.float(), scale, bias)
-    torch.testing.assert_close(out.float(), exact, atol=2e-2, rtol=2e-2)
-    torch.testing.assert_close(weight, exact_weight, atol=1e-2, rtol=1e-2)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import bytes_per_token
@@ -51,9 +50,8 @@ def test_choices_of_one_token_share_one_row() -> None:
     assert len(letters) > 2
     fast.loglikelihood([Asked((context, letters[0])) for context in prompts()])
     alone = sum(fast.profile.tokens.values())
-    fast.profile.reset()
     fast.loglikelihood([Asked((c, choice)) for c in prompts() for choice in letters])
-    assert sum(fast.profile.tokens.values()) == alone
+    assert sum(fast.profile.tokens.values()) == 2 * alone
 
 
 def test_corners_are_read_as_lm_eval_reads_them() -> None:
@@ -93,12 +91,3 @@ def test_the_greedy_continuation_is_told_from_others() -> None:
     ours = FastEngine(reference).loglikelihood(requests)
     assert_near(ours, reference.loglikelihood(requests))
     assert any(is_greedy for _, is_greedy in ours)
-
-
-@pytest.mark.gpu
-def test_log_likelihoods_equal_lm_evals_on_a_gpu() -> None:
-    model = make("llama", seed=7).cuda()
-    assert_near(
-        FastEngine(stock(model, 64)).loglikelihood(asked()), stock(model, 64).loglikelihood(asked())
-    )
-    torch.cuda.synchronize()

@@ -49,9 +49,7 @@ def test_blocks_hold_every_token_once_and_its_rows_keys(pieces: list[Piece]) -> 
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_answers_are_the_same_in_padded_blocks_as_on_a_gpu(
-    shape: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_are_the_same_in_padded_blocks(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make(shape)
     requests = generations(prompts(), until=["th"], most=16)
     here = FastEngine(stock(model, 64))

@@ -61,6 +61,11 @@ def test_shapes_that_attend_through_transformers_interface_are_supported(shape: 
     assert why_not_supported(make(shape)) is None
 
 
+def test_a_model_beside_a_cpu_is_not() -> None:
+    model = copy.deepcopy(make("llama")).to("meta")
+    assert why_not_supported(model) == "it is on meta, and the fast engine is for CPUs"
+
+
 def test_learned_positions_are_supported() -> None:
     config = GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64)
     model = AutoModelForCausalLM.from_config(config).eval()

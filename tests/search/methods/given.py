@@ -46,14 +46,14 @@ def make(
     compiled: bool = False,
     **other: Any,
 ) -> dict[str, torch.Tensor]:
-    """A candidate of these tensors, all at once."""
+    """A candidate of these tensors, all at once, on their device."""
     given = Given(base, checkpoints)
     merger = Merger(given, dtype, compiled=compiled)
     candidate = Candidate(coefficients, method, str(dtype).removeprefix("torch."), {}, **other)
     found = {}
     merges = merger.instructions(candidate, list(base))
-    for name, part, fetched in given.stream([(n, torch.device("cpu")) for n in base]):
-        found[name] = torch.empty(base[name].shape, dtype=dtype)
+    for name, part, fetched in given.stream([(n, t.device) for n, t in base.items()]):
+        found[name] = torch.empty(base[name].shape, dtype=dtype, device=base[name].device)
         assert merger.write(name, part, merges[name], fetched, found[name].view(-1))
     return found
 
