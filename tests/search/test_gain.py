@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
@@ -299,3 +300,91 @@ def test_a_weighted_comparison_is_the_weighted_mean_of_differences() -> None:
     level, plain = compare(a, b, weights=LEVEL), compare(a, b)
     assert level.p_value == plain.p_value
     assert level.difference.low == pytest.approx(plain.difference.low)
+
+
+def solves(*counts: tuple[int, int]) -> list[list[float]]:
+    """A model's values on suites: so many solved, so many not."""
+    return [[1.0] * won + [0.0] * lost for won, lost in counts]
+
+
+def said(aim: Goal, use: int = 1, **models: Sequence[Sequence[float]]) -> Verdict:
+    base = [[0.0] * len(suite) for suite in models["merged"]]
+    return verdict(outcome({"base": base, "products": base} | models, aim, use))
+
+
+def test_of_models_that_keep_what_is_to_be_kept_the_best_is_used() -> None:
+    """The base scores 2 points above merged, and breaks what is to be kept; merged does not."""
+    aim = Goal((0.8, 0.2), keep=(-math.inf, -0.05))
+    found = said(
+        aim,
+        sums=solves((150, 50), (0, 200)),
+        products=solves((60, 140), (100, 100)),
+        merged=solves((120, 80), (100, 100)),
+    )
+    assert (found.state, found.recommended) == ("not proved", "merged")
+    assert (
+        "2.0 points below sums" in found.sentence and "breaks what is to be kept" in found.sentence
+    )
+
+
+def test_a_front_names_the_suite_whose_gain_it_tells() -> None:
+    few, many = [1.0] * 3 + [0.0] * 7, [1.0] * 80 + [0.0] * 920
+    found = said(
+        Goal((0.5, 0.5), "pareto"),
+        sums=[[0.0] * 3 + [1.0] + [0.0] * 6, [0.0] * 80 + [1.0] * 20 + [0.0] * 900],
+        products=[[0.0] * 10, [0.0] * 1000],
+        merged=[few, many],
+    )
+    assert found.gain is not None and found.gain.suites == ("gsm8k",)
+    assert "least ahead of sums: on gsm8k, by 20.0 points" in found.sentence
+
+
+def test_a_front_counts_suites_of_weight_above_0_alone() -> None:
+    found = said(
+        Goal((1.0, 0.0), "pareto"),
+        sums=solves((40, 60), (50, 50)),
+        merged=solves((30, 70), (90, 10)),
+    )
+    assert (found.state, found.recommended) == ("no gain", "sums")
+    assert "No gain: sums scores at least as high as merged" in found.sentence
+
+
+def test_gains_that_cancel_are_a_tie_whatever_the_rounding() -> None:
+    """Gains of 1, 2 and -3 of 10: their mean is 0, as floats 1.4e-17."""
+    found = said(
+        Goal(LEVEL),
+        sums=solves((4, 6), (3, 7), (8, 2)),
+        merged=solves((5, 5), (5, 5), (5, 5)),
+    )
+    assert (found.state, found.recommended) == ("no gain", "sums")
+    assert "merged scores the same as sums" in found.sentence
+
+
+def test_nothing_to_lose_is_written_without_a_sign() -> None:
+    found = said(
+        Goal((0.5, 0.5), keep=(0.0, 0.0)),
+        sums=solves((40, 60), (40, 60)),
+        merged=solves((60, 40), (60, 40)),
+    )
+    assert "may lose at most 0.0 points" in found.sentence and "-0.0" not in found.sentence
+
+
+def test_metrics_whose_names_say_that_they_have_no_bounds_prove_nothing() -> None:
+    """A little better on all documents seen, by a metric that may be far worse on one that was not."""
+    merged, best = [[0.52] * 500], [[0.5] * 500]
+    models = {"base": best, "sums": best, "products": best, "merged": merged}
+    plain = outcome(models, Goal())
+    assert verdict(plain).proved
+    entries = [*plain.inputs, plain.merged]
+    lost = [
+        dataclasses.replace(e, report=dataclasses.replace(e.report.parts[0], metric="perplexity"))
+        for e in entries
+        if e is not None
+    ]
+    found = verdict(dataclasses.replace(plain, inputs=tuple(lost[:-1]), merged=lost[-1]))
+    assert found.state == "not proved" and "approximate 95% interval" in found.sentence
+
+
+def test_a_caution_is_of_a_gain_alone() -> None:
+    shares = SPECIAL | {"merged": (0.5, 0.5, 0.5)}
+    assert of(shares, Goal((1.0, 0.0, 0.0))).caution == ""

@@ -236,3 +236,16 @@ def test_a_report_that_cannot_be_written_leaves_nothing_half_written(
     with pytest.raises(OSError, match="No space left"):
         write_report(search([1, 1], [0, 1]), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_shows_the_comparisons_that_the_verdict_makes(tmp_path: Path) -> None:
+    """One input is graded: the verdict then bets on every document, and so does the table."""
+    outcome = search(*pair(14, 3, 50, 200))
+    graded = dataclasses.replace(outcome.inputs[2], report=scored([0.5] * 10 + [0.0] * 190))
+    outcome = dataclasses.replace(outcome, inputs=(*outcome.inputs[:2], graded))
+    found = verdict(outcome)
+    assert found.gain is not None
+    row = next(r for r in table(written(outcome, tmp_path), "Scores") if r["model"] == "sums")
+    low = next(cell for name, cell in row.items() if name.startswith("merged minus this"))
+    assert (float(low.split("(")[1].split(" to ")[0]) > 0) == found.proved
+    assert float(row["p"]) == pytest.approx(found.gain.p, abs=0.001)
