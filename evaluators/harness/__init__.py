@@ -5,7 +5,6 @@ model over the resident one, `finite` watches its logits, `verify` has lm-eval s
 itself.
 """
 
-from . import _requests  # noqa: F401  (before lm-eval)
 from .finite import FiniteLogits
 from .judge import Chat, Engine, Evaluation, Judge
 from .stock import StockEngine
