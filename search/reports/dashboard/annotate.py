@@ -53,7 +53,9 @@ class Annotator:
         self.done = self._known()
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; what is maximised gets its name first."""
+        names = list(self.search.objective.names)
+        self.search.storage.set_system_attribute("dashboard:objective_names", names)
         self._thread.start()
 
     def close(self) -> None:
