@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from exme.search.reports.pages.plane_chart import plane, plane_place
 from exme.search.scoring.answers import load_answers
 from exme.search.storage.storage import Storage
+from exme.search.study.space import alone
 from exme.search.trials.outcome import Outcome, TrialRecord
 from exme.search.trials.ranking import best_known, best_trial
 from exme.search.trials.standing import best_inputs, inputs_of, standing_of, standings
@@ -91,7 +92,7 @@ class Annotator:
         outcome = Outcome(search.name, search.task, {}, tuple(trials), best_trial(trials))
         drawn = plane(outcome)
         known = standings(trials)
-        inputs = [f"{name} alone" for name in search.plan.inputs]
+        inputs = [alone(name) for name in search.plan.inputs]
         best_input = best_inputs(inputs_of(known, trials, inputs))
         ids = search.storage.trial_ids()
         for trial in new[::-1]:  # the latest first: it is looked for

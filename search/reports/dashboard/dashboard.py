@@ -13,6 +13,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from exme.search.storage.patience import hide_secrets
 from exme.tasks.errors import UserError
 
 # Ports that are tried, from the one asked for upwards.
@@ -69,7 +70,8 @@ def open_server(
         app = wsgi(storage_url, artifact_store=store)
     except Exception as error:  # noqa: BLE001  (each database has errors of its own)
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"storage {_hidden(storage_url)} cannot be opened ({reason})") from None
+        said = hide_secrets(f"storage {storage_url} cannot be opened ({reason})")
+        raise UserError(said) from None
     server = _Server6 if ":" in host else _Server
     ports = range(port, min(port + PORTS_TRIED, 65536)) if port else range(1)
     for candidate in ports:
@@ -137,9 +139,3 @@ def _has_screen() -> bool:
     """Whether a browser can show a page; without a screen Python starts one in the terminal."""
     screens = ("DISPLAY", "WAYLAND_DISPLAY")
     return sys.platform == "darwin" or any(os.environ.get(name) for name in screens)
-
-
-def _hidden(url: str) -> str:
-    """A URL without its password."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -10,12 +10,11 @@ import jinja2
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from exme.search.opening.cost import duration
 from exme.search.proof.examples import Example
 from exme.search.proof.verdict import verdict
 from exme.search.trials.budget import spent
 from exme.search.trials.outcome import Outcome
-from exme.search.trials.unit import Unit
+from exme.search.trials.unit import Unit, duration
 
 from .charts import bar_charts, course
 from .plane_chart import plane

@@ -110,7 +110,7 @@ def plane(outcome: Outcome) -> Plane | None:
         below=tuple(Tick(across(v), f"{v:g}") for v in round_steps(x0, x1) if x0 <= v <= x1),
         scale=() if scene.is_flat else tuple(_hex(viridis(np.linspace(0, 1, 10)))),
         lowest=less + (f"{lowest:.0f}%" if scene.unit else f"{lowest:.3g}"),
-        highest=f"{scene.scores.max():.1f}%" if scene.unit else f"{scene.scores.max():.3g}",
+        highest=scene.text(scene.scores.max()),
         dots=dots(zip(scene.points, words, colours, scene.whole.tolist(), strict=True)),
         failed=dots((point, "failed", "", True) for point in scene.failed),
         inputs=named[1:],

@@ -137,8 +137,7 @@ def _kept(outcome: Outcome) -> Section | None:
         return None
     rows = []
     for each in kept:
-        unit = Unit([])
-        unit.percent = each.in_points
+        unit = Unit(percent=each.in_points)
         held = "yes" if each.holds else "no"
         rows.append(
             [each.suite, f"{unit.signed(each.least)} over {each.over}",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exme.search.opening.cost import duration
 from exme.search.racing.goal import front
 from exme.search.study.space import read
 from exme.search.trials.budget import spent
 from exme.search.trials.outcome import Outcome, TrialRecord
 from exme.search.trials.ranking import eligible
 from exme.search.trials.standing import standing_by_trial, standings
-from exme.search.trials.unit import Unit
+from exme.search.trials.unit import Unit, duration
 
 from .proof_sections import entries_of
 from .section import Listing, Section, Table
@@ -47,7 +46,7 @@ def _front(outcome: Outcome) -> Section | None:
         assert candidate is not None
         values = ", ".join(f"{n} {c:.4f}" for n, c in candidate.coefficients.items())
         standing = known[done[i].number]
-        unit = Unit([], percent=standing.is_share)
+        unit = Unit(percent=standing.is_share)
         scores = [unit.score(found.estimate) for found in standing.scores.values()]
         rows.append([str(done[i].number), values, *scores, mark])
     head = ["trial", "coefficients", *(part.suite for part in parts[0]), ""]
@@ -91,7 +90,7 @@ def _trials(trials: Sequence[TrialRecord]) -> Section:
     if not trials:
         return Section("Trials", ["None yet."])
     known = standing_by_trial(standings(trials), trials)
-    unit = Unit([], percent=all(standing.is_share for standing in known.values()))
+    unit = Unit(percent=all(standing.is_share for standing in known.values()))
     rows = []
     for trial in trials:
         place = ["–", "–"]
