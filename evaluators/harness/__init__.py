@@ -6,7 +6,8 @@ itself.
 """
 
 from .finite import FiniteLogits
-from .judge import Chat, Engine, Evaluation, Judge
+from .interface import Chat, Engine, Evaluation
+from .judge import Judge
 from .stock import StockEngine
 from .task import TaskHeader, task_headers
 from .verify import LmEvalScores, lm_eval_scores
