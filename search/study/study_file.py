@@ -37,7 +37,9 @@ from .study_sections import (
     SpaceSection,
 )
 
+# What a checkpoint may be called: names that mean something else in a study are reserved.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+RESERVED = ("base", "merged", "vocabulary")
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -185,7 +187,7 @@ class StudyFile(Section):
     @classmethod
     def _plain_names(cls, checkpoints: Mapping[str, str]) -> Mapping[str, str]:
         for name in checkpoints:
-            if not re.fullmatch(NAME, name) or name in ("base", "merged", "vocabulary"):
+            if not re.fullmatch(NAME, name) or name in RESERVED:
                 raise ValueError(
                     f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
                     f"none of 'base', 'merged' and 'vocabulary'"
