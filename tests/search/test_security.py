@@ -86,7 +86,7 @@ sys.addaudithook(watch)
 if sys.argv[1] == "control":
     import fractions, pickle
     pickle.loads(pickle.dumps(fractions.Fraction(1, 2)))
-from exme.search.cli import _run, app
+from exme.search.cli.main import _run, app
 for line in sys.argv[1:]:
     code = _run(lambda: app(line.split(), prog_name="exme", standalone_mode=False))
     assert code == 0, line
