@@ -5,9 +5,9 @@ model over the resident one, `finite` watches its logits, `verify` has lm-eval s
 itself.
 """
 
-from . import _requests  # noqa: F401  (before lm-eval)
 from .finite import FiniteLogits
-from .judge import Chat, Engine, Evaluation, Judge
+from .interface import Chat, Engine, Evaluation
+from .judge import Judge
 from .stock import StockEngine
 from .task import TaskHeader, task_headers
 from .verify import LmEvalScores, lm_eval_scores

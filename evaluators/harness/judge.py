@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import io
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from lm_eval.api.instance import Instance
 
@@ -20,59 +18,10 @@ from exme.evaluators.scores import DocumentScores
 from exme.tasks.documents import Document, SuiteDocuments
 from exme.tasks.errors import UserError
 
+from .interface import PLAIN, Chat, Engine, Evaluation, answer_limit, is_cut, responses
 from .quiet import quiet
 from .targets import NEGATIVE_TARGET_NLL, NoReference, target_request
 from .task import build_task, task_manager
-
-
-class Engine(Protocol):
-    """What the judge asks of a model; lm-eval's model interface, reduced to what suites use."""
-
-    def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Greedy continuation of each request's context, cut before its first stop string."""
-        ...
-
-    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Log-likelihood (nats) of each request's continuation, and whether it is the greedy one."""
-        ...
-
-    def count_tokens(self, text: str) -> int:
-        """How many tokens a text has."""
-        ...
-
-
-@dataclass(frozen=True)
-class Chat:
-    """How prompts are put to a chat model; passed through to lm-eval.
-
-    Attributes:
-        apply: renders messages by the tokenizer's chat template; None leaves prompts plain.
-        system: system prompt; without a template it stands before the prompt.
-        multiturn: few-shot examples as turns of the conversation, not as one user message.
-    """
-
-    apply: Callable[..., str] | None = None
-    system: str | None = None
-    multiturn: bool = True
-
-
-PLAIN = Chat()
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One candidate's scores and what it answered.
-
-    Attributes:
-        scores: per-document scores.
-        answers: the raw generated text per document, in the order of ``scores.documents``; empty
-            strings for suites that compare log-likelihoods.
-        engine_seconds: wall time that the engine itself took.
-    """
-
-    scores: DocumentScores
-    answers: tuple[str, ...]
-    engine_seconds: float
 
 
 class Judge:
@@ -180,7 +129,9 @@ class Judge:
     def longest_answer(self) -> int:
         """Most tokens that a request of this suite may generate; 0 where none generates."""
         kinds = (r for requests in self._requests for r in requests[:1])
-        return max((_limit(r) for r in kinds if r.request_type == "generate_until"), default=0)
+        return max(
+            (answer_limit(r) for r in kinds if r.request_type == "generate_until"), default=0
+        )
 
     def score(self, engine: Engine, chosen: Sequence[int] | None = None) -> Evaluation:
         """Evaluate the engine in one go, by the suite's metric.
@@ -200,7 +151,7 @@ class Judge:
             instance.filtered_resps = {}
         with quiet():
             start = time.perf_counter()
-            for instance, response in _respond(engine, instances):
+            for instance, response in responses(engine, instances):
                 instance.resps.append(response)
             engine_seconds = time.perf_counter() - start
             for name, task in self._tasks.items():
@@ -281,7 +232,7 @@ class Judge:
             head = self._requests[:count]
         start = time.perf_counter()
         with quiet():
-            _respond(engine, [instance for requests in head for instance in requests])
+            responses(engine, [instance for requests in head for instance in requests])
         return (time.perf_counter() - start) / len(head)
 
     def _collect(self, engine: Engine, engine_seconds: float, places: Sequence[int]) -> Evaluation:
@@ -309,7 +260,7 @@ class Judge:
             empty.append(float(generated and not answer.strip()))
             # lm-eval's regex filters write this fallback where they find no answer.
             unextracted.append(float(filtered[0] == "[invalid]"))
-            cut.append(float(generated and self._is_cut(engine, requests[0], answer)))
+            cut.append(float(generated and is_cut(engine, requests[0], answer)))
         audit = {"empty": tuple(empty), "unextracted": tuple(unextracted), "cut": tuple(cut)}
         scores = self._scores(self.metric, places, tuple(values), audit)
         return Evaluation(scores, tuple(answers), engine_seconds)
@@ -331,12 +282,6 @@ class Judge:
             ) from error
         return found
 
-    def _is_cut(self, engine: Engine, request: Instance, answer: str) -> bool:
-        """Whether an answer has as many tokens as it may; one that ended of itself there counts too."""
-        limit = _limit(request)
-        # Most answers are far from it: a token has a byte at least.
-        return len(answer.encode()) >= limit and engine.count_tokens(answer) >= limit
-
     def _scores(
         self,
         metric: str,
@@ -353,19 +298,3 @@ class Judge:
             seed=self.seed,
             audit=audit,
         )
-
-
-def _limit(request: Instance) -> int:
-    """Most tokens of an answer; 256 is lm-eval's own limit."""
-    return int(request.args[1].get("max_gen_toks", 256))
-
-
-def _respond(engine: Engine, instances: Sequence[Instance]) -> list[tuple[Instance, Any]]:
-    """Every request with its response; each kind of request goes to the engine in one call."""
-    by_type: dict[str, list[Instance]] = defaultdict(list)
-    for instance in instances:
-        by_type[instance.request_type].extend([instance] * (instance.repeats or 1))
-    found: list[tuple[Instance, Any]] = []
-    for request_type, requests in by_type.items():
-        found += zip(requests, getattr(engine, request_type)(requests), strict=True)
-    return found

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.rows import open_rows
 
-from .judge import Chat
+from .interface import Chat
 from .quiet import quiet
 from .task import load_task, task_manager
 

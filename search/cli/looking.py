@@ -150,7 +150,6 @@ def dashboard(
                 port=port,
                 open_browser=browser,
                 artifacts=annotator.folder,
-                objectives=opened.objective.names,
             )
         finally:
             annotator.close()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from exme.search.study.study_file import StudyFile
+from exme.search.trials.unit import duration
 from exme.tasks.errors import UserError
 
 if TYPE_CHECKING:  # what a search takes is also said where no model is loaded, and no torch
@@ -133,15 +134,6 @@ def describe(
         f"{place}, {documents:,} documents ({trials} trials of {search}, {models} models on "
         f"{report} report documents) and {duration(seconds)}{limit}."
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people write them: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    total = round(seconds)
-    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _size(count: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from exme.search.racing.goal import Goal
 from exme.search.storage.study_record import StudyRecord
+from exme.search.study.space import alone
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.objective import Objective
 from exme.search.trials.shift import GRAM, Gram, Shift, settle_shift
@@ -45,7 +46,7 @@ def settle_objective(
     return Objective(
         suites=suites,
         sizes=tuple(sizes.values()),
-        inputs=tuple(f"{name} alone" for name in checkpoints),
+        inputs=tuple(alone(name) for name in checkpoints),
         goal=goal,
         # Likelihoods per byte are at most 1, their logarithms at most 0.
         highest=0.0 if by_target else 1.0,

@@ -234,7 +234,7 @@ def _with_kept(found: Verdict, stands: Finals, best: Entry) -> Verdict:
 
 def kept_text(kept: Kept) -> str:
     """``2.0 points below sums on shop (95% interval of the gain -5.1 to 1.2; may lose at most 15.0 points)``."""
-    unit = Unit([], percent=kept.in_points)
+    unit = Unit(percent=kept.in_points)
     asked = (
         f"must gain at least {unit.gap(kept.least)}"
         if kept.least > 0

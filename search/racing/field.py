@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .domination import Domination
-from .goal import Goal, front
+from .goal import Goal, distinct_front
 from .race import DEFAULT_ERROR_RATE, Leg, Race
 from .strata import (
     Draw,
@@ -216,7 +216,7 @@ def front_of(runners: Sequence[Runner], field: Field) -> list[int]:
     done = [i for i, r in enumerate(runners) if r.is_complete and not r.barred]
     done.sort(key=lambda i: runners[i].distance)
     means = [tuple(field.means(runners[i].values)) for i in done]
-    return sorted(done[k] for k in front(means) if means[k] not in means[:k])
+    return sorted(done[k] for k in distinct_front(means))
 
 
 def face(runner: Runner, runners: Sequence[Runner], field: Field) -> Runner:

@@ -100,6 +100,11 @@ def front(points: Sequence[Sequence[float]]) -> list[int]:
     return [i for i in range(len(points)) if not beaten(i)]
 
 
+def distinct_front(points: Sequence[Sequence[float]]) -> list[int]:
+    """The front; of equal points the first stands for all."""
+    return [i for i in front(points) if points[i] not in points[:i]]
+
+
 def knee(points: Sequence[Sequence[float]]) -> list[float]:
     """How far each point is beyond the plane through the front's ends, as a share of the ends' span.
 

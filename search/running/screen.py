@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -11,9 +10,7 @@ from rich.text import Text
 
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.methods import PLAIN
-from exme.search.opening.cost import duration
 from exme.search.proof.verdict import Verdict
-from exme.search.statistics.intervals import Interval, is_binary
 from exme.search.study.space import read
 from exme.search.trials.budget import has_ended
 from exme.search.trials.outcome import TrialRecord
@@ -26,6 +23,7 @@ from exme.search.trials.standing import (
     standing_by_trial,
     standings,
 )
+from exme.search.trials.unit import Unit, duration
 
 from .view import View
 
@@ -119,34 +117,6 @@ def coefficients_text(coefficients: Mapping[str, float]) -> str:
     return f"{parts} ({reading})" if reading else parts
 
 
-def score_text(value: float, trial: TrialRecord) -> str:
-    """A score in the unit people read: percent for accuracies."""
-    return f"{value:.1%}" if is_share(trial) else f"{value:.4f}"
-
-
-def gap_text(gap: Interval, share: bool) -> str:
-    """A difference of scores with its 95% interval: ``+7.2 points [+4.1, +10.3]``."""
-    scale, form = (100, "+.1f") if share else (1, "+.4f")
-    unit = " points" if share else ""
-    low, high = f"{scale * gap.low:{form}}", f"{scale * gap.high:{form}}"
-    return f"{scale * gap.estimate:{form}}{unit} [{low}, {high}]"
-
-
-def is_share(trial: TrialRecord) -> bool:
-    """Whether a trial's documents are solved or not."""
-    if trial.scores is not None:
-        return is_binary(trial.scores.values)
-    values = [] if trial.course is None else trial.course.partial.values.tolist()
-    return is_binary([v for v in values if not math.isnan(v)])
-
-
-def interval_text(standing: Standing) -> str:
-    """A candidate's score with its 95% interval: ``61.2% [55.0%, 67.1%]``."""
-    found = standing.interval
-    low, high = score_text(found.low, standing.trial), score_text(found.high, standing.trial)
-    return f"{score_text(found.estimate, standing.trial)} [{low}, {high}]"
-
-
 def result_text(trial: TrialRecord, standing: Standing) -> str:
     """Its candidate's score, on how many documents it was scored by then, and why on no more."""
     count = trial.scores.count if trial.scores is not None else 0
@@ -156,7 +126,7 @@ def result_text(trial: TrialRecord, standing: Standing) -> str:
     text = f"{count:,} documents{again}"
     if trial.course is not None and trial.course.lost_to is not None:
         text = f"stopped after {text}: behind #{trial.course.lost_to}"
-    return f"{interval_text(standing)}  {text}"
+    return f"{Unit(percent=standing.is_share).line(standing.interval)}  {text}"
 
 
 def shift_text(trial: TrialRecord) -> str:
@@ -172,7 +142,7 @@ def best_text(trials: Sequence[TrialRecord], found: Sequence[Standing]) -> str:
     standing = None if best is None else standing_by_trial(found, [best]).get(best.number)
     if best is None or standing is None:
         return ""
-    return f"  best {score_text(standing.mean, best)} (#{best.number})"
+    return f"  best {Unit(percent=standing.is_share).score(standing.mean)} (#{best.number})"
 
 
 def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:
@@ -184,9 +154,9 @@ def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:
     }
     if len(found) < 2 or not standing.is_complete:
         return ""
-    scale, form = (100, "+.1f") if standing.is_share else (1, "+.4f")
-    each = ", ".join(f"{suite} {scale * gain:{form}}" for suite, gain in found.items())
-    return f"  gain {scale * sum(found.values()) / len(found):{form}} ({each})"
+    unit = Unit(percent=standing.is_share)
+    each = ", ".join(f"{suite} {unit.change(gain)}" for suite, gain in found.items())
+    return f"  gain {unit.change(sum(found.values()) / len(found))} ({each})"
 
 
 def time_left(

@@ -11,6 +11,7 @@ from exme.search.opening.provenance import facts
 from exme.search.proof.examples import Example, examples
 from exme.search.proof.proving import claim, owed_longer, prove, prove_longer, proved, unproved
 from exme.search.scoring.worker import Scorer
+from exme.search.study.space import alone
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.search.trials.budget import is_over, spent
 from exme.search.trials.outcome import Outcome, TrialRecord
@@ -73,7 +74,7 @@ class Search(OpenedSearch):
         if not is_over(self.study.budget, trials):
             self._announce(trials)
         self.screen.begin(self.view)
-        forecast, inputs = self._forecast(), [f"{name} alone" for name in self.plan.inputs]
+        forecast, inputs = self._forecast(), [alone(name) for name in self.plan.inputs]
         blind = BlindSuites(self.documents, inputs, self.storage.record, self.screen)
         failures = 0
         while True:

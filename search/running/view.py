@@ -8,6 +8,7 @@ from functools import cached_property
 
 from exme.search.proof.verdict import Verdict
 from exme.search.statistics.intervals import Interval
+from exme.search.study.space import alone, name_alone
 from exme.search.study.study_file import StudyFile
 from exme.search.study.study_sections import BudgetSection
 from exme.search.trials.budget import cost, spent
@@ -71,7 +72,7 @@ class View:
     def name_of(self, standing: Standing) -> str:
         """What people call a candidate: an input by its name, others by the trial."""
         mine = [t.origin for t in self.trials if _is_same(t, standing) and t.origin in self.inputs]
-        return mine[0].removesuffix(" alone") if mine else f"trial {standing.trial.number}"
+        return name_alone(mine[0]) if mine else f"trial {standing.trial.number}"
 
     @cached_property
     def gain(self) -> Interval | None:
@@ -151,5 +152,5 @@ def view_of(
         trials: all of them.
         proved: how many models have been scored on the report documents.
     """
-    inputs = tuple(f"{checkpoint} alone" for checkpoint in study.checkpoints)
+    inputs = tuple(alone(checkpoint) for checkpoint in study.checkpoints)
     return View(name, study.budget, inputs, tuple(trials), proved)

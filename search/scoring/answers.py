@@ -40,7 +40,12 @@ def load_answers(folder: Path, digest: str, split: str = "report") -> Answers:
     try:
         data = _file(folder, digest, split).read_bytes()
         found = json.loads(gzip.decompress(data) if split == "search" else data)
-    except (OSError, ValueError, EOFError):  # a convenience: a report without examples is a report
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        RecursionError,
+    ):  # a convenience: a report without examples is a report
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -17,10 +17,7 @@ from exme.search.merging.sources.locate import MINI, locate
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
-from .study_file import NAME, load_study_file
-
-# Names that mean something else in a study.
-_TAKEN = ("base", "merged")
+from .study_file import NAME, RESERVED, load_study_file
 
 
 def name_checkpoints(given: Sequence[str]) -> dict[str, str]:
@@ -58,7 +55,7 @@ def _derive(where: str, taken: Mapping[str, str]) -> str:
     last, both = words[-1], "-".join(words)
     numbered = (f"{last}-{number}" for number in range(2, len(taken) + 4))
     for name in (last, both, *numbered):
-        if name not in taken and name not in _TAKEN:
+        if name not in taken and name not in RESERVED:
             return name
     raise AssertionError("one of more numbers than names is free")
 
@@ -117,10 +114,10 @@ def _check_names(checkpoints: Mapping[str, str]) -> None:
     if not checkpoints:
         raise UserError("no checkpoint given; name at least one fine-tune of the base")
     for name in checkpoints:
-        if not re.fullmatch(NAME, name) or name in _TAKEN:
+        if not re.fullmatch(NAME, name) or name in RESERVED:
             raise UserError(
                 f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', beginning "
-                f"with a letter or digit, and neither 'base' nor 'merged'"
+                f"with a letter or digit, and none of 'base', 'merged' and 'vocabulary'"
             )
 
 

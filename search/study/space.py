@@ -29,13 +29,15 @@ from exme.search.merging.methods.task_arithmetic import TaskArithmetic
 from exme.tasks.errors import UserError
 
 __all__ = [
-    "METHODS", "Bounds", "ExMe", "ExPO", "KnownPoint", "Linear", "Space", "expo_points",
-    "first_points", "read", "unit", "widen",
+    "METHODS", "Bounds", "ExMe", "ExPO", "KnownPoint", "Linear", "Space", "alone",
+    "expo_points", "first_points", "name_alone", "read", "unit", "widen",
 ]  # fmt: skip
 
 # Extrapolation strengths at which ExPO starts (arXiv:2404.16792, sec. 3: 0.3 and 0.5 were the best
 # values for most of its models).
 EXPO_STARTS = (0.3, 0.5)
+
+_ALONE = " alone"
 
 # The best lies on a bound when it is within this share of the interval's width from it.
 EDGE = 0.02
@@ -234,10 +236,20 @@ def unit(checkpoints: Sequence[str], name: str, value: float = 1.0) -> dict[str,
     return {n: value if n == name else 0.0 for n in checkpoints}
 
 
+def alone(name: str) -> str:
+    """Origin of the trial of a checkpoint by itself: ``sums alone``."""
+    return f"{name}{_ALONE}"
+
+
+def name_alone(origin: str) -> str:
+    """The checkpoint of such a trial; empty for other origins."""
+    return origin.removesuffix(_ALONE) if origin.endswith(_ALONE) else ""
+
+
 def first_points(method: Method) -> list[KnownPoint]:
     """Known points that need no score: every checkpoint alone, and their mean."""
     names = method.checkpoints
-    points = [KnownPoint(f"{name} alone", unit(names, name)) for name in names]
+    points = [KnownPoint(alone(name), unit(names, name)) for name in names]
     if len(names) > 1:
         points.append(KnownPoint("mean", dict.fromkeys(names, 1 / len(names))))
     return points

@@ -11,13 +11,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from exme.search.directions import DIRECTIONS, vectors
-from exme.search.merging.methods import METHODS, PLAIN
+from exme.search.directions import DIRECTIONS
+from exme.search.merging.methods import METHODS
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import load_suite
 from exme.tasks.yaml_file import read_yaml
 
-from .space import Space
+from .study_checks import (
+    check_budget,
+    check_directions,
+    check_goal,
+    check_methods,
+    check_sampler,
+    check_shift,
+    check_starts,
+)
 from .study_sections import (
     BudgetSection,
     ChatSection,
@@ -30,7 +38,9 @@ from .study_sections import (
     SpaceSection,
 )
 
+# What a checkpoint may be called: names that mean something else in a study are reserved.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+RESERVED = ("base", "merged", "vocabulary")
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -133,55 +143,14 @@ class StudyFile(Section):
         return None if racing is False or racing == "off" else racing  # YAML reads off as false
 
     @model_validator(mode="after")
-    def _goal_fits(self) -> StudyFile:
-        known = [load_suite(name).suite for name in self.suites]
-        for key, section in (("weights", self.weights), ("keep", self.keep)):
-            for name in section:
-                if name not in known:
-                    raise ValueError(
-                        f"{key}: suite '{name}' is not in suites (have: {', '.join(known)})"
-                        f"{did_you_mean(name, known)}"
-                    )
-        if any(w < 0 for w in self.weights.values()):
-            raise ValueError(f"weights: expected 0 or more, found {dict(self.weights)}")
-        if not any(self.weights.get(name, 1.0) > 0 for name in known):
-            raise ValueError("weights: expected one above 0 at least")
-        return self
-
-    @model_validator(mode="after")
-    def _sampler_fits(self) -> StudyFile:
-        if self.sampler.name == "cmaes" and self.goal == "pareto":
-            raise ValueError(
-                "sampler: cmaes searches for one value, not for a front; use gp or tpe"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _shift_fits(self) -> StudyFile:
-        shift = self.shift
-        if shift is None:
-            return self
-        own = [method for method in self.methods if method not in PLAIN]
-        if own:
-            raise ValueError(
-                f"shift: is measured of plain sums, and method '{own[0]}' masks or turns the checkpoints' deltas; "
-                f"leave `shift` out, or use one of {', '.join(sorted(PLAIN))}"
-            )
-        if shift.parent is not None and shift.parent not in self.checkpoints:
-            raise ValueError(
-                f"shift.parent: '{shift.parent}' is not in checkpoints (have: {', '.join(self.checkpoints)})"
-                f"{did_you_mean(shift.parent, self.checkpoints)}"
-            )
-        if shift.penalty is not None and self.goal == "pareto":
-            raise ValueError(
-                "shift.penalty: a Pareto front has no one value to take it off; use shift.bound"
-            )
-        low, high = self.space.coefficients
-        if shift.bound is not None and not self.space.widen and (low > 0 or high < 1):
-            raise ValueError(
-                f"shift.bound: its parents have coefficients 0 and 1, which space.coefficients {low, high} do not "
-                f"hold and `widen: false` keeps out; hold them, or leave the bound out"
-            )
+    def _fits_together(self) -> StudyFile:
+        check_goal(self)
+        check_sampler(self)
+        check_shift(self)
+        check_methods(self)
+        check_directions(self)
+        check_starts(self)
+        check_budget(self)
         return self
 
     @property
@@ -220,68 +189,12 @@ class StudyFile(Section):
     @classmethod
     def _plain_names(cls, checkpoints: Mapping[str, str]) -> Mapping[str, str]:
         for name in checkpoints:
-            if not re.fullmatch(NAME, name) or name in ("base", "merged", "vocabulary"):
+            if not re.fullmatch(NAME, name) or name in RESERVED:
                 raise ValueError(
                     f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
                     f"none of 'base', 'merged' and 'vocabulary'"
                 )
         return checkpoints
-
-    @model_validator(mode="after")
-    def _method_fits(self) -> StudyFile:
-        if self.method == "expo" and len(self.checkpoints) != 1:
-            raise ValueError(
-                f"method 'expo' extrapolates exactly one checkpoint, found "
-                f"{len(self.checkpoints)}; use `method: exme` for several"
-            )
-        if self.method == "linear" and len(self.checkpoints) == 1:
-            raise ValueError("method 'linear' averages checkpoints, found one; use `method: expo`")
-        try:
-            Space(self.methods, list(self.checkpoints))
-        except UserError as error:
-            raise ValueError(str(error)) from None
-        self._check_directions()
-        self._check_starts()
-        if self.directions and self.vocabulary == "union":
-            raise ValueError(
-                "directions are computed for one vocabulary; leave out `vocabulary: union`"
-            )
-        b = self.budget
-        if not any(limit is not None for limit in b.model_dump().values()):
-            raise ValueError(
-                "budget: set at least one of trials, documents, minutes, gain_per_hour"
-            )
-        return self
-
-    def _check_starts(self) -> None:
-        own = {parameter.name for name in self.methods for parameter in METHODS[name].own}
-        known = [*self.checkpoints, *sorted(own)]
-        for start in self.starts:
-            for name in start:
-                if name not in known:
-                    raise ValueError(
-                        f"starts: '{name}' is neither a checkpoint nor a parameter of "
-                        f"{', '.join(self.methods)} (have: {', '.join(known)}){did_you_mean(name, known)}"
-                    )
-
-    def _check_directions(self) -> None:
-        for name in self.directions:
-            about, count = DIRECTIONS[name], len(self.checkpoints)
-            if count < about.least:
-                raise ValueError(
-                    f"directions: '{name}' merges {about.least} checkpoints or more, found {count}"
-                )
-            if name in self.checkpoints:
-                raise ValueError(
-                    f"checkpoint name '{name}' is a direction's, too; give the checkpoint another"
-                )
-        own = [method for method in self.methods if method not in PLAIN or method == "expo"]
-        if vectors(self.directions) and own:
-            raise ValueError(
-                f"directions: '{vectors(self.directions)[0]}' is a source of its own, which method "
-                f"'{own[0]}' cannot take: it masks or turns the checkpoints' deltas; use "
-                f"`method: exme`"
-            )
 
 
 def load_study_file(path: Path) -> StudyFile:

@@ -19,6 +19,7 @@ from exme.search.racing.field import Field
 from exme.search.racing.goal import Goal
 from exme.search.racing.strata import Estimate, Floats
 from exme.search.statistics.intervals import Interval, compare, is_binary
+from exme.search.study.space import name_alone
 
 from .expected import expected_scores, mean_of
 from .lineup import line_up
@@ -149,9 +150,7 @@ def _standings(trials: Sequence[TrialRecord]) -> list[Standing]:
 
 def latest(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The trials that a look at a running search goes by: of a very long one all but its old losers."""
-    return [t for t in trials[:-_RECENT] if t.scores or t.origin.endswith(" alone")] + [
-        *trials[-_RECENT:]
-    ]
+    return [t for t in trials[:-_RECENT] if t.scores or name_alone(t.origin)] + [*trials[-_RECENT:]]
 
 
 def standing_by_trial(

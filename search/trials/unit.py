@@ -1,4 +1,4 @@
-"""How scores, gains, intervals and p-values are written for people."""
+"""How scores, gains, intervals, p-values and times are written for people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Unit:
         percent: whether, where that is known already.
     """
 
-    def __init__(self, scores: Iterable[Scores], *, percent: bool = True) -> None:
+    def __init__(self, scores: Iterable[Scores] = (), *, percent: bool = True) -> None:
         self.percent = percent and all(is_binary(s.values) for s in scores)
 
     def _number(self, value: float) -> str:
@@ -50,6 +50,10 @@ class Unit:
         """A difference with its sign: ``+7.2 points``."""
         return ("+" if value > 0 else "") + self.gap(value)
 
+    def change(self, value: float) -> str:
+        """A difference with its sign where its unit is known: ``+7.2``."""
+        return ("+" if value > 0 else "") + self._number(value)
+
     def beside(self, value: float, other: str) -> str:
         """A difference from another in words: ``2.0 points below sums``, ``the same as sums``."""
         if not value:
@@ -65,6 +69,25 @@ class Unit:
         plus = "+" if sign and interval.estimate > 0 else ""
         estimate = self._end(interval.estimate) if sign else self.score(interval.estimate)
         return f"{plus}{estimate} ({self.span(interval)})"
+
+    def ends(self, interval: Interval, *, sign: bool = False) -> str:
+        """The ends of an interval on a terminal: ``[55.0%, 67.1%]``; of a difference, ``[+4.1, +10.3]``."""
+        write = self.change if sign else self.score
+        return f"[{write(interval.low)}, {write(interval.high)}]"
+
+    def line(self, interval: Interval, *, sign: bool = False) -> str:
+        """Estimate and interval on a terminal: ``61.2% [55.0%, 67.1%]``, ``+7.2 points [+4.1, +10.3]``."""
+        estimate = self.signed(interval.estimate) if sign else self.score(interval.estimate)
+        return f"{estimate} {self.ends(interval, sign=sign)}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people write them: ``45 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    total = round(seconds)
+    hours, minutes, rest = total // 3600, total // 60 % 60, total % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _unsigned(text: str) -> str:

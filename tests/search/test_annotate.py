@@ -12,7 +12,6 @@ import pytest
 from exme.search.reports.dashboard.annotate import Annotator
 from exme.search.reports.dashboard.dashboard import open_server
 from exme.search.reports.dashboard.notes import Difference, trial_note
-from exme.search.reports.dashboard.readable import SHOWN
 from exme.search.running.search import Search, open_search
 from exme.search.scoring.answers import save_answers
 from exme.search.trials.outcome import TrialRecord
@@ -106,20 +105,14 @@ def test_the_dashboard_serves_notes_and_artifacts(searched: Search) -> None:
         assert get(f"{place}/{kinds['where it is.svg']['artifact_id']}").startswith("<svg")
 
 
-def test_what_only_programs_read_stays_out_of_the_dashboard(searched: Search) -> None:
-    server = open_server(searched.storage.url, port=0, objectives=searched.objective.names)
-    with serving(server) as address:
+def test_the_objective_has_its_name_in_the_dashboard(searched: Search) -> None:
+    annotator = Annotator(searched)
+    annotator.start()
+    annotator.close()
+    with serving(open_server(searched.storage.url, port=0)) as address:
         (study,) = json.loads(get(f"{address}/api/studies"))["study_summaries"]
         detail = json.loads(get(f"{address}/api/studies/{study['study_id']}?after=0"))
     assert detail["objective_names"] == ["score on gsm8k"]
-    keys = {a["key"] for t in detail["trials"] for a in t["user_attrs"]}
-    assert {"origin", "reading"} <= keys <= set(SHOWN)
-    assert {a["key"] for a in detail["union_user_attrs"]} <= set(SHOWN)
-    assert all(len(a["value"]) < 200 for t in detail["trials"] for a in t["user_attrs"])
-    # What is kept is all there still.
-    assert "pinned" in searched.storage.study.user_attrs
-    kept = [searched.storage.frozen(t.number) for t in searched.storage.trials()]
-    assert any("scores" in t.user_attrs for t in kept)
 
 
 def test_chromium_shows_a_trials_note_and_picture(searched: Search, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_storage_that_cannot_be_opened_is_refused_without_its_password(tmp_pat
         open_server(f"sqlite:///{tmp_path / 'study.db'}")
     with pytest.raises(UserError) as caught:
         open_server("nonsense://me:secret@host/db")
-    assert str(caught.value).startswith("storage nonsense://host/db cannot be opened")
+    assert str(caught.value).startswith("storage nonsense://me:***@host/db cannot be opened")
     assert "secret" not in str(caught.value)
 
 

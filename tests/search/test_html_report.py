@@ -132,8 +132,18 @@ def test_a_report_without_answers_has_no_examples(tmp_path: Path) -> None:
         search._worker = Landscape(search.documents, PEAK)
         outcome = search.run()
         digest = outcome.inputs[0].candidate.digest
-        (search.folder / "answers" / f"{digest}.json").write_text("{broken")
-        assert load_answers(search.folder, digest) == {}
+        for broken in (
+            b"{broken",
+            b"",
+            b"\xff\xfe",
+            b"[]",
+            b"null",
+            b"\x00",
+            b'{"gsm8k": [1, 2',
+            b"[" * 9999,
+        ):
+            (search.folder / "answers" / f"{digest}.json").write_bytes(broken)
+            assert load_answers(search.folder, digest) == {}
         assert examples(outcome, search.documents, search.folder) == []
         write_report(outcome, search.folder)
         assert "side by side" not in (search.folder / "report.html").read_text()

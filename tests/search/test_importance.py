@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, create_trial
@@ -38,20 +35,3 @@ def test_it_says_nothing_of_too_few_trials_or_of_trials_that_are_all_alike() -> 
     assert importance([]) == {}
     assert importance(scored(1)) == {}
     assert importance([(trial, 0.0) for trial, _ in scored(20)]) == {}
-
-
-def test_scikit_learn_stays_unloaded_and_usable() -> None:
-    pytest.importorskip("sklearn")
-    program = """
-import sys, optuna
-from exme.search.storage.importance import importance
-from tests.search.test_importance import scored
-shares = importance(scored(64))
-assert shares["a"] > 0.9, shares
-assert "sklearn" not in sys.modules
-study = optuna.create_study(direction="maximize")
-study.add_trials([trial for trial, _ in scored(64)])
-evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0, n_trees=4)
-assert optuna.importance.get_param_importances(study, evaluator=evaluator)["a"] > 0.5
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)

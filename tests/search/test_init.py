@@ -180,6 +180,7 @@ def test_what_cannot_be_used_is_refused_by_name(
         (["runs/lr=3e-4"], ["lr-3e-4"]),
         (["/"], ["checkpoint"]),
         (["x/merged", "base"], ["x-merged", "base-2"]),
+        (["x/vocabulary"], ["x-vocabulary"]),
     ],
 )
 def test_checkpoints_are_named_after_their_folders(given: list[str], expected: list[str]) -> None:

@@ -107,6 +107,10 @@ def test_licences_that_differ_are_listed_and_not_claimed(outcome: Outcome) -> No
         ("---\n{{\n---\n", {}),
         ("# no front matter --- at all ---", {}),
         ("---\nopen", {}),
+        ("---\nlicense: !!python/object/apply:os.system [ls]\n---\n", {}),
+        ("---\nlicense: 2020-13-45\n---\n", {}),
+        ("---\n- mit\n---\n", {}),
+        ("---\nlicense: \0\n---\n", {}),
         ("", {}),
     ],
 )

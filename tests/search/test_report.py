@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,17 @@ def test_a_winner_that_is_an_input_has_no_differences_to_show(tmp_path: Path) ->
         "report documents",
         "expected by the search documents",
     ]
+
+
+def test_the_page_has_the_same_tables_and_shows_names_as_they_are(tmp_path: Path) -> None:
+    facts = {"command": "make *search* | tee <log>", "torch": "2.8"}
+    text = written(search([1, 0], [0, 0], facts=facts), tmp_path)
+    page = html.unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "<td>make *search* | tee <log></td>" in page
+    for heading in ("Scores", "Trials", "Cost", "To repeat it"):
+        for row in table(text, heading):
+            cells = "".join(f"<td>{cell}</td>" for cell in row.values())
+            assert cells.replace("\\|", "|") in page
 
 
 def test_the_folder_is_made(tmp_path: Path) -> None:

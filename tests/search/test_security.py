@@ -16,6 +16,7 @@ from exme.search.reports.exports.export import export_best
 from exme.search.reports.pages.report import write_report
 from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
+from exme.search.storage.patience import hide_secrets
 from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
 
@@ -155,6 +156,15 @@ def test_a_link_out_of_the_folder_is_followed_no_further(
 
 
 # Secrets -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "password", ["hunter2", "p@ss:w/rd", "a@b@c", "://", "%40?#&=", "***!", "'\"`\\", "me:me"]
+)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "mysql+pymysql", "redis"])
+def test_a_password_in_a_url_is_never_shown(password: str, scheme: str) -> None:
+    shown = hide_secrets(f"cannot reach {scheme}://me:{password}@db.example.org:5432/exme?a=b (no)")
+    assert shown == f"cannot reach {scheme}://me:***@db.example.org:5432/exme?a=b (no)"
 
 
 def test_a_password_in_the_storage_url_is_written_nowhere(tmp_path: Path) -> None:

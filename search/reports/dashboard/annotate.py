@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from exme.search.reports.pages.plane_chart import plane, plane_place
 from exme.search.scoring.answers import load_answers
 from exme.search.storage.storage import Storage
+from exme.search.study.space import alone
 from exme.search.trials.outcome import Outcome, TrialRecord
 from exme.search.trials.ranking import best_known, best_trial
 from exme.search.trials.standing import best_inputs, inputs_of, standing_of, standings
@@ -53,7 +54,9 @@ class Annotator:
         self.done = self._known()
 
     def start(self) -> None:
-        """Begin."""
+        """Begin; what is maximised gets its name first."""
+        names = list(self.search.objective.names)
+        self.search.storage.set_system_attribute("dashboard:objective_names", names)
         self._thread.start()
 
     def close(self) -> None:
@@ -89,7 +92,7 @@ class Annotator:
         outcome = Outcome(search.name, search.task, {}, tuple(trials), best_trial(trials))
         drawn = plane(outcome)
         known = standings(trials)
-        inputs = [f"{name} alone" for name in search.plan.inputs]
+        inputs = [alone(name) for name in search.plan.inputs]
         best_input = best_inputs(inputs_of(known, trials, inputs))
         ids = search.storage.trial_ids()
         for trial in new[::-1]:  # the latest first: it is looked for

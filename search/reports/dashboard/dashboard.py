@@ -8,15 +8,13 @@ import os
 import socket
 import sys
 import webbrowser
-from collections.abc import Sequence
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+from exme.search.storage.patience import hide_secrets
 from exme.tasks.errors import UserError
-
-from .readable import readable
 
 # Ports that are tried, from the one asked for upwards.
 PORTS_TRIED = 20
@@ -44,7 +42,6 @@ def open_server(
     host: str = "127.0.0.1",
     port: int = 8080,
     artifacts: Path | None = None,
-    objectives: Sequence[str] = (),
 ) -> WSGIServer:
     """A server of the dashboard, bound and not yet serving; its port is `server_port`.
 
@@ -53,7 +50,6 @@ def open_server(
         host: address to listen on.
         port: port to listen on; the next free one when it is taken; 0 for any.
         artifacts: folder of the trials' artifacts.
-        objectives: names of what is maximised.
 
     Raises:
         UserError: there is no such storage, the address is not this machine's, or no port is free.
@@ -71,10 +67,11 @@ def open_server(
 
         store = artifact_store(artifacts)
     try:
-        app = readable(wsgi(storage_url, artifact_store=store), objectives)
+        app = wsgi(storage_url, artifact_store=store)
     except Exception as error:  # noqa: BLE001  (each database has errors of its own)
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"storage {_hidden(storage_url)} cannot be opened ({reason})") from None
+        said = hide_secrets(f"storage {storage_url} cannot be opened ({reason})")
+        raise UserError(said) from None
     server = _Server6 if ":" in host else _Server
     ports = range(port, min(port + PORTS_TRIED, 65536)) if port else range(1)
     for candidate in ports:
@@ -97,7 +94,6 @@ def serve(
     port: int = 8080,
     open_browser: bool = False,
     artifacts: Path | None = None,
-    objectives: Sequence[str] = (),
 ) -> None:
     """Show a study in the browser until Ctrl-C.
 
@@ -107,12 +103,11 @@ def serve(
         port: port to listen on; the next free one when it is taken; 0 for any.
         open_browser: open the page in a browser here.
         artifacts: folder of the trials' artifacts.
-        objectives: names of what is maximised.
 
     Raises:
         UserError: as `open_server`.
     """
-    with open_server(storage_url, host, port, artifacts, objectives) as server:
+    with open_server(storage_url, host, port, artifacts) as server:
         if port not in (0, server.server_port):
             print(f"Port {port} is taken, this is on {server.server_port}.")
         if not _is_loopback(host):
@@ -144,9 +139,3 @@ def _has_screen() -> bool:
     """Whether a browser can show a page; without a screen Python starts one in the terminal."""
     screens = ("DISPLAY", "WAYLAND_DISPLAY")
     return sys.platform == "darwin" or any(os.environ.get(name) for name in screens)
-
-
-def _hidden(url: str) -> str:
-    """A URL without its password."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

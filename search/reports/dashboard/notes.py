@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -16,6 +16,7 @@ from exme.search.merging.methods import PLAIN
 from exme.search.proof.audit import KINDS, share_text
 from exme.search.reports.pages.plane import FLAT
 from exme.search.reports.pages.plane_chart import Plane
+from exme.search.reports.pages.section import table
 from exme.search.statistics.intervals import is_binary
 from exme.search.study.space import read
 from exme.search.trials.outcome import TrialRecord
@@ -83,7 +84,7 @@ def _result(trial: TrialRecord, standing: Standing | None) -> str:
         words = {"failed": "Could not be scored", "cut off": "Its process was killed"}
         told = words.get(trial.state, trial.state.capitalize())
         return f"## {told}\n\n{_plain(trial.message)}".rstrip()
-    lines = [f"## {Unit([], percent=standing.is_share).full(standing.interval)}"]
+    lines = [f"## {Unit(percent=standing.is_share).full(standing.interval)}"]
     if trial.course is not None and trial.scores is None:
         rival, count = trial.course.lost_to, trial.course.estimate.count
         told = "Left for now" if rival is None else f"It lost its race against trial {rival}"
@@ -112,7 +113,7 @@ def _candidate(candidate: Candidate) -> str:
             [label, *(f"{values[name]:.4f}" for name in candidate.coefficients)]
             for label, values in candidate.grouped.items()
         ]
-        return "\n".join([*lines, "", told, "", _table(head, rows)])
+        return "\n".join([*lines, "", told, "", table(head, rows)])
     return "\n".join([*lines, "", told])
 
 
@@ -122,7 +123,7 @@ def _suites(standing: Standing, best_input: Mapping[str, float]) -> list[str]:
     rows = []
     for part in by_suite(standing.trial):
         found, count = standing.scores[part.suite], standing.suites[part.suite].count
-        unit = Unit([], percent=is_binary([v for v in part.values if not math.isnan(v)]))
+        unit = Unit(percent=is_binary([v for v in part.values if not math.isnan(v)]))
         score = unit.full(found)
         if not isinstance(part, DocumentScores):
             score += f", from {count} documents"
@@ -136,7 +137,7 @@ def _suites(standing: Standing, best_input: Mapping[str, float]) -> list[str]:
         "over the best input there",
         *kinds,
     ]
-    return [_table(head, rows)]
+    return [table(head, rows)]
 
 
 def _against(
@@ -146,7 +147,7 @@ def _against(
     won, lost = sum(a > b for *_, a, b in pairs), sum(a < b for *_, a, b in pairs)
     gain = ""
     if standing is not None and rival is not None:
-        unit = Unit([], percent=standing.is_share)
+        unit = Unit(percent=standing.is_share)
         gain = f"{unit.full(difference(standing, rival), sign=True)}{', points' * unit.percent}; "
     return (
         f"**Against trial {incumbent.number}**, the best before it: {gain}"
@@ -186,12 +187,6 @@ def _quoted(text: str) -> str:
 
 def _plain(text: str) -> str:
     return f"`{' '.join(text.split()).replace('`', chr(39))}`" if text else ""
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def documents_csv(trial: TrialRecord, incumbent: TrialRecord | None) -> str:

@@ -14,10 +14,12 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.mergekit import obstacle
 from exme.search.merging.methods import METHODS, PLAIN
 from exme.search.merging.sources.locate import is_hub_id
-from exme.search.statistics.intervals import is_binary, mean_interval
+from exme.search.reports.pages.section import table
+from exme.search.statistics.intervals import mean_interval
 from exme.search.study.space import read
 from exme.search.trials.outcome import Outcome
 from exme.search.trials.standing import Standing, scores_seen, standing_of, standings
+from exme.search.trials.unit import Unit
 
 from .lm_eval_results import model_index
 
@@ -145,7 +147,7 @@ def _coefficients(candidate: Candidate, names: Mapping[str, str]) -> str:
         formula = f"{method.title} ({method.paper}){': ' + own if own else ''}."
     if candidate.grouped:
         formula += "\n\nCoefficients by group of tensors; the table has their means.\n\n"
-        formula += _table(
+        formula += table(
             ["group", *coefficients],
             [
                 [label, *(f"{values[name]:g}" for name in coefficients)]
@@ -156,7 +158,7 @@ def _coefficients(candidate: Candidate, names: Mapping[str, str]) -> str:
         [
             formula,
             "",
-            _table(["checkpoint", "model", "coefficient c", "beta"], rows),
+            table(["checkpoint", "model", "coefficient c", "beta"], rows),
             "",
             (
                 f"base: {_code(names.get('base', 'base'))}."
@@ -190,7 +192,7 @@ def _scores(outcome: Outcome) -> str:
         metrics += [f"{s.suite} {s.metric}" for s in (search, report) if s is not None]
     metrics = metrics or [f"{s.suite} {s.metric}" for s in scores_seen(winner).parts]
     lines = [f"{', '.join(dict.fromkeys(metrics))}, by lm-eval, with 95% intervals.", ""]
-    lines.append(_table(["model", "expected by the search documents", "report documents"], rows))
+    lines.append(table(["model", "expected by the search documents", "report documents"], rows))
     if outcome.merged is None:
         told = "this is one of the inputs." if is_input else "not proved."
         told = told if outcome.inputs else "not proved yet."
@@ -200,21 +202,13 @@ def _scores(outcome: Outcome) -> str:
 
 def _expected(found: Standing) -> str:
     """What a candidate is expected to score by the search documents."""
-    interval, form = found.interval, ".1%" if found.is_share else ".4f"
-    return (
-        f"{interval.estimate:{form}} [{interval.low:{form}}, {interval.high:{form}}], "
-        f"n = {found.count}"
-    )
+    return f"{Unit(percent=found.is_share).line(found.interval)}, n = {found.count}"
 
 
 def _score(scores: Scores | None) -> str:
     if scores is None:
         return ""
-    interval, form = mean_interval(scores), ".1%" if is_binary(scores.values) else ".4f"
-    return (
-        f"{interval.estimate:{form}} [{interval.low:{form}}, {interval.high:{form}}], "
-        f"n = {scores.count}"
-    )
+    return f"{Unit([scores]).line(mean_interval(scores))}, n = {scores.count}"
 
 
 def _repeat(outcome: Outcome) -> str:
@@ -235,7 +229,7 @@ def _repeat(outcome: Outcome) -> str:
             "to rounding."
         ),
     ]
-    return "\n".join([*lines, "", _table(["", "value"], rows)] if rows else lines)
+    return "\n".join([*lines, "", table(["", "value"], rows)] if rows else lines)
 
 
 def licence_warning(names: Iterable[str], licences: Mapping[str, Mapping[str, str]]) -> str:
@@ -258,12 +252,6 @@ def _licence_section(names: Iterable[str], licences: Mapping[str, Mapping[str, s
         f"The inputs do not all state the same licence ({'; '.join(stated)}). All of their licences "
         f"apply to a merge; read them before you pass it on."
     )
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _code(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exme.search.racing.goal import distinct_front
 from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.ranking import best_trial, complete
 from exme.tasks.errors import UserError
@@ -66,12 +67,4 @@ def pareto_front(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:
     Of trials that are equal on every suite the first stands for all, which is the one nearest to an input in a ranking.
     """
     means = [tuple(part.mean for part in t.scores.parts) if t.scores else () for t in ranked]
-    front = []
-    for i, mine in enumerate(means):
-        beaten = any(
-            other != mine and all(b >= a for a, b in zip(mine, other, strict=True))
-            for other in means
-        )
-        if not beaten and mine not in means[:i]:
-            front.append(ranked[i])
-    return front
+    return [ranked[i] for i in distinct_front(means)]

@@ -18,6 +18,7 @@ from exme.search.trials.outcome import Entry, Outcome, TrialRecord
 from exme.search.trials.standing import Standing, incumbents, standing_by_trial, standings
 from exme.search.trials.unit import Unit
 
+from .colours import lowest_shown
 from .plane import short
 
 # Both drawings: 420 units wide, so that their text is still read on a phone.
@@ -157,9 +158,8 @@ def course(outcome: Outcome) -> Course | None:
     found = steps[-1][1].mean
     # (the best is who was counted highest: of another more may be expected)
     line = [min(s.mean, found) for _, s in steps]
-    # A few very bad trials must not press the others together.
     top = max(found, *means)
-    floor = max(min(means + line), 3 * float(np.median(means)) - 2 * top)
+    floor = lowest_shown(np.array([*means, *line]))
     floor = floor if floor < top else top - 1e-9
     low, high = floor - 0.04 * (top - floor), top + 0.06 * (top - floor)
 

@@ -25,11 +25,22 @@ def viridis(shares: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def shares_of(scores: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where scores lie between the lowest and the highest of others that the picture shows.
-
-    A few very bad trials must not take the colours from the good ones: far below the median all
-    are the same.
-    """
-    low, middle, top = (float(f(among)) for f in (np.min, np.median, np.max))
-    floor = max(low, 3 * middle - 2 * top) if middle < top else top - 1.0
+    """Where scores lie between the lowest and the highest of others that the picture shows."""
+    floor, top = ends_of(among)
     return np.asarray(np.clip((scores - floor) / (top - floor), 0, 1))
+
+
+def ends_of(scores: NDArray[np.float64]) -> tuple[float, float]:
+    """Scores at which the colours begin and end, one below the other."""
+    floor, top = lowest_shown(scores), float(np.max(scores))
+    return (floor if floor < top else top - 1.0), top
+
+
+def lowest_shown(scores: NDArray[np.float64]) -> float:
+    """The lowest score that a picture tells from those below it.
+
+    A few very bad trials must not take the room and the colours from the good ones: far below the median all are the
+    same.
+    """
+    low, middle, top = (float(f(scores)) for f in (np.min, np.median, np.max))
+    return max(low, 3 * middle - 2 * top)

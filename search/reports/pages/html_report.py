@@ -10,48 +10,39 @@ import jinja2
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from exme.search.opening.cost import duration
 from exme.search.proof.examples import Example
 from exme.search.proof.verdict import verdict
 from exme.search.trials.budget import spent
 from exme.search.trials.outcome import Outcome
-from exme.search.trials.unit import Unit
+from exme.search.trials.unit import Unit, duration
 
 from .charts import bar_charts, course
 from .plane_chart import plane
+from .section import Report
 
 
 def html_page(
-    outcome: Outcome, markdown: str, picture: bytes | None, examples: Sequence[Example]
+    outcome: Outcome, report: Report, picture: bytes | None, examples: Sequence[Example]
 ) -> str:
     """The page.
 
     Args:
         outcome: the search.
-        markdown: its report in Markdown; the page shows the same sections.
-        picture: the PNG that the Markdown refers to as plane.png.
+        report: what is said of it.
+        picture: the PNG that the report shows as plane.png.
         examples: answers to show side by side.
     """
-    decision = verdict(outcome)
-    # Nothing that a model or a file name says becomes markup: HTML in Markdown is shown as text.
-    convert = MarkdownIt("commonmark", {"html": False}).enable("table").render
-    _, _, rest = markdown.partition("\n\n")  # the title; then the verdict and the looks
-    _, _, rest = rest.partition("\n\n")
-    lead, _, body = rest.partition("\n\n## ")
-    page = convert(f"## {body}" if body else "")
-    page = page.replace("<table>", '<div class="scroll"><table>')
-    page = page.replace("</table>", "</table></div>")
-    page = _without(page, "Score over the coefficients") if (drawn := plane(outcome)) else page
-    if picture is not None and drawn is None:
-        data = base64.b64encode(picture).decode()
-        page = page.replace('src="plane.png"', f'src="data:image/png;base64,{data}"')
+    decision, drawn = verdict(outcome), plane(outcome)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    # Nothing that a model or a file name says becomes markup: HTML in Markdown is shown as text.
+    inline = MarkdownIt("commonmark", {"html": False}).renderInline
+    environment.filters["inline"] = lambda text: Markup(inline(text))
     template = resources.files(__package__).joinpath("report.html.jinja")
     return environment.from_string(template.read_text(encoding="utf-8")).render(
-        title=f"{outcome.study}: {outcome.task}",
-        sentence=decision.sentence,
+        title=report.title,
+        sentence=report.sentence,
         proved=decision.proved,
-        lead=Markup(convert(lead)),
+        lead=report.lead,
         tiles=_tiles(outcome),
         bars=bar_charts(outcome),
         plane=drawn,
@@ -59,7 +50,8 @@ def html_page(
         importance=sorted(outcome.importance.items(), key=lambda item: -item[1]),
         examples=_grouped(examples, decision.best_input),
         other=decision.best_input,
-        body=Markup(page),
+        sections=[s for s in report.sections if drawn is None or not s.has_picture],
+        picture=base64.b64encode(picture or b"").decode(),
     )
 
 
@@ -83,10 +75,3 @@ def _grouped(examples: Sequence[Example], other: str) -> list[tuple[str, list[Ex
     groups = [(won, [e for e in examples if e.won == won]) for won in (True, False)]
     words = {True: "won against", False: "lost against"}
     return [(f"{len(g)} {words[won]} {other}", g) for won, g in groups if g]
-
-
-def _without(page: str, heading: str) -> str:
-    """A page without one of its sections, which is drawn otherwise."""
-    before, found, rest = page.partition(f"<h2>{heading}</h2>")
-    _, next_heading, after = rest.partition("<h2>")
-    return before + next_heading + after if found else page

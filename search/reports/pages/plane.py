@@ -12,6 +12,7 @@ from exme.search.merging.candidate import Candidate
 from exme.search.trials.outcome import Outcome, TrialRecord
 from exme.search.trials.ranking import is_flat
 from exme.search.trials.standing import Standing, standing_of, standings
+from exme.search.trials.unit import Unit
 
 Array = NDArray[np.float64]
 
@@ -53,11 +54,12 @@ class Scene:
 
     def text_at(self, point: Array) -> str:
         """The score at a point, as people read it: ``62.1%``; empty where there is none."""
-        found = np.flatnonzero((self.points == point).all(axis=1))
-        if not len(found):
-            return ""
-        score = self.scores[found[0]]
-        return f"{score:.1f}%" if self.unit else f"{score:.3g}"
+        score = self.score_at(point)
+        return "" if score is None else self.text(score)
+
+    def text(self, score: float) -> str:
+        """A score of these, as people read it."""
+        return Unit(percent=bool(self.unit)).score(score / 100 if self.unit else score)
 
     @property
     def limits(self) -> dict[int, tuple[float, float]]:

@@ -14,7 +14,7 @@ from exme.search.trials.standing import standing_by_trial, standings
 from exme.search.trials.unit import Unit
 
 from .charts import BOTTOM, LEFT, TOP, Dot, Tick, dot_words, round_steps
-from .colours import shares_of, viridis
+from .colours import lowest_shown, shares_of, viridis
 from .plane import Array, Scene, scene_of_outcome, short
 
 PLANE_HEIGHT = 350.0
@@ -94,9 +94,7 @@ def plane(outcome: Outcome) -> Plane | None:
         (p, f"{n}: {told}" if (told := scene.text_at(p)) else n, "", True)
         for n, p in scene.marks.items()
     ]
-    lowest = float(
-        np.max([scene.scores.min(), 3 * np.median(scene.scores) - 2 * scene.scores.max()])
-    )
+    lowest = lowest_shown(scene.scores)
     less = "≤" if lowest > scene.scores.min() else ""
     first, second = scene.axes
     named = dots(marks)
@@ -110,7 +108,7 @@ def plane(outcome: Outcome) -> Plane | None:
         below=tuple(Tick(across(v), f"{v:g}") for v in round_steps(x0, x1) if x0 <= v <= x1),
         scale=() if scene.is_flat else tuple(_hex(viridis(np.linspace(0, 1, 10)))),
         lowest=less + (f"{lowest:.0f}%" if scene.unit else f"{lowest:.3g}"),
-        highest=f"{scene.scores.max():.1f}%" if scene.unit else f"{scene.scores.max():.3g}",
+        highest=scene.text(scene.scores.max()),
         dots=dots(zip(scene.points, words, colours, scene.whole.tolist(), strict=True)),
         failed=dots((point, "failed", "", True) for point in scene.failed),
         inputs=named[1:],

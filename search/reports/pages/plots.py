@@ -20,6 +20,7 @@ from matplotlib.transforms import Bbox
 
 from exme.search.trials.outcome import Outcome
 
+from .colours import ends_of
 from .plane import FLAT, Array, Scene, scene_of_outcome, short
 
 _DPI = 150
@@ -96,15 +97,13 @@ def _draw_plane(ax: Axes, scene: Scene) -> Array:
     labels = [f"coefficient of {short(scene.names[axis], 50)}" for axis in (i, j)]
     ax.set(xlim=(x0, x1), ylim=(y0, y1), xlabel=labels[0], ylabel=labels[1])
     ax.set_aspect("equal" if 0.5 < (x1 - x0) / (y1 - y0) < 2 else "auto")
-    low, middle, top = (float(f(scene.scores)) for f in (np.min, np.median, np.max))
-    # A few very bad trials must not take the colours from the good ones.
-    floor = max(low, 3 * middle - 2 * top) if middle < top else top - 1.0
+    floor, top = ends_of(scene.scores)
     colours = ScalarMappable(Normalize(floor, top), "viridis")  # good for the colour-blind
     _draw_surface(ax, scene, colours)
     if scene.is_flat:
         ax.text(0.5, 0.97, FLAT, transform=ax.transAxes, ha="center", va="top", color=_INK)
     else:
-        _draw_bar(ax, scene, colours, extend="min" if low < floor else "neither")
+        _draw_bar(ax, scene, colours, extend="min" if scene.scores.min() < floor else "neither")
     others = [c for c in range(len(scene.names)) if c not in (i, j)]
     away = np.linalg.norm((scene.points - scene.best)[:, others], axis=1)
     shown, failed = scene.points[:, [i, j]], scene.failed[:, [i, j]]

@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from exme.search.opening.cost import duration
 from exme.search.running.screen import Screen
 from exme.search.running.view import View
 from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.unit import duration
 
 from .panel import SearchPanel
 

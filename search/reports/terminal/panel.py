@@ -8,13 +8,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from exme.search.opening.cost import duration
 from exme.search.reports.pages.plane import Scene, failed_of, scene_of
-from exme.search.running.screen import candidate_text, gap_text, score_text
+from exme.search.running.screen import candidate_text
 from exme.search.running.view import View
 from exme.search.study.space import read
 from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.standing import Standing, incumbents, inputs_of, standing_by_trial
+from exme.search.trials.unit import Unit, duration
 
 from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
 
@@ -65,15 +65,14 @@ def _summary(view: View) -> list[Text]:
     if best is None or best.trial.candidate is None:
         return [Text("No candidate has been scored yet.")]
     trial, candidate, interval = best.trial, best.trial.candidate, best.interval
-    score, low, high = (
-        score_text(value, trial) for value in (interval.estimate, interval.low, interval.high)
-    )
+    unit = Unit(percent=best.is_share)
     told = f"trial {trial.number}, {trial.origin}"
     if not best.is_complete:
         told = f"{told}, {best.documents_text}"
     lines = [
         Text.assemble(
-            ("Best    ", "dim"), (f"{score} ", "bold green"), f"[{low}, {high}]  ", (told, "dim"),
+            ("Best    ", "dim"), (f"{unit.score(interval.estimate)} ", "bold green"),
+            f"{unit.ends(interval)}  ", (told, "dim"),
         )
     ]  # fmt: skip
     lines += [_term(n, c) for n, c in candidate.coefficients.items()]
@@ -82,10 +81,10 @@ def _summary(view: View) -> list[Text]:
     gain = view.proved_gain or view.gain
     if gain is not None and other is not None:
         over = view.name_of(other) if found is None or found.gain is None else found.gain.over[0]
-        estimate, _, ends = gap_text(gain, best.is_share).rpartition(" [")
         lines.append(
             Text.assemble(
-                ("Gain    ", "dim"), (f"{estimate} ", "bold"), f"[{ends} ",
+                ("Gain    ", "dim"), (f"{unit.signed(gain.estimate)} ", "bold"),
+                f"{unit.ends(gain, sign=True)} ",
                 (f"over {over}", "dim"),
             )
         )  # fmt: skip
@@ -195,7 +194,6 @@ def _result(trial: TrialRecord, standing: Standing | None) -> tuple[str, str, st
         return f"as trial {trial.duplicate_of}", "", ""
     if standing is None:
         return f"{trial.state} {trial.message}"[:40], "", ""
-    found = standing.interval
-    score = f"{score_text(found.estimate, trial)} [{score_text(found.low, trial)}, {score_text(found.high, trial)}]"
+    score = Unit(percent=standing.is_share).line(standing.interval)
     state = "" if standing.is_complete else f" {trial.state}"
     return f"{score}{state}", f"{standing.count:,}", f"{trial.seconds:.1f} s"

@@ -13,13 +13,14 @@ from rich.text import Text
 from exme.search.opening.settling import settle_objective, shift_of
 from exme.search.proof.proving import stored_outcome
 from exme.search.proof.verdict import verdict
-from exme.search.running.screen import gap_text, score_text
 from exme.search.running.view import View, view_of
 from exme.search.storage.backend import sqlite_url, study_names
 from exme.search.storage.storage import Storage
+from exme.search.study.space import alone
 from exme.search.study.study_file import load_study_file
 from exme.search.study.study_sections import BudgetSection
 from exme.search.study.suites import pick_suites
+from exme.search.trials.unit import Unit
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
@@ -116,7 +117,7 @@ def all_runs(runs: Path) -> list[Run]:
         folder = database.parent
         storage = Storage(sqlite_url(folder), folder.name, folder)
         record, names = storage.record, storage.record.checkpoints()
-        inputs, proved = tuple(f"{name} alone" for name in names), len(record.proofs())
+        inputs, proved = tuple(alone(name) for name in names), len(record.proofs())
         view = View(folder.name, BudgetSection(), inputs, tuple(storage.trials()), proved)
         if not record.is_older:
             view = replace(
@@ -134,10 +135,11 @@ def runs_table(found: Sequence[Run]) -> Table:
     for run in found:
         view, changed = run.view, run.changed
         best, gain = view.best, view.proved_gain or view.gain
-        score = score_text(best.mean, best.trial) if best else "–"
-        told = "–"
-        if gain is not None and best is not None:
-            told = gap_text(gain, best.is_share)
+        score, told = "–", "–"
+        if best is not None:
+            unit = Unit(percent=best.is_share)
+            score = unit.score(best.mean)
+            told = "–" if gain is None else unit.line(gain, sign=True)
         proof = view.verdict.state if view.verdict is not None and view.verdict.is_final else "–"
         told = "of another version" if run.is_older else told
         when = changed.strftime("%Y-%m-%d %H:%M") if changed else "–"

@@ -59,6 +59,16 @@ _WRONG: dict[str, list[Any]] = {
     "batch_size": [0, -1, "x", 1.5, None],
     "engine": [None, "vllm", 5],
     "trust_remote_code": [None, "sure", 5],
+    "directions": [5, "nll", ["north"], {}, [["nll"]]],
+    "starts": [5, "mean", [0.5], [{"math": "much"}], [{"physics": 0.5}], [{"math": float("nan")}]],
+    "racing": ["fast", 5, [], {"error_rate": 0}, {"error_rate": 2}, {"chunk": 0}, {"chunk": "x"}],
+    "goal": [None, "best", 5, ["mean"]],
+    "weights": [5, ["own"], {"own": -1}, {"own": "much"}, {"own": float("inf")}, {"other": 1}],
+    "tail": [None, 0, -1, 2, "x", float("nan")],
+    "keep": [5, "all", {"own": "much"}, {"own": float("nan")}, {"other": 0}],
+    "shift": [5, "far", {"bound": -1}, {"bound": "x"}, {"penalty": -1}, {"parent": "nobody"}],
+    "track": [5, "tensorboard", ["tensorboard"], {}],
+    "vocabulary": [None, "other", 5, ["same"]],
 }
 
 
@@ -149,6 +159,9 @@ def study_texts() -> Iterator[Case]:
         "zeroes": (bytes(4096), "not readable as YAML"),
         "a zip file": (zipped(), "not readable as YAML"),
         "escapes for the terminal": ('"\\e[31mred": 1', "unknown key"),
+        "a set": (f"{good}goal: !!set {{a}}\n", "study.yaml"),
+        "half a character": (f'{good}"\\ud800": 1\n', "study.yaml"),
+        "an infinite number": (f"{good}batch_size: .inf\n", "batch_size"),
         "a key with a line break": ('"one\\ntwo": 1', "unknown key"),
     }
     for name, (content, expected) in texts.items():

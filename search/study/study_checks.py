@@ -1,0 +1,125 @@
+"""Whether the keys of a study file fit together. Each check raises a ValueError that names the key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exme.search.directions import DIRECTIONS, vectors
+from exme.search.merging.methods import METHODS, PLAIN
+from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks.suite import load_suite
+
+from .space import Space
+
+if TYPE_CHECKING:
+    from .study_file import StudyFile
+
+
+def check_goal(study: StudyFile) -> None:
+    """`weights` and `keep` are of the study's suites."""
+    known = [load_suite(name).suite for name in study.suites]
+    for key, section in (("weights", study.weights), ("keep", study.keep)):
+        for name in section:
+            if name not in known:
+                raise ValueError(
+                    f"{key}: suite '{name}' is not in suites (have: {', '.join(known)})"
+                    f"{did_you_mean(name, known)}"
+                )
+    if any(w < 0 for w in study.weights.values()):
+        raise ValueError(f"weights: expected 0 or more, found {dict(study.weights)}")
+    if not any(study.weights.get(name, 1.0) > 0 for name in known):
+        raise ValueError("weights: expected one above 0 at least")
+
+
+def check_sampler(study: StudyFile) -> None:
+    """`sampler` can search for what `goal` asks."""
+    if study.sampler.name == "cmaes" and study.goal == "pareto":
+        raise ValueError("sampler: cmaes searches for one value, not for a front; use gp or tpe")
+
+
+def check_shift(study: StudyFile) -> None:
+    """`shift` can be measured and bounded."""
+    shift = study.shift
+    if shift is None:
+        return
+    own = [method for method in study.methods if method not in PLAIN]
+    if own:
+        raise ValueError(
+            f"shift: is measured of plain sums, and method '{own[0]}' masks or turns the checkpoints' deltas; "
+            f"leave `shift` out, or use one of {', '.join(sorted(PLAIN))}"
+        )
+    if shift.parent is not None and shift.parent not in study.checkpoints:
+        raise ValueError(
+            f"shift.parent: '{shift.parent}' is not in checkpoints (have: {', '.join(study.checkpoints)})"
+            f"{did_you_mean(shift.parent, study.checkpoints)}"
+        )
+    if shift.penalty is not None and study.goal == "pareto":
+        raise ValueError(
+            "shift.penalty: a Pareto front has no one value to take it off; use shift.bound"
+        )
+    low, high = study.space.coefficients
+    if shift.bound is not None and not study.space.widen and (low > 0 or high < 1):
+        raise ValueError(
+            f"shift.bound: its parents have coefficients 0 and 1, which space.coefficients {low, high} do not "
+            f"hold and `widen: false` keeps out; hold them, or leave the bound out"
+        )
+
+
+def check_methods(study: StudyFile) -> None:
+    """The methods take as many checkpoints as there are."""
+    if study.method == "expo" and len(study.checkpoints) != 1:
+        raise ValueError(
+            f"method 'expo' extrapolates exactly one checkpoint, found "
+            f"{len(study.checkpoints)}; use `method: exme` for several"
+        )
+    if study.method == "linear" and len(study.checkpoints) == 1:
+        raise ValueError("method 'linear' averages checkpoints, found one; use `method: expo`")
+    try:
+        Space(study.methods, list(study.checkpoints))
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+def check_directions(study: StudyFile) -> None:
+    """`directions` can be computed and searched."""
+    for name in study.directions:
+        about, count = DIRECTIONS[name], len(study.checkpoints)
+        if count < about.least:
+            raise ValueError(
+                f"directions: '{name}' merges {about.least} checkpoints or more, found {count}"
+            )
+        if name in study.checkpoints:
+            raise ValueError(
+                f"checkpoint name '{name}' is a direction's, too; give the checkpoint another"
+            )
+    own = [method for method in study.methods if method not in PLAIN or method == "expo"]
+    if vectors(study.directions) and own:
+        raise ValueError(
+            f"directions: '{vectors(study.directions)[0]}' is a source of its own, which method "
+            f"'{own[0]}' cannot take: it masks or turns the checkpoints' deltas; use "
+            f"`method: exme`"
+        )
+    if study.directions and study.vocabulary == "union":
+        raise ValueError(
+            "directions are computed for one vocabulary; leave out `vocabulary: union`"
+        )
+
+
+def check_starts(study: StudyFile) -> None:
+    """`starts` name checkpoints and parameters."""
+    own = {parameter.name for name in study.methods for parameter in METHODS[name].own}
+    known = [*study.checkpoints, *sorted(own)]
+    for start in study.starts:
+        for name in start:
+            if name not in known:
+                raise ValueError(
+                    f"starts: '{name}' is neither a checkpoint nor a parameter of "
+                    f"{', '.join(study.methods)} (have: {', '.join(known)}){did_you_mean(name, known)}"
+                )
+
+
+def check_budget(study: StudyFile) -> None:
+    """The search has an end."""
+    b = study.budget
+    if not any(limit is not None for limit in b.model_dump().values()):
+        raise ValueError("budget: set at least one of trials, documents, minutes, gain_per_hour")
