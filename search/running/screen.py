@@ -146,7 +146,7 @@ def best_text(trials: Sequence[TrialRecord], found: Sequence[Standing]) -> str:
 
 
 def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:
-    """Gains over the best input: ``  gain +2.1 (gsm8k +3.9, mmlu +0.3)``; several suites only."""
+    """Gains over the best input of each suite: ``  over the best input there: gsm8k +3.9, mmlu +0.3``; several suites only."""
     found = {
         suite: score.estimate - best_input[suite]
         for suite, score in standing.scores.items()
@@ -156,7 +156,7 @@ def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:
         return ""
     unit = Unit(percent=standing.is_share)
     each = ", ".join(f"{suite} {unit.change(gain)}" for suite, gain in found.items())
-    return f"  gain {unit.change(sum(found.values()) / len(found))} ({each})"
+    return f"  over the best input there: {each}"
 
 
 def time_left(

@@ -114,7 +114,7 @@ def test_a_search_on_several_suites_reports_each(tmp_path: Path, data: Path, tas
         report = write_report(outcome, search.folder).read_text()
         again = search.outcome()
     assert search.folder.name == f"test-{task.replace(',', '+')}"
-    assert "gain " in text.getvalue() and "(gsm8k " in text.getvalue()
+    assert "  over the best input there: gsm8k " in text.getvalue()
     assert again == outcome  # what was stored is what was scored
     assert "120 report documents of 2 suites" in verdict(outcome).sentence
     for part in ("## By suite", "| gsm8k | exact_match,strict-match |", "| shop |", "p (Holm)"):
