@@ -3,6 +3,8 @@
 Two things are unknown: how it does on the search documents that it has not seen, and how the search documents differ
 from others like them. Their variances add up. So an interval shrinks as documents come, and does not jump when the
 last is scored.
+
+A candidate that has collapsed scores what it counted: what others solved says nothing of it, nor it of them.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from .shrinkage import shrunken
 
 LEVEL = 0.95
 
-# A candidate has collapsed that is sure to score less than this part of what another is sure to: candidates of a real
-# search that still speak score more than half of the best, those that no longer do next to nothing.
+# A candidate has collapsed that scores less, for sure, than this part of what another does for sure. Of those that still
+# work the worst scores about half as much as the best, on all landscapes; those that collapse score next to nothing.
 _COLLAPSED = 0.5
 
 
@@ -68,13 +70,12 @@ def collapsed(values: Floats, *, share: bool) -> NDArray[np.bool_]:
 
 
 def _counted(seen: Floats, *, share: bool) -> Interval:
-    """Interval of a mean from what was counted."""
+    """Interval of a mean from what was counted: without limits when that is nothing."""
     count = len(seen)
     if not count:
         return Interval(0.0, -math.inf, math.inf)
     mean = float(seen.mean())
-    error = float(np.std(seen)) / math.sqrt(count)
-    return expected_interval(mean, Estimate(mean, error, count), seen, share=share)
+    return expected_interval(mean, Estimate(mean, 0.0, count), seen, share=share)
 
 
 def _alone(runner: Runner, part: slice) -> Estimate:
