@@ -1,6 +1,7 @@
 """Whether scores and their intervals are what they say: `python -m benchmarks.estimates gsm8k --seeds 40`.
 
-Outcomes are real ones of a landscape. `coverage` asks of candidates that were scored in part how often the printed
+Outcomes are real ones of a landscape, and those that it would have if merges that are carried too far collapsed.
+`coverage` asks of candidates that were scored in part how often the printed
 interval holds the truth; `of_best` replays searches on half of the documents and compares what is shown of the best
 with what it scores on the other half. A landscape takes about a second a seed.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,9 +26,19 @@ from .methods import Step, ours
 # Documents of a search at most; candidates looked at; documents that each has seen.
 _DOCUMENTS, _PLACES, _PARTS = 256, (1, 2, 5, 10), (16, 32, 64, 128)
 _RARE = 0.01
+# Where two coefficients, in widths of their bounds, add up to more, nothing is solved beyond the cliff: a sixth of a grid.
+_CLIFF = 1.45
 _BUDGETS = (1, 2, 4, 8, 20)
 # Of a table's points the best share: their luck on one half of the documents is the best's, nearly.
 _TOP = 5
+
+
+def collapsed(landscape: Landscape) -> Landscape:
+    """The same with a cliff: where the coefficients are too large nothing is solved."""
+    low, high = landscape.bounds.T
+    living = ((landscape.points - low) / (high - low)).sum(1) <= _CLIFF
+    outcomes = landscape.outcomes & living[:, None]
+    return replace(landscape, name=f"{landscape.name} with a cliff", outcomes=outcomes)
 
 
 def coverage(landscape: Landscape, seeds: Sequence[int]) -> dict[str, float]:
@@ -34,8 +46,8 @@ def coverage(landscape: Landscape, seeds: Sequence[int]) -> dict[str, float]:
 
     Candidates are points of the table, drawn at random; the search documents are drawn with replacement from the
     landscape's, so that the score on documents like these is the mean over the landscape. Cases: the first, second,
-    fifth and tenth candidate on 16 to 128 documents; the same where 1% or 99% is solved, all four candidates
-    together.
+    fifth and tenth candidate on 16 to 128 documents; those of them that solve nothing, and the same where 1% or 99% is
+    solved, all four candidates together.
 
     Args:
         landscape: whose outcomes.
@@ -48,9 +60,14 @@ def coverage(landscape: Landscape, seeds: Sequence[int]) -> dict[str, float]:
                 n = min(_DOCUMENTS, landscape.count)
                 if m > n // 2:
                     continue
-                for place, held in _held(landscape, outcomes, m, n, seed):
-                    case = name or f"candidate {place}"
-                    found.setdefault(f"{landscape.name}, {case}, {m} documents", []).append(held)
+                for place, truth, held in _held(landscape, outcomes, m, n, seed):
+                    cases = [name or f"candidate {place}"] + ["collapsed"] * (
+                        truth == 0 and not name
+                    )
+                    for case in cases:
+                        found.setdefault(f"{landscape.name}, {case}, {m} documents", []).append(
+                            held
+                        )
     return {name: float(np.mean(held)) for name, held in found.items()}
 
 
@@ -65,8 +82,8 @@ def _outcomes(landscape: Landscape, generator: np.random.Generator) -> Iterator[
 
 def _held(
     landscape: Landscape, outcomes: Floats, m: int, n: int, seed: int
-) -> Iterator[tuple[int, bool]]:
-    """Whether intervals hold the truth when so many candidates have seen m of n documents each."""
+) -> Iterator[tuple[int, float, bool]]:
+    """Truths, and whether intervals hold them, when so many candidates have seen m of n documents each."""
     generator = np.random.default_rng([seed, m, 1])
     documents = generator.integers(landscape.count, size=n)
     field, runners, chosen = Field((n,)), list[Runner](), list[int]()
@@ -79,7 +96,7 @@ def _held(
         if place in _PLACES:
             interval = _shown(landscape, runners, landscape.points[chosen])[-1]
             truth = float(outcomes[number].mean())
-            yield place, interval.low - 1e-9 <= truth <= interval.high + 1e-9
+            yield place, truth, interval.low - 1e-9 <= truth <= interval.high + 1e-9
 
 
 def _shown(landscape: Landscape, runners: Sequence[Runner], points: Floats) -> list[Interval]:
@@ -180,12 +197,13 @@ def main() -> None:
     chosen = parser.parse_args()
     seeds = range(chosen.first, chosen.first + chosen.seeds)
     for name in chosen.landscapes or sorted(path.stem for path in FOLDER.glob("*.npz")):
-        landscape = load(FOLDER / f"{name}.npz")
-        for case, share in coverage(landscape, seeds).items():
-            print(f"{case}: {share:.1%}")
-        off, held = of_best(landscape, seeds)
-        for case, points in off.items():
-            print(f"{case}: {points:+.2f} points, within its interval {held[case]:.1%}")
+        real = load(FOLDER / f"{name}.npz")
+        for landscape in (real, collapsed(real)) if len(real.names) == 2 else (real,):
+            for case, share in coverage(landscape, seeds).items():
+                print(f"{case}: {share:.1%}")
+            off, held = of_best(landscape, seeds)
+            for case, points in off.items():
+                print(f"{case}: {points:+.2f} points, within its interval {held[case]:.1%}")
 
 
 if __name__ == "__main__":

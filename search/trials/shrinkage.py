@@ -16,6 +16,9 @@ do not is seen in their outcomes,
 with v the variance of one candidate's outcomes, and l fitted to the variances of the differences of pairs on the
 documents that both have seen. e_i is the error of an estimate from some of the documents. Shown is the mean of
 m + f(x_i) given all y.
+
+A merge that was carried too far falls off a cliff, and no smooth f falls with it. `expected` leaves the fallen
+out: beside them the living would all look alike or f so rough that nothing is learnt of a neighbour.
 """
 
 from __future__ import annotations

@@ -14,7 +14,13 @@ from exme.search.merging.candidate import Candidate
 from exme.search.racing.field import Field, Runner, draw
 from exme.search.racing.strata import Estimate, Floats, draw_order, single_stratum
 from exme.search.statistics.intervals import Interval, share_interval
-from exme.search.trials.expected import documents_worth, expected_interval, expected_scores, mean_of
+from exme.search.trials.expected import (
+    collapsed,
+    documents_worth,
+    expected_interval,
+    expected_scores,
+    mean_of,
+)
 from exme.search.trials.shrinkage import places, shrunken
 
 
@@ -52,6 +58,49 @@ def test_nothing_solved_of_sixteen_promises_no_more_than_sixteen_documents_do(
     assert found.low == pytest.approx(exact.low, abs=0.05)
     assert found.high == pytest.approx(exact.high, abs=0.05)
     assert found.high - found.low > 0.15
+
+
+def beside(shares: list[float], more: list[Floats]) -> list[Interval]:
+    """What is shown of candidates in a row that solve so much, and of more beyond a cliff, on 128 of 256 documents."""
+    generator = np.random.default_rng(3)
+    outcomes = [(generator.uniform(size=256) < share).astype(float) for share in shares]
+    points = np.array([[k / 20, (k % 3) / 3] for k in range(len(shares) + len(more))])
+    points[len(shares) :] += 1.0
+    field, runners = Field((256,)), list[Runner]()
+    for values, point in zip([*outcomes, *more], points, strict=True):
+        order = draw(runners, field, len(runners)).order
+        runners.append(Runner(point, order, values[order.documents[:128]]))
+    return [shown for _, shown in expected_scores(runners, points, slice(0, 256))]
+
+
+def test_nothing_solved_beside_good_candidates_is_shown_as_nothing() -> None:
+    *_, dead = beside([0.6] * 8, [np.zeros(256)])
+    assert dead.estimate == pytest.approx(0.0, abs=1e-9) and dead.low == 0.0
+    assert 0.005 < dead.high < 0.04  # (exact, 128 documents: 2.8%)
+
+
+def test_all_solved_reaches_up_to_all() -> None:
+    *_, sure = beside([0.9] * 8, [np.ones(256)])
+    assert 0.9 < sure.estimate <= 1.0 and sure.high == 1.0
+
+
+def test_collapsed_candidates_do_not_bring_back_the_winners_curse() -> None:
+    """All equally good: without the dead the scores shown are nearly one; the dead drove them 10 points apart."""
+    equal = beside([0.6] * 12, [])
+    among = beside([0.6] * 12, [np.zeros(256)] * 3)[:12]
+    assert max(found.estimate for found in among) == pytest.approx(
+        max(found.estimate for found in equal), abs=0.01
+    )
+    assert np.ptp([found.estimate for found in among]) < 0.05
+
+
+def test_who_scores_half_as_much_has_collapsed_only_when_that_is_sure() -> None:
+    values = np.full((4, 128), np.nan)
+    values[0] = np.arange(128) % 5 < 3
+    values[1], values[2] = 0.0, np.arange(128) % 3 == 0
+    values[3, :4] = 0.0
+    assert collapsed(values, share=True).tolist() == [False, True, False, False]
+    assert not collapsed(np.zeros((3, 128)), share=True).any()
 
 
 def test_an_interval_shrinks_as_documents_come_and_does_not_jump_at_the_last() -> None:
