@@ -171,7 +171,7 @@ anything(os.listdir, '/proc', '/proc/self/fd')
 # writing a file elsewhere: REFUSED
 anything(lambda p: open(p, 'w'), OUTSIDE, '/x', '/tmp/x', '/var/tmp/x')
 # writing above the scratch folder: REFUSED
-anything(lambda p: open(p, 'w'), '../x', '../../x')
+anything(lambda p: open(p, 'w'), '../x', '../../exme-attack-escaped')
 # removing the scratch folder: REFUSED
 os.rmdir(os.getcwd())
 # another scratch folder: REFUSED
