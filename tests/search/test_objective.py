@@ -117,7 +117,7 @@ def test_a_search_on_several_suites_reports_each(tmp_path: Path, data: Path, tas
     assert "  over the best input there: gsm8k " in text.getvalue()
     assert again == outcome  # what was stored is what was scored
     assert "120 report documents of 2 suites" in verdict(outcome).sentence
-    for part in ("## By suite", "| gsm8k | exact_match,strict-match |", "| shop |", "p (Holm)"):
+    for part in ("## By suite", "| gsm8k | exact_match,strict-match |", "| shop |", "(Bonferroni)"):
         assert part in report
 
 

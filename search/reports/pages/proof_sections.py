@@ -63,12 +63,15 @@ def _scores(outcome: Outcome) -> Section | None:
             " It is a proxy: the verdict goes by the metric."
         )
     if outcome.merged and outcome.inputs:
-        head += _differences(outcome, unit, rows)
+        columns, test = _differences(outcome, unit, rows)
+        head += columns
         note += (
-            " p: one-sided, that merged is not better than this input; the verdict takes the largest, and widens the upper "
-            "end for the number of inputs."
-            if outcome.aim.kind == "mean"
-            else " p: one-sided, of equal weights; the verdict goes by the goal of the study."
+            f" p: one-sided, that merged is not better than this input ({test}); the verdict "
+            + (
+                "takes the largest, and widens the upper end for the number of inputs."
+                if outcome.aim.kind == "mean"
+                else "goes by the goal of the study."
+            )
         )
         note += (
             " Won and lost: report documents on which merged scored higher and lower. The search never saw the report "
@@ -77,7 +80,7 @@ def _scores(outcome: Outcome) -> Section | None:
     return Section("Scores", [Table(head, rows), note])
 
 
-def _differences(outcome: Outcome, unit: Unit, rows: list[list[str]]) -> list[str]:
+def _differences(outcome: Outcome, unit: Unit, rows: list[list[str]]) -> tuple[list[str], str]:
     """Adds to each input's row how merged compares with it, by the verdict's own differences where it goes by a mean.
 
     Args:
@@ -85,22 +88,23 @@ def _differences(outcome: Outcome, unit: Unit, rows: list[list[str]]) -> list[st
         unit: of the scores.
         rows: merged's and the inputs', in the outcome's order.
     Returns:
-        The heads of the new columns.
+        The heads of the new columns, and the name of the test.
     """
     assert outcome.merged is not None
     gain, level = verdict(outcome).gain, share_of_error(max(1, outcome.use))
     own = gain.by_input if gain is not None and outcome.aim.kind == "mean" else ()
     rows[0] += ["–"] * 4
+    test = ""
     for place, (row, entry) in enumerate(zip(rows[1:], outcome.inputs, strict=True)):
         weights = outcome.aim.weights if own else None
         result = compare(outcome.merged.report, entry.report, level=1 - 2 * level, weights=weights)
-        difference, p = result.difference, result.p_better
+        difference, p, test = result.difference, result.p_better, result.test
         if own and not own[place].approximate:
             part = own[place]
             difference, p = Interval(part.estimate, part.low(level), part.high(level)), part.p
         row += [unit.full(difference, sign=True), _p_cell(p), str(result.won), str(result.lost)]
     points = ", points" * unit.percent
-    return [f"merged minus this{points} ({share_text(level)})", "p", "won", "lost"]
+    return [f"merged minus this{points} ({share_text(level)})", "p", "won", "lost"], test
 
 
 def _negated(interval: Interval) -> Interval:
