@@ -19,17 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from exme.evaluators.scores import DocumentScores, Scores
+from exme.evaluators.scores import Scores
 from exme.search.racing.goal import Goal
 from exme.search.statistics.combine import Largest, Least, Sum, mean_difference
-from exme.search.statistics.intervals import is_binary, paired_differences
+from exme.search.statistics.intervals import is_binary, is_bounded, paired_differences
 from exme.search.statistics.paired import Difference, Unbounded, unbounded_mean
 
 # The chance that 'proved' is false, over all uses that are ever made of a set of report documents.
 ERROR = 0.05
-
-# Metrics without bounds, or with others than 0 and 1, by what their names hold.
-_UNBOUNDED = ("perplexity", "bits_per_byte", "nll", "loss", "likelihood", "bleu", "chrf", "ter,")
 
 # Sums of shares are this far off at most.
 _ROUNDING = 1e-12
@@ -124,7 +121,7 @@ class _Pairs:
         self.binary = [
             all(is_binary(p.values) for p in column) for column in zip(*every, strict=True)
         ]
-        self.bounded = [all(_is_share(p) for p in column) for column in zip(*every, strict=True)]
+        self.bounded = [all(is_bounded(p) for p in column) for column in zip(*every, strict=True)]
 
     def one(self, suite: int, number: int) -> Difference:
         """From one input on one suite."""
@@ -153,14 +150,6 @@ class _Pairs:
             int(sum((d > 0).sum() for d in moved)),
             int(sum((d < 0).sum() for d in moved)),
         )
-
-
-def _is_share(scores: DocumentScores) -> bool:
-    """Whether scores are taken to lie between 0 and 1: these do, and the metric's name names none that need not."""
-    named = scores.metric.lower()
-    if any(word in named for word in _UNBOUNDED):
-        return False
-    return all(0.0 <= value <= 1.0 for value in scores.values)
 
 
 def gain_over_inputs(

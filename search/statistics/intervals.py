@@ -14,6 +14,10 @@ from exme.evaluators.scores import DocumentScores, Scores, paired_values
 from .combine import mean_difference
 from .paired import Bounded, Unbounded
 
+# Metrics without bounds, or with others than 0 and 1: by name, and by what their names hold.
+_UNBOUNDED = ("bleu", "chrf", "loss", "nll", "ter")
+_UNBOUNDED_WORDS = ("perplexity", "bits_per_byte", "_nll", "_loss", "likelihood")
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -49,6 +53,14 @@ class PairedComparison:
 def is_binary(values: Sequence[float]) -> bool:
     """Whether all values are 0 or 1, as accuracies are."""
     return all(v in (0.0, 1.0) for v in values)
+
+
+def is_bounded(scores: DocumentScores) -> bool:
+    """Whether scores are taken to lie between 0 and 1: these do, and the metric is none that need not."""
+    name = scores.metric.partition(",")[0].lower()
+    if name in _UNBOUNDED or any(word in name for word in _UNBOUNDED_WORDS):
+        return False
+    return all(0.0 <= value <= 1.0 for value in scores.values)
 
 
 def share_interval(share: float, count: float, level: float = 0.95) -> Interval:
@@ -114,11 +126,12 @@ def compare(
     if [part.suite for part in a.parts] != [part.suite for part in b.parts]:
         raise ValueError(f"{a.suite} and {b.suite}: not the same suites")
     each = list(weights) if weights else [1 / len(a.parts)] * len(a.parts)
-    pairs = zip(each, a.parts, b.parts, strict=True)
-    moved = [(w, paired_differences(x, y)) for w, x, y in pairs if w]
-    values = [v for part in (*a.parts, *b.parts) for v in part.values]
+    pairs = [(w, x, y) for w, x, y in zip(each, a.parts, b.parts, strict=True) if w]
+    moved = [(w, paired_differences(x, y)) for w, x, y in pairs]
+    counted = [part for _, x, y in pairs for part in (x, y)]
     tail = (1 - level) / 2
-    binary, bounded = is_binary(values), all(0.0 <= v <= 1.0 for v in values)
+    binary = all(is_binary(part.values) for part in counted)
+    bounded = all(is_bounded(part) for part in counted)
     found, other = (
         mean_difference([(w, sign * d) for w, d in moved], binary=binary, bounded=bounded)
         for sign in (1.0, -1.0)

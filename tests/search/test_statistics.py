@@ -11,7 +11,13 @@ import pytest
 from scipy import stats
 
 from exme.evaluators.scores import DocumentScores, join
-from exme.search.statistics.intervals import compare, is_binary, mean_interval, share_interval
+from exme.search.statistics.intervals import (
+    compare,
+    is_binary,
+    is_bounded,
+    mean_interval,
+    share_interval,
+)
 
 
 def scores(values: Iterable[float], split: str = "report") -> DocumentScores:
@@ -143,3 +149,20 @@ def test_the_interval_holds_0_where_the_two_sided_p_value_says_so(
     for level in (0.5, 0.9, 0.95, 0.99, 0.9999, 1 - 1e-9):
         interval = compare(*map(scores, values), level=level).difference
         assert (interval.low <= 0 <= interval.high) == (result.p_value >= 1 - level)
+
+
+@pytest.mark.parametrize(
+    ("metric", "bounded"),
+    [
+        ("exact_match,strict-match", True),
+        ("acc,a-filter,none", True),
+        ("chapter,none", True),
+        ("ter,none", False),
+        ("word_perplexity,none", False),
+        ("target_nll", False),
+    ],
+)
+def test_the_metrics_own_name_says_whether_it_has_bounds(metric: str, bounded: bool) -> None:
+    found = dataclasses.replace(scores([0.2, 0.9]), metric=metric)
+    assert is_bounded(found) == bounded
+    assert (compare(found, found).test == "betting") == bounded
