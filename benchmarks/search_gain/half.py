@@ -57,9 +57,14 @@ class Half:
         return float(self.seen(point).mean())
 
     def gain(self, point: Sequence[float] | Floats) -> float:
-        """By how much a point is above the best input on the fresh documents, in points."""
-        best = max(float(self.outcomes(p)[self.fresh].mean()) for p in self.inputs)
-        return 100 * (float(self.outcomes(point)[self.fresh].mean()) - best)
+        """By how much a point is above the best input on the fresh documents, in points.
+
+        The best input is the one that is best on all documents: the one that happens to be best on the fresh ones
+        would be overrated.
+        """
+        best = max(self.inputs, key=lambda p: float(self.outcomes(p).mean()))
+        pair = [self.outcomes(p)[self.fresh].mean() for p in (point, best)]
+        return 100 * float(pair[0] - pair[1])
 
     @property
     def inputs(self) -> list[Floats]:
