@@ -13,7 +13,6 @@ from exme.search.merging.methods import PLAIN
 from exme.search.proof.verdict import Verdict
 from exme.search.study.space import read
 from exme.search.trials.budget import has_ended
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.ranking import best_known, best_trial
 from exme.search.trials.standing import (
     Standing,
@@ -23,6 +22,7 @@ from exme.search.trials.standing import (
     standing_by_trial,
     standings,
 )
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit, duration
 
 from .view import View

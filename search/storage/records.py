@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from exme.search.merging.candidate import Candidate
 from exme.search.study.space import read
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.race_log import Course, Look
+from exme.search.trials.trial import TrialRecord
 
 from .packing import unpack
 
@@ -59,6 +59,8 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
         documents=0 if duplicate_of is not None else int(documents),
         course=course,
         continues=look.get("continues"),
+        # (of several objectives `Objective.rate` makes one)
+        value=trial.values[0] if scores is not None and len(trial.values) == 1 else None,
     )
 
 

@@ -11,9 +11,9 @@ from exme.search.merging.candidate import Candidate
 from exme.search.racing.field import Field, Runner, leg
 from exme.search.racing.strata import Floats, Order, estimate, single_stratum
 
-from .outcome import TrialRecord
 from .race_log import Course
 from .ranking import distance
+from .trial import TrialRecord
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from exme.search.directions import DIRECTIONS
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.methods import PLAIN
 
-from .outcome import TrialRecord
+from .trial import TrialRecord
 
 # Sums of scores over suites may differ in their last digits where scores are equal.
 _DIGITS = 12

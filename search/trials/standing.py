@@ -23,10 +23,10 @@ from exme.search.study.space import name_alone
 
 from .expected import expected_scores, mean_of
 from .lineup import line_up
-from .outcome import TrialRecord
 from .partial import Part
 from .ranking import best_known
 from .shrinkage import places
+from .trial import TrialRecord
 
 # Documents that both of two candidates must have seen for their differences to say how much these vary.
 _ENOUGH = 8

@@ -17,7 +17,7 @@ from exme.search.reports.exports.lm_eval_results import lm_eval_results
 from exme.search.reports.exports.publish import push
 from exme.search.reports.exports.selection import pareto_front, pick, ranking
 from exme.search.running.search import Search
-from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.errors import UserError
 
 from .exports import searched

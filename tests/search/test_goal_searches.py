@@ -12,13 +12,13 @@ from rich.console import Console
 
 from exme.evaluators.scores import DocumentScores, join
 from exme.search.merging.candidate import Candidate
+from exme.search.proof.outcome import Outcome
 from exme.search.proof.verdict import verdict
 from exme.search.reports.pages.report import write_report
 from exme.search.reports.terminal.status import Status
 from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
 from exme.search.scoring.worker import Scored
-from exme.search.trials.outcome import Outcome
 from exme.tasks.errors import UserError
 
 from .landscape import Landscape, _uniform
@@ -181,7 +181,7 @@ def test_samplers_learn_from_those_that_a_front_stopped(
     with open_search(study, "all", name="test", runs=tmp_path) as search:
         search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
         trials = search.run().trials
-        told = [search.looks.values(t) for t in trials]
+        told = [search.history().values(t) for t in trials]
     assert any(t.state == "stopped" for t in trials)
     for trial, values in zip(trials, told, strict=True):
         assert values is not None and len(values) == 2, trial

@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 from exme.search.merging.candidate import Candidate
 from exme.search.scoring.worker import Scored
 from exme.search.trials.budget import spent
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.ranking import best_trial
+from exme.search.trials.trial import TrialRecord
 
 from .landscape import Landscape
 from .test_runner import PEAK, Opened, close
@@ -157,13 +157,13 @@ def test_a_finalist_is_scored_on_all_documents_before_the_end(tmp_path: Path) ->
 def test_a_look_that_was_stored_but_not_told_is_finished_by_who_comes_next(tmp_path: Path) -> None:
     opened = racing(tmp_path)
     storage = opened.search.storage
-    found = opened.search.turns.take()
+    found = opened.search.loop.claim()
     assert found is not None
     tell = storage._tell
     storage._tell = lambda *_: None  # type: ignore[method-assign]  # killed between two lines
-    opened.search.attempts.score(found, 0.0)
+    opened.search.loop.score(*found)
     storage._tell = tell  # type: ignore[method-assign]
-    assert storage.release(found.proposal) == "trial 0 had been scored when its process was killed"
+    assert storage.release(found[0]) == "trial 0 had been scored when its process was killed"
     assert storage.trials()[0].state == "left"
     assert storage.study.trials[0].value == pytest.approx(storage.trials()[0].estimate.mean)  # type: ignore[union-attr]
 
@@ -193,7 +193,7 @@ def test_a_metric_beyond_its_bound_stops_nobody(tmp_path: Path) -> None:
     opened.search._worker = Points(opened.search.documents, PEAK)
     outcome = opened.search.run()
     assert [t.state for t in outcome.trials] == ["complete"] * 8
-    assert math.isinf(opened.search.objective.field(outcome.trials).highest)
+    assert math.isinf(opened.search.settled.objective.field(outcome.trials).highest)
 
 
 def test_optuna_reads_a_racing_study(tmp_path: Path) -> None:

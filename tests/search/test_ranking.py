@@ -15,7 +15,6 @@ from exme.search.racing.field import Field, Runner, front_of, incumbent_of
 from exme.search.racing.goal import Goal
 from exme.search.racing.strata import Draw, Estimate, Order, single_stratum
 from exme.search.reports.exports.selection import pareto_front, ranking
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.partial import Partial
 from exme.search.trials.race_log import Course
 from exme.search.trials.ranking import (
@@ -26,6 +25,7 @@ from exme.search.trials.ranking import (
     is_flat,
     is_input,
 )
+from exme.search.trials.trial import TrialRecord
 
 from .landscape import Landscape
 from .test_budget_spent import Flat

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from exme.search.proof.outcome import Outcome
 from exme.search.reports.dashboard.annotate import differences
 from exme.search.reports.dashboard.notes import documents_csv, trial_note
 from exme.search.reports.exports.model_card import model_card
@@ -26,7 +27,6 @@ from exme.search.running.search import Search, open_search
 from exme.search.running.view import view_of
 from exme.search.scoring.answers import save_answers
 from exme.search.statistics.intervals import Interval, compare
-from exme.search.trials.outcome import Outcome, TrialRecord
 from exme.search.trials.standing import (
     Standing,
     best_inputs,
@@ -36,6 +36,7 @@ from exme.search.trials.standing import (
     standing_of,
     standings,
 )
+from exme.search.trials.trial import TrialRecord
 
 from .landscape import Landscape
 from .test_objective import PEAK, study_file

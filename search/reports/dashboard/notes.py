@@ -19,8 +19,8 @@ from exme.search.reports.pages.plane_chart import Plane
 from exme.search.reports.pages.section import table
 from exme.search.statistics.intervals import is_binary
 from exme.search.study.space import read
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.standing import Standing, by_suite, difference
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit
 
 _SHOWN = 2  # differing answers of each kind

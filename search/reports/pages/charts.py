@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from exme.search.proof.outcome import Entry, Outcome
 from exme.search.statistics.intervals import mean_interval
 from exme.search.study.space import read
 from exme.search.trials.budget import cost
-from exme.search.trials.outcome import Entry, Outcome, TrialRecord
 from exme.search.trials.standing import Standing, incumbents, standing_by_trial, standings
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit
 
 from .colours import lowest_shown

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exme.search.proof.outcome import Outcome
 from exme.search.racing.goal import front
 from exme.search.study.space import read
 from exme.search.trials.budget import spent
-from exme.search.trials.outcome import Outcome, TrialRecord
 from exme.search.trials.ranking import eligible
 from exme.search.trials.standing import standing_by_trial, standings
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit, duration
 
 from .proof_sections import entries_of

@@ -19,8 +19,8 @@ from exme.search.proof.verdict import Verdict
 from exme.search.running.screen import Screen
 from exme.search.running.view import View
 from exme.search.study.space import read
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.standing import Standing, scores_seen, standing_by_trial
+from exme.search.trials.trial import TrialRecord
 
 from .live import Watch
 

@@ -12,7 +12,7 @@ from rich.live import Live
 
 from exme.search.running.screen import Screen
 from exme.search.running.view import View
-from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import duration
 
 from .panel import SearchPanel

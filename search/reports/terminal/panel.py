@@ -12,8 +12,8 @@ from exme.search.reports.pages.plane import Scene, failed_of, scene_of
 from exme.search.running.screen import candidate_text
 from exme.search.running.view import View
 from exme.search.study.space import read
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.standing import Standing, incumbents, inputs_of, standing_by_trial
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit, duration
 
 from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
