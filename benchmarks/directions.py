@@ -68,8 +68,8 @@ class Remembering:
             self.known[key] = self.worker.score(candidate, split)
         return self.known[key]
 
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
-        return self.worker.look(candidate, documents)
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        return self.worker.score_part(candidate, documents)
 
     def score_longer(self, candidate: Candidate) -> Scored | None:
         return self.worker.score_longer(candidate)

@@ -59,9 +59,9 @@ def assign(history: History, claim: Claim) -> Assignment:
         partial, before = Partial.blank(settled.documents), None
     else:
         last = lineup.trials[place]
-        assert last.course is not None
-        runner, drawn, partial = lineup.runners[place], last.course.draw, last.course.partial
-        legs, before = last.course.legs, last.number
+        assert last.race_log is not None
+        runner, drawn, partial = lineup.runners[place], last.race_log.draw, last.race_log.partial
+        legs, before = last.race_log.legs, last.number
     whole = settled.objective.is_reference(claim.origin)
     if not whole:
         found = rivals(runner, lineup.runners, field)

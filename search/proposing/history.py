@@ -122,4 +122,4 @@ class History:
             return None if value is None else (value,)
         if trial.scores is not None:
             return tuple(part.mean for part in trial.scores.parts)
-        return None if trial.course is None else suite_means(trial.course, objective.sizes)
+        return None if trial.race_log is None else suite_means(trial.race_log, objective.sizes)

@@ -14,7 +14,7 @@ from exme.search.racing.domination import Domination
 from exme.search.racing.field import Field, Racing, Runner, advance, estimates_of, race_of
 from exme.search.scoring.worker import Scored, Scorer
 from exme.search.trials.partial import Partial
-from exme.search.trials.race_log import Course, Look
+from exme.search.trials.race_log import RaceLog, Round
 from exme.search.trials.result import Result
 from exme.search.trials.trial import Claim
 from exme.tasks.errors import UserError
@@ -55,7 +55,7 @@ def _race(claim: Claim, history: History, worker: Scorer) -> Result:
         at = len(runner.seen)
         size = min(racing.chunk, task.most - done)
         chosen = [int(i) for i in runner.order.documents[at : at + size]]
-        scored = worker.look(claim.candidate, chosen)
+        scored = worker.score_part(claim.candidate, chosen)
         for name, value in scored.seconds.items():
             seconds[name] = seconds.get(name, 0.0) + value
         for suite, said in _answers(scored).items():
@@ -67,17 +67,17 @@ def _race(claim: Claim, history: History, worker: Scorer) -> Result:
         behind = not task.patient and is_left(runner, task.lineup.runners, racing, field)
         if runner.stopped or behind:
             break
-    look = Look(_course(task, runner, partial, racing), done, task.continues)
+    made = Round(_logged(task, runner, partial, racing), done, task.continues)
     scores = partial.whole() if partial.is_complete else None
-    return Result(claim, scores, look=look, seconds=seconds, answers=answers)
+    return Result(claim, scores, round=made, seconds=seconds, answers=answers)
 
 
-def _course(task: Assignment, runner: Runner, partial: Partial, racing: Racing) -> Course:
+def _logged(task: Assignment, runner: Runner, partial: Partial, racing: Racing) -> RaceLog:
     """A candidate's race up to now, as the storage keeps it."""
     others = task.lineup.runners
     (estimate,) = estimates_of([*others, runner], task.field, first=len(others))
     lost_to = task.legs[_loser_to(runner, racing, task.field)][1] if runner.stopped else None
-    return Course(task.draw, partial, estimate, task.legs, lost_to)
+    return RaceLog(task.draw, partial, estimate, task.legs, lost_to)
 
 
 def _loser_to(runner: Runner, racing: Racing, field: Field) -> int:

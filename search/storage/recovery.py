@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from exme.search.racing.strata import Estimate
-from exme.search.trials.race_log import Course
+from exme.search.trials.race_log import RaceLog
 from exme.search.trials.trial import FINAL
 
 from .study_record import StudyRecord
@@ -61,8 +61,8 @@ class Recovery:
                 values = attributes.get("value") or [self._record.unpack(attributes["scores"]).mean]
                 end_trial(self._study, trial._trial_id, TrialState.COMPLETE, values)
             elif "course" in attributes.get("look", {}):
-                course = Course.from_json(attributes["look"]["course"], self._record.identifiers)
-                end_trial(self._study, trial._trial_id, TrialState.PRUNED, course.estimate)
+                race_log = RaceLog.from_json(attributes["look"]["course"], self._record.identifiers)
+                end_trial(self._study, trial._trial_id, TrialState.PRUNED, race_log.estimate)
             else:
                 # Closed first, which fails where its worker's last word is still on its way to the
                 # database, and requeued by `take_stock`, this one or the next.

@@ -22,7 +22,7 @@ from exme.search.trials.trial import Claim, TrialRecord, TrialTaken
 
 from .heartbeat import Heart, Member
 from .packing import pack
-from .records import claim_to_json, look_to_json
+from .records import claim_to_json, round_to_json
 from .recovery import Recovery, Told, end_trial
 from .stored_study import StoredStudy
 
@@ -138,17 +138,17 @@ class Storage(StoredStudy):
             told = list(result.values) or [result.scores.mean]
             self._write(
                 claim,
-                look=look_to_json(result.seconds, result.scores.count, result.look),
+                look=round_to_json(result.seconds, result.scores.count, result.round),
                 value=told,
                 scores=pack(result.scores),  # last: with it, anyone can finish the trial
             )
             self._tell(claim, TrialState.COMPLETE, told)
-        elif result.look is not None:
-            look = result.look
-            written = look_to_json(result.seconds, look.documents, look)
+        elif result.round is not None:
+            made = result.round
+            written = round_to_json(result.seconds, made.documents, made)
             # (one attribute: with it, anyone can finish the trial)
-            self._write(claim, look={**written, "course": look.course.to_json()})
-            self._tell(claim, TrialState.PRUNED, look.course.estimate)
+            self._write(claim, look={**written, "course": made.race_log.to_json()})
+            self._tell(claim, TrialState.PRUNED, made.race_log.estimate)
         else:
             raise ValueError(f"trial {claim.number}: nothing came of it")
 
@@ -159,9 +159,9 @@ class Storage(StoredStudy):
             told = self._read()[of.number].values or [of.scores.mean]
             self._write(claim, value=told, scores=pack(of.scores))
             self._tell(claim, TrialState.COMPLETE, told)
-        elif of.course is not None:
-            self._write(claim, look={"documents": 0, "course": of.course.to_json()})
-            self._tell(claim, TrialState.PRUNED, of.course.estimate)
+        elif of.race_log is not None:
+            self._write(claim, look={"documents": 0, "course": of.race_log.to_json()})
+            self._tell(claim, TrialState.PRUNED, of.race_log.estimate)
         else:
             raise ValueError(f"trial {of.number} has no scores to share")
 

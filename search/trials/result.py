@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from exme.evaluators.scores import Scores
 
-from .race_log import Look
+from .race_log import Round
 from .trial import Claim, TrialRecord
 
 
@@ -19,7 +19,7 @@ class Result:
         claim: the trial.
         scores: on all search documents; None where it was scored in part or not at all.
         values: what is maximised, as known now, of one that was scored on all documents.
-        look: how it raced; None where it did not.
+        round: how it raced; None where it did not.
         seconds: wall time by what it was spent on.
         answers: given in this trial, by suite and document.
         message: why the candidate could not be scored, else empty.
@@ -29,7 +29,7 @@ class Result:
     claim: Claim
     scores: Scores | None = None
     values: Sequence[float] = ()
-    look: Look | None = None
+    round: Round | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     message: str = ""

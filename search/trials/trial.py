@@ -8,7 +8,7 @@ from exme.evaluators.scores import Scores
 from exme.search.merging.candidate import Candidate
 from exme.search.racing.strata import Estimate
 
-from .race_log import Course
+from .race_log import RaceLog
 
 # Origin of trials that score a finalist on all documents.
 FINAL = "final"
@@ -31,7 +31,7 @@ class TrialRecord:
         message: why it failed, else empty.
         duplicate_of: number of the trial with the same candidate whose scores it shares.
         documents: scored in this trial; while it is running, those that it may take.
-        course: how its documents were drawn and what came, where it raced.
+        race_log: how its documents were drawn and what came, where it raced.
         continues: number of the trial in which this candidate was looked at last; this one goes on
             from there.
         value: what the search maximises, as far as it can be said of a complete trial; see `Goal`.
@@ -50,7 +50,7 @@ class TrialRecord:
     message: str = ""
     duplicate_of: int | None = None
     documents: int = 0
-    course: Course | None = None
+    race_log: RaceLog | None = None
     continues: int | None = None
     value: float | None = None
     feasible: bool = True
@@ -62,12 +62,12 @@ class TrialRecord:
     @property
     def is_scored(self) -> bool:
         """Whether something is known of its candidate's score, be it of some documents only."""
-        return self.scores is not None or self.course is not None
+        return self.scores is not None or self.race_log is not None
 
     @property
     def estimate(self) -> Estimate | None:
         """Of a trial that was scored in part: what that says about all documents."""
-        return None if self.course is None or self.scores is not None else self.course.estimate
+        return None if self.race_log is None or self.scores is not None else self.race_log.estimate
 
 
 class TrialTaken(Exception):

@@ -161,9 +161,9 @@ def test_candidates_race_against_the_front_and_who_is_stopped_was_dominated(
     stopped = [t for t in trials if t.state == "stopped"]
     assert len(stopped) >= 4
     for trial in stopped:
-        assert trial.candidate is not None and trial.course is not None
-        assert trial.course.lost_to is not None and trial.documents < 120
-        rival = trials[trial.course.lost_to].scores
+        assert trial.candidate is not None and trial.race_log is not None
+        assert trial.race_log.lost_to is not None and trial.documents < 120
+        rival = trials[trial.race_log.lost_to].scores
         assert rival is not None
         truth = hills.score(trial.candidate, "search").scores
         assert all(a.mean < b.mean for a, b in zip(truth.parts, rival.parts, strict=True))

@@ -57,7 +57,7 @@ def told(trials: Sequence[Any]) -> list[Any]:
             t.value,
             t.documents,
             t.seconds,
-            None if t.course is None else t.course.to_json(),
+            None if t.race_log is None else t.race_log.to_json(),
         )
         for t in trials
     ]
@@ -151,7 +151,7 @@ def test_threads_that_read_while_trials_are_saved_lose_no_score(tmp_path: Path) 
 def _check(trials: Sequence[Any], bad: list[str]) -> None:
     for trial in trials:
         is_lost = trial.state == "complete" and trial.scores is None
-        if is_lost or (trial.state in ("left", "stopped") and trial.course is None):
+        if is_lost or (trial.state in ("left", "stopped") and trial.race_log is None):
             bad.append(f"trial {trial.number} has lost its scores")
         if trial.state in ("complete", "left", "stopped") and trial.candidate is None:
             bad.append(f"trial {trial.number} has lost its candidate")

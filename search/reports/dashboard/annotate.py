@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ARTIFACTS = "artifacts"
 # Seconds between two looks for trials that have ended.
-LOOK = 3.0
+REFRESH = 3.0
 # An artifact's name as people see it, the end of its name in the folder, and its type.
 _KINDS = {
     "documents": ("scores by document.csv", "text/csv"),
@@ -69,7 +69,7 @@ class Annotator:
         while not self._over.is_set():
             with contextlib.suppress(Exception):  # a note less: the dashboard goes on
                 self.annotate()
-            self._over.wait(LOOK)
+            self._over.wait(REFRESH)
 
     def _known(self) -> set[int]:
         """Trials that have their notes already."""

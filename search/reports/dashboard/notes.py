@@ -85,8 +85,8 @@ def _result(trial: TrialRecord, standing: Standing | None) -> str:
         told = words.get(trial.state, trial.state.capitalize())
         return f"## {told}\n\n{_plain(trial.message)}".rstrip()
     lines = [f"## {Unit(percent=standing.is_share).full(standing.interval)}"]
-    if trial.course is not None and trial.scores is None:
-        rival, count = trial.course.lost_to, trial.course.estimate.count
+    if trial.race_log is not None and trial.scores is None:
+        rival, count = trial.race_log.lost_to, trial.race_log.estimate.count
         told = "Left for now" if rival is None else f"It lost its race against trial {rival}"
         lines.append(f"{told}, after {count} documents.")
     counted = f": {standing.solved_text}" if standing.solved_text else ""

@@ -99,10 +99,10 @@ def _trials(trials: Sequence[TrialRecord]) -> Section:
             values = trial.candidate.coefficients
             place = [", ".join(f"{n} {c:.4f}" for n, c in values.items()), str(read(values)) or "–"]
         score = unit.full(known[trial.number].interval) if trial.number in known else "–"
-        seconds = f"{trial.seconds:.1f}" if trial.scores or trial.course else "–"
+        seconds = f"{trial.seconds:.1f}" if trial.scores or trial.race_log else "–"
         note = "" if trial.state == "complete" else f"{trial.state}: {trial.message}".rstrip(": ")
-        if trial.course is not None:
-            count, rival = trial.course.estimate.count, trial.course.lost_to
+        if trial.race_log is not None:
+            count, rival = trial.race_log.estimate.count, trial.race_log.lost_to
             lost = f", behind trial {rival}" if rival is not None else ""
             note = f"{trial.state} after {count} documents{lost}"
         if trial.duplicate_of is not None:

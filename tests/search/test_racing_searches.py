@@ -31,9 +31,9 @@ def racing(folder: Path, **changed: Any) -> Opened:
 def rows(trials: Any) -> list[Any]:
     """What trials left behind; numbers alone differ after one was cut off."""
     return [
-        (t.origin, t.candidate, t.scores, t.course.partial if t.course else None)
+        (t.origin, t.candidate, t.scores, t.race_log.partial if t.race_log else None)
         for t in trials
-        if t.scores or t.course
+        if t.scores or t.race_log
     ]
 
 
@@ -44,9 +44,9 @@ class Watches(Landscape):
         super().__init__(*arguments)
         self.asked: list[tuple[str, int]] = []
 
-    def look(self, candidate: Candidate, documents: Any) -> Scored:
+    def score_part(self, candidate: Candidate, documents: Any) -> Scored:
         self.asked += [(candidate.digest, d) for d in documents]
-        return super().look(candidate, documents)
+        return super().score_part(candidate, documents)
 
 
 def watched(opened: Opened) -> Watches:
@@ -78,14 +78,14 @@ def test_a_trial_scored_in_part_is_pruned_with_its_estimate_and_never_best(tmp_p
     stopped = [t for t in outcome.trials if t.state == "stopped"]
     assert stopped
     for record in stopped:
-        assert record.estimate is not None and record.course is not None
+        assert record.estimate is not None and record.race_log is not None
         assert record.estimate.count == record.documents < 128
         assert record.estimate.standard_error > 0
         frozen = trials[record.number]
         assert frozen.state == TrialState.PRUNED
         assert frozen.value == record.estimate.mean
         assert frozen.intermediate_values == {record.estimate.count: record.estimate.mean}
-        rival = outcome.trials[record.course.lost_to or 0]
+        rival = outcome.trials[record.race_log.lost_to or 0]
         assert rival.scores is not None and rival.number < record.number
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     assert opened.search.storage.study.best_trial in complete
@@ -98,11 +98,11 @@ def test_stopped_candidates_were_worse_on_all_documents(tmp_path: Path) -> None:
     opened = racing(tmp_path, sampler="random", budget={"trials": 25})
     trials = opened.search.run().trials
     landscape = Landscape(opened.search.documents, PEAK)
-    stopped = [t for t in trials if t.state == "stopped" and t.candidate and t.course]
+    stopped = [t for t in trials if t.state == "stopped" and t.candidate and t.race_log]
     assert len(stopped) > 8
     for trial in stopped:
-        assert trial.candidate is not None and trial.course is not None
-        rival = trials[trial.course.lost_to or 0].scores
+        assert trial.candidate is not None and trial.race_log is not None
+        rival = trials[trial.race_log.lost_to or 0].scores
         truth = landscape.score(trial.candidate, "search").scores.mean
         assert rival is not None and truth < rival.mean
 
@@ -120,11 +120,11 @@ def test_a_race_that_was_cut_off_is_taken_up_again_as_if_nothing_had_been(tmp_pa
     class Stops(Landscape):
         left = 9
 
-        def look(self, candidate: Candidate, documents: Any) -> Scored:
+        def score_part(self, candidate: Candidate, documents: Any) -> Scored:
             self.left -= 1
             if self.left < 0:
                 raise KeyboardInterrupt
-            return super().look(candidate, documents)
+            return super().score_part(candidate, documents)
 
     whole = racing(tmp_path / "whole", budget={"documents": 700}).search.run()
     broken = racing(tmp_path / "broken", budget={"documents": 700})
