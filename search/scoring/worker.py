@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from exme.evaluators.fast.engine import FastEngine
-from exme.evaluators.fast.store import DraftStore
+from exme.evaluators.fast import DraftStore, FastEngine
 from exme.evaluators.harness import Chat, Engine, Evaluation, FiniteLogits, Judge, StockEngine
 from exme.evaluators.scores import Scores, join
 from exme.search.merging.candidate import Candidate
