@@ -21,7 +21,6 @@ from ..landscape import FOLDER, load
 from .by_chance import grid_raced, halving, random, random_raced
 from .half import Half, halves
 from .plain import PLAIN, cost, named
-from .product import product
 from .samplers import SAMPLERS
 
 PRODUCT = "product"
@@ -43,6 +42,8 @@ def gains(half: Half, budgets: Sequence[float], methods: Iterable[str]) -> dict[
     found: dict[tuple[str, float], float] = {}
     for method in methods:
         if method == PRODUCT:
+            from .product import product  # noqa: PLC0415  (loads torch)
+
             named_at: Mapping[float, Any] = product(half, budgets)
         elif method in PLAIN:
             points = PLAIN[method](half)

@@ -71,7 +71,13 @@ def fixed(value: float) -> Points:
     return points
 
 
+def inputs(half: Half) -> Sequence[Floats]:
+    """No merge at all."""
+    return half.inputs
+
+
 PLAIN: Mapping[str, Points] = {
+    "best input": inputs,
     "fixed (1, 1)": fixed(1.0),
     "fixed (1.5, 1.5)": fixed(1.5),
     **{f"{k} x {k} grid in coefficients": in_coefficients(k) for k in (3, 4, 5)},

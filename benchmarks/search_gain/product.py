@@ -18,7 +18,7 @@ from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
 from exme.search.scoring.worker import Scored
 from exme.search.study.study_file import StudyFile
-from exme.search.trials.ranking import best_known
+from exme.search.trials.ranking import best_trial
 from exme.tasks.documents import SuiteDocuments
 
 from ..landscape import Floats
@@ -40,11 +40,11 @@ class Table:
 
     def score(self, candidate: Candidate, split: str) -> Scored:
         """On all search documents; nothing is proved here."""
-        return self.look(candidate, range(len(self.documents)))
+        return self.score_part(candidate, range(len(self.documents)))
 
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
         """On some of them."""
-        values = self.half.seen(point_of(candidate))
+        values = self.half.seen(point_of(candidate, self.half))
         chosen = DocumentScores(
             self.suite.suite,
             "search",
@@ -64,10 +64,11 @@ class Table:
         return 1.0
 
 
-def point_of(candidate: Candidate) -> Floats:
+def point_of(candidate: Candidate, half: Half) -> Floats:
     """A candidate's place in the landscape, group by group, shape (d,)."""
-    groups = list(candidate.grouped.values()) or [candidate.coefficients]
-    return np.array([value for group in groups for value in group.values()])
+    if not candidate.grouped:  # the same in every group
+        return half.spread(list(candidate.coefficients.values()))
+    return np.array([v for group in candidate.grouped.values() for v in group.values()])
 
 
 def study_of(half: Half, budget: float, **more: Any) -> StudyFile:
@@ -106,7 +107,7 @@ def product(half: Half, budgets: Sequence[float], **more: Any) -> Mapping[float,
             study = study_of(half, budget, **more)
             with opened(half, study, Path(folder)) as search:
                 search.work()
-                best = best_known(search.storage.trials())
+                best = best_trial(search.trials)
                 assert best is not None and best.candidate is not None
-                found[budget] = point_of(best.candidate)
+                found[budget] = point_of(best.candidate, half)
     return found

@@ -251,7 +251,7 @@ budget: # the search ends at whichever comes first; null: no limit
   trials: 30
   documents: null # documents scored, all trials together
   minutes: null
-  gain_per_hour: null # end when another hour is expected to bring fewer points than this
+  gain: null    # end when more documents are expected to bring fewer points than this
 
 storage: null # URL of an Optuna storage; null: an SQLite file in studies/runs/
 track: []     # copy trials to wandb, mlflow, to look at; each set up as its own documentation says
