@@ -26,7 +26,7 @@ from exme.search.trials.shift import Gram, Shift
 from exme.tasks.errors import UserError
 
 from .small_models import make_family
-from .test_looks import racing
+from .test_racing_searches import racing
 from .test_runner import Opened, close, study_file
 
 NAMES = ("math", "code")
