@@ -34,7 +34,8 @@ def candidate(resident: ResidentModel, dtype: str = "bfloat16") -> Candidate:
 def write(resident: ResidentModel, out: Path, **options: Any) -> ExportResult:
     dtype = str(resident.dtype).removeprefix("torch.")
     options = {"card": "# A card\n", "names": NAMES, **options}
-    return export_model(resident, candidate(resident, dtype), out, **options)
+    resident.materialise(candidate(resident, dtype))  # as it was scored
+    return export_model(resident.sources, candidate(resident, dtype), out, **options)
 
 
 @pytest.fixture(scope="module")

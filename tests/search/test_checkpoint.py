@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.fit import check_fit
-from exme.search.merging.sources.weight_files import write_weights
+from exme.search.merging.sources.weight_files import split, write_shards
 from exme.tasks.errors import ShapeMismatch, UserError
 
 from .small_models import (
@@ -348,7 +348,8 @@ def test_what_is_written_is_read_back_bit_for_bit(
 ) -> None:
     tensors = load_weights(made["math"]) | {"steps": torch.tensor([7], dtype=torch.int64)}
     shutil.copyfile(made["math"] / "config.json", tmp_path / "config.json")
-    written = write_weights(tmp_path, tensors, shard)
+    specs = {n: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for n, t in tensors.items()}
+    written = write_shards(tmp_path, split(specs, shard), specs, tensors.__getitem__)
     assert len(written) >= files
     assert (tmp_path / "model.safetensors.index.json").is_file() == (files > 1)
     back = Checkpoint("back", tmp_path).load()

@@ -258,7 +258,7 @@ def test_sources_that_changed_since_the_search_are_named(tmp_path: Path) -> None
     made = candidate(open_resident(family))
     edit_weights(family["code"], model__norm__weight=torch.ones(16, dtype=torch.bfloat16))
     with pytest.raises(UserError, match="'code' is not what the candidate was made of"):
-        export_model(open_resident(family), made, tmp_path / "out", card="", names=NAMES)
+        export_model(open_resident(family).sources, made, tmp_path / "out", card="", names=NAMES)
     assert not (tmp_path / "out").exists()
 
 
@@ -288,10 +288,10 @@ def test_a_search_without_a_scored_trial_has_nothing_to_export(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_taken_folder_is_refused_before_a_model_is_loaded(
+def test_a_taken_folder_is_refused_before_a_weight_is_written(
     searched: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "ResidentModel", lambda *a, **k: pytest.fail("loaded"))
+    monkeypatch.setattr(export, "export_model", lambda *a, **k: pytest.fail("written"))
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="something other than an export"):

@@ -13,8 +13,8 @@ import pytest
 from exme.search.merging.folders import model_folder as export
 from exme.search.merging.folders import staging
 from exme.search.merging.folders.model_folder import verify
+from exme.search.merging.folders.stream import write_stream
 from exme.search.merging.resident import ResidentModel
-from exme.search.merging.sources.weight_files import write_weights
 from exme.tasks.errors import UserError
 
 from .exports import content, hidden, resident, write
@@ -25,7 +25,7 @@ __all__ = ["resident"]  # fixtures
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
 @pytest.mark.parametrize(
-    "step", ["write_weights", "copy_from_base", "write_text", "verify", "sync", "_replace"]
+    "step", ["write_stream", "copy_from_base", "write_text", "verify", "sync", "_replace"]
 )
 def test_an_interruption_leaves_nothing(
     resident: ResidentModel,
@@ -46,14 +46,14 @@ def test_an_interruption_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("step", ["write_weights", "verify", "_replace"])
+@pytest.mark.parametrize("step", ["write_stream", "verify", "_replace"])
 def test_an_interrupted_replacement_leaves_the_old_export(
     resident: ResidentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     write(resident, tmp_path / "out", card="old")
     before = content(tmp_path / "out")
 
-    def fail(*args: object) -> None:
+    def fail(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     for module in (export, staging):
@@ -89,14 +89,11 @@ from pathlib import Path
 from exme.search.merging.folders import model_folder as export
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.resident import ResidentModel, Sources
-import torch
+from exme.search.merging.resident import Sources
 
 root, step = Path(sys.argv[1]), sys.argv[2]
 opened = {n: Checkpoint(n, root / n) for n in ("base", "math", "code")}
 sources = Sources(opened.pop("base"), opened)
-resident = ResidentModel(sources, dtype=torch.bfloat16, compute_dtype=torch.float32,
-                         device=torch.device("cpu"))
 if step == "rename":
     rename = Path.rename
     def killed(self, target):
@@ -107,7 +104,7 @@ if step == "rename":
 else:
     setattr(export, step, lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL))
 export.export_model(
-    resident, Candidate({"math": 1.3, "code": 0.5}, "exme", "bfloat16", sources.fingerprints),
+    sources, Candidate({"math": 1.3, "code": 0.5}, "exme", "bfloat16", sources.fingerprints),
     root / "out", force=True, card="new", names={"base": "b", "math": "m", "code": "c"},
 )
 """
@@ -141,9 +138,9 @@ def test_a_killed_export_leaves_the_old_one_and_the_next_cleans_up(
 def test_an_export_that_is_being_written_is_not_taken_for_a_leftover(
     resident: ResidentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def meanwhile(*args: Any) -> None:
+    def meanwhile(*args: Any) -> str:
         staging.clear_leftovers(tmp_path / "out")
-        verify(*args)
+        return verify(*args)
 
     monkeypatch.setattr(export, "verify", meanwhile)
     write(resident, tmp_path / "out")
@@ -153,10 +150,11 @@ def test_an_export_that_is_being_written_is_not_taken_for_a_leftover(
 def test_a_folder_that_appears_while_an_export_is_written_is_kept(
     resident: ResidentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def meanwhile(*args: Any) -> None:
-        verify(*args)
+    def meanwhile(*args: Any) -> str:
+        digest = verify(*args)
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "thesis.tex").write_text("years of work")
+        return digest
 
     monkeypatch.setattr(export, "verify", meanwhile)
     with pytest.raises(UserError, match="something other than an export"):
@@ -168,14 +166,15 @@ def test_a_folder_that_appears_while_an_export_is_written_is_kept(
 def test_a_disk_that_gives_back_other_bytes_is_noticed(
     resident: ResidentModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def flip(folder: Path, tensors: Any, size: int) -> list[Path]:
-        files = write_weights(folder, tensors, size)
-        raw = bytearray(files[0].read_bytes())
+    def flip(folder: Path, *args: Any, **options: Any) -> dict[str, str]:
+        made = write_stream(folder, *args, **options)
+        file = folder / "model.safetensors"
+        raw = bytearray(file.read_bytes())
         raw[-1] ^= 1
-        files[0].write_bytes(raw)
-        return files
+        file.write_bytes(raw)
+        return made
 
-    monkeypatch.setattr(export, "write_weights", flip)
+    monkeypatch.setattr(export, "write_stream", flip)
     with pytest.raises(UserError, match="read back, the weights are not those written"):
         write(resident, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -171,7 +171,7 @@ def test_the_export_has_the_unions_tokenizer_and_the_table_and_its_recipe_makes_
     made = candidate(sources, 0.7, 0.6)
     model.materialise(made)
     names = {name: str(folder) for name, folder in family.items()}
-    result = export_model(model, made, tmp_path / "out", card="A merge.\n", names=names)
+    result = export_model(model.sources, made, tmp_path / "out", card="A merge.\n", names=names)
     words = AutoTokenizer.from_pretrained(result.folder)
     assert words.convert_tokens_to_ids(["w3", "<think>", "<tool>"]) == [7, 48, 49]
     assert words("w3 <think> w4")["input_ids"] == [7, 48, 8]
