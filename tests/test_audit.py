@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .audit import complaints, is_allowed, pins, required
+from tests.helpers.audit import complaints, is_allowed, pins, required
 
 
 class Fake(metadata.Distribution):
