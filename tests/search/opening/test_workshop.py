@@ -20,8 +20,10 @@ from exme.search.proof.verdict import verdict
 from exme.search.reports.exports.export import export_best
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
-from tests.helpers.models.directions import quick_and_wide  # noqa: F401
+from tests.helpers.models.directions import quick_and_wide
 from tests.helpers.searches.opened import Opened, close, study_file
+
+__all__ = ["quick_and_wide"]  # a fixture
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,9 @@ from exme.search.statistics.intervals import compare, mean_interval
 from exme.search.study.study_file import load_study_file
 from exme.tasks.errors import UserError
 from tests.helpers.searches.landscape import PEAK, Landscape
-from tests.helpers.searches.two_suites import OWN, scores, study_file
+from tests.helpers.searches.two_suites import OWN, data, scores, study_file
+
+__all__ = ["data"]  # a fixture
 
 
 def card(*suites: list[float]) -> Scorecard:

@@ -13,8 +13,10 @@ from exme.search.merging.sources.locate import mini_names
 from exme.search.reports.exports.model_card import read_licence, scores_file
 from exme.search.trials.outcome import Outcome
 from exme.tasks.mini import MODELS
-from tests.helpers.models.cards import card, front_matter
+from tests.helpers.models.cards import card, front_matter, outcome
 from tests.helpers.models.exports import NAMES
+
+__all__ = ["outcome"]  # a fixture
 
 
 def test_the_card_says_what_it_is_and_what_it_scored(outcome: Outcome) -> None:
