@@ -11,12 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.model_folder import ExportResult, chat_template, export_model
 from exme.search.merging.folders.staging import check_target
-from exme.search.merging.resident import ResidentModel
 from exme.search.merging.sources.task_vector import TaskVector
 from exme.search.proof.outcome import Outcome
 from exme.search.trials.standing import scores_seen
@@ -143,12 +140,13 @@ def export_trial(
     }
     scored = outcome.merged.report if outcome.merged is not None else scores
     result = export_model(
-        _resident(search),
+        search.sources,
         trial.candidate,
         folder,
         force=force,
         card=card,
         names=names | places,
+        code=search.study.trust_remote_code,
         extra={
             SCORES: scores_file(outcome),
             RESULTS: lm_eval_results(
@@ -163,19 +161,3 @@ def _name(outcome: Outcome, candidate: Candidate) -> str:
     """What a verdict calls the winner: an input's name where it is one."""
     same = (e.name for e in outcome.inputs if e.candidate.digest == candidate.digest)
     return next(same, "merged")
-
-
-def _resident(search: Search) -> ResidentModel:
-    from exme.search.scoring.worker import Worker  # noqa: PLC0415  (loads lm-eval)
-
-    worker = search.worker
-    if isinstance(worker, Worker):
-        return worker.resident
-    return ResidentModel(  # a stand-in scored the candidates
-        search.sources,
-        dtype=getattr(torch, search.precision.dtype),
-        compute_dtype=getattr(torch, search.precision.compute),
-        device=torch.device(search.precision.device),
-        trust_remote_code=search.study.trust_remote_code,
-        residence=search.study.residence,
-    )
