@@ -151,7 +151,7 @@ def load(path: Path, seed: int = 0) -> Landscape:
                 if "checkpoints" in file
                 else len({name.split(", ")[0] for name in names})
             ),
-            gram=file["gram"] if "gram" in file else None,
+            gram=file.get("gram"),
         )
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..landscape import FOLDER, load
+from benchmarks.landscape import FOLDER, load
+
 from .by_chance import grid_raced, halving, random, random_raced
 from .half import Half, halves
 from .plain import PLAIN, cost, named
@@ -37,7 +38,9 @@ TUNED_ON = ("gsm8k", "math", "gsm8k-6", "mmlu-12")
 Gains = dict[tuple[str, float], list[float]]
 
 
-def gains(half: Half, budgets: Sequence[float], methods: Iterable[str]) -> dict[tuple[str, float], float]:
+def gains(
+    half: Half, budgets: Sequence[float], methods: Iterable[str]
+) -> dict[tuple[str, float], float]:
     """Gain of what each method names, by method and budget, in points."""
     found: dict[tuple[str, float], float] = {}
     for method in methods:
@@ -86,8 +89,7 @@ def shown(rows: Sequence[Mapping[str, Any]], budgets: Sequence[float]) -> str:
     for method in dict.fromkeys(row["method"] for row in rows):
         cells = {r["budget"]: r for r in rows if r["method"] == method}
         said = [
-            f"{cells[b]['gain']:+.1f} ({cells[b]['se']:.1f})" if b in cells else ""
-            for b in budgets
+            f"{cells[b]['gain']:+.1f} ({cells[b]['se']:.1f})" if b in cells else "" for b in budgets
         ]
         lines.append(f"| {method} | " + " | ".join(said) + " |")
     return "\n".join(lines)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from benchmarks.landscape import Floats
 from exme.search.racing.field import Field, Racing, Runner, advance, draw, face, incumbent_of
 
-from ..landscape import Floats
 from .half import Half
 from .plain import in_coefficients
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..landscape import Floats, Landscape
+from benchmarks.landscape import Floats, Landscape
 
 # Stream of random numbers, beside those of the methods.
 _HALVES = 5

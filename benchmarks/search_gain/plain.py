@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..landscape import Floats
+from benchmarks.landscape import Floats
+
 from .half import Half
 
 Points = Callable[[Half], Sequence[Floats]]
@@ -82,10 +83,7 @@ PLAIN: Mapping[str, Points] = {
     "fixed (1.5, 1.5)": fixed(1.5),
     **{f"{k} x {k} grid in coefficients": in_coefficients(k) for k in (3, 4, 5)},
     **{f"{k} x {k} grid in alpha and beta": in_alpha_beta(k) for k in (3, 4, 5)},
-    **{
-        f"equal mix, {k} alphas": equal_mix(np.linspace(0.5, 3, k).tolist())
-        for k in (2, 4, 8, 20)
-    },
+    **{f"equal mix, {k} alphas": equal_mix(np.linspace(0.5, 3, k).tolist()) for k in (2, 4, 8, 20)},
     **{f"ExPO, {k} alphas": expo(np.linspace(0.3, 1.5, k).tolist()) for k in (1, 2, 4, 10)},
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from benchmarks.landscape import Floats
 from exme.evaluators.scores import DocumentScores, join
 from exme.search.merging.candidate import Candidate
 from exme.search.proposing.history import History
@@ -28,7 +29,6 @@ from exme.search.trials.ranking import best_trial
 from exme.search.trials.trial import Claim, TrialRecord
 from exme.tasks.documents import SuiteDocuments
 
-from ..landscape import Floats
 from .half import Half
 
 # Any suite with as many documents does, and any models with as many tensors: none is read.

@@ -10,7 +10,8 @@ import optuna
 from optuna.distributions import FloatDistribution
 from optuna.samplers import BaseSampler
 
-from ..landscape import Floats
+from benchmarks.landscape import Floats
+
 from .half import Half
 
 

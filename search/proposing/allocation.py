@@ -64,8 +64,7 @@ def root_of(posterior: Posterior) -> Floats:
     """A root of the covariance, shape (q, q)."""
     own = posterior.covariance
     jitter = 1e-9 + 1e-6 * float(np.diag(own).mean())
-    found: Floats = np.linalg.cholesky(own + jitter * np.eye(len(own)))
-    return found
+    return np.asarray(np.linalg.cholesky(own + jitter * np.eye(len(own))), dtype=float)
 
 
 def choose(

@@ -118,7 +118,10 @@ def pool(history: History, generator: np.random.Generator) -> list[dict[str, Val
         found.append(centre + width * scale * steps)
     usual = space.to_parameters(history.settled.weight_space.usual)
     points = np.clip(np.concatenate(found), low, high)
-    return [usual, *(dict(zip(bounds, map(float, point), strict=True)) for point in points)]
+    drawn: list[dict[str, Value]] = [
+        dict(zip(bounds, map(float, point), strict=True)) for point in points
+    ]
+    return [usual, *drawn]
 
 
 def _best_two(history: History, names: Sequence[str]) -> list[Floats]:

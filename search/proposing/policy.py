@@ -89,7 +89,9 @@ def _proposal(
     start: int = 0,
 ) -> Proposal:
     placed = history.settled.within(history.box.nearest(parameters))
-    return Proposal(placed, origin, history.settled.candidate(placed), documents, history.box, start)
+    return Proposal(
+        placed, origin, history.settled.candidate(placed), documents, history.box, start
+    )
 
 
 def _adaptive(history: History) -> Proposal | None:

@@ -134,8 +134,7 @@ class Belief:
     def _inverse(self, who: Ints) -> Floats:
         """Inverse of the covariance of outcomes on one document, given f, of those who have seen it."""
         scale = np.outer(self._s[who], self._s[who])
-        found: Floats = np.linalg.inv(self._alike[np.ix_(who, who)] * scale)
-        return found
+        return np.asarray(np.linalg.inv(self._alike[np.ix_(who, who)] * scale), dtype=float)
 
     def _bump(self, points: Floats) -> Floats:
         found: Floats = np.exp(-0.5 * ((points - self.usual) ** 2).sum(1) / REACH**2)

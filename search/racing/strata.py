@@ -215,9 +215,7 @@ class Draw:
         labels = np.array([ord(c) - ord("0") for c in data["labels"]], dtype=np.int64)
         appeal = np.array(data["appeal"], dtype=float)[labels]
         variance = np.array(data["variance"], dtype=float)
-        return cls(
-            Strata(labels, appeal, variance), tuple(data["seed"]), int(data.get("start", 0))
-        )
+        return cls(Strata(labels, appeal, variance), tuple(data["seed"]), int(data.get("start", 0)))
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,10 @@ def believe(trials: Sequence[TrialRecord], space: WeightSpace) -> Believed | Non
     mine = tuple(last.values())
     asked = (space.key, *(part for t in mine for part in (t.scores, t.race_log)))
     for known, found in tuple(_KNOWN):
-        if known[0] == asked[0] and len(known) == len(asked):
-            if all(a is b for a, b in zip(known[1:], asked[1:], strict=True)):
-                return found
+        if known[0] != asked[0] or len(known) != len(asked):
+            continue
+        if all(a is b for a, b in zip(known[1:], asked[1:], strict=True)):
+            return found
     told = _believe(mine, space)
     _KNOWN.append((asked, told))
     return told

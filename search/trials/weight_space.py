@@ -55,7 +55,10 @@ class WeightSpace:
         labels = self.groups or ("",)
         table = np.array(
             [
-                [[c.grouped.get(g, c.coefficients).get(n, 0.0) for n in self.sources] for g in labels]
+                [
+                    [c.grouped.get(g, c.coefficients).get(n, 0.0) for n in self.sources]
+                    for g in labels
+                ]
                 for c in candidates
             ],
             dtype=float,
@@ -103,4 +106,4 @@ def root_of(sources: Sequence[str], gram: Gram | None) -> Floats:
         lengths = np.sqrt(np.maximum(np.diag(total), 1e-300))
         cosines = total / np.outer(lengths, lengths)
         cosines[np.diag_indices(k)] = 1.0
-    return np.linalg.cholesky(0.99 * cosines + 0.01 * np.eye(k))
+    return np.asarray(np.linalg.cholesky(0.99 * cosines + 0.01 * np.eye(k)), dtype=float)
