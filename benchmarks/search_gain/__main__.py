@@ -39,15 +39,19 @@ Gains = dict[tuple[str, float], list[float]]
 
 
 def gains(
-    half: Half, budgets: Sequence[float], methods: Iterable[str]
+    half: Half, budgets: Sequence[float], methods: Iterable[str], workers: Sequence[int] = (1,)
 ) -> dict[tuple[str, float], float]:
-    """Gain of what each method names, by method and budget, in points."""
+    """Gain of what each method names, by method and budget, in points; the product's with so many workers at once."""
     found: dict[tuple[str, float], float] = {}
     for method in methods:
         if method == PRODUCT:
             from .product import product  # noqa: PLC0415  (loads torch)
 
-            named_at: Mapping[float, Any] = product(half, budgets)
+            for count in workers[1:]:
+                several = product(half, budgets, count)
+                name = f"{PRODUCT}, {count} workers"
+                found |= {(name, b): half.gain(point) for b, point in several.items()}
+            named_at: Mapping[float, Any] = product(half, budgets, workers[0])
         elif method in PLAIN:
             points = PLAIN[method](half)
             best = named(points, half)
@@ -103,9 +107,11 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--budgets", default="1,2,4,8,20,25")
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=METHODS)
+    parser.add_argument("--workers", default="1", help="of the product at once: 1,2,4,8")
     parser.add_argument("--json", action="store_true", help="print a list of rows instead")
     options = parser.parse_args()
     budgets = [float(b) for b in options.budgets.split(",")]
+    workers = [int(count) for count in options.workers.split(",")]
     rows = []
     for path in sorted(options.landscapes.glob("*.npz")):
         if options.only and path.stem not in options.only:
@@ -113,7 +119,7 @@ def main() -> None:
         began = time.perf_counter()
         found: Gains = {}
         for half in halves(load(path), range(options.first, options.first + options.seeds)):
-            for key, gain in gains(half, budgets, options.methods).items():
+            for key, gain in gains(half, budgets, options.methods, workers).items():
                 found.setdefault(key, []).append(gain)
         mine = table(path.stem, found)
         rows += mine

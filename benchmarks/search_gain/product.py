@@ -138,7 +138,7 @@ class Replay:
         """All trials so far."""
         return History(self.settled.objective.rate(self.trials), self.settled)
 
-    def run(self, budget: float, workers: int) -> None:
+    def run(self, budget: float, workers: int = 1) -> None:
         """Search until the budget is used up; the worker who took a trial first ends it first."""
         self.settled = replace(self.settled, study=study_of(self.half, budget))
         in_hand: list[tuple[Claim, History]] = []
