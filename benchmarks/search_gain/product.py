@@ -33,7 +33,7 @@ from .half import Half
 
 # Any suite with as many documents does, and any models with as many tensors: none is read.
 _SUITE, _MODELS = "gsm8k", ("mini/sums", "mini/products")
-_TENSORS = "*layers.{}.*"
+_TENSORS = [f"*layers.{i}.{part}*" for part in ("self_attn", "mlp") for i in range(4)]
 _SECONDS = {"materialise": 0.0, "model": 1.0, "judge": 0.0}
 
 
@@ -82,7 +82,7 @@ def study_of(half: Half, budget: float, **more: Any) -> StudyFile:
     """The study file of a search on a landscape."""
     few = half.landscape.checkpoints
     groups = half.size // few
-    patterns = {f"group {i}": [_TENSORS.format(i)] for i in range(groups - 1)}
+    patterns = {f"group {i}": [_TENSORS[i]] for i in range(groups - 1)}
     content: dict[str, Any] = {
         "base": "mini/base",
         "checkpoints": {f"c{i + 1}": _MODELS[i % 2] for i in range(few)},
