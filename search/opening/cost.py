@@ -127,7 +127,7 @@ def describe(
     )
     if trials is None:
         return (
-            f"{place}, up to {search} documents a trial until another hour is expected to bring less than "
+            f"{place}, up to {search} documents a trial until more documents are expected to bring less than "
             f"{study.budget.gain:g}, and {models} models on {report} report documents."
         )
     return (

@@ -9,11 +9,18 @@ from collections.abc import Mapping
 
 from exme.search.study.space import Value
 from exme.search.trials.budget import documents_left, has_room, is_over
+from exme.search.trials.ranking import best_trial
+from exme.search.trials.trial import FINAL
 
 from . import auto
 from .history import History
 from .proposal import Proposal
 from .sampler import BoundedSampler
+
+# A search that may score so many times all documents ends with scoring the model that it names on all of them: an eighth.
+RESERVED = 8
+# Models that come to be named in the end one after the other, and are scored on all documents, at most.
+FINALS = 3
 
 NOTHING_LEFT = "nothing is left to try, for every candidate within the bounds has been tried"
 
@@ -26,20 +33,24 @@ def next_proposal(history: History) -> Proposal | BoundedSampler | None:
         to be had: at the search's end, and while trials in other workers' hands may use the budget up.
     """
     settled = history.settled
-    if why_used_up(history) or not has_room(settled.study.budget, history.trials, settled.count):
-        return None
+    over = why_used_up(history)
+    if over or not has_room(settled.study.budget, history.trials, settled.count):
+        return _final(history) if over else None
+    if _is_near_end(history) and (final := _final(history)) is not None:
+        return final
     if history.is_waiting:
         return BoundedSampler(history)
     if history.due:
         return _known_point(history)
     if _is_exhausted(history):
-        return None
+        return _final(history)
     return (_adaptive(history) if settled.is_adaptive else None) or BoundedSampler(history)
 
 
 def why_over(history: History) -> str:
     """Why the search is at its end, or the empty string."""
-    return why_used_up(history) or _why_nothing_left(history)
+    reason = why_used_up(history) or _why_nothing_left(history)
+    return "" if reason and _final(history) is not None else reason
 
 
 def why_used_up(history: History) -> str:
@@ -94,6 +105,38 @@ def _proposal(
     )
 
 
+def _final(history: History) -> Proposal | None:
+    """The model that is named, on the documents that it lacks, where the budget has room for them.
+
+    That tells nothing of others; but what is reported of the winner is then of all search documents.
+    """
+    settled, best = history.settled, best_trial(history.trials)
+    if not settled.is_racing or best is None or best.candidate is None or best.scores is not None:
+        return None
+    if best.candidate.digest in {candidate.digest for candidate in history.running}:
+        return None
+    place = history.lineup.place_of(best.candidate)
+    if place is None or place not in history.lineup.open_places():
+        return None
+    lacks = settled.count - len(history.lineup.runners[place].seen)
+    left = documents_left(settled.study.budget, history.trials, settled.count)
+    finals = sum(trial.origin == FINAL for trial in history.trials)
+    if finals >= FINALS or (left is not None and left < lacks):
+        return None
+    point = settled.plan.proposals.of_candidate(best.candidate)
+    return _proposal(history, point, FINAL, lacks)
+
+
+def _is_near_end(history: History) -> bool:
+    """Whether what is left of the documents is just enough to score the model that is named on all of them."""
+    settled = history.settled
+    budget = settled.study.budget.documents
+    if not settled.is_racing or budget is None or budget < RESERVED * settled.count:
+        return False
+    left = documents_left(settled.study.budget, history.trials, settled.count)
+    return left is not None and left <= settled.count + settled.first_chunk
+
+
 def _adaptive(history: History) -> Proposal | None:
     """What `auto` proposes; None where it knows nothing yet, or finds nothing that may be proposed."""
     found = auto.propose(history)
@@ -102,4 +145,7 @@ def _adaptive(history: History) -> Proposal | None:
     settled = history.settled
     left = documents_left(settled.study.budget, history.trials, settled.count)
     documents = min(found.documents, left or found.documents)
+    budget = settled.study.budget.documents
+    if left is not None and budget is not None and budget >= RESERVED * settled.count:
+        documents = min(documents, max(settled.first_chunk, left - settled.count))
     return _proposal(history, found.parameters, settled.sampler, documents, found.start)

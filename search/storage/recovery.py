@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from exme.search.racing.strata import Estimate
 from exme.search.trials.race_log import RaceLog
+from exme.search.trials.trial import FINAL
 
 from .study_record import StudyRecord
 
@@ -80,7 +81,8 @@ class Recovery:
         self._followed |= {t.user_attrs["again"] for t in new if "again" in t.user_attrs}
         for trial in new:
             is_cut_off = trial.state == TrialState.FAIL and "message" not in trial.user_attrs
-            if not is_cut_off:
+            # (what is named in the end is decided anew)
+            if not is_cut_off or trial.user_attrs.get("origin") == FINAL:
                 continue
             parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             if parameters and trial.number not in self._followed:

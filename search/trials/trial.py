@@ -10,6 +10,9 @@ from exme.search.racing.strata import Estimate
 
 from .race_log import RaceLog
 
+# Origin of the trial that scores the model that is named on the documents it lacks.
+FINAL = "final"
+
 
 @dataclass(frozen=True)
 class TrialRecord:
