@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ from exme.search.storage.storage import Storage
 from exme.search.study.study_file import StudyFile
 from exme.search.study.suites import pick_suites
 from exme.search.trials.objective import Objective
+from exme.tasks.documents import SuiteDocuments
 
 from .screen import Screen
 from .stored_search import RUNS, StoredSearch
@@ -51,7 +52,7 @@ class OpenedSearch(StoredSearch):
         runs: Path = RUNS,
         where: str = "study",
         screen: Screen | None = None,
-        worker: Scorer | None = None,
+        worker: Callable[[Sequence[SuiteDocuments]], Scorer] | None = None,
         fork: bool = False,
     ) -> None:
         suites = pick_suites(study, task, where)
@@ -60,7 +61,7 @@ class OpenedSearch(StoredSearch):
         self.precision: Precision = settle_precision(study, self.sources.base.dtype)
         self.weights = weigh(self.sources, self.precision)
         self.documents = [load_study_documents(study, suite) for suite in suites]
-        self._worker: Scorer | None = worker
+        self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
         sizes = {found.suite.suite: len(found.search) for found in self.documents}
         objective = settle_objective(study, sizes, list(study.checkpoints))

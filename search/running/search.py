@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from exme.search.study.space import alone
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.search.trials.budget import is_over, spent
 from exme.search.trials.trial import TrialRecord
+from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
@@ -47,7 +48,8 @@ class Search(OpenedSearch):
         runs: folder of all runs.
         where: what error messages call the study file.
         screen: where lines go.
-        worker: scores candidates; by default one that materialises and evaluates them here.
+        worker: of the documents of each suite, makes what scores candidates on them; by default a worker that
+            materialises and evaluates them here.
         fork: where the study was begun with something else, begin a new one next to it.
 
     Raises:
@@ -151,7 +153,7 @@ def open_search(
     runs: str | Path = RUNS,
     trials: int | None = None,
     screen: Screen | None = None,
-    worker: Scorer | None = None,
+    worker: Callable[[Sequence[SuiteDocuments]], Scorer] | None = None,
     fork: bool = False,
 ) -> Search:
     """Open a study for searching, or take it up again.

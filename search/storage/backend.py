@@ -121,9 +121,9 @@ def whole_trial(storage: BaseStorage, trial_id: int) -> FrozenTrial:
         storage: of `open_backend`.
         trial_id: the storage's own identifier of the trial.
     """
-    inner = storage.inner  # type: ignore[attr-defined]
+    inner = storage.inner  # type: ignore[attr-defined]  # an attribute of the class made here
     uncached: BaseStorage = inner._backend
-    found: FrozenTrial = storage.patience.call(lambda _: uncached.get_trial(trial_id))  # type: ignore[attr-defined]
+    found: FrozenTrial = storage.patience.call(lambda _: uncached.get_trial(trial_id))  # type: ignore[attr-defined]  # likewise
     return found
 
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docs.conftest import MakeClone
-from tests.helpers.docs.clone import Clone, answers, events
+from tests.helpers.docs.clone import Clone, MakeClone, answers, events
 from tests.helpers.docs.pages import Command, blocks
 from tests.helpers.services.postgres import Postgres, binaries_or_skip
 

@@ -46,8 +46,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def searched(folder: Path, screen: Screen, runs: str) -> None:
-    with open_search(folder / "hill.yaml", runs=folder / runs, screen=screen) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        folder / "hill.yaml", runs=folder / runs, screen=screen, worker=lambda d: Landscape(d, PEAK)
+    ) as search:
         outcome = search.run()
         screen.verdict(verdict(outcome), write_report(outcome, search.folder))
 

@@ -122,8 +122,9 @@ def test_a_start_of_something_unknown_is_refused() -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_tables_hold_every_trial_and_every_score(tmp_path: Path, suffix: str) -> None:
     study: StudyFile = study_file(suites=["gsm8k"], starts=[{"sums": 0.6, "products": 0.9}])
-    with open_search(study, name="test", runs=tmp_path) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        study, name="test", runs=tmp_path, worker=lambda d: Landscape(d, PEAK)
+    ) as search:
         outcome = search.run()
     assert "start 1" in {trial.origin for trial in outcome.trials}
     files = {"trials": trials_table(outcome.trials), "documents": documents_table(outcome)}

@@ -51,8 +51,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Search]:
     study = study_file(
         suites=["gsm8k"], racing=RACING, budget={"documents": 900}, sampler={"name": "auto"}
     )
-    with open_search(study, name="hill", runs=folder) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        study, name="hill", runs=folder, worker=lambda d: Landscape(d, PEAK)
+    ) as search:
         search.run()
         yield search
 
