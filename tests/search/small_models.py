@@ -112,13 +112,12 @@ def make_model(
     logging.disable_progress_bar()
     generator = torch.Generator().manual_seed(seed)
     model: Any = AutoModelForCausalLM.from_config(config or KINDS[kind]())
-    origin = {} if near is None else load_weights(near)
+    origin: Any = None if near is None else AutoModelForCausalLM.from_pretrained(near)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if origin:  # by its name in files, where GPT-NeoX has another
-                stored = "embed_out.weight" if name not in origin else name
-                parameter.copy_(origin[stored].float() + 0.02 * noise)
+            if origin is not None:
+                parameter.copy_(origin.get_parameter(name).float() + 0.02 * noise)
             else:
                 parameter.copy_(0.3 * noise)
     model.to(dtype).save_pretrained(folder, max_shard_size=shard)

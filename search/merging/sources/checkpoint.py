@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from exme.tasks.errors import UserError
 
 from .locate import TOKENIZER
+from .settings import effective
 from .unchanged import Unchanged, digest_files
 from .weight_files import INDEX, TORCH_NAMES, Reader, TensorSpec, read_header
 
@@ -126,6 +127,11 @@ class Checkpoint:
         return TORCH_NAMES[max(counts, key=lambda d: counts[d])]
 
     @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What config.json says, and what it leaves to its class's defaults."""
+        return effective(self.config, who=f"checkpoint '{self.name}'")
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the content of all weight files, in order of their names."""
         return digest_files(self.files)
@@ -197,10 +203,10 @@ def _is_file(path: Path) -> bool:
 def tied_names(checkpoint: Checkpoint) -> set[str]:
     """Tensors that a file may hold although they are the embedding once more.
 
-    Where config.json is silent, transformers' default differs from model to model: an output layer
-    that the files do not hold is taken to be tied.
+    Of a class that transformers does not know and whose config.json is silent, an output layer that the files do
+    not hold is taken to be tied.
     """
-    tied = checkpoint.config.get("tie_word_embeddings")
+    tied = checkpoint.settings.get("tie_word_embeddings")
     if tied is None:
         return {head for head in _HEADS if head not in checkpoint.tensors}
     return set(_HEADS) if tied else set()
