@@ -253,6 +253,24 @@ def test_quantised_weights_are_refused_by_name(family: dict[str, Path]) -> None:
         Checkpoint("math", family["math"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+        ({"load_in_4bit": True}, "quantization_config"),
+    ],
+)
+def test_quantised_weights_are_named_by_their_settings(
+    family: dict[str, Path], settings: dict[str, object], kind: str
+) -> None:
+    edit_json(family["math"] / "config.json", quantization_config=settings)
+    edit_weights(
+        family["math"], lm_head__weight=None, lm_head__qweight=torch.ones(2, dtype=torch.int32)
+    )
+    with pytest.raises(UserError, match=rf"was quantised \({kind}\)"):
+        Checkpoint("math", family["math"])
+
+
 def test_a_file_without_floating_point_tensors_is_refused(family: dict[str, Path]) -> None:
     save_file({"steps": torch.ones(1, dtype=torch.int64)}, family["math"] / "model.safetensors")
     with pytest.raises(UserError, match="holds no floating-point tensors"):
@@ -270,6 +288,18 @@ def test_fine_tunes_of_the_base_fit(made: dict[str, Path]) -> None:
 def test_a_missing_tensor_is_named(family: dict[str, Path]) -> None:
     edit_weights(family["math"], model__norm__weight=None)
     with pytest.raises(UserError, match=rf"'math': tensor '{NORM}' of the base is missing"):
+        fit(family)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+@pytest.mark.parametrize("whose", ["base", "math"])
+def test_names_that_differ_by_a_prefix_are_said_to(
+    family: dict[str, Path], whose: str, prefix: str
+) -> None:
+    tensors = {prefix + name: tensor for name, tensor in load_weights(family[whose]).items()}
+    save_file(tensors, family[whose] / "model.safetensors")
+    who = "the base's" if whose == "base" else "its"
+    with pytest.raises(UserError, match=rf"is missing: {who} tensors' names begin with '{prefix}'"):
         fit(family)
 
 

@@ -10,6 +10,8 @@ from exme.tasks.errors import ShapeMismatch, UserError
 from .checkpoint import Checkpoint, tied_names
 from .settings import differences
 
+Shape = tuple[int, ...]
+
 
 def check_fit(base: Checkpoint, checkpoint: Checkpoint, *, union: bool = False) -> None:
     """Refuse a checkpoint that is not a fine-tune of `base`, by name, from headers alone.
@@ -28,7 +30,7 @@ def check_fit(base: Checkpoint, checkpoint: Checkpoint, *, union: bool = False) 
     tied = tied_names(base)
     ours, theirs = set(base.tensors) - tied, set(checkpoint.tensors) - tied
     for name in sorted(ours - theirs):
-        raise UserError(f"{who}: tensor '{name}' of the base is missing")
+        raise UserError(f"{who}: tensor '{name}' of the base is missing{_prefixed(ours, theirs)}")
     for name in sorted(theirs - ours):
         raise UserError(f"{who}: tensor '{name}' is not in the base")
     for name in sorted(ours):
@@ -36,7 +38,7 @@ def check_fit(base: Checkpoint, checkpoint: Checkpoint, *, union: bool = False) 
         if mine.shape != other.shape:
             raise ShapeMismatch(
                 f"{who}: tensor '{name}' has shape {list(other.shape)}, the base's has "
-                f"{list(mine.shape)}"
+                f"{list(mine.shape)}{_rows(base, mine.shape, other.shape)}"
             )
         if mine.is_float != other.is_float:
             raise UserError(f"{who}: tensor '{name}' is {other.dtype}, the base's is {mine.dtype}")
@@ -56,6 +58,27 @@ def _check_settings(base: Checkpoint, checkpoint: Checkpoint) -> None:
         f"checkpoints fine-tuned from this base, and is scored with the base's settings. Where its weights are "
         f"meant to be read with those, put them into {checkpoint.folder / 'config.json'}"
     )
+
+
+def _prefixed(ours: set[str], theirs: set[str]) -> str:
+    """A word on names that differ by what they begin with."""
+    for few, many, whose in ((ours, theirs, "its"), (theirs, ours, "the base's")):
+        alone, others = min(few - many, default=""), many - few
+        prefixes = (name.removesuffix(alone) for name in others if alone and name.endswith(alone))
+        for prefix in prefixes:
+            if all(prefix + name in others for name in few - many):
+                return (
+                    f": {whose} tensors' names begin with '{prefix}', which the other's lack; load both by "
+                    f"transformers and save them again, or rename the tensors"
+                )
+    return ""
+
+
+def _rows(base: Checkpoint, mine: Shape, other: Shape) -> str:
+    """A word on another number of rows where each stands for a token."""
+    if mine[1:] != other[1:] or mine[0] != base.config.get("vocab_size"):
+        return ""
+    return ": rows for other tokens, or padding; with `vocabulary: union` rows are told by token string"
 
 
 def tokens_of(folder: Path) -> Mapping[str, int] | None:

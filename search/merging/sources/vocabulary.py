@@ -77,9 +77,10 @@ class Union:
 
     @property
     def changes(self) -> bool:
-        """Whether it is another vocabulary than the base's, or ids differ."""
+        """Whether it is another vocabulary than the base's, ids differ, or numbers of rows."""
         same = torch.arange(self.rows)
-        return any(not torch.equal(index, same) for index in self._index.values())
+        rows = {_rows(source) for source in (self._base, *self._checkpoints.values())}
+        return len(rows) > 1 or any(not torch.equal(i, same) for i in self._index.values())
 
     def _new_tokens(self) -> tuple[dict[str, dict[str, Any]], list[str]]:
         """Added tokens with their settings, and plain ones, that only checkpoints have; in order."""
