@@ -63,7 +63,7 @@ def verify_study(
     best: Candidate | None = None
     if model == "best":
         with open_search(path, task, runs=runs) as run:
-            trial = best_trial(run.storage.trials())
+            trial = best_trial(run.trials)
             best = trial.candidate if trial else None
         if best is None:
             raise UserError(f"{path}: no trial yet, so no best candidate; verify the base instead")

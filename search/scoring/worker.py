@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from exme.evaluators.fast.engine import FastEngine
-from exme.evaluators.fast.store import DraftStore
+from exme.evaluators.fast import DraftStore, FastEngine
 from exme.evaluators.harness import Chat, Engine, Evaluation, FiniteLogits, Judge, StockEngine
 from exme.evaluators.scores import Scores, join
 from exme.search.merging.candidate import Candidate
@@ -96,7 +95,7 @@ class Scorer(Protocol):
         """Scores of a candidate on the documents of ``search`` or ``report``."""
         ...
 
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
         """Scores of a candidate on some of the search documents.
 
         Args:
@@ -204,7 +203,7 @@ class Worker:
         """
         return self._evaluate(candidate, split, [None] * len(self.documents))
 
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
         """See `Scorer.look`; the candidate is materialised unless it is in the model.
 
         Raises:
