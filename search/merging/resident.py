@@ -57,6 +57,7 @@ class ResidentModel:
         self.sources = sources
         self.dtype = dtype
         self.device = device
+        self.is_spread = over_all
         folder = sources.base.folder
         elements = sum(spec.elements for spec in sources.base.tensors.values())
         live_bytes = elements * compute_dtype.itemsize

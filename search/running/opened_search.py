@@ -15,6 +15,7 @@ from exme.search.merging.spread import SPREAD
 from exme.search.opening.cost import check_memory, give_back_memory, set_aside, weigh
 from exme.search.opening.gram import measure
 from exme.search.opening.joining import join_study
+from exme.search.opening.likeness import check_inputs, fingerprints_of
 from exme.search.opening.opening import load_study_documents, open_sources, pinned_facts
 from exme.search.opening.references import take_references
 from exme.search.opening.settling import settle_objective, shift_of
@@ -126,6 +127,7 @@ class OpenedSearch:
             with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
                 self._directions = self._workshop.compute()
             self.settled = self._settle(self.settled.objective)
+        self._check_inputs()
         self._take_references()
         names = self.settled.plan.method.checkpoints
         measure(self.study, names, self.sources, self.storage, self.screen.say)
@@ -161,6 +163,25 @@ class OpenedSearch:
             self._engine_name = self._worker.engine_name
             self._worker = None
             give_back_memory()
+
+    def _check_inputs(self) -> None:
+        """Refuse to begin with an input that is not what its folder holds."""
+        if self._worker is None or isinstance(
+            self._worker, Worker
+        ):  # (tests put landscapes in its place)
+            check_inputs(
+                self._own_worker,
+                self.inputs(),
+                fingerprints_of(self.sources, self.precision),
+                self.storage,
+                self.folder,
+                self.screen.say,
+                self.screen.note,
+            )
+
+    def _own_worker(self) -> Worker:
+        assert isinstance(self.worker, Worker)
+        return self.worker
 
     def _take_references(self) -> None:
         """Give documents the reference answers that they lack, the same for all workers."""
