@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exme.search.merging.candidate import Candidate
+from exme.search.merging.live import live_tensors
 from exme.search.merging.resident import (
     ResidentModel,
     Sources,
-    live_tensors,
     load_model,
     load_tokenizer,
     weights_digest,
