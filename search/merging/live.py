@@ -23,6 +23,8 @@ from transformers.core_model_loading import (
 
 from exme.tasks.errors import UserError
 
+_SENSES = re.compile(r"(^|[._])(visual|vision|image|audio|speech|multi_modal|mm)([._]|$)")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -70,7 +72,13 @@ def places(model: PreTrainedModel, names: Collection[str], *, who: str) -> dict[
     held: dict[str, int] = {}
     for name, place in found.items():
         if place is None:
-            raise UserError(f"{who}: tensor '{name}' has no counterpart in {kind}")
+            hint = (
+                "; it is of a multimodal part, which a language model leaves out: save the text model by itself, for "
+                "all inputs, and give that"
+            )
+            raise UserError(
+                f"{who}: tensor '{name}' has no counterpart in {kind}{hint if _SENSES.search(name) else ''}"
+            )
         held[place.own] = held.get(place.own, 0) + place.of(live[place.own]).numel()
     missing = [own for own, tensor in model.named_parameters() if held.get(own) != tensor.numel()]
     if missing:

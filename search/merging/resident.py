@@ -213,6 +213,12 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  (whatever a model's settings make of its code)
+        if "Unrecognized configuration class" in str(error):
+            kind = read_json(folder / "config.json").get("model_type")
+            raise UserError(
+                f"{folder}: transformers has no language model of type '{kind}' (AutoModelForCausalLM); where it is "
+                f"multimodal, save the text model that is part of it by itself, for all inputs, and give that"
+            ) from None
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{folder}: transformers cannot load it ({reason})") from None
     finally:

@@ -65,7 +65,7 @@ def differences(
     """
     kinds = [settings.get("model_type") for settings in (base, other)]
     if None not in kinds and kinds[0] != kinds[1]:
-        yield "model_type", *kinds
+        yield "model_type", kinds[0], kinds[1]
         return
     known = _defaults(base) if _class_of(other) is not None else base.keys() & other.keys()
     ours, theirs = _flat(base), _flat(other)
