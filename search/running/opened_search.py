@@ -14,6 +14,7 @@ from exme.search.merging.spread import SPREAD
 from exme.search.opening.cost import check_memory, give_back_memory, set_aside, weigh
 from exme.search.opening.gram import measure
 from exme.search.opening.joining import join_study
+from exme.search.opening.likeness import check_inputs, fingerprints_of
 from exme.search.opening.opening import load_study_documents, open_sources, pinned_facts
 from exme.search.opening.provenance import facts
 from exme.search.opening.references import take_references
@@ -131,6 +132,7 @@ class OpenedSearch(StoredSearch):
             with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
                 self._directions = self._workshop.compute()
             self.settled = self._settle(self.settled.objective)
+        self._check_inputs()
         self._take_references()
         names = self.settled.plan.method.checkpoints
         measure(self.study, names, self.sources, self.storage, self.screen.say)
@@ -163,6 +165,25 @@ class OpenedSearch(StoredSearch):
             self._engine_name = self._worker.engine_name
             self._worker = None
             give_back_memory()
+
+    def _check_inputs(self) -> None:
+        """Refuse to begin with an input that is not what its folder holds."""
+        if self._worker is None or isinstance(
+            self._worker, Worker
+        ):  # (tests put landscapes in its place)
+            check_inputs(
+                self._own_worker,
+                self.inputs(),
+                fingerprints_of(self.sources, self.precision),
+                self.storage,
+                self.folder,
+                self.screen.say,
+                self.screen.note,
+            )
+
+    def _own_worker(self) -> Worker:
+        assert isinstance(self.worker, Worker)
+        return self.worker
 
     def _take_references(self) -> None:
         """Give documents the reference answers that they lack, the same for all workers."""
