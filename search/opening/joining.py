@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from exme.search.storage.backend import sqlite_url
+from exme.search.storage.run_folder import forks
 from exme.search.storage.storage import Storage
 from exme.search.storage.study_record import StudyChanged
 from exme.tasks.documents import SuiteDocuments
@@ -41,8 +42,10 @@ def join_study(
     Raises:
         StudyChanged: the study was begun otherwise, names what differs; so were all its forks.
     """
-    place, forks, refusal = folder, 0, None
-    while refusal is None or fork or place.is_dir():
+    refusal = None
+    for place in forks(folder):
+        if refusal is not None and not fork and not place.is_dir():
+            break
         try:
             place.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
@@ -65,10 +68,9 @@ def join_study(
                         storage.record.set_documents(found.suite.suite, split, ids)
         except StudyChanged as error:
             refusal = refusal or error
-            forks += 1
-            place = folder.with_name(f"{folder.name}-fork{forks}")
             continue
-        if forks:
+        if place != folder:
             say(f"This is study {place.name}: {folder.name} was begun otherwise.", "")
         return place, storage
+    assert refusal is not None
     raise refusal

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from exme.tasks.errors import UserError
 
 from .patience import Patience, hide_secrets
+from .run_folder import DATABASE
 
 
 def open_backend(url: str, patience: Patience) -> BaseStorage:
@@ -66,7 +67,7 @@ def opening(what: str) -> Iterator[None]:
 
 def sqlite_url(folder: Path) -> str:
     """URL of the default storage in a run's folder."""
-    return f"sqlite:///{(folder / 'study.db').resolve()}"
+    return f"sqlite:///{(folder / DATABASE).resolve()}"
 
 
 def study_names(url: str) -> list[str]:

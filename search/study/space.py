@@ -119,6 +119,12 @@ class Space:
                     f"method '{name}' cannot be one of several, for it has proposals of its own; "
                     f"use `exme`, whose sums include its own"
                 )
+        for name in self.own:
+            if name in checkpoints:
+                raise UserError(
+                    f"checkpoint name '{name}' is that of a parameter of {', '.join(methods)}, too; give the "
+                    f"checkpoint another"
+                )
 
     @property
     def own(self) -> dict[str, Parameter]:

@@ -15,9 +15,9 @@ from exme.search.merging.candidate import Candidate
 from exme.search.proof.outcome import Outcome
 from exme.search.proof.verdict import verdict
 from exme.search.reports.pages.report import write_report
-from exme.search.reports.terminal.status import Status
 from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from exme.search.scoring.worker import Scored
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
@@ -278,6 +278,6 @@ def test_status_names_the_best_that_the_search_goes_by(
     file = tmp_path / "test.yaml"
     content = study_file(data=str(data), **{"racing": "off", "budget": {"trials": 14}, **changed})
     file.write_text(content.model_dump_json(exclude_unset=True), encoding="utf-8")
-    best = Status(file, "all", tmp_path).view().best
+    best = open_stored(file, "all", tmp_path).view().best
     assert best is not None
     assert best.trial.number == outcome.winner.number

@@ -15,8 +15,8 @@ from exme.search.proof.outcome import Outcome
 from exme.search.proof.uses import LEDGER, read_ledger
 from exme.search.proof.verdict import NO_GAIN, PROVED, verdict
 from exme.search.reports.exports.export import export_best, export_trials
-from exme.search.reports.terminal.status import Status
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from tests.helpers.searches.landscape import PEAK, Landscape
 from tests.helpers.searches.opened import Opened, close, study_file
 
@@ -112,7 +112,7 @@ def test_status_ends_in_the_verdict_whatever_it_is(
     with open_search(study, runs=runs, worker=lambda d: Landscape(d, peak)) as search:
         said = verdict(search.run())
     assert (said.state, said.recommended) == (state, use)
-    view = Status(study, None, runs).view()
+    view = open_stored(study, None, runs).view()
     assert view.verdict is not None
     assert view.verdict.sentence == said.sentence and view.proved == view.to_prove
     shown = CliRunner().invoke(app, ["status", str(study), "--runs", str(runs)]).output

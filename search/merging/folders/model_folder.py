@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from exme.search.merging.candidate import Candidate
+from exme.search.merging.live import live_tensors
 from exme.search.merging.resident import (
     Sources,
-    live_tensors,
     load_model,
     load_tokenizer,
     tokenizer_of,

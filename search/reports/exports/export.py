@@ -25,13 +25,13 @@ from .model_card import licence_warning, model_card, read_licence, scores_file
 from .selection import pick
 
 if TYPE_CHECKING:
-    from exme.search.running.search import Search
+    from exme.search.running.stored_search import StoredSearch
 
 SCORES = "exme_scores.json"
 RESULTS = "lm_eval_results.json"
 
 
-def export_best(search: Search, out: str | Path, *, force: bool = False) -> ExportResult:
+def export_best(search: StoredSearch, out: str | Path, *, force: bool = False) -> ExportResult:
     """Export the best candidate of a search.
 
     Args:
@@ -49,7 +49,7 @@ def export_best(search: Search, out: str | Path, *, force: bool = False) -> Expo
 
 
 def export_trials(
-    search: Search,
+    search: StoredSearch,
     out: str | Path,
     *,
     number: int | None = None,
@@ -92,7 +92,7 @@ def _winner(outcome: Outcome) -> TrialRecord:
 
 
 def export_trial(
-    search: Search, outcome: Outcome, trial: TrialRecord, folder: Path, *, force: bool
+    search: StoredSearch, outcome: Outcome, trial: TrialRecord, folder: Path, *, force: bool
 ) -> ExportResult:
     """Export one trial's candidate with its papers.
 
