@@ -34,9 +34,12 @@ COVERED_BY: Mapping[str, str] = {
     "search/merging/methods/test_methods.py": "merging/methods/breadcrumbs merging/methods/dare merging/methods/della "
     "merging/methods/exme merging/methods/expo merging/methods/linear merging/methods/method merging/methods/model_stock "
     "merging/methods/slerp merging/methods/task_arithmetic merging/methods/ties",
-    "search/merging/sources/test_checkpoint.py": "merging/sources/fit merging/sources/unchanged merging/sources/weight_files",
+    "search/merging/sources/test_adapter.py": "merging/sources/adapter_settings",
+    "search/merging/sources/test_checkpoint.py": "merging/sources/fit merging/sources/settings merging/sources/unchanged merging/sources/weight_files",
     "search/merging/sources/test_vocabulary.py": "merging/sources/scratch",
+    "search/opening/test_likeness.py": "opening/kinship",
     "search/opening/test_workshop.py": "directions/prompts",
+    "search/running/test_stored_search.py": "storage/run_folder",
     "search/proof/test_gain.py": "proof/finals",
     "search/proposing/test_proposer.py": "proposing/allocation",
     "search/reports/dashboard/test_annotate.py": "reports/dashboard/notes scoring/answers trials/unit",

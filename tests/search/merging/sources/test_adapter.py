@@ -17,11 +17,11 @@ from exme.search.merging.sources.adapter import Adapter, open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.residence import Sources
 from exme.tasks.errors import ShapeMismatch, UserError
+from tests.helpers.models.adapters import PLAIN, make_adapter
 from tests.helpers.models.small_models import edit_json, load_weights, make_model
 
 peft = pytest.importorskip("peft", reason="peft makes the adapters and is the reference")
 
-PLAIN: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]}
 CASES: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
     "rank-stabilised": PLAIN | {"use_rslora": True},
@@ -30,20 +30,6 @@ CASES: dict[str, dict[str, Any]] = {
     "patterns": PLAIN | {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.1.*q_proj": 3}},
     "every layer": PLAIN | {"target_modules": "all-linear"},
 }
-
-
-def make_adapter(base: Path, folder: Path, seed: int = 0, **settings: Any) -> Path:
-    """A random adapter, and what peft makes of it in ``merged/`` beside it."""
-    torch.manual_seed(seed)
-    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    wrapped = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **settings))
-    with torch.no_grad():
-        for name, parameter in wrapped.named_parameters():
-            if "lora_" in name or "modules_to_save" in name:
-                parameter.add_(0.1 * torch.randn(parameter.shape))
-    wrapped.save_pretrained(folder)
-    wrapped.merge_and_unload().save_pretrained(folder / "merged")
-    return folder
 
 
 @pytest.fixture

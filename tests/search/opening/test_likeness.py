@@ -22,9 +22,9 @@ from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
 from exme.search.study.study_file import load_study_file
 from exme.tasks.errors import UserError
-
-from .malformed.given import good_folder, set_key
-from .small_models import (
+from tests.helpers.malformed.given import good_folder, set_key
+from tests.helpers.models.adapters import PLAIN, make_adapter
+from tests.helpers.models.small_models import (
     edit_json,
     edit_weights,
     load_weights,
@@ -32,7 +32,6 @@ from .small_models import (
     make_model,
     open_sources,
 )
-from .test_adapter import PLAIN, make_adapter
 
 
 class TurnedConfig(LlamaConfig):

@@ -14,8 +14,13 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.model_folder import export_model
 from exme.search.merging.live import live_tensors
 from exme.tasks.errors import UserError
-
-from .small_models import edit_weights, load_weights, make_family, open_resident, open_sources
+from tests.helpers.models.small_models import (
+    edit_weights,
+    load_weights,
+    make_family,
+    open_resident,
+    open_sources,
+)
 
 KINDS = [
     "mixtral", "qwen2-moe", "qwen3-moe", "olmoe", "deepseek-v3", "gpt-oss", "granite-moe", "phimoe",

@@ -20,8 +20,7 @@ from transformers import (
 
 from exme.search.merging.candidate import Candidate
 from exme.tasks.errors import UserError
-
-from .small_models import VOCABULARY, load_weights, open_resident, tokenizer
+from tests.helpers.models.small_models import VOCABULARY, load_weights, open_resident, tokenizer
 
 TEXT: dict[str, Any] = {
     "vocab_size": len(VOCABULARY), "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
