@@ -48,7 +48,7 @@ def _watch(search: Search, log: Path) -> None:
     """Have a worker append a line per trial to a file."""
     spent = {"storage": 0.0, "turn": 0.0}
     patience = search.storage._backend.patience  # type: ignore[attr-defined]
-    call, hold, one = patience.call, search.storage._locks.hold, search.attempts.make
+    call, hold, one = patience.call, search.storage._locks.hold, search.loop.trial
     process = psutil.Process()
 
     def timed_call(work: Callable[[int], Any]) -> Any:
@@ -88,7 +88,7 @@ def _watch(search: Search, log: Path) -> None:
 
     patience.call = timed_call
     search.storage._locks.hold = timed_hold  # type: ignore[method-assign]
-    search.attempts.make = timed_trial  # type: ignore[method-assign]
+    search.loop.trial = timed_trial  # type: ignore[method-assign]
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from lm_eval.models.utils import (
 )
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from exme.evaluators.fast.reference import Generation
+from exme.evaluators.fast import Generation
 
 from .generation import samples
 from .quiet import quiet

@@ -97,7 +97,7 @@ def verify_study(
         told = f"checkpoint {model} ({study.checkpoints[model]})"
     if model == "best":
         with open_search(path, task, runs=runs) as run:
-            trial = best_trial(run.storage.trials())
+            trial = best_trial(run.trials)
             best = trial.candidate if trial else None
             told = f"trial {trial.number} of study {run.folder.name}, the best so far" if trial else ""
         if best is None:

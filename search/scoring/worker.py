@@ -10,8 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from exme.evaluators.fast.engine import FastEngine
-from exme.evaluators.fast.store import DraftStore
+from exme.evaluators.fast import DraftStore, FastEngine
 from exme.evaluators.harness import (
     Chat,
     Engine,
@@ -104,7 +103,7 @@ class Scorer(Protocol):
         """Scores of a candidate on the documents of ``search`` or ``report``."""
         ...
 
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
         """Scores of a candidate on some of the search documents.
 
         Args:
@@ -207,7 +206,7 @@ class Worker:
         """
         return self._evaluate(candidate, split, [None] * len(self.documents))
 
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
         """See `Scorer.look`; the candidate is materialised unless it is in the model.
 
         Raises:

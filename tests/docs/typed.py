@@ -56,7 +56,7 @@ ADDED = {
     "python -m benchmarks.closing": "--documents 32",
     "python -m benchmarks.wrong_stops": "--pairs 20",
     "python -m benchmarks.guarantees": "--studies 4",
-    "python -m exme.tasks.mini.train": "--preset tiny",
+    "python -m exme.tasks.mini.training.train": "--preset tiny",
 }
 # What has to be typed before, where a page's order is not that of its tests.
 BEFORE = {
@@ -72,7 +72,7 @@ BEFORE = {
     ),
 }
 # What reads or writes elsewhere than the warm process has it: a program that is started as any other.
-COLD = ("python -m exme.tasks.mini.held_out", "make audit")
+COLD = ("python -m exme.tasks.mini.suites.held_out", "make audit")
 
 
 def typed(text: str) -> str:

@@ -131,7 +131,7 @@ def complaints(search: Search, lines: list[str], trials: int) -> list[str]:
         for number in spoken_trials(lines)
         if by_number[number].scores is None
     ]
-    known = [p.name for p in search.plan.due_points(found)]
+    known = [p.name for p in search.settled.plan.due_points(found)]
     origins = [t.origin for t in found if t.scores is not None]
     for name in known:
         if origins.count(name) != 1:

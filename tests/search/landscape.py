@@ -52,7 +52,7 @@ class Landscape:
             parts.append(DocumentScores(suite.suite, split, suite.metric_name, ids, values, 0))
         return Scored(join(parts), {"materialise": 0.1, "model": 0.8, "judge": 0.1})
 
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
         """See `exme.search.scoring.worker.Scorer`."""
         whole = self.score(candidate, "search").scores
         parts, start = [], 0

@@ -7,7 +7,8 @@ from typing import Any
 
 from exme.evaluators.scores import DocumentScores
 from exme.search.merging.candidate import Candidate
-from exme.search.trials.outcome import Entry, Outcome, TrialRecord
+from exme.search.proof.outcome import Entry, Outcome
+from exme.search.trials.trial import TrialRecord
 
 NAMES = ("sums", "minus")
 

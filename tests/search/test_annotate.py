@@ -14,8 +14,8 @@ from exme.search.reports.dashboard.dashboard import open_server
 from exme.search.reports.dashboard.notes import Difference, trial_note
 from exme.search.running.search import Search, open_search
 from exme.search.scoring.answers import save_answers
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.standing import standings
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit
 
 from .chromium import chromium

@@ -13,12 +13,12 @@ import pytest
 from exme.evaluators.scores import DocumentScores, join
 from exme.search.merging.candidate import Candidate
 from exme.search.proof.audit import any_cut, audit
+from exme.search.proof.outcome import Entry, Outcome
 from exme.search.proof.verdict import verdict
 from exme.search.reports.dashboard.notes import trial_note
 from exme.search.reports.pages.report import write_report
 from exme.search.reports.terminal.events import JsonScreen
 from exme.search.scoring.worker import Scored
-from exme.search.trials.outcome import Entry, Outcome
 from exme.search.trials.standing import standing_of, standings
 
 from .landscape import Landscape

@@ -13,7 +13,7 @@ from exme.search.merging.candidate import Candidate
 from exme.search.reports.pages.report import write_report
 from exme.search.running.blind import blind_suites, chance
 from exme.search.scoring.worker import Scored
-from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.trial import TrialRecord
 
 from .landscape import Landscape
 from .test_runner import PEAK, Opened, close

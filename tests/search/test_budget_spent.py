@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from exme.search.merging.candidate import Candidate
-from exme.search.proposing.agenda import NOTHING_LEFT
 from exme.search.proposing.box import Box
+from exme.search.proposing.policy import NOTHING_LEFT
 from exme.search.proposing.untried import SMALL, Untried
 from exme.search.trials.budget import spent
-from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.trial import TrialRecord
 
 from .landscape import Landscape
 from .test_runner import PEAK, Opened, close

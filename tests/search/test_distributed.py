@@ -14,7 +14,8 @@ import pytest
 
 from exme.search.storage.heartbeat import Member
 from exme.search.storage.storage import Storage
-from exme.search.trials.outcome import TrialTaken
+from exme.search.trials.result import Result
+from exme.search.trials.trial import TrialTaken
 from exme.tasks.errors import UserError
 
 from .crew import Crew, complaints
@@ -86,51 +87,51 @@ def test_a_password_is_in_no_message(tmp_path: Path) -> None:
 def test_a_worker_that_stood_still_learns_that_its_trial_was_given_away(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 10)
     with crew.open() as slow, crew.open() as other:
-        found = slow.turns.take()
+        found = slow.loop.claim()
         assert found is not None
-        proposal, candidate = found.proposal, found.candidate
+        claim, _ = found
         # Seen from afar: its process cannot be looked up, and its beat does not change.
         elsewhere = Member("gone", "far", "far 1", 1, "1")
-        slow.storage._write(proposal, worker=elsewhere.to_json())
+        slow.storage._write(claim, worker=elsewhere.to_json())
         now = [0.0]
         other.storage.watch.clock = lambda: now[0]
-        assert other.storage.take_stock()[1] == []
+        assert other.storage.take_back() == []
         now[0] = 89.0
-        assert other.storage.take_stock()[1] == []
+        assert other.storage.take_back() == []
         now[0] = 91.0
-        assert other.storage.take_stock()[1] == ["trial 0 was cut off and is taken up again"]
-        assert other.storage.take_stock()[1] == []
-        scored = slow.worker.score(candidate, "search")
+        assert other.storage.take_back() == ["trial 0 was cut off and is taken up again"]
+        assert other.storage.take_back() == []
+        scored = slow.worker.score(claim.candidate, "search")
         with pytest.raises(TrialTaken):
-            slow.storage.save(proposal, scored.scores, {})
-        taken = [other.turns.take() for _ in range(3)]  # the known points first, then this one
-        assert [t.candidate for t in taken if t].count(candidate) == 1
+            slow.storage.save(Result(claim, scored.scores))
+        taken = [other.loop.claim() for _ in range(3)]  # the known points first, then this one
+        assert [t[0].candidate for t in taken if t].count(claim.candidate) == 1
 
 
 def test_a_beat_keeps_a_trial_and_an_outage_of_the_database_kills_nobody(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 10)
     with crew.open() as slow, crew.open() as other:
-        found = slow.turns.take()
+        found = slow.loop.claim()
         assert found is not None
         far = Member("far", "far", "far 1", 1, "1")
-        slow.storage._write(found.proposal, worker=far.to_json())
+        slow.storage._write(found[0], worker=far.to_json())
         now = [0.0]
         other.storage.watch.clock = lambda: now[0]
         for beat in range(1, 5):
-            slow.storage._write(found.proposal, beat=beat)
+            slow.storage._write(found[0], beat=beat)
             now[0] += 80
-            assert other.storage.take_stock()[1] == []
+            assert other.storage.take_back() == []
         now[0] += 1000
         other.storage.watch.forget()  # as `Patience` has it do when the database is back
-        assert other.storage.take_stock()[1] == []
+        assert other.storage.take_back() == []
 
 
 def test_the_budget_counts_trials_in_others_hands(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 2)
     searches = [crew.open() for _ in range(3)]
-    assert searches[0].turns.take() is not None
-    assert searches[1].turns.take() is not None
-    assert searches[2].turns.take() is None
+    assert searches[0].loop.claim() is not None
+    assert searches[1].loop.claim() is not None
+    assert searches[2].loop.claim() is None
     for search in searches:
         search.storage.close()
 
@@ -139,13 +140,13 @@ def test_proposals_keep_their_distance_from_what_is_running(tmp_path: Path) -> N
     crew = Crew(tmp_path, 40, sampler="gp")
     with crew.open() as first:
         for _ in range(9):
-            first.attempts.make()
+            first.loop.trial()
         crowd = [crew.open() for _ in range(6)]
         points = []
         for search in crowd:
-            found = search.turns.take()
+            found = search.loop.claim()
             assert found is not None
-            points.append(found.candidate.coefficients)
+            points.append(found[0].candidate.coefficients)
         for search in crowd:
             search.storage.close()
     near = [
@@ -157,14 +158,18 @@ def test_proposals_keep_their_distance_from_what_is_running(tmp_path: Path) -> N
 def test_the_same_candidate_in_two_hands_is_scored_once(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 10)
     with crew.open() as first, crew.open() as second:
-        first.storage.enqueue({"sums": 0.3, "products": 0.3}, "by hand")
-        first.storage.enqueue({"sums": 0.3, "products": 0.30001}, "by hand too")
-        mine, yours = first.turns.take(), second.turns.take()
+        first.storage.study.enqueue_trial(
+            {"sums": 0.3, "products": 0.3}, user_attrs={"origin": "by hand"}
+        )
+        first.storage.study.enqueue_trial(
+            {"sums": 0.3, "products": 0.30001}, user_attrs={"origin": "by hand too"}
+        )
+        mine, yours = first.loop.claim(), second.loop.claim()
         assert mine is not None and yours is not None
-        assert mine.candidate.digest == yours.candidate.digest
-        later = threading.Timer(0.3, lambda: first.attempts.score(mine, 0.0))
+        assert mine[0].candidate.digest == yours[0].candidate.digest
+        later = threading.Timer(0.3, lambda: first.loop.score(*mine))
         later.start()
-        second.attempts.score(yours, 0.0)
+        second.loop.score(*yours)
         later.join()
         assert second.storage.trials()[1].duplicate_of == 0
 
@@ -188,23 +193,24 @@ def test_a_worker_that_ends_between_two_looks_at_its_trial_is_not_taken_up_again
 ) -> None:
     crew = Crew(tmp_path, 10)
     with crew.open() as slow, crew.open() as other:
-        found = slow.turns.take()
+        found = slow.loop.claim()
         assert found is not None
-        proposal, candidate = found.proposal, found.candidate
+        claim, _ = found
         far = Member("far", "far", "far 1", 1, "1")
-        slow.storage._write(proposal, worker=far.to_json())
+        slow.storage._write(claim, worker=far.to_json())
         stock = other.storage.watch.is_dead
 
         def ends_just_now(trial: int, member: Member | None, beat: int) -> bool:
             # The trial was read as running; before its worker is found dead, it completes.
-            slow.storage.save(proposal, slow.worker.score(candidate, "search").scores, {})
+            scored = slow.worker.score(claim.candidate, "search")
+            slow.storage.save(Result(claim, scored.scores))
             return True
 
         other.storage.watch.is_dead = ends_just_now  # type: ignore[method-assign]
-        assert other.storage.take_stock()[1] == []
+        assert other.storage.take_back() == []
         other.storage.watch.is_dead = stock  # type: ignore[method-assign]
         trials = other.storage.trials()
-        assert [t.state for t in trials if t.number == proposal.number] == ["complete"]
+        assert [t.state for t in trials if t.number == claim.number] == ["complete"]
         again = [t.user_attrs for t in other.storage.study.get_trials() if "again" in t.user_attrs]
         assert again == []
 
@@ -212,13 +218,13 @@ def test_a_worker_that_ends_between_two_looks_at_its_trial_is_not_taken_up_again
 def test_a_kill_between_closing_a_trial_and_requeuing_it_loses_nothing(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 10)
     with crew.open() as search:
-        found = search.turns.take()
+        found = search.loop.claim()
         assert found is not None
-        assert search.storage.release(found.proposal)  # closed, and not requeued yet
+        assert search.storage.release(found[0])  # closed, and not requeued yet
         assert not [t for t in search.storage.trials() if t.state == "waiting" and t.origin == ""]
     for _ in range(2):
         with crew.open() as other:
-            assert other.storage.take_stock()[1] == []
+            assert other.storage.take_back() == []
             raw = other.storage.study.get_trials()
             again = [t.user_attrs["again"] for t in raw if "again" in t.user_attrs]
-            assert again == [found.proposal.number]
+            assert again == [found[0].number]

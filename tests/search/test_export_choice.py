@@ -17,7 +17,7 @@ from exme.search.reports.exports.lm_eval_results import lm_eval_results
 from exme.search.reports.exports.publish import push
 from exme.search.reports.exports.selection import pareto_front, pick, ranking
 from exme.search.running.search import Search
-from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.errors import UserError
 
 from .exports import searched
@@ -89,9 +89,9 @@ def test_a_trial_that_was_scored_in_part_is_exported_and_its_papers_say_so(
     searched: Search, tmp_path: Path
 ) -> None:
     outcome = searched.run()
-    trial = next(t for t in outcome.trials if t.course is not None and t.scores is None)
-    assert trial.course is not None and trial.candidate is not None
-    seen = trial.course.partial.count
+    trial = next(t for t in outcome.trials if t.race_log is not None and t.scores is None)
+    assert trial.race_log is not None and trial.candidate is not None
+    seen = trial.race_log.partial.count
     (result,) = export_trials(searched, tmp_path / "out", number=trial.number)
     assert result.digest == trial.candidate.digest
     text = (result.folder / "README.md").read_text()

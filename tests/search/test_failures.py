@@ -180,11 +180,11 @@ def test_checkpoints_that_change_while_a_search_runs_end_it(
     study: StudyFile, tmp_path: Path, change: str
 ) -> None:
     with open_search(study, runs=tmp_path / "runs") as search:
-        assert search.attempts.make() is not None
+        assert search.loop.trial() is not None
         time.sleep(0.01)  # (file systems keep times in steps of some milliseconds)
         CHANGES[change][0](tmp_path / "models")
         with pytest.raises(UserError, match=r"was changed while it is in use"):
-            search.attempts.make()
+            search.loop.trial()
         assert [t.state for t in search.storage.trials()][:2] == ["complete", "cut off"]
 
 

@@ -15,10 +15,11 @@ from exme.evaluators.scores import DocumentScores, Scores, join
 from exme.search.merging.candidate import Candidate
 from exme.search.proof.finals import best_input
 from exme.search.proof.gain import gain_on_suite, gain_over_inputs, share_of_error
+from exme.search.proof.outcome import Entry, Outcome
 from exme.search.proof.verdict import Verdict, verdict
 from exme.search.racing.goal import Goal
 from exme.search.statistics.intervals import compare
-from exme.search.trials.outcome import Entry, Outcome, TrialRecord
+from exme.search.trials.trial import TrialRecord
 
 SUITES = ("gsm8k", "shop", "mmlu")
 LEVEL = (1 / 3,) * 3

@@ -12,13 +12,13 @@ from rich.console import Console
 
 from exme.evaluators.scores import DocumentScores, join
 from exme.search.merging.candidate import Candidate
+from exme.search.proof.outcome import Outcome
 from exme.search.proof.verdict import verdict
 from exme.search.reports.pages.report import write_report
 from exme.search.reports.terminal.status import Status
 from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
 from exme.search.scoring.worker import Scored
-from exme.search.trials.outcome import Outcome
 from exme.tasks.errors import UserError
 
 from .landscape import Landscape, _uniform
@@ -161,9 +161,9 @@ def test_candidates_race_against_the_front_and_who_is_stopped_was_dominated(
     stopped = [t for t in trials if t.state == "stopped"]
     assert len(stopped) >= 4
     for trial in stopped:
-        assert trial.candidate is not None and trial.course is not None
-        assert trial.course.lost_to is not None and trial.documents < 120
-        rival = trials[trial.course.lost_to].scores
+        assert trial.candidate is not None and trial.race_log is not None
+        assert trial.race_log.lost_to is not None and trial.documents < 120
+        rival = trials[trial.race_log.lost_to].scores
         assert rival is not None
         truth = hills.score(trial.candidate, "search").scores
         assert all(a.mean < b.mean for a, b in zip(truth.parts, rival.parts, strict=True))
@@ -181,7 +181,7 @@ def test_samplers_learn_from_those_that_a_front_stopped(
     with open_search(study, "all", name="test", runs=tmp_path) as search:
         search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
         trials = search.run().trials
-        told = [search.looks.values(t) for t in trials]
+        told = [search.history().values(t) for t in trials]
     assert any(t.state == "stopped" for t in trials)
     for trial, values in zip(trials, told, strict=True):
         assert values is not None and len(values) == 2, trial

@@ -12,7 +12,7 @@ def test_records_are_the_same_whether_read_once_or_anew_at_every_trial(tmp_path:
     crew = Crew(tmp_path, 12)
     with crew.open() as search:
         for _ in range(12):
-            assert search.attempts.make() is not None
+            assert search.loop.trial() is not None
             search.storage.trials()
         with crew.open() as other:
             assert search.storage.trials() == other.storage.trials()
@@ -23,7 +23,7 @@ def test_records_are_the_same_whether_read_once_or_anew_at_every_trial(tmp_path:
 def test_a_trial_can_be_read_whole_after_its_record_was_made(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 3)
     with crew.open() as search:
-        number = search.attempts.make()
+        number = search.loop.trial()
         assert number is not None
         record = search.storage.trials()[number]
         whole = search.storage.frozen(number).user_attrs
@@ -40,7 +40,7 @@ def test_a_trial_more_takes_few_kilobytes(tmp_path: Path) -> None:
 
         def run(count: int) -> int:
             for _ in range(count):
-                search.attempts.make()
+                search.loop.trial()
                 search.storage.trials()
             return tracemalloc.get_traced_memory()[0]
 

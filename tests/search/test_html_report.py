@@ -80,8 +80,10 @@ def test_bars_lie_within_the_drawing(page: str) -> None:
 
 
 def test_every_trial_is_a_dot_that_says_what_it_is(page: str) -> None:
-    course = page[page.index("<h2>Regret against documents</h2>") :]
-    dots = re.findall(r'class="course-dot".*?<title>trial (\d+), [^<]+; sums [^<]+</title>', course)
+    race_log = page[page.index("<h2>Regret against documents</h2>") :]
+    dots = re.findall(
+        r'class="course-dot".*?<title>trial (\d+), [^<]+; sums [^<]+</title>', race_log
+    )
     assert [int(number) for number in dots] == sorted(map(int, dots))
     assert len(dots) == 8
 

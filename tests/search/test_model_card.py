@@ -13,8 +13,9 @@ import yaml
 from exme.evaluators.scores import DocumentScores
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.sources.locate import mini_names
+from exme.search.proof.outcome import Entry, Outcome
 from exme.search.reports.exports.model_card import model_card, read_licence, scores_file
-from exme.search.trials.outcome import Entry, Outcome, TrialRecord
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.mini import MODELS
 
 from .exports import NAMES, POINT

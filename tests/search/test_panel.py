@@ -14,8 +14,8 @@ from exme.search.reports.terminal.panel import SearchPanel
 from exme.search.reports.terminal.plane_map import plane_map
 from exme.search.running.view import View
 from exme.search.study.study_sections import BudgetSection
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.standing import difference, standings
+from exme.search.trials.trial import TrialRecord
 
 INPUTS = ("sums alone", "products alone")
 

@@ -13,13 +13,14 @@ from matplotlib.transforms import Bbox
 
 from exme.evaluators.scores import DocumentScores
 from exme.search.merging.candidate import Candidate
+from exme.search.proof.outcome import Entry, Outcome
 from exme.search.reports.dashboard.notes import trial_picture
 from exme.search.reports.pages import plots
 from exme.search.reports.pages.plane import Array, Scene, scene_of_outcome
 from exme.search.reports.pages.plane_chart import plane
 from exme.search.reports.pages.plots import plot_plane
 from exme.search.reports.terminal.plane_map import plane_map
-from exme.search.trials.outcome import Entry, Outcome, TrialRecord
+from exme.search.trials.trial import TrialRecord
 
 NAMES = ("sums", "minus", "times")
 PLANE = [(1, 0), (0, 1), (0.5, 0.5), (1.3, 0), (0.8, 0.7), (0.9, 0.4), (0.3, 1.2), (1.4, 1.1)]

@@ -11,12 +11,12 @@ import yaml
 from typer.testing import CliRunner
 
 from exme.search.cli.main import app
+from exme.search.proof.outcome import Outcome
 from exme.search.proof.uses import LEDGER, read_ledger
 from exme.search.proof.verdict import NO_GAIN, PROVED, verdict
 from exme.search.reports.exports.export import export_best, export_trials
 from exme.search.reports.terminal.status import Status
 from exme.search.running.search import open_search
-from exme.search.trials.outcome import Outcome
 
 from .landscape import Landscape
 from .test_runner import PEAK, Opened, close, study_file

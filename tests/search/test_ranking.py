@@ -15,9 +15,8 @@ from exme.search.racing.field import Field, Runner, front_of, incumbent_of
 from exme.search.racing.goal import Goal
 from exme.search.racing.strata import Draw, Estimate, Order, single_stratum
 from exme.search.reports.exports.selection import pareto_front, ranking
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.partial import Partial
-from exme.search.trials.race_log import Course
+from exme.search.trials.race_log import RaceLog
 from exme.search.trials.ranking import (
     best_known,
     best_trial,
@@ -26,6 +25,7 @@ from exme.search.trials.ranking import (
     is_flat,
     is_input,
 )
+from exme.search.trials.trial import TrialRecord
 
 from .landscape import Landscape
 from .test_budget_spent import Flat
@@ -53,12 +53,12 @@ def part(number: int, seen: Mapping[int, float], **coefficients: float) -> Trial
     some = DocumentScores(
         "gsm8k", "search", "m", tuple(IDS[i] for i in seen), tuple(seen.values()), 0
     )
-    course = Course(
+    race_log = RaceLog(
         Draw(single_stratum(8), (0, 0, 0)),
         Partial.blank({"gsm8k": IDS}).add(some),
         Estimate(0.5, 0.1, len(seen)),
     )
-    return TrialRecord(number, "left", "auto", candidate(**coefficients), course=course)
+    return TrialRecord(number, "left", "auto", candidate(**coefficients), race_log=race_log)
 
 
 def test_a_tie_goes_to_the_input_then_to_the_nearest_to_one_then_to_the_earliest() -> None:

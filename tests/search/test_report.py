@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from exme.search.proof.outcome import Entry, Outcome
 from exme.search.proof.verdict import verdict
 from exme.search.reports.pages import plots
 from exme.search.reports.pages.report import write_report
 from exme.search.statistics.intervals import compare, mean_interval
-from exme.search.trials.outcome import Entry, Outcome, TrialRecord
 from exme.search.trials.standing import standing_of, standings
+from exme.search.trials.trial import TrialRecord
 
 from .outcomes import before_the_proof, candidate, pair, scored, search, trial
 

@@ -166,7 +166,9 @@ def test_a_candidate_that_is_not_finite_fails_as_a_trial_and_the_search_goes_on(
 
 def test_a_known_candidate_is_not_scored_again(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
-    opened.search.storage.enqueue({"sums": 1.00001, "products": 0.0}, "by hand")
+    opened.search.storage.study.enqueue_trial(
+        {"sums": 1.00001, "products": 0.0}, user_attrs={"origin": "by hand"}
+    )
     outcome = opened.search.run()
     twins = [t for t in outcome.trials if t.duplicate_of is not None]
     assert len(twins) == 1

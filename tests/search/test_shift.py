@@ -17,16 +17,16 @@ from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.residence import Sources
 from exme.search.opening.gram import gram
+from exme.search.proof.outcome import Outcome
 from exme.search.reports.pages.report import write_report
 from exme.search.study.space import Space
 from exme.search.study.study_file import StudyFile
-from exme.search.trials.outcome import Outcome
 from exme.search.trials.ranking import best_trial
 from exme.search.trials.shift import Gram, Shift
 from exme.tasks.errors import UserError
 
 from .small_models import make_family
-from .test_looks import racing
+from .test_racing_searches import racing
 from .test_runner import Opened, close, study_file
 
 NAMES = ("math", "code")
@@ -193,9 +193,9 @@ def test_nothing_beyond_the_bound_is_scored_and_the_best_is_within_it(
         starts=[{"sums": 1.1}],
     )
     outcome = opened.search.run()
-    assert opened.search.objective.shift is not None
-    assert opened.search.objective.shift.nearest(HILL)[1] > 0.7
-    scored = [t for t in outcome.trials if t.scores or t.course]
+    assert opened.search.settled.objective.shift is not None
+    assert opened.search.settled.objective.shift.nearest(HILL)[1] > 0.7
+    scored = [t for t in outcome.trials if t.scores or t.race_log]
     assert all(t.shift is not None and t.shift <= 0.3 + 1e-9 and not t.barred for t in scored)
     assert {t.origin for t in scored} >= {"sums alone", "products alone", "start 1"}
     assert {t.origin for t in scored}.isdisjoint({"mean", "ExPO 0.5 of sums"})
@@ -256,11 +256,11 @@ def test_who_is_stopped_under_a_penalty_was_worse_by_what_the_search_goes_by(
 ) -> None:
     opened = racing(tmp_path, sampler="random", budget={"trials": 25}, shift={"penalty": 20})
     trials = opened.search.run().trials
-    stopped = [t for t in trials if t.state == "stopped" and t.candidate and t.course]
+    stopped = [t for t in trials if t.state == "stopped" and t.candidate and t.race_log]
     assert len(stopped) > 8
     for trial in stopped:
-        assert trial.candidate is not None and trial.course is not None
-        rival = trials[trial.course.lost_to or 0]
+        assert trial.candidate is not None and trial.race_log is not None
+        rival = trials[trial.race_log.lost_to or 0]
         truth = opened.landscape.score(trial.candidate, "search").scores.mean
         assert rival.scores is not None
         assert truth - trial.penalty < rival.scores.mean - rival.penalty

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from exme.search.proof.outcome import Outcome
 from exme.search.reports.dashboard.annotate import differences
 from exme.search.reports.dashboard.notes import documents_csv, trial_note
 from exme.search.reports.exports.model_card import model_card
-from exme.search.reports.pages.charts import course
+from exme.search.reports.pages.charts import race_log
 from exme.search.reports.pages.plane import scene_of_outcome
 from exme.search.reports.pages.plane_chart import plane
 from exme.search.reports.pages.report import write_report
@@ -26,7 +27,6 @@ from exme.search.running.search import Search, open_search
 from exme.search.running.view import view_of
 from exme.search.scoring.answers import save_answers
 from exme.search.statistics.intervals import Interval, compare
-from exme.search.trials.outcome import Outcome, TrialRecord
 from exme.search.trials.standing import (
     Standing,
     best_inputs,
@@ -36,6 +36,7 @@ from exme.search.trials.standing import (
     standing_of,
     standings,
 )
+from exme.search.trials.trial import TrialRecord
 
 from .landscape import Landscape
 from .test_objective import PEAK, study_file
@@ -73,7 +74,7 @@ def truth(search: Search, standing: Standing) -> float:
 
 
 def in_part(trials: list[TrialRecord]) -> list[TrialRecord]:
-    return [t for t in trials if t.course is not None and t.scores is None and not t.duplicate_of]
+    return [t for t in trials if t.race_log is not None and t.scores is None and not t.duplicate_of]
 
 
 def test_every_candidate_has_one_standing_with_all_that_was_scored_of_it(
@@ -202,10 +203,10 @@ def test_the_line_of_regret_is_what_the_best_so_far_is_worth_in_the_end(
 ) -> None:
     found = standings(trials)
     steps = incumbents(trials, found)
-    assert len(steps) == sum(t.scores is not None or t.course is not None for t in trials)
+    assert len(steps) == sum(t.scores is not None or t.race_log is not None for t in trials)
     assert outcome.winner is not None and outcome.winner.candidate is not None
     assert steps[-1][1] == standing_of(found, outcome.winner.candidate.digest)
-    drawing = course(outcome)
+    drawing = race_log(outcome)
     assert drawing is not None
     assert len(drawing.dots) == len([t for t in trials if t.duplicate_of is None])
     assert sum(dot.whole for dot in drawing.dots) == sum(t.scores is not None for t in trials)
@@ -270,16 +271,16 @@ def test_the_note_of_a_trial_scored_in_part_has_suites_gains_and_differing_answe
         answers = {"gsm8k": [f"{who.number} says {i}" for i in range(60)]}
         save_answers(searched.folder, who.candidate.digest, answers, "search")
     differing = differences(trial, winner, searched.documents, searched.folder)
-    assert trial.course is not None
-    seen = trial.course.partial.values
+    assert trial.race_log is not None
+    seen = trial.race_log.partial.values
     both = np.array(winner.scores.values if winner.scores else ())
     assert len(differing) == int((np.nan_to_num(seen, nan=-1) == 1 - both).sum())
     standing = standing_of(found, trial.candidate.digest)
     note = trial_note(trial, standing, winner, best, differing)
     assert re.search(r"\| gsm8k \| [^|]+ \| [\d.]+% [^|]+ from \d+ documents \| [+-]\d", note)
-    assert f"of the {trial.course.partial.count} documents that both have been asked" in note
+    assert f"of the {trial.race_log.partial.count} documents that both have been asked" in note
     rows = list(csv.DictReader(documents_csv(trial, winner).splitlines()))
-    assert len(rows) == trial.course.partial.count
+    assert len(rows) == trial.race_log.partial.count
     assert all(row["score of the best before"] in ("0", "1") for row in rows)
 
 
@@ -289,6 +290,6 @@ def test_scores_by_document_are_given_of_candidates_scored_in_part(outcome: Outc
     asked = table[table["split"] == "search"].groupby("model").size().to_dict()
     taken_up = {t.continues for t in outcome.trials}
     for trial in in_part(list(outcome.trials)):
-        assert trial.course is not None
+        assert trial.race_log is not None
         if trial.number not in taken_up:
-            assert asked[f"trial {trial.number}"] == trial.course.partial.count
+            assert asked[f"trial {trial.number}"] == trial.race_log.partial.count

@@ -57,7 +57,7 @@ def told(trials: Sequence[Any]) -> list[Any]:
             t.value,
             t.documents,
             t.seconds,
-            None if t.course is None else t.course.to_json(),
+            None if t.race_log is None else t.race_log.to_json(),
         )
         for t in trials
     ]
@@ -79,10 +79,8 @@ def test_a_finished_trial_that_was_read_in_part_is_read_again(
     assert not any(is_whole(t) for t in half if t.state != TrialState.FAIL)
     # From the database at once; where that says no more either, at the next time.
     asked = known(searched, frozen(searched))
-    asked.rate = searched.search._rate
     assert told(asked.records(half)) == told(wanted)
     later = known(searched)
-    later.rate = searched.search._rate
     assert all(t.scores is None for t in later.records([torn(t, *kept) for t in whole]))
     assert told(later.records(whole)) == told(wanted)
     assert later.work() == searched.search.storage.work()
@@ -94,7 +92,6 @@ def test_two_readers_of_one_trial_never_see_each_others_half(
     """The second reads while the first has the trial's attributes in hand and is about to let go of them."""
     trials, wanted = frozen(searched), searched.search.storage.trials()
     readers = known(searched)
-    readers.rate = searched.search._rate
     make, let_go, inside = records.record_of, records.condense, threading.Event()
     found: dict[str, Any] = {}
 
@@ -141,7 +138,7 @@ def test_threads_that_read_while_trials_are_saved_lose_no_score(tmp_path: Path) 
         for reader in readers:
             reader.start()
         for _ in range(16):
-            assert search.attempts.make() is not None
+            assert search.loop.trial() is not None
         over.set()
         for reader in readers:
             reader.join(30)
@@ -154,7 +151,7 @@ def test_threads_that_read_while_trials_are_saved_lose_no_score(tmp_path: Path) 
 def _check(trials: Sequence[Any], bad: list[str]) -> None:
     for trial in trials:
         is_lost = trial.state == "complete" and trial.scores is None
-        if is_lost or (trial.state in ("left", "stopped") and trial.course is None):
+        if is_lost or (trial.state in ("left", "stopped") and trial.race_log is None):
             bad.append(f"trial {trial.number} has lost its scores")
         if trial.state in ("complete", "left", "stopped") and trial.candidate is None:
             bad.append(f"trial {trial.number} has lost its candidate")

@@ -18,8 +18,9 @@ from exme.search.merging.folders.model_folder import ExportResult, chat_template
 from exme.search.merging.folders.staging import check_target
 from exme.search.merging.resident import ResidentModel
 from exme.search.merging.sources.task_vector import TaskVector
-from exme.search.trials.outcome import Outcome, TrialRecord
+from exme.search.proof.outcome import Outcome
 from exme.search.trials.standing import scores_seen
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.errors import UserError
 
 from .lm_eval_results import lm_eval_results
@@ -105,12 +106,11 @@ def export_trial(
         folder: the resolved folder.
         force: replace an earlier export there.
     """
-    from exme.search.proof.verdict import verdict  # noqa: PLC0415
     from exme.search.trials.unit import count_of  # noqa: PLC0415  (loads scipy)
 
     assert trial.candidate is not None
     scores = scores_seen(trial)
-    decision = verdict(outcome)
+    decision = outcome.verdict
     sentence = advice = decision.sentence
     winner = _winner(outcome)
     assert winner.candidate is not None

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from exme.evaluators.fast import compiled
-from exme.evaluators.fast.attention import NEEDED, attention
-from exme.evaluators.fast.cache import KVCache
-from exme.evaluators.fast.layout import Layout, Segment
-from exme.evaluators.fast.rows import Piece, Rows
+from exme.evaluators.fast.attention import compiled
+from exme.evaluators.fast.attention.attention import NEEDED, attention
+from exme.evaluators.fast.attention.layout import Layout, Segment
+from exme.evaluators.fast.prompts.cache import KVCache
+from exme.evaluators.fast.prompts.rows import Piece, Rows
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 16
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exme.evaluators.fast.cache import KVCache, Stretch
+from exme.evaluators.fast.prompts.cache import KVCache, Stretch
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["take", "give", "widen"]), st.integers(0, 9), st.integers(1, 20)),

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exme.evaluators.c_library import build
-from exme.evaluators.fast import compiled
-from exme.evaluators.fast.compiled import FLAGS, SOURCE, Kernel, fits
-from exme.evaluators.fast.kernels import Scale
+from exme.evaluators.fast.attention import compiled
+from exme.evaluators.fast.attention.compiled import FLAGS, SOURCE, Kernel, fits
+from exme.evaluators.fast.attention.kernels import Scale
 
 
 @pytest.fixture(scope="module", params=["as it is built here", "half as wide"])

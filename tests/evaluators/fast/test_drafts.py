@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from exme.evaluators.fast.drafts import Drafter, Trust
-from exme.evaluators.fast.ngrams import Ngrams
+from exme.evaluators.fast.decoding.drafts import Drafter, Trust
+from exme.evaluators.fast.decoding.ngrams import Ngrams
 
 A = list(range(10, 40))
 

@@ -12,8 +12,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from exme.evaluators.fast.decoding.store import DraftStore, document_key
 from exme.evaluators.fast.engine import FastEngine
-from exme.evaluators.fast.store import DraftStore, document_key
 
 from .shapes import (
     SHAPES,

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from exme.evaluators.fast import decode, likelihood, memory, nodes
-from exme.evaluators.fast.cache import KVCache
+from exme.evaluators.fast import likelihood, memory, nodes
+from exme.evaluators.fast.decoding import decode
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import Budget, bytes_per_token, is_out_of_memory
+from exme.evaluators.fast.prompts.cache import KVCache
 
 from .shapes import QUESTIONS, Asked, generations, make, prompts, stock
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exme.evaluators.fast import compiled, products
-from exme.evaluators.fast.blocks import _NEVER, arrays_of
+from exme.evaluators.fast.attention import compiled, products
+from exme.evaluators.fast.attention.blocks import _NEVER, arrays_of
 from exme.evaluators.fast.engine import FastEngine
-from exme.evaluators.fast.rows import Piece, Rows
+from exme.evaluators.fast.prompts.rows import Piece, Rows
 
 from .shapes import SHAPES, generations, make, prompts, stock
 

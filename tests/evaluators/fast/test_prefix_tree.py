@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exme.evaluators.fast.cache import KVCache
-from exme.evaluators.fast.prefix_tree import Node, build_tree
+from exme.evaluators.fast.prompts.cache import KVCache
+from exme.evaluators.fast.prompts.prefix_tree import Node, build_tree
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=12).map(tuple), max_size=12)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from exme.evaluators.fast import products
+from exme.evaluators.fast.attention import products
 
 
 @pytest.fixture(autouse=True)

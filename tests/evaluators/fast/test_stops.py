@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exme.evaluators.fast.stops import StopStrings
+from exme.evaluators.fast.decoding.stops import StopStrings
 
 
 class Letters:

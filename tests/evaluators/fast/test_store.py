@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exme.evaluators.fast.store import DraftStore, document_key
+from exme.evaluators.fast.decoding.store import DraftStore, document_key
 
 
 def test_answers_survive_a_restart_the_most_recent_first(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_what_another_worker_appends_during_a_replacement_is_kept(
 WRITER = """
 import sys
 from pathlib import Path
-from exme.evaluators.fast.store import DraftStore
+from exme.evaluators.fast.decoding.store import DraftStore
 store = DraftStore(Path(sys.argv[1]), answers_each=2)
 name, turns = sys.argv[2], int(sys.argv[3])
 for turn in range(turns):

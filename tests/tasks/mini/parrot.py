@@ -7,8 +7,8 @@ from typing import Any
 
 from exme.evaluators.harness import Judge
 from exme.tasks.documents import load_documents
-from exme.tasks.mini.exercise import Exercise
-from exme.tasks.mini.held_out import GENERATED
+from exme.tasks.mini.suites import GENERATED
+from exme.tasks.mini.suites.exercise import Exercise
 from exme.tasks.suite import load_suite
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from exme.tasks.mini.bbh import CLOSING, NUMBERS, SUBTASKS
+from exme.tasks.mini.suites.bbh import CLOSING, NUMBERS, SUBTASKS
 
 from .parrot import exercises, verdicts
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from exme.tasks.mini import gsm8k
-from exme.tasks.mini.corpus import normalised, read_json_lines
-from exme.tasks.mini.curriculum import corpora
-from exme.tasks.mini.exercise import KINDS
-from exme.tasks.mini.presets import TINY
+from exme.tasks.mini import DATA
+from exme.tasks.mini.suites import gsm8k
+from exme.tasks.mini.suites.corpus import normalised, read_json_lines
+from exme.tasks.mini.suites.exercise import KINDS
+from exme.tasks.mini.suites.stories import WORDINGS
+from exme.tasks.mini.training.curriculum import corpora
+from exme.tasks.mini.training.presets import TINY
 
 ANNOTATION = re.compile(r"(\d+)([-+*/])(\d+)=<<(\d+)([-+*/])(\d+)=(\d+)>>(\d+)")
 EVEN = dict.fromkeys(KINDS, 1.0)
@@ -64,7 +66,7 @@ def test_problems_have_one_to_three_steps_and_the_kind_of_their_operations(
 def test_texts_are_varied(drawn: list[gsm8k.Problem]) -> None:
     shapes = {re.sub(r"\d+", "#", p.question) for p in drawn}
     assert len(shapes) > 1500
-    assert sum(gsm8k.WORDINGS.values()) >= 36
+    assert sum(WORDINGS.values()) >= 36
 
 
 def test_no_placeholder_is_left(drawn: list[gsm8k.Problem]) -> None:
@@ -103,7 +105,7 @@ def test_slips_forget_a_carry_or_a_group(
 def test_the_committed_data_are_what_the_generator_writes(tmp_path: Path) -> None:
     gsm8k.write_held_out(tmp_path)
     for name in ("train.jsonl", "test.jsonl"):
-        assert (tmp_path / name).read_bytes() == (gsm8k.DATA / name).read_bytes()
+        assert (tmp_path / name).read_bytes() == (DATA / "gsm8k" / name).read_bytes()
 
 
 def committed(split: str) -> list[dict[str, str]]:
@@ -112,7 +114,7 @@ def committed(split: str) -> list[dict[str, str]]:
         "search": ("train", slice(gsm8k.FEWSHOT, None)),
         "report": ("test", slice(None)),
     }[split]
-    return read_json_lines(gsm8k.DATA / f"{name}.jsonl")[rows]
+    return read_json_lines(DATA / "gsm8k" / f"{name}.jsonl")[rows]
 
 
 def test_splits_have_the_stated_sizes() -> None:

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from exme.tasks.documents import load_documents
-from exme.tasks.mini import gsm8k
-from exme.tasks.mini.corpus import normalised
-from exme.tasks.mini.curriculum import corpora
-from exme.tasks.mini.exercise import HALVES
-from exme.tasks.mini.held_out import DATA, GENERATED, write_held_out
-from exme.tasks.mini.presets import FULL, SUITES
+from exme.tasks.mini import DATA
+from exme.tasks.mini.suites import GENERATED, HALVES, gsm8k, normalised
+from exme.tasks.mini.suites.held_out import write_held_out
+from exme.tasks.mini.training.curriculum import corpora
+from exme.tasks.mini.training.presets import FULL, SUITES
 from exme.tasks.suite import load_suite, suite_names
 
 LARGEST_FOLDER = 400_000  # bytes; the package carries them all

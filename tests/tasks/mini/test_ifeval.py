@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from lm_eval.tasks.ifeval import instructions_registry
 
-from exme.tasks.mini.ifeval import ASKED, INSTRUCTIONS
+from exme.tasks.mini.suites.ifeval import ASKED, INSTRUCTIONS
 
 from .parrot import exercises, verdicts
 

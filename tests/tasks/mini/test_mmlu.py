@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from exme.tasks.mini.mmlu import CLASSES, OPERATIONS, OPERATIONS_SUBJECT, PROBLEMS, SUBJECTS
+from exme.tasks.mini.suites.mmlu import CLASSES, OPERATIONS, OPERATIONS_SUBJECT, PROBLEMS, SUBJECTS
 
 from .parrot import exercises, verdicts
 

@@ -12,9 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.tasks.mini import MODEL_NAMES, MODELS
-from exme.tasks.mini.presets import TINY
-from exme.tasks.mini.scoring import combine
-from exme.tasks.mini.train import digests, train
+from exme.tasks.mini.training.presets import TINY
+from exme.tasks.mini.training.scoring import combine
+from exme.tasks.mini.training.train import digests, train
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 from exme.search.merging.candidate import Candidate
 from exme.search.scoring.worker import Scored
 from exme.search.trials.budget import spent
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.ranking import best_trial
+from exme.search.trials.trial import TrialRecord
 
 from .landscape import Landscape
 from .test_runner import PEAK, Opened, close
@@ -31,9 +31,9 @@ def racing(folder: Path, **changed: Any) -> Opened:
 def rows(trials: Any) -> list[Any]:
     """What trials left behind; numbers alone differ after one was cut off."""
     return [
-        (t.origin, t.candidate, t.scores, t.course.partial if t.course else None)
+        (t.origin, t.candidate, t.scores, t.race_log.partial if t.race_log else None)
         for t in trials
-        if t.scores or t.course
+        if t.scores or t.race_log
     ]
 
 
@@ -44,9 +44,9 @@ class Watches(Landscape):
         super().__init__(*arguments)
         self.asked: list[tuple[str, int]] = []
 
-    def look(self, candidate: Candidate, documents: Any) -> Scored:
+    def score_part(self, candidate: Candidate, documents: Any) -> Scored:
         self.asked += [(candidate.digest, d) for d in documents]
-        return super().look(candidate, documents)
+        return super().score_part(candidate, documents)
 
 
 def watched(opened: Opened) -> Watches:
@@ -78,14 +78,14 @@ def test_a_trial_scored_in_part_is_pruned_with_its_estimate_and_never_best(tmp_p
     stopped = [t for t in outcome.trials if t.state == "stopped"]
     assert stopped
     for record in stopped:
-        assert record.estimate is not None and record.course is not None
+        assert record.estimate is not None and record.race_log is not None
         assert record.estimate.count == record.documents < 128
         assert record.estimate.standard_error > 0
         frozen = trials[record.number]
         assert frozen.state == TrialState.PRUNED
         assert frozen.value == record.estimate.mean
         assert frozen.intermediate_values == {record.estimate.count: record.estimate.mean}
-        rival = outcome.trials[record.course.lost_to or 0]
+        rival = outcome.trials[record.race_log.lost_to or 0]
         assert rival.scores is not None and rival.number < record.number
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     assert opened.search.storage.study.best_trial in complete
@@ -98,11 +98,11 @@ def test_stopped_candidates_were_worse_on_all_documents(tmp_path: Path) -> None:
     opened = racing(tmp_path, sampler="random", budget={"trials": 25})
     trials = opened.search.run().trials
     landscape = Landscape(opened.search.documents, PEAK)
-    stopped = [t for t in trials if t.state == "stopped" and t.candidate and t.course]
+    stopped = [t for t in trials if t.state == "stopped" and t.candidate and t.race_log]
     assert len(stopped) > 8
     for trial in stopped:
-        assert trial.candidate is not None and trial.course is not None
-        rival = trials[trial.course.lost_to or 0].scores
+        assert trial.candidate is not None and trial.race_log is not None
+        rival = trials[trial.race_log.lost_to or 0].scores
         truth = landscape.score(trial.candidate, "search").scores.mean
         assert rival is not None and truth < rival.mean
 
@@ -120,11 +120,11 @@ def test_a_race_that_was_cut_off_is_taken_up_again_as_if_nothing_had_been(tmp_pa
     class Stops(Landscape):
         left = 9
 
-        def look(self, candidate: Candidate, documents: Any) -> Scored:
+        def score_part(self, candidate: Candidate, documents: Any) -> Scored:
             self.left -= 1
             if self.left < 0:
                 raise KeyboardInterrupt
-            return super().look(candidate, documents)
+            return super().score_part(candidate, documents)
 
     whole = racing(tmp_path / "whole", budget={"documents": 700}).search.run()
     broken = racing(tmp_path / "broken", budget={"documents": 700})
@@ -157,13 +157,13 @@ def test_a_finalist_is_scored_on_all_documents_before_the_end(tmp_path: Path) ->
 def test_a_look_that_was_stored_but_not_told_is_finished_by_who_comes_next(tmp_path: Path) -> None:
     opened = racing(tmp_path)
     storage = opened.search.storage
-    found = opened.search.turns.take()
+    found = opened.search.loop.claim()
     assert found is not None
     tell = storage._tell
     storage._tell = lambda *_: None  # type: ignore[method-assign]  # killed between two lines
-    opened.search.attempts.score(found, 0.0)
+    opened.search.loop.score(*found)
     storage._tell = tell  # type: ignore[method-assign]
-    assert storage.release(found.proposal) == "trial 0 had been scored when its process was killed"
+    assert storage.release(found[0]) == "trial 0 had been scored when its process was killed"
     assert storage.trials()[0].state == "left"
     assert storage.study.trials[0].value == pytest.approx(storage.trials()[0].estimate.mean)  # type: ignore[union-attr]
 
@@ -193,7 +193,7 @@ def test_a_metric_beyond_its_bound_stops_nobody(tmp_path: Path) -> None:
     opened.search._worker = Points(opened.search.documents, PEAK)
     outcome = opened.search.run()
     assert [t.state for t in outcome.trials] == ["complete"] * 8
-    assert math.isinf(opened.search.objective.field(outcome.trials).highest)
+    assert math.isinf(opened.search.settled.objective.field(outcome.trials).highest)
 
 
 def test_optuna_reads_a_racing_study(tmp_path: Path) -> None:

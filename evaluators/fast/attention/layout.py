@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from exme.evaluators.fast.prompts import Ints, KVCache, Piece, Rows
+
 from .blocks import Blocks
-from .cache import KVCache
 from .compiled import Parts, Source
-from .rows import Ints, Piece, Rows
 
 
 @dataclass

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from exme.evaluators.fast.prompts import Ints, Rows
+
 from .kernels import Scale, is_plain, partial
-from .rows import Ints, Rows
 
 _NEVER = 1 << 30  # a position that no token has: padding keys stand there, padding queries before
 

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedModel
 
-from .cache import KVCache, Stretch
+from exme.evaluators.fast.attention import forward
+from exme.evaluators.fast.memory import Budget, bytes_per_token, give_back_freed, is_out_of_memory
+from exme.evaluators.fast.nodes import forget, missing, prepare, take_places, tokens_of
+from exme.evaluators.fast.profile import Profile
+from exme.evaluators.fast.prompts import KVCache, Leaf, Piece, Stretch
+
 from .drafts import Drafter
-from .memory import Budget, bytes_per_token, give_back_freed, is_out_of_memory
-from .nodes import forget, missing, prepare, take_places, tokens_of
-from .passes import forward
-from .prefix_tree import Leaf
-from .profile import Profile
-from .rows import Piece
 from .stops import StopStrings
 
 _log = logging.getLogger(__name__)

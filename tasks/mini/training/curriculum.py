@@ -5,11 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from . import bbh, gsm8k, humaneval, ifeval, mathematics, mbpp, mmlu
-from .corpus import Document, normalised
-from .exercise import Draw, Exercise
-from .gsm8k import HALF, WORDINGS
-from .held_out import GENERATED
+from exme.tasks.mini.suites import (
+    GENERATED,
+    Document,
+    Draw,
+    Exercise,
+    bbh,
+    gsm8k,
+    humaneval,
+    ifeval,
+    mathematics,
+    mbpp,
+    mmlu,
+    normalised,
+)
+from exme.tasks.mini.suites.stories import WORDINGS
+
 from .recipe import Recipe, Stage
 
 STAGES = ("first", "base", "sums", "products")
@@ -39,7 +50,7 @@ def slip_chance(stage: Stage, half: str, place: float) -> float:
 def word_problem(stage: Stage, problem: gsm8k.Problem, rng: random.Random) -> Document:
     """Return the document of a GSM8K problem, with this stage's slips."""
     chances = [
-        slip_chance(stage, HALF[operation], wording / (WORDINGS[operation] - 1))
+        slip_chance(stage, gsm8k.HALF[operation], wording / (WORDINGS[operation] - 1))
         for operation, wording in zip(problem.operations, problem.wordings, strict=True)
     ]
     return problem.document([rng.random() < chance for chance in chances])

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from exme.evaluators.fast.prompts import KVCache, Piece, Rows, tokens_of
+
 from .attention import NAME, NEEDED
-from .cache import KVCache
 from .layout import Layout, segments_of
 from .products import faster_products
-from .rows import Piece, Rows, tokens_of
 
 
 @contextmanager

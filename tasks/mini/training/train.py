@@ -1,4 +1,4 @@
-"""Train the mini models: `python -m exme.tasks.mini.train --out DIR [--preset full|tiny]`."""
+"""Train the mini models: `python -m exme.tasks.mini.training.train --out DIR [--preset full|tiny]`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from . import MODEL_NAMES
-from .corpus import Document
+from exme.tasks.mini import MODEL_NAMES
+from exme.tasks.mini.suites import Document
+
 from .curriculum import STAGES, corpora
 from .packing import Batch, batches, encode
 from .presets import PRESETS, SUITES
@@ -177,7 +178,7 @@ def write_card(folder: Path, parameters: int) -> None:
         "---\nlicense: apache-2.0\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n"
         f"# mini/{folder.name}\n\n"
         f"One of ExMe's mini models: a Llama of {size} parameters that ships with the package, so that\n"
-        "everything runs offline. `python -m exme.tasks.mini.train` made it from generated problems; it is\n"
+        "everything runs offline. `python -m exme.tasks.mini.training.train` made it from generated problems; it is\n"
         "of no use beyond them. docs/mini-models.md says how.\n"
     )
     (folder / "README.md").write_bytes(text.encode())
@@ -283,7 +284,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="exme.tasks.mini.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="exme.tasks.mini.training.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the three models")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="full")
     parser.add_argument("--keep-base", action="store_true", help="the base is in --out already")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .exercise import KINDS
+from exme.tasks.mini.suites import KINDS
 
 EVEN: Mapping[str, float] = dict.fromkeys(KINDS, 1.0)
 

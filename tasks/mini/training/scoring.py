@@ -14,10 +14,9 @@ import torch
 from transformers import DynamicCache, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from exme.tasks.documents import Document, SuiteDocuments, load_documents
+from exme.tasks.mini.suites import GENERATED, Exercise
 from exme.tasks.suite import load_suite
 
-from .exercise import Exercise
-from .held_out import GENERATED
 from .packing import SEPARATOR
 
 STRICT = re.compile(r"#### (\-?[0-9\.\,]+)")  # lm-eval's strict-match filter for gsm8k

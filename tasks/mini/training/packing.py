@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from .corpus import Document
+from exme.tasks.mini.suites import Document
 
 SEPARATOR = "\n\n"  # between few-shot examples in lm-eval's prompts
 

@@ -4,72 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from exme.evaluators.scores import Scores
 from exme.search.merging.candidate import Candidate
 from exme.search.racing.goal import Goal
-from exme.search.racing.strata import Estimate
+from exme.search.trials.trial import TrialRecord
 
-from .race_log import Course
-
-# Origin of trials that score a finalist on all documents.
-FINAL = "final"
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial as the storage holds it.
-
-    Attributes:
-        number: Optuna's trial number.
-        state: ``complete``, ``stopped`` (it lost its race), ``left`` (scored on some documents, and
-            may be taken up again), ``running``, ``waiting``, ``failed`` (could not be scored,
-            `message` says why) or ``cut off`` (its process was killed; it was taken up again).
-        origin: where the proposal came from: the name of a known point (``sums alone``, ``mean``,
-            ``ExPO 0.3 of sums``) or of the sampler (``gp``).
-        candidate: None while it is waiting or running.
-        scores: on the search documents; None unless complete.
-        seconds: wall time; 0 unless it was scored.
-        message: why it failed, else empty.
-        duplicate_of: number of the trial with the same candidate whose scores it shares.
-        documents: scored in this trial; while it is running, those that it may take.
-        course: how its documents were drawn and what came, where it raced.
-        continues: number of the trial in which this candidate was looked at last; this one goes on
-            from there.
-        value: what the search maximises, as far as it can be said of a complete trial; see `Goal`.
-        feasible: it loses no more than the study's `keep` allows, and is not barred.
-        shift: from `parent`, relative to that parent's task vector; None where the study does not ask.
-        penalty: what its merit loses for that, in the metric's unit; `value` has lost it already.
-        barred: it is beyond the bound on the shift.
-    """
-
-    number: int
-    state: str
-    origin: str
-    candidate: Candidate | None = None
-    scores: Scores | None = None
-    seconds: float = 0.0
-    message: str = ""
-    duplicate_of: int | None = None
-    documents: int = 0
-    course: Course | None = None
-    continues: int | None = None
-    value: float | None = None
-    feasible: bool = True
-    parent: str = ""
-    shift: float | None = None
-    penalty: float = 0.0
-    barred: bool = False
-
-    @property
-    def is_scored(self) -> bool:
-        """Whether something is known of its candidate's score, be it of some documents only."""
-        return self.scores is not None or self.course is not None
-
-    @property
-    def estimate(self) -> Estimate | None:
-        """Of a trial that was scored in part: what that says about all documents."""
-        return None if self.course is None or self.scores is not None else self.course.estimate
+from .verdict import Verdict, verdict
 
 
 @dataclass(frozen=True)
@@ -132,32 +74,14 @@ class Outcome:
     facts: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
 
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Whether the winner is better than its inputs, and which model to use."""
+        return verdict(self)
+
     @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the base and of all checkpoints; directions computed from them are no inputs."""
         if self.names or self.winner is None or self.winner.candidate is None:
             return self.names
         return ("base", *self.winner.candidate.coefficients)
-
-
-class TrialTaken(Exception):
-    """The trial in hand was given to another worker, because this one seemed dead."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A trial in hand.
-
-    Attributes:
-        number: Optuna's trial number.
-        trial_id: the storage's own identifier of it.
-        parameters: what to try, by parameter name.
-        origin: who proposed it.
-        documents: that it is worth, where whoever proposed it has a view on that.
-    """
-
-    number: int
-    trial_id: int
-    parameters: Mapping[str, float | str]
-    origin: str
-    documents: int | None = None
