@@ -7,13 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 # Metrics without bounds, or with others than 0 and 1: by name, and by what their names hold.
 _UNBOUNDED = ("bleu", "chrf", "loss", "nll", "ter")
 _UNBOUNDED_WORDS = ("perplexity", "bits_per_byte", "_nll", "_loss", "likelihood")
-# As studies were written before the direction of a metric was.
-_MINUS_TARGET_NLL = "-target_nll"
+# The negative log-likelihood of reference answers, in nats per byte (`Judge.score_targets`).
+TARGET_NLL = "target_nll"
+# As it was written before scores had a direction.
+_MINUS_TARGET_NLL = f"-{TARGET_NLL}"
 
 
 def may_be_bounded(metric: str) -> bool:
@@ -148,7 +150,7 @@ def metric_of(data: Mapping[str, Any]) -> tuple[str, bool]:
     """Metric and direction of scores as JSON; those of earlier versions too."""
     metric = str(data["metric"])
     if metric == _MINUS_TARGET_NLL:
-        return metric[1:], False
+        return TARGET_NLL, False
     return metric, bool(data.get("higher_is_better", True))
 
 
@@ -247,6 +249,25 @@ class Scorecard:
 
 
 Scores = DocumentScores | Scorecard
+
+
+class Metric(Protocol):
+    """Whatever has scores by a metric."""
+
+    @property
+    def metric(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def scale(self) -> Scale:
+        """How its values and scores become each other."""
+        ...
+
+
+def metric_text(scores: Metric) -> str:
+    """The metric's name, and its direction where that is not upwards."""
+    return scores.metric + " (lower is better)" * scores.scale.is_turned
 
 
 def scale_of(scales: Sequence[Scale]) -> Scale:

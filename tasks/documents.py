@@ -185,9 +185,7 @@ class _Splits:
         return [Document(f"{prefix}/{i}", task, found[i]) for i in self._order(task, prefix, found)]
 
 
-def _examples(
-    suite: Suite, splits: _Splits, task: str, subset: str | None
-) -> tuple[Document, ...]:
+def _examples(suite: Suite, splits: _Splits, task: str, subset: str | None) -> tuple[Document, ...]:
     split = suite.fewshot.split
     count = suite.fewshot.count
     if split is None or count == 0:

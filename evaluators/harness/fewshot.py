@@ -32,7 +32,9 @@ def check_own_examples(manager: Any, suite: Suite, name: str) -> None:
     shots = said.get("num_fewshot") or 0
     own = said.get("fewshot_config") or {}
     split = said.get("fewshot_split") or own.get("split")
-    about = f"suite '{suite.suite}': fewshot: count is {suite.fewshot.count}, and lm-eval task '{name}'"
+    about = (
+        f"suite '{suite.suite}': fewshot: count is {suite.fewshot.count}, and lm-eval task '{name}'"
+    )
     if shots != suite.fewshot.count:
         raise UserError(
             f"{about} shows {shots} examples; write the same, or name the split that examples are taken "
@@ -40,7 +42,9 @@ def check_own_examples(manager: Any, suite: Suite, name: str) -> None:
         )
     if shots and (split is not None or "samples" not in own):
         split = split or said.get("training_split") or said.get("validation_split")
-        found = f"draws them from its split '{split}'" if split else "has no split to draw them from"
+        found = (
+            f"draws them from its split '{split}'" if split else "has no split to draw them from"
+        )
         raise UserError(
             f"{about} {found}, where documents may be that are scored; name a split whose first "
             f"documents are the examples, and are never scored: `fewshot: {{split: {split or 'train'}, "

@@ -14,7 +14,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from exme.evaluators.scores import DocumentScores, Scale
+from exme.evaluators.scores import TARGET_NLL, DocumentScores, Scale
 from exme.tasks.documents import Document, SuiteDocuments
 from exme.tasks.errors import UserError
 
@@ -22,7 +22,7 @@ from .generation import check_settings
 from .interface import PLAIN, Chat, Engine, Evaluation, answer_limit, is_cut, responses
 from .metrics import agreed, check_metric, higher_is_better, metric_value, try_metric
 from .quiet import quiet
-from .targets import TARGET_NLL, NoReference, target_request
+from .targets import NoReference, target_request
 from .task import build_task, task_manager
 
 
@@ -183,8 +183,9 @@ class Judge:
         return range(len(self.documents)) if chosen is None else chosen
 
     def score_targets(self, engine: Engine, chosen: Sequence[int] | None = None) -> Evaluation:
-        """Evaluate the engine by `target_nll`, of which less is better. Nothing is
-        generated. It is a proxy: see docs/suites.md. In a suite with `references_from_inputs`, a
+        """Evaluate the engine by `target_nll`, of which less is better.
+
+        Nothing is generated. It is a proxy: see docs/suites.md. In a suite with `references_from_inputs`, a
         document without a reference answer counts 0 for every model.
 
         Args:

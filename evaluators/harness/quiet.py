@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import datasets
 
@@ -42,9 +43,12 @@ def silent() -> Iterator[None]:
         for number in (1, 2):
             os.dup2(nowhere, number)
         # (streams that stand in for these two, as in a notebook)
-        with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):  # noqa: PTH123
-            with contextlib.redirect_stderr(sink):
-                yield
+        with (
+            Path(os.devnull).open("w") as sink,
+            contextlib.redirect_stdout(sink),
+            contextlib.redirect_stderr(sink),
+        ):
+            yield
     finally:
         for number, old in zip((1, 2), kept, strict=True):
             os.dup2(old, number)

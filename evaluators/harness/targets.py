@@ -15,8 +15,6 @@ from lm_eval.api.instance import Instance
 from exme.tasks.errors import UserError
 from exme.tasks.suite import Suite
 
-TARGET_NLL = "target_nll"
-
 
 class NoReference(UserError):
     """A document has no reference answer."""

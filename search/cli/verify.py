@@ -18,7 +18,6 @@ from exme.search.trials.ranking import best_trial
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError, did_you_mean
 
-
 # Log-likelihoods of the fast engine are within 1e-4 nats of lm-eval's `hf` model, and of long continuations
 # within float32's last digits (docs/engine.md); so are scores that are made of them.
 _ABSOLUTE, _RELATIVE = 1e-4, 1e-5
@@ -64,9 +63,7 @@ class Parity:
 
 
 def _agree(ours: float, theirs: float | None) -> bool:
-    return theirs is not None and math.isclose(
-        ours, theirs, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE
-    )
+    return theirs is not None and math.isclose(ours, theirs, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
 
 
 def verify_study(
@@ -99,7 +96,9 @@ def verify_study(
         with open_search(path, task, runs=runs) as run:
             trial = best_trial(run.trials)
             best = trial.candidate if trial else None
-            told = f"trial {trial.number} of study {run.folder.name}, the best so far" if trial else ""
+            told = (
+                f"trial {trial.number} of study {run.folder.name}, the best so far" if trial else ""
+            )
         if best is None:
             raise UserError(f"{path}: no trial yet, so no best candidate; verify the base instead")
     sizes = study.documents if documents is None else study.documents.model_copy(
@@ -169,9 +168,7 @@ def _verify(
         count=scores.count,
         ours=scores.scale.turn(scores.mean),
         theirs=weighed,
-        differing=tuple(
-            d for d, v in values.items() if not _agree(v, theirs.per_document.get(d))
-        ),
+        differing=tuple(d for d, v in values.items() if not _agree(v, theirs.per_document.get(d))),
         answering=tuple(answering),
         generates=bool(theirs.answers),
         our_seconds=middle - start,

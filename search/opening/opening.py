@@ -36,6 +36,7 @@ def pinned_facts(
         **({"goal": "pareto"} if objective.values_per_trial > 1 else {}),
         "suites": [
             [d.suite.suite, d.suite.version, d.suite.metric_name, list(d.suite.lm_eval_tasks)]
+            + ["lower is better"] * (d.suite.higher_is_better is False)
             for d in documents
         ],
         "data": study.data,
@@ -95,6 +96,8 @@ def remarks(
     for line in sources.union.report if sources.union is not None else ():
         yield line, ""
     for suite in documents:
+        if suite.suite.higher_is_better is False:
+            yield f"Suite '{suite.suite.suite}': {suite.suite.metric}, lower is better.", ""
         if suite.near_duplicates:
             yield _describe_duplicates(suite), "yellow"
 

@@ -17,7 +17,7 @@ from exme.search.opening.gram import measure
 from exme.search.opening.joining import join_study
 from exme.search.opening.opening import load_study_documents, open_sources, pinned_facts
 from exme.search.opening.references import take_references
-from exme.search.opening.settling import settle_objective, shift_of
+from exme.search.opening.settling import scale_of_suite, settle_objective, shift_of
 from exme.search.opening.workshop import Workshop, agree
 from exme.search.proposing.history import History
 from exme.search.proposing.plan import Plan
@@ -63,7 +63,8 @@ class OpenedSearch:
         self._worker: Scorer | None = worker
         self._engine_name: str = study.engine
         sizes = {found.suite.suite: len(found.search) for found in self.documents}
-        objective = settle_objective(study, sizes, list(study.checkpoints))
+        scales = {found.suite.suite: scale_of_suite(found.suite) for found in self.documents}
+        objective = settle_objective(study, sizes, list(study.checkpoints), scales)
         self.folder, self.storage = join_study(
             runs / f"{name}-{self.task}",
             study.storage,
@@ -72,7 +73,7 @@ class OpenedSearch:
             where=where,
             say=self.screen.say,
             fork=fork,
-            objectives=objective.values_per_trial,
+            directions=objective.directions,
         )
         self.storage.record.set_goal(objective.goal)
         self._workshop = Workshop(

@@ -15,7 +15,6 @@ from .combine import mean_difference
 from .paired import Bounded, Unbounded
 
 
-
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its confidence interval, in the unit of the score."""

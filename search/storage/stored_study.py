@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from exme.search.proposing.history import History
 from exme.search.proposing.settled import Settled
+from exme.search.trials.objective import Way
 from exme.search.trials.trial import TrialRecord
 
 from .backend import open_backend, opening, whole_trial
@@ -31,7 +32,7 @@ class StoredStudy:
         name: name of the study in it.
         folder: the run's folder, for locks where the database has none.
         say: where "waiting for the database" goes.
-        objectives: how many values a trial has.
+        directions: of each value of a trial, as Optuna calls them.
 
     Attributes:
         study: Optuna's.
@@ -48,7 +49,7 @@ class StoredStudy:
         name: str,
         folder: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
-        objectives: int = 1,
+        directions: Sequence[Way] = ("maximize",),
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.url, self.name = url, name
@@ -61,7 +62,7 @@ class StoredStudy:
                 self.study = optuna.create_study(
                     storage=self._backend,
                     study_name=name,
-                    directions=["maximize"] * objectives,
+                    directions=list(directions),
                     load_if_exists=True,
                 )
         self.record = StudyRecord(self.study, name)

@@ -116,7 +116,13 @@ class Partial:
         return join(
             [
                 DocumentScores(
-                    p.suite, p.split, p.metric, p.documents, p.values, p.seed, p.audit,
+                    p.suite,
+                    p.split,
+                    p.metric,
+                    p.documents,
+                    p.values,
+                    p.seed,
+                    p.audit,
                     p.higher_is_better,
                 )
                 for p in self.parts

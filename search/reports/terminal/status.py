@@ -19,7 +19,6 @@ from exme.search.study.space import alone
 from exme.search.study.study_file import load_study_file
 from exme.search.study.study_sections import BudgetSection
 from exme.search.study.suites import pick_suites
-from exme.search.trials.unit import Unit
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
@@ -135,7 +134,7 @@ def runs_table(found: Sequence[Run]) -> Table:
         best, gain = view.best, view.proved_gain or view.gain
         score, told = "–", "–"
         if best is not None:
-            unit = Unit(percent=best.is_share)
+            unit = best.unit
             score = unit.score(best.mean)
             told = "–" if gain is None else unit.line(gain, sign=True)
         proof = view.verdict.state if view.verdict is not None and view.verdict.is_final else "–"
