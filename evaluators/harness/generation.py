@@ -43,8 +43,8 @@ def check_settings(settings: Mapping[str, Any], where: str) -> None:
     unknown = [key for key in settings if key not in known]
     if unknown:
         raise UserError(
-            f"{where}: no generation setting '{unknown[0]}'{did_you_mean(unknown[0], known)}; it is given "
-            f"in `generation_kwargs` of the lm-eval task"
+            f"{where}: generation_kwargs of its lm-eval task: there is no setting '{unknown[0]}'"
+            f"{did_you_mean(unknown[0], known)}"
         )
     try:
         with quiet():

@@ -20,7 +20,7 @@ from exme.tasks.errors import UserError
 
 from .generation import check_settings
 from .interface import PLAIN, Chat, Engine, Evaluation, answer_limit, is_cut, responses
-from .metrics import agreed, check_metric, higher_is_better, metric_value, try_metric
+from .metrics import agreed, check_metric, higher_is_better, metric_of, try_metric
 from .quiet import quiet
 from .targets import NoReference, target_request
 from .task import build_task, task_manager
@@ -252,8 +252,8 @@ class Judge:
         for place in places:
             document, requests = self.documents[place], self._requests[place]
             filtered = [request.filtered_resps[self.suite.filter] for request in requests]
-            metrics = self._metrics(document, requests[0].doc, filtered)
-            values.append(metric_value(self.suite, self._tasks[document.task], metrics))
+            task = self._tasks[document.task]
+            values.append(metric_of(self.suite, task, requests[0].doc, filtered, document.id))
             generated = requests[0].request_type == "generate_until"
             answer = str(requests[0].resps[0]) if generated else ""
             answers.append(answer)
@@ -264,23 +264,6 @@ class Judge:
         audit = {"empty": tuple(empty), "unextracted": tuple(unextracted), "cut": tuple(cut)}
         scores = self._scores(self.metric, places, tuple(values), audit, self.higher_is_better)
         return Evaluation(scores, tuple(answers), engine_seconds)
-
-    def _metrics(self, document: Document, row: Any, filtered: list[Any]) -> dict[str, Any]:
-        """lm-eval's metrics of one document; a ValueError that names it where they raise.
-
-        Args:
-            document: ours.
-            row: the request's, which the task may have processed.
-            filtered: the answers.
-        """
-        try:
-            found: dict[str, Any] = self._tasks[document.task].process_results(row, filtered)
-        except Exception as error:
-            raise ValueError(
-                f"suite '{self.suite.suite}': the metric raised {type(error).__name__} on document "
-                f"{document.id}: {error}"
-            ) from error
-        return found
 
     def _scores(
         self,

@@ -35,14 +35,14 @@ def check_metric(suite: Suite, task: Any) -> None:
         raise UserError(
             f"suite '{suite.suite}': lm-eval task '{name}' asks for rolling log-likelihoods (output_type "
             f"{_ROLLING}), whose '{suite.metric}' is one number over all documents; candidates are compared "
-            f"document by document: give a task with a metric for each, or use `objective: target_nll`"
+            f"document by document: give a task with a metric for each"
         )
     put = task.aggregation().get(suite.metric)
     if put is not None and not _is_mean(put):
         raise UserError(
             f"suite '{suite.suite}': metric '{suite.metric}' of lm-eval task '{name}' is computed over all "
             f"documents together (aggregation {_name(put)}); candidates are compared document by "
-            f"document: give a metric that is a mean over them ({have}), or use `objective: target_nll`"
+            f"document: give a metric that is a mean over them ({have})"
         )
     filters = [f.name for f in task._filters]
     if suite.filter not in filters:
@@ -114,6 +114,30 @@ def try_metric(suite: Suite, task: Any, requests: Sequence[Instance]) -> None:
         for request in requests:
             request.resps, request.filtered_resps = [], {}
     metric_value(suite, task, found)
+
+
+def metric_of(suite: Suite, task: Any, row: Any, filtered: Sequence[Any], identifier: str) -> float:
+    """The suite's metric of one document.
+
+    Args:
+        suite: the suite.
+        task: the document's lm-eval task.
+        row: the document, as the task has it.
+        filtered: the answers.
+        identifier: the document's.
+
+    Raises:
+        ValueError: the metric raised; names the document.
+        UserError: it is not there, or no number.
+    """
+    try:
+        found = task.process_results(row, filtered)
+    except Exception as error:
+        raise ValueError(
+            f"suite '{suite.suite}': the metric raised {type(error).__name__} on document "
+            f"{identifier}: {error}"
+        ) from error
+    return metric_value(suite, task, found)
 
 
 def metric_value(suite: Suite, task: Any, found: Mapping[str, Any]) -> float:

@@ -18,6 +18,8 @@ import numpy as np
 
 from exme.tasks.errors import UserError
 
+from .quiet import quiet
+
 # A column that says which row a document was, while a task processes a split.
 _PLACE = "exme_place"
 # lm-eval's own seeds (`simple_evaluate`), of what a task may draw as it processes documents.
@@ -69,7 +71,7 @@ def process(suite: str, task: Any, rows: datasets.Dataset) -> Processed:
     """
     if task.config.process_docs is None:
         return Processed(rows, range(len(rows)))
-    with lm_eval_seeds():
+    with quiet(), lm_eval_seeds():
         found = task.config.process_docs(rows.add_column(_PLACE, list(range(len(rows)))))
     name = task.config.task
     if isinstance(found, datasets.Dataset):
@@ -98,7 +100,7 @@ def process(suite: str, task: Any, rows: datasets.Dataset) -> Processed:
 
 def _is_by_document(task: Any, rows: datasets.Dataset, documents: Any) -> bool:
     """Whether a task makes the same of the rows, in their order, when they come the other way round."""
-    with lm_eval_seeds():
+    with quiet(), lm_eval_seeds():
         turned = task.config.process_docs(rows.select(range(len(rows) - 1, -1, -1)))
     ours, theirs = (
         [json.dumps(document, sort_keys=True, default=str) for document in found]
