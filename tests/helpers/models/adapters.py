@@ -16,7 +16,7 @@ def make_adapter(base: Path, folder: Path, seed: int = 0, **settings: Any) -> Pa
     """A random adapter, and what peft makes of it in ``merged/`` beside it."""
     torch.manual_seed(seed)
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    wrapped = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **settings))
+    wrapped: Any = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **settings))
     with torch.no_grad():
         for name, parameter in wrapped.named_parameters():
             if "lora_" in name or "modules_to_save" in name:
