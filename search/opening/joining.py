@@ -40,6 +40,7 @@ def join_study(
         The folder of the study that was joined, and the study.
     Raises:
         StudyChanged: the study was begun otherwise, names what differs; so were all its forks.
+        UserError: the folder cannot be made, or its database is gone.
     """
     place, forks, refusal = folder, 0, None
     while refusal is None or fork or place.is_dir():
@@ -49,6 +50,8 @@ def join_study(
             raise UserError(
                 f"{place}: the run's folder cannot be made ({error}); give another with --runs"
             ) from None
+        if url is None:
+            _refuse_without_trials(place)
         storage = Storage(
             url or sqlite_url(place),
             place.name,
@@ -72,3 +75,13 @@ def join_study(
             say(f"This is study {place.name}: {folder.name} was begun otherwise.", "")
         return place, storage
     raise refusal
+
+
+def _refuse_without_trials(place: Path) -> None:
+    """Refuse a run's folder whose database is gone: its report would be replaced by one of nothing."""
+    report, database = place / "report.md", place / "study.db"
+    if report.is_file() and not database.exists():
+        raise UserError(
+            f"{place}: has a report, and {database.name}, which holds its trials, is gone; put it back, or remove the "
+            f"folder to begin anew"
+        )

@@ -24,10 +24,12 @@ from exme.search.proposing.history import History
 from exme.search.proposing.plan import Plan
 from exme.search.proposing.settled import Settled
 from exme.search.scoring.worker import Precision, Scorer, Worker, settle_precision
+from exme.search.storage.read_only import is_writable
 from exme.search.study.space import unit
 from exme.search.study.study_file import StudyFile
 from exme.search.study.suites import pick_suites
 from exme.search.trials.objective import Objective
+from exme.tasks.errors import UserError
 
 from .screen import Screen
 
@@ -121,8 +123,12 @@ class OpenedSearch:
         """Compute what the study needs before its first trial: directions, references, inner products of task vectors.
 
         Raises:
-            UserError: something of it cannot be computed.
+            UserError: something of it cannot be computed, or nothing that is found could be kept.
         """
+        if not is_writable(self.folder):
+            raise UserError(
+                f"{self.folder}: cannot be written, and a search keeps its trials there; give another with --runs"
+            )
         if self._directions is None:
             with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
                 self._directions = self._workshop.compute()
