@@ -99,6 +99,11 @@ class Judge:
         return self.suite.metric_name
 
     @property
+    def requests(self) -> Sequence[Sequence[Instance]]:
+        """lm-eval's requests of every document, in the order of the documents."""
+        return self._requests
+
+    @property
     def prompts(self) -> list[str]:
         """The context of every document's first request, in the order of the documents."""
         return [str(requests[0].args[0]) for requests in self._requests]

@@ -11,7 +11,15 @@ from typing import Any, Protocol
 import torch
 
 from exme.evaluators.fast import DraftStore, FastEngine
-from exme.evaluators.harness import Chat, Engine, Evaluation, FiniteLogits, Judge, StockEngine
+from exme.evaluators.harness import (
+    Chat,
+    Engine,
+    Evaluation,
+    FiniteLogits,
+    Judge,
+    StockEngine,
+    check_requests,
+)
 from exme.evaluators.scores import Scores, join
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.resident import ResidentModel, Sources, pick_device
@@ -174,6 +182,7 @@ class Worker:
             chat = chat_of(self.study, self.resident.tokenizer, self.stock)
             self._judges[split] = [Judge(documents, split, chat) for documents in self.documents]
             for judge in self._judges[split]:
+                check_requests(judge, self.stock)
                 if judge.longest_answer >= self.stock.max_length:
                     raise UserError(
                         f"suite '{judge.suite.suite}': answers of up to {judge.longest_answer} "
