@@ -11,6 +11,7 @@ from pathlib import Path
 from exme.evaluators.harness import lm_eval_scores
 from exme.search.merging.candidate import Candidate
 from exme.search.running.search import Search, open_search
+from exme.search.running.stored_search import open_stored
 from exme.search.study.study_file import load_study_file
 from exme.search.trials.ranking import best_trial
 from exme.tasks.errors import UserError, did_you_mean
@@ -62,9 +63,8 @@ def verify_study(
     study = load_study_file(path)
     best: Candidate | None = None
     if model == "best":
-        with open_search(path, task, runs=runs) as run:
-            trial = best_trial(run.trials)
-            best = trial.candidate if trial else None
+        trial = best_trial(open_stored(path, task, runs).trials)
+        best = trial.candidate if trial else None
         if best is None:
             raise UserError(f"{path}: no trial yet, so no best candidate; verify the base instead")
     sizes = study.documents if documents is None else study.documents.model_copy(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from exme.search.storage.backend import sqlite_url
+from exme.search.storage.run_folder import DATABASE, forks
 from exme.search.storage.storage import Storage
 from exme.search.storage.study_record import StudyChanged
 from exme.tasks.documents import SuiteDocuments
@@ -42,8 +43,10 @@ def join_study(
         StudyChanged: the study was begun otherwise, names what differs; so were all its forks.
         UserError: the folder cannot be made, or its database is gone.
     """
-    place, forks, refusal = folder, 0, None
-    while refusal is None or fork or place.is_dir():
+    refusal = None
+    for place in forks(folder):
+        if refusal is not None and not fork and not place.is_dir():
+            break
         try:
             place.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
@@ -68,18 +71,17 @@ def join_study(
                         storage.record.set_documents(found.suite.suite, split, ids)
         except StudyChanged as error:
             refusal = refusal or error
-            forks += 1
-            place = folder.with_name(f"{folder.name}-fork{forks}")
             continue
-        if forks:
+        if place != folder:
             say(f"This is study {place.name}: {folder.name} was begun otherwise.", "")
         return place, storage
+    assert refusal is not None
     raise refusal
 
 
 def _refuse_without_trials(place: Path) -> None:
     """Refuse a run's folder whose database is gone: its report would be replaced by one of nothing."""
-    report, database = place / "report.md", place / "study.db"
+    report, database = place / "report.md", place / DATABASE
     if report.is_file() and not database.exists():
         raise UserError(
             f"{place}: has a report, and {database.name}, which holds its trials, is gone; put it back, or remove the "

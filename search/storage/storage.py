@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -20,17 +21,21 @@ from exme.search.proposing.sampler import BoundedSampler, distributions
 from exme.search.trials.result import Result
 from exme.search.trials.trial import Claim, TrialRecord, TrialTaken
 
+from .backend import open_backend
 from .heartbeat import Heart, Member
 from .packing import pack
+from .patience import Patience
 from .records import claim_to_json, round_to_json
 from .recovery import Recovery, Told, end_trial
 from .stored_study import StoredStudy
 
 
 class Storage(StoredStudy):
-    """One study in an Optuna storage, worked on: its trials are begun, closed and taken back here.
+    """One study in an Optuna storage, worked on: it is begun where it is not there yet; its trials are begun, closed and taken back.
 
-    Args and errors: see `StoredStudy`.
+    Args:
+        url: see `StoredStudy`; so are `name`, `folder`, `say`, and errors.
+        objectives: how many values a trial has.
 
     Attributes:
         member: this process among the study's workers.
@@ -44,11 +49,21 @@ class Storage(StoredStudy):
         say: Callable[[str], None] = lambda line: None,
         objectives: int = 1,
     ) -> None:
-        super().__init__(url, name, folder, say, objectives)
+        self._objectives = objectives
+        super().__init__(url, name, folder, say)
         self.member = Member.here()
         self._heart = Heart(self.member, self._beat)
         self._in_hand: int | None = None  # the storage's identifier
         self._recovery = Recovery(self.study, self.record)
+
+    def _open(self, patience: Patience) -> optuna.Study:
+        with self._locks.hold("tables"):
+            return optuna.create_study(
+                storage=open_backend(self.url, patience),
+                study_name=self.name,
+                directions=["maximize"] * self._objectives,
+                load_if_exists=True,
+            )
 
     def close(self) -> None:
         """Stop the heart; trials still in hand are then anyone's."""

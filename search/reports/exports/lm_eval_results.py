@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -56,14 +56,7 @@ def lm_eval_results(
         "group_subtasks": {},
         "versions": versions,
         "n-shot": shots,
-        "higher_is_better": {
-            task: {
-                name.partition(",")[0]: True
-                for name in values
-                if "_stderr" not in name and "," in name
-            }
-            for task, values in results.items()
-        },
+        "higher_is_better": {task: _metrics(values) for task, values in results.items()},
         "n-samples": samples,
         "config": {
             "model": "hf",
@@ -81,6 +74,11 @@ def lm_eval_results(
         "date": datetime.now(UTC).timestamp(),
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _metrics(results: Mapping[str, Any]) -> dict[str, bool]:
+    """The metrics among a task's results; more is better for all of them."""
+    return {n.partition(",")[0]: True for n in results if "," in n and "_stderr" not in n}
 
 
 def _standard_error(values: Sequence[float]) -> float | str:

@@ -64,15 +64,13 @@ def _scores(outcome: Outcome) -> Section | None:
     if outcome.merged and outcome.inputs:
         columns, test = _differences(outcome, unit, rows)
         head += columns
-        note += (
-            f" p: one-sided, that merged is not better than this input ({test}); the verdict "
-            + (
-                "takes the largest, and widens the upper end for the number of inputs."
-                if outcome.aim.kind == "mean"
-                else "goes by the goal of the study."
-            )
+        verdict = (
+            "takes the largest, and widens the upper end for the number of inputs."
+            if outcome.aim.kind == "mean"
+            else "goes by the goal of the study."
         )
         note += (
+            f" p: one-sided, that merged is not better than this input ({test}); the verdict {verdict}"
             " Won and lost: report documents on which merged scored higher and lower. The search never saw the report "
             "documents."
         )
