@@ -1,17 +1,17 @@
 """lm-eval behind one door: nothing outside this folder imports it.
 
 `judge` scores engines, `task` builds lm-eval's tasks over documents of our choice, `stock` is lm-eval's own
-model over the resident one, `finite` watches its logits,
-`servable` says whether it can be asked, `verify` has lm-eval score the same documents by
+model over the resident one, `finite` watches its logits, `verify` has lm-eval score the same documents by
 itself.
 """
 
 from .finite import FiniteLogits
 from .interface import Chat, Engine, Evaluation
 from .judge import Judge
-from .servable import check_requests
+from .prompts import check_prompts
+from .settling import settle
 from .stock import StockEngine
-from .task import TaskHeader, task_headers
+from .task import TaskHeader, task_headers, task_order
 from .verify import LmEvalScores, lm_eval_scores
 
 __all__ = [
@@ -23,7 +23,9 @@ __all__ = [
     "LmEvalScores",
     "StockEngine",
     "TaskHeader",
-    "check_requests",
+    "check_prompts",
     "lm_eval_scores",
+    "settle",
     "task_headers",
+    "task_order",
 ]

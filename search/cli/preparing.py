@@ -97,18 +97,20 @@ def verify(
 ) -> None:
     """Score a model with ExMe and with lm-eval alone, document by document.
 
-    Ends with exit code 1 when a score differs.
+    Ends with exit code 1 when an answer differs, or a score by more than 1e-4.
 
     Example: `exme verify studies/mini.yaml --task gsm8k --documents 40`
     """
-    from .verify import table, verify_study  # noqa: PLC0415
+    from .verify import differences, table, verify_study  # noqa: PLC0415
 
-    found = verify_study(study_path(study), task, model, documents, runs)
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    found = verify_study(study_path(study), task, model, documents, runs, say)
     typer.echo(table(found))
     for parity in found:
-        if not parity.equal:
-            shown = ", ".join(parity.differing[:5])
-            typer.echo(f"{parity.suite}: differs on {len(parity.differing)} documents: {shown}")
+        for line in differences(parity):
+            typer.echo(line)
     if not all(parity.equal for parity in found):
         raise typer.Exit(1)
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exme.evaluators.harness import lm_eval_scores
+from exme.evaluators.harness import Judge, LmEvalScores, lm_eval_scores
 from exme.search.merging.candidate import Candidate
-from exme.search.running.search import Search, open_search
+from exme.search.running.search import open_search
 from exme.search.running.stored_search import open_stored
+from exme.search.scoring.worker import Worker
 from exme.search.study.study_file import load_study_file
 from exme.search.trials.ranking import best_trial
+from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError, did_you_mean
+
+# Log-likelihoods of the fast engine are within 1e-4 nats of lm-eval's `hf` model, and of long continuations
+# within float32's last digits (docs/engine.md); so are scores that are made of them.
+_ABSOLUTE, _RELATIVE = 1e-4, 1e-5
 
 
 @dataclass(frozen=True)
@@ -23,30 +30,50 @@ class Parity:
 
     Attributes:
         suite: its name; `metric` is lm-eval's metric and filter.
-        count: documents; `equal` of them have the same score in both.
-        ours: mean score by us; `theirs` by lm-eval, weighed by the documents of each lm-eval task.
-        differing: identifiers of documents whose scores differ.
+        model: which model was judged, for people.
+        count: documents.
+        ours: mean of the metric by us; `theirs` by lm-eval, weighed by the documents of each lm-eval task.
+        differing: identifiers of documents whose values differ by more than is promised.
+        answering: identifiers of documents whose answers differ, be it by a letter.
+        generates: whether there are answers to compare.
         our_seconds: wall time of our evaluation, prompts built and tokenised before; `their_seconds`
             of all that lm-eval did.
     """
 
     suite: str
     metric: str
+    model: str
     count: int
     ours: float
     theirs: float
     differing: tuple[str, ...]
+    answering: tuple[str, ...]
+    generates: bool
     our_seconds: float
     their_seconds: float
 
     @property
     def equal(self) -> bool:
-        """Whether every document and the aggregate agree."""
-        return not self.differing and abs(self.ours - self.theirs) < 1e-9
+        """Whether every answer and every value, and the aggregate, agree as far as is promised."""
+        return not self.differing and not self.answering and _agree(self.ours, self.theirs)
+
+    @property
+    def same(self) -> int:
+        """Documents on which all agrees."""
+        return self.count - len({*self.differing, *self.answering})
+
+
+def _agree(ours: float, theirs: float | None) -> bool:
+    return theirs is not None and math.isclose(ours, theirs, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
 
 
 def verify_study(
-    path: Path, task: str | None, model: str, documents: int | None, runs: Path
+    path: Path,
+    task: str | None,
+    model: str,
+    documents: int | None,
+    runs: Path,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Parity]:
     """Judge one model twice on each of a study's suites; the study's own run stays as it is.
 
@@ -56,15 +83,21 @@ def verify_study(
         model: ``base``, a checkpoint's name, or ``best`` for the best candidate of the run.
         documents: search documents of each suite; None for as many as the study has.
         runs: folder of all runs.
+        say: writes a line of what is being done.
 
     Raises:
         UserError: the study cannot be used, or there is no such model.
     """
     study = load_study_file(path)
     best: Candidate | None = None
+    told = f"base ({study.base})"
+    if model in study.checkpoints:
+        told = f"checkpoint {model} ({study.checkpoints[model]})"
     if model == "best":
-        trial = best_trial(open_stored(path, task, runs).trials)
+        run = open_stored(path, task, runs)
+        trial = best_trial(run.trials)
         best = trial.candidate if trial else None
+        told = f"trial {trial.number} of study {run.folder.name}, the best so far" if trial else ""
         if best is None:
             raise UserError(f"{path}: no trial yet, so no best candidate; verify the base instead")
     sizes = study.documents if documents is None else study.documents.model_copy(
@@ -81,56 +114,93 @@ def verify_study(
             raise UserError(
                 f"no model '{model}' (have: {', '.join(known)}){did_you_mean(model, known)}"
             )
-        return _verify(search, best or inputs[model])
+        candidate = best or inputs[model]
+        say(f"Loading {told}.")
+        worker = search.local_worker()
+        worker.resident.materialise(candidate)
+        judges = zip(worker.judges("search"), search.documents, strict=True)
+        return [_verify(worker, judge, documents, told, say) for judge, documents in judges]
 
 
-def _verify(search: Search, candidate: Candidate) -> list[Parity]:
-    worker = search.local_worker()
-    worker.resident.materialise(candidate)
-    found = []
-    for judge, documents in zip(worker.judges("search"), search.documents, strict=True):
-        start = time.perf_counter()
-        scores = judge.score(worker.engine).scores
-        middle = time.perf_counter()
-        theirs = lm_eval_scores(
-            documents,
-            search.study.data,
-            "search",
-            worker.resident.model,
-            worker.resident.tokenizer,
-            search.study.batch_size,
-            judge.chat,
+def _verify(
+    worker: Worker,
+    judge: Judge,
+    documents: SuiteDocuments,
+    told: str,
+    say: Callable[[str], None],
+) -> Parity:
+    """Judge the model that is in a worker by one suite, twice."""
+    suite = documents.suite.suite
+    say(f"{suite}: {len(documents.search)} documents, by ExMe ({worker.engine_name}).")
+    start = time.perf_counter()
+    evaluation = judge.score(worker.engine)
+    scores, middle = evaluation.scores, time.perf_counter()
+    say(f"{suite}: the same by lm-eval's hf model.")
+
+    def theirs_of(batch_size: int, only: Sequence[str] | None = None) -> LmEvalScores:
+        resident = worker.resident
+        return lm_eval_scores(
+            documents, "search", resident.model, resident.tokenizer, batch_size, judge.chat, only
         )
-        end = time.perf_counter()
-        pairs = zip(scores.documents, scores.values, strict=True)
-        sizes = {t: sum(d.task == t for d in documents.search) for t in theirs.aggregates}
-        weighed = sum(theirs.aggregates[t] * n for t, n in sizes.items()) / sum(sizes.values())
-        found.append(
-            Parity(
-                suite=scores.suite,
-                metric=scores.metric,
-                count=scores.count,
-                ours=scores.mean,
-                theirs=weighed,
-                differing=tuple(d for d, v in pairs if theirs.per_document.get(d) != v),
-                our_seconds=middle - start,
-                their_seconds=end - middle,
-            )
+
+    theirs = theirs_of(worker.batch_size)
+    answers = dict(zip(scores.documents, evaluation.answers, strict=True))
+    answering = [d for d, said in theirs.answers.items() if said != answers[d]]
+    if answering and worker.batch_size > 1:
+        # In a batch the hf model may go on after a row's end, and rounds otherwise: it is asked one by one.
+        say(f"{suite}: {len(answering)} answers differ; lm-eval is asked for these one by one.")
+        alone = theirs_of(1, answering)
+        theirs = replace(
+            theirs,
+            per_document=theirs.per_document | alone.per_document,
+            answers=theirs.answers | alone.answers,
         )
-    return found
+        answering = [d for d in answering if alone.answers[d] != answers[d]]
+    end = time.perf_counter()
+    values = {d: scores.scale.turn(v) for d, v in zip(scores.documents, scores.values, strict=True)}
+    sizes = {t: sum(d.task == t for d in documents.search) for t in theirs.aggregates}
+    weighed = sum(theirs.aggregates[t] * n for t, n in sizes.items()) / sum(sizes.values())
+    return Parity(
+        suite=scores.suite,
+        metric=scores.metric,
+        model=told,
+        count=scores.count,
+        ours=scores.scale.turn(scores.mean),
+        theirs=weighed,
+        differing=tuple(d for d, v in values.items() if not _agree(v, theirs.per_document.get(d))),
+        answering=tuple(answering),
+        generates=bool(theirs.answers),
+        our_seconds=middle - start,
+        their_seconds=end - middle,
+    )
 
 
 def table(found: Sequence[Parity]) -> str:
-    """The comparison as a Markdown table."""
+    """The comparison as a Markdown table, below a line that names the model."""
     lines = [
+        f"Model: {found[0].model}",
+        "",
         "| suite | metric | documents | ours | lm-eval | equal | seconds, ours | seconds, lm-eval |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for parity in found:
-        same = parity.count - len(parity.differing)
+        what = "answers and scores" if parity.generates else "scores"
         lines.append(
             f"| {parity.suite} | {parity.metric} | {parity.count} | {parity.ours:.4f} | "
-            f"{parity.theirs:.4f} | {same} of {parity.count} | {parity.our_seconds:.1f} | "
-            f"{parity.their_seconds:.1f} |"
+            f"{parity.theirs:.4f} | {parity.same} of {parity.count} ({what}) | "
+            f"{parity.our_seconds:.1f} | {parity.their_seconds:.1f} |"
         )
     return "\n".join(lines)
+
+
+def differences(parity: Parity) -> list[str]:
+    """A line for each kind of difference of a suite."""
+    kinds = (("scores differ", parity.differing), ("answers differ", parity.answering))
+    lines = [
+        f"{parity.suite}: {what} on {len(documents)} documents: {', '.join(documents[:5])}"
+        for what, documents in kinds
+        if documents
+    ]
+    if not lines and not parity.equal:
+        lines.append(f"{parity.suite}: the means differ: {parity.ours} and {parity.theirs}")
+    return lines

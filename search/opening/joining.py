@@ -9,6 +9,7 @@ from exme.search.storage.backend import sqlite_url
 from exme.search.storage.run_folder import DATABASE, forks
 from exme.search.storage.storage import Storage
 from exme.search.storage.study_record import StudyChanged
+from exme.search.trials.objective import Way
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 
@@ -22,7 +23,7 @@ def join_study(
     where: str,
     say: Callable[[str, str], None],
     fork: bool = False,
-    objectives: int = 1,
+    directions: Sequence[Way] = ("maximize",),
 ) -> tuple[Path, Storage]:
     """The study of a run's folder, or the first of its forks, that was begun as this one says.
 
@@ -36,7 +37,7 @@ def join_study(
         where: what error messages call the study file.
         say: writes a line in a style.
         fork: begin a new study where none was begun as this one says.
-        objectives: how many values a trial has.
+        directions: of each value of a trial, as Optuna calls them.
     Returns:
         The folder of the study that was joined, and the study.
     Raises:
@@ -60,7 +61,7 @@ def join_study(
             place.name,
             place,
             lambda line: say(line, "yellow"),
-            objectives,
+            directions,
         )
         try:
             with storage.hold("open"):

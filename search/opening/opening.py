@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from exme.evaluators.harness import settle, task_order
 from exme.search.merging.resident import Sources
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
@@ -38,6 +39,7 @@ def pinned_facts(
         **({"goal": "pareto"} if objective.values_per_trial > 1 else {}),
         "suites": [
             [d.suite.suite, d.suite.version, d.suite.metric_name, list(d.suite.lm_eval_tasks)]
+            + ["lower is better"] * (d.suite.higher_is_better is False)
             for d in documents
         ],
         "data": study.data,
@@ -73,17 +75,23 @@ def open_sources(study: StudyFile) -> Sources:
 
 
 def load_study_documents(study: StudyFile, suite: Suite) -> SuiteDocuments:
+    """A suite's documents, of which lm-eval's tasks have made prompts (`settle`).
+
+    Raises:
+        UserError: data are missing, or the suite cannot be used with them.
+    """
     found = load_documents(
         suite,
         study.data,
         search=study.documents.search,
         report=study.documents.report,
         seed=study.documents.seed,
+        order=task_order(suite),
     )
-    if study.max_gen_toks is None:
-        return found
-    limited = found.suite.model_copy(update={"max_gen_toks": study.max_gen_toks})
-    return replace(found, suite=limited)
+    if study.max_gen_toks is not None:
+        limited = found.suite.model_copy(update={"max_gen_toks": study.max_gen_toks})
+        found = replace(found, suite=limited)
+    return settle(found)
 
 
 def remarks(
@@ -99,6 +107,8 @@ def remarks(
     for line in kinship(sources):
         yield line, "yellow"
     for suite in documents:
+        if suite.suite.higher_is_better is False:
+            yield f"Suite '{suite.suite.suite}': {suite.suite.metric}, lower is better.", ""
         if suite.near_duplicates:
             yield _describe_duplicates(suite), "yellow"
 

@@ -18,7 +18,7 @@ from exme.search.opening.likeness import check_inputs, fingerprints_of
 from exme.search.opening.opening import load_study_documents, open_sources, pinned_facts
 from exme.search.opening.provenance import facts
 from exme.search.opening.references import take_references
-from exme.search.opening.settling import settle_objective, shift_of
+from exme.search.opening.settling import scale_of_suite, settle_objective, shift_of
 from exme.search.opening.workshop import Workshop, agree
 from exme.search.proposing.plan import Plan
 from exme.search.proposing.settled import Settled
@@ -67,7 +67,8 @@ class OpenedSearch(StoredSearch):
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
         sizes = {found.suite.suite: len(found.search) for found in self.documents}
-        objective = settle_objective(study, sizes, list(study.checkpoints))
+        scales = {found.suite.suite: scale_of_suite(found.suite) for found in self.documents}
+        objective = settle_objective(study, sizes, list(study.checkpoints), scales)
         folder, self.storage = join_study(
             run_folder(runs, name, task),
             study.storage,
@@ -76,7 +77,7 @@ class OpenedSearch(StoredSearch):
             where=where,
             say=self.screen.say,
             fork=fork,
-            objectives=objective.values_per_trial,
+            directions=objective.directions,
         )
         self.storage.record.set_goal(objective.goal)
         self._workshop = Workshop(

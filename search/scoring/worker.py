@@ -18,7 +18,7 @@ from exme.evaluators.harness import (
     FiniteLogits,
     Judge,
     StockEngine,
-    check_requests,
+    check_prompts,
 )
 from exme.evaluators.scores import Scores, join
 from exme.search.merging.candidate import Candidate
@@ -175,20 +175,14 @@ class Worker:
         """The judges of ``search`` or ``report``, one a suite, built at their first use.
 
         Raises:
-            UserError: a suite's answers do not fit into the model's context, or the study asks for
-                a chat template that the base's tokenizer lacks.
+            UserError: the model cannot take a suite's prompts (`check_prompts`), or the study asks for a
+                chat template that the base's tokenizer lacks.
         """
         if split not in self._judges:
             chat = chat_of(self.study, self.resident.tokenizer, self.stock)
             self._judges[split] = [Judge(documents, split, chat) for documents in self.documents]
             for judge in self._judges[split]:
-                check_requests(judge, self.stock)
-                if judge.longest_answer >= self.stock.max_length:
-                    raise UserError(
-                        f"suite '{judge.suite.suite}': answers of up to {judge.longest_answer} "
-                        f"tokens leave no room for a prompt in a context of "
-                        f"{self.stock.max_length}; set `max_gen_toks` in the study file"
-                    )
+                check_prompts(judge, self.stock)
         return self._judges[split]
 
     def seconds_per_document(self) -> float:

@@ -32,12 +32,14 @@ def lm_eval_results(
     samples: dict[str, dict[str, int]] = {}
     versions: dict[str, float | str] = {}
     shots: dict[str, int] = {}
+    higher: dict[str, dict[str, bool]] = {}
     suites = {found.suite.suite: found for found in documents}
     for part in scores.parts:
         suite = suites[part.suite]
         for task, header in task_headers(suite.suite).items():
             here = {d.id for d in suite.of(part.split) if d.task == task}
-            values = [v for d, v in zip(part.documents, part.values, strict=True) if d in here]
+            turn, pairs = part.scale.turn, zip(part.documents, part.values, strict=True)
+            values = [turn(v) for d, v in pairs if d in here]
             if not values:
                 continue
             metric, _, kept = part.metric.partition(",")
@@ -51,12 +53,13 @@ def lm_eval_results(
             samples[task] = {"original": len(here), "effective": len(values)}
             versions[task] = header.version
             shots[task] = len(suite.fewshot.get(task, ()))
+            higher[task] = {metric: part.higher_is_better}
     content = {
         "results": results,
         "group_subtasks": {},
         "versions": versions,
         "n-shot": shots,
-        "higher_is_better": {task: _metrics(values) for task, values in results.items()},
+        "higher_is_better": higher,
         "n-samples": samples,
         "config": {
             "model": "hf",
@@ -112,7 +115,7 @@ def model_index(name: str, parts: Sequence[DocumentScores]) -> list[dict[str, An
                         {
                             "type": part.metric.partition(",")[0],
                             "name": part.metric,
-                            "value": round(part.mean, 6),
+                            "value": round(part.scale.turn(part.mean), 6),
                         }
                     ],
                 }

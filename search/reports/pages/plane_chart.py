@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from exme.search.proof.outcome import Outcome
-from exme.search.trials.standing import standing_by_trial, standings
+from exme.search.trials.standing import standing_by_trial, standings, unit_of
 from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import Unit
 
 from .charts import BOTTOM, LEFT, TOP, Dot, Tick, dot_words, round_steps
 from .colours import lowest_shown, shares_of, viridis
@@ -119,7 +118,8 @@ def plane(outcome: Outcome) -> Plane | None:
         for n, p in scene.marks.items()
     ]
     lowest = lowest_shown(scene.scores)
-    less = "≤" if lowest > scene.scores.min() else ""
+    worse = "≥" if scene.scale.is_turned else "≤"
+    less = worse if lowest > scene.scores.min() else ""
     first, second = scene.axes
     named = dots(marks)
     return Plane(
@@ -130,7 +130,7 @@ def plane(outcome: Outcome) -> Plane | None:
         left=tuple(Tick(frame.down(v), f"{v:g}") for v in _steps(frame.y)),
         below=tuple(Tick(frame.across(v), f"{v:g}") for v in _steps(frame.x)),
         scale=() if scene.is_flat else tuple(_hex(viridis(np.linspace(0, 1, 10)))),
-        lowest=less + (f"{lowest:.0f}%" if scene.unit else f"{lowest:.3g}"),
+        lowest=less + (f"{float(scene.tick(lowest)):.0f}%" if scene.unit else scene.text(lowest)),
         highest=scene.text(scene.scores.max()),
         dots=dots(zip(scene.points, words, colours, scene.whole.tolist(), strict=True)),
         failed=dots((point, "failed", "", True) for point in scene.failed),
@@ -175,8 +175,8 @@ def plane_place(outcome: Outcome, trial: TrialRecord) -> tuple[float, float] | N
 
 
 def _trial_words(outcome: Outcome, scene: Scene) -> list[str]:
-    unit = Unit(t.scores for t in outcome.trials if t.scores)
-    known = standing_by_trial(standings(outcome.trials), outcome.trials)
+    found = standings(outcome.trials)
+    unit, known = unit_of(found), standing_by_trial(found, outcome.trials)
     told = {}
     for trial in sorted(outcome.trials, key=lambda t: (t.scores is not None, t.number)):
         if trial.candidate is not None and trial.is_scored and trial.duplicate_of is None:

@@ -17,7 +17,6 @@ from exme.search.storage.run_folder import folders_with_a_database
 from exme.search.storage.stored_study import StoredStudy
 from exme.search.study.space import alone
 from exme.search.study.study_sections import BudgetSection
-from exme.search.trials.unit import Unit
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def runs_table(found: Sequence[Run]) -> Table:
         best, gain = view.best, view.proved_gain or view.gain
         score, told = "–", "–"
         if best is not None:
-            unit = Unit(percent=best.is_share)
+            unit = best.unit
             score = unit.score(best.mean)
             told = "–" if gain is None else unit.line(gain, sign=True)
         proof = view.verdict.state if view.verdict is not None and view.verdict.is_final else "–"
