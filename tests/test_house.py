@@ -36,6 +36,7 @@ COVERED_BY: Mapping[str, str] = {
     "merging/methods/slerp merging/methods/task_arithmetic merging/methods/ties",
     "search/merging/sources/test_adapter.py": "merging/sources/adapter_settings",
     "search/merging/sources/test_checkpoint.py": "merging/sources/fit merging/sources/settings merging/sources/unchanged merging/sources/weight_files",
+    "journeys/test_kept_runs.py": "storage/read_only",
     "search/merging/sources/test_vocabulary.py": "merging/sources/scratch",
     "search/opening/test_likeness.py": "opening/kinship",
     "search/opening/test_workshop.py": "directions/prompts",
