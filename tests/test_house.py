@@ -38,7 +38,6 @@ COVERED_BY: Mapping[str, str] = {
     "search/merging/sources/test_checkpoint.py": "merging/sources/fit merging/sources/settings merging/sources/unchanged merging/sources/weight_files",
     "journeys/test_kept_runs.py": "storage/read_only",
     "search/merging/sources/test_vocabulary.py": "merging/sources/scratch",
-    "search/opening/test_likeness.py": "opening/kinship",
     "search/opening/test_workshop.py": "directions/prompts",
     "search/running/test_stored_search.py": "storage/run_folder",
     "search/proof/test_gain.py": "proof/finals",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
+from tests.search.small_models import make_model, tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.evaluators.fast import FastEngine
@@ -16,7 +17,6 @@ from exme.evaluators.harness import Judge, StockEngine, check_prompts, lm_eval_s
 from exme.evaluators.harness.interface import PLAIN
 from exme.tasks.errors import UserError
 from tests.own_tasks import CHOICE, GENERATE, by_question, hashed, lossy, rows_of, write_suite
-from tests.search.small_models import make_model, tokenizer
 
 ROWS = {split: rows_of(split) for split in ("train", "test", "dev")}
 # One document, which may not be chosen, has other types than all others.
