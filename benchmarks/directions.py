@@ -143,7 +143,9 @@ def run_arm(
         budget={"documents": max(left, options.search)},
     )
     name = f"arm-{arm}" if arm else "none"
-    opened = open_search(content, suite, name=name, runs=runs, screen=quiet(), worker=shared)
+    opened = open_search(
+        content, suite, name=name, runs=runs, screen=quiet(), worker=lambda _: shared
+    )
     with opened as search:
         outcome = search.run()
         inputs = {entry.name: entry.report.mean for entry in outcome.inputs}

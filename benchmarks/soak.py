@@ -29,8 +29,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from exme.search.running.search import Search
-from tests.search.crew import Crew, complaints
-from tests.search.postgres import storage_url
+from tests.helpers.searches.crew import Crew, complaints
+from tests.helpers.services.postgres import storage_url
 
 
 @dataclass(frozen=True)

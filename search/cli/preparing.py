@@ -43,7 +43,7 @@ def init(
     if from_mergekit is not None:
         if named:
             raise UserError("init: --from-mergekit brings its models; leave --checkpoint out")
-        taken = read_mergekit(from_mergekit)
+        taken = read_mergekit(from_mergekit, base)
         base, named = base or taken.base, dict(taken.checkpoints)
         method, start = taken.method, taken.point
     if base is None or not named:

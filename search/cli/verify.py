@@ -12,6 +12,7 @@ from pathlib import Path
 from exme.evaluators.harness import Judge, LmEvalScores, lm_eval_scores
 from exme.search.merging.candidate import Candidate
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from exme.search.scoring.worker import Worker
 from exme.search.study.study_file import load_study_file
 from exme.search.trials.ranking import best_trial
@@ -93,12 +94,10 @@ def verify_study(
     if model in study.checkpoints:
         told = f"checkpoint {model} ({study.checkpoints[model]})"
     if model == "best":
-        with open_search(path, task, runs=runs) as run:
-            trial = best_trial(run.trials)
-            best = trial.candidate if trial else None
-            told = (
-                f"trial {trial.number} of study {run.folder.name}, the best so far" if trial else ""
-            )
+        run = open_stored(path, task, runs)
+        trial = best_trial(run.trials)
+        best = trial.candidate if trial else None
+        told = f"trial {trial.number} of study {run.folder.name}, the best so far" if trial else ""
         if best is None:
             raise UserError(f"{path}: no trial yet, so no best candidate; verify the base instead")
     sizes = study.documents if documents is None else study.documents.model_copy(

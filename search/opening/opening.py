@@ -15,7 +15,10 @@ from exme.search.scoring.worker import Precision
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.objective import Objective
 from exme.tasks.documents import SuiteDocuments, load_documents
+from exme.tasks.errors import UserError
 from exme.tasks.suite import Suite
+
+from .kinship import kinship
 
 
 def pinned_facts(
@@ -55,13 +58,19 @@ def open_sources(study: StudyFile) -> Sources:
     """The base and the checkpoints of a study, adapters resolved.
 
     Raises:
-        UserError: one cannot be found, or does not fit the base.
+        UserError: one cannot be found, is there twice, or does not fit the base.
     """
     base = Checkpoint("base", locate(study.base, who="base"))
-    checkpoints = {
-        name: open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), base)
-        for name, where in study.checkpoints.items()
-    }
+    seen = {base.folder.resolve(): "base"}
+    checkpoints = {}
+    for name, where in study.checkpoints.items():
+        folder = locate(where, who=f"checkpoint '{name}'")
+        twin = seen.setdefault(folder.resolve(), name)
+        if twin != name:
+            raise UserError(
+                f"checkpoint '{name}': {where} is the same folder as '{twin}'; name it once"
+            )
+        checkpoints[name] = open_checkpoint(name, folder, base)
     return Sources(base, checkpoints, union=study.vocabulary == "union")
 
 
@@ -95,6 +104,8 @@ def remarks(
         yield f"Not tried: {name}, whose shift of {shift:.2f} is beyond the bound.", ""
     for line in sources.union.report if sources.union is not None else ():
         yield line, ""
+    for line in kinship(sources):
+        yield line, "yellow"
     for suite in documents:
         if suite.suite.higher_is_better is False:
             yield f"Suite '{suite.suite.suite}': {suite.suite.metric}, lower is better.", ""

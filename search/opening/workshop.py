@@ -13,14 +13,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exme.search.directions import DIRECTIONS, About
 from exme.search.merging.groups import Groups
-from exme.search.merging.sources.checkpoint import read_json
+from exme.search.merging.sources.checkpoint import Checkpoint, read_json
 from exme.search.merging.sources.residence import Sources
 from exme.search.merging.sources.task_vector import RECORD, VECTOR, TaskVector, VectorFile
 from exme.search.merging.sources.weight_files import sync
@@ -102,14 +102,7 @@ class Workshop:
             if record is None:
                 return None
             records[name] = record
-        return Computed(
-            {
-                name: TaskVector(name, self.folder / name, self.sources.base)
-                for name in records
-                if DIRECTIONS[name].gives == "vector"
-            },
-            records,
-        )
+        return Computed(vectors_in(self.folder.parent, records, self.sources.base), records)
 
     def compute(self) -> Computed:
         """The directions; those that are missing are computed. Call under the study's lock.
@@ -263,6 +256,15 @@ def _clear(folder: Path) -> None:
     """Remove what processes left that died as they computed; call under the study's lock."""
     for partial in folder.glob(".*.partial-*"):
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def vectors_in(folder: Path, directions: Iterable[str], base: Checkpoint) -> dict[str, TaskVector]:
+    """The task vectors that directions have left in a run's folder."""
+    return {
+        name: TaskVector(name, folder / FOLDER / name, base)
+        for name in directions
+        if DIRECTIONS[name].gives == "vector"
+    }
 
 
 def agree(computed: Computed, storage: Storage, folder: Path) -> Mapping[str, Mapping[str, Any]]:

@@ -227,7 +227,7 @@ class Worker:
             FloatingPointError, ValueError: see `score`.
         """
         self.logits.begin()
-        self._take_in(candidate)
+        self.take_in(candidate)
         judges = [j for j in self.judges("search") if j.suite.suite in suites]
         found = {judge.suite.suite: judge.score(self.engine) for judge in judges}
         self.logits.check()
@@ -253,13 +253,13 @@ class Worker:
                 suite = suite_of.suite.model_copy(update={"max_gen_toks": limit} if limit else {})
                 self._longer.append(Judge(replace(suite_of, suite=suite), "report", chat))
         self.logits.begin()
-        self._take_in(candidate)
+        self.take_in(candidate)
         found = [judge.score(self.engine) for judge in self._longer]
         self.logits.check()
         seconds = {"model": sum(e.engine_seconds for e in found)}
         return Scored(join([e.scores for e in found]), seconds)
 
-    def _take_in(self, candidate: Candidate) -> None:
+    def take_in(self, candidate: Candidate) -> None:
         """Have a candidate in the model; none is known to be there while it is written."""
         self._live = ""
         self.resident.materialise(candidate)
@@ -272,7 +272,7 @@ class Worker:
         self.resident.sources.check_unchanged()
         self.logits.begin()
         if chosen[0] is None or self._live != candidate.digest:
-            self._take_in(candidate)
+            self.take_in(candidate)
         if self.resident.device.type == "cuda":
             torch.cuda.synchronize(self.resident.device)
         middle = time.perf_counter()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -21,17 +22,21 @@ from exme.search.trials.objective import Way
 from exme.search.trials.result import Result
 from exme.search.trials.trial import Claim, TrialRecord, TrialTaken
 
+from .backend import open_backend
 from .heartbeat import Heart, Member
 from .packing import as_told, pack
+from .patience import Patience
 from .records import claim_to_json, round_to_json
 from .recovery import Recovery, Told, end_trial
 from .stored_study import StoredStudy
 
 
 class Storage(StoredStudy):
-    """One study in an Optuna storage, worked on: its trials are begun, closed and taken back here.
+    """One study in an Optuna storage, worked on: it is begun where it is not there yet; its trials are begun, closed and taken back.
 
-    Args and errors: see `StoredStudy`.
+    Args:
+        url: see `StoredStudy`; so are `name`, `folder`, `say`, and errors.
+        directions: of each value of a trial, as Optuna calls them.
 
     Attributes:
         member: this process among the study's workers.
@@ -45,11 +50,21 @@ class Storage(StoredStudy):
         say: Callable[[str], None] = lambda line: None,
         directions: Sequence[Way] = ("maximize",),
     ) -> None:
-        super().__init__(url, name, folder, say, directions)
+        self._directions = list(directions)
+        super().__init__(url, name, folder, say)
         self.member = Member.here()
         self._heart = Heart(self.member, self._beat)
         self._in_hand: int | None = None  # the storage's identifier
         self._recovery = Recovery(self.study, self.record)
+
+    def _open(self, patience: Patience) -> optuna.Study:
+        with self._locks.hold("tables"):
+            return optuna.create_study(
+                storage=open_backend(self.url, patience),
+                study_name=self.name,
+                directions=self._directions,
+                load_if_exists=True,
+            )
 
     def close(self) -> None:
         """Stop the heart; trials still in hand are then anyone's."""

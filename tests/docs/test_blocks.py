@@ -10,11 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.search.postgres import Postgres, binaries_or_skip
-
-from .clone import Clone, answers, events
-from .conftest import MakeClone
-from .pages import Command, blocks
+from tests.helpers.docs.clone import Clone, MakeClone, answers, events
+from tests.helpers.docs.pages import Command, blocks
+from tests.helpers.services.postgres import Postgres, binaries_or_skip
 
 pytestmark = [
     pytest.mark.slow,
@@ -66,7 +64,7 @@ def run(clone: Clone, command: Command) -> None:
         clone.type(command)
         clone.stamp()
     else:
-        said = clone.type(command, PYTEST_ARGS="tests/test_audit.py -q -p no:cacheprovider")
+        said = clone.type(command, PYTEST_ARGS="tests/test_audit.py -q -n 0 -p no:cacheprovider")
         look(clone, command, said)
 
 

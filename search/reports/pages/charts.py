@@ -130,7 +130,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class RaceLog:
+class Curve:
     """What the best candidate so far is worth against the documents spent, and every trial's own score.
 
     Attributes:
@@ -147,7 +147,7 @@ class RaceLog:
     unit: str
 
 
-def race_log(outcome: Outcome) -> RaceLog | None:
+def regret_curve(outcome: Outcome) -> Curve | None:
     """The incumbent of each moment by what is known of it in the end; None for fewer than two trials."""
     known = standings(outcome.trials)
     own, steps = standing_by_trial(known, outcome.trials), incumbents(outcome.trials, known)
@@ -181,7 +181,7 @@ def race_log(outcome: Outcome) -> RaceLog | None:
     ]
     ticks = [s for s in round_steps(low, high, 4) if low <= s <= high]
     regrets = [r for r in round_steps(0, found - low, 4) if r <= found - low]
-    return RaceLog(
+    return Curve(
         " ".join(points),
         tuple(dots),
         tuple(Tick(y(s), unit.tick(s)) for s in ticks),

@@ -45,9 +45,8 @@ def _scores(outcome: Outcome) -> Section | None:
     both = [s for s in (entries[0].report, entries[0].search) if s]
     sizes = " and ".join(f"{count_of(s)} (chosen with seed {s.seed})" for s in both)
     metrics = "; on search documents ".join(dict.fromkeys(map(metric_text, both)))
-    note = f"Metric: {metrics}, on {sizes}. 95% intervals in brackets."
-    note += (
-        " What is expected by the search documents is what all candidates together say of a model's score on others "
+    note = (
+        f"Metric: {metrics}, on {sizes}. 95% intervals in brackets. What is expected by the search documents is what all candidates together say of a model's score on others "
         "like these, on however many it was scored; that it was chosen for its score there is allowed for."
     )
     proxies = [e.proxy for e in entries]
@@ -66,15 +65,13 @@ def _scores(outcome: Outcome) -> Section | None:
         won, lost = ("lower", "higher") if unit.scale.is_turned else ("higher", "lower")
         columns, test = _differences(outcome, unit, rows)
         head += columns
-        note += (
-            f" p: one-sided, that merged is not better than this input ({test}); the verdict "
-            + (
-                "takes the largest, and widens the upper end for the number of inputs."
-                if outcome.aim.kind == "mean"
-                else "goes by the goal of the study."
-            )
+        verdict = (
+            "takes the largest, and widens the upper end for the number of inputs."
+            if outcome.aim.kind == "mean"
+            else "goes by the goal of the study."
         )
         note += (
+            f" p: one-sided, that merged is not better than this input ({test}); the verdict {verdict}"
             f" Won and lost: report documents on which merged scored {won} and {lost}. The search never saw the report "
             "documents."
         )

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from exme.evaluators.fast.decoding.store import DraftStore, document_key
 from exme.evaluators.fast.engine import FastEngine
-
-from .shapes import (
+from tests.helpers.models.shapes import (
     SHAPES,
     VOCABULARY,
     Asked,

@@ -12,8 +12,7 @@ from exme.evaluators.fast.decoding import decode
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import Budget, bytes_per_token, is_out_of_memory
 from exme.evaluators.fast.prompts.cache import KVCache
-
-from .shapes import QUESTIONS, Asked, generations, make, prompts, stock
+from tests.helpers.models.shapes import QUESTIONS, Asked, generations, make, prompts, stock
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory"),
