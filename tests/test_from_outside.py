@@ -54,7 +54,7 @@ class Halved(Method):
 
 
 def test_a_merge_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(METHODS, "halved", Halved)  # type: ignore[arg-type]
+    monkeypatch.setitem(METHODS, "halved", Halved)
     base, sums = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])
     made = make(
         {"w": base}, {"sums": {"w": sums}}, {"sums": 1.0}, "halved", parameters={"share": 0.5}
