@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from exme.search.storage.backend import sqlite_url
-from exme.search.storage.run_folder import forks
+from exme.search.storage.run_folder import DATABASE, forks
 from exme.search.storage.storage import Storage
 from exme.search.storage.study_record import StudyChanged
 from exme.search.trials.objective import Way
@@ -42,6 +42,7 @@ def join_study(
         The folder of the study that was joined, and the study.
     Raises:
         StudyChanged: the study was begun otherwise, names what differs; so were all its forks.
+        UserError: the folder cannot be made, or its database is gone.
     """
     refusal = None
     for place in forks(folder):
@@ -53,6 +54,8 @@ def join_study(
             raise UserError(
                 f"{place}: the run's folder cannot be made ({error}); give another with --runs"
             ) from None
+        if url is None:
+            _refuse_without_trials(place)
         storage = Storage(
             url or sqlite_url(place),
             place.name,
@@ -75,3 +78,13 @@ def join_study(
         return place, storage
     assert refusal is not None
     raise refusal
+
+
+def _refuse_without_trials(place: Path) -> None:
+    """Refuse a run's folder whose database is gone: its report would be replaced by one of nothing."""
+    report, database = place / "report.md", place / DATABASE
+    if report.is_file() and not database.exists():
+        raise UserError(
+            f"{place}: has a report, and {database.name}, which holds its trials, is gone; put it back, or remove the "
+            f"folder to begin anew"
+        )

@@ -23,12 +23,14 @@ from exme.search.opening.workshop import Workshop, agree
 from exme.search.proposing.plan import Plan
 from exme.search.proposing.settled import Settled
 from exme.search.scoring.worker import Precision, Scorer, Worker, settle_precision
+from exme.search.storage.read_only import is_writable
 from exme.search.storage.run_folder import run_folder
 from exme.search.storage.storage import Storage
 from exme.search.study.study_file import StudyFile
 from exme.search.study.suites import pick_suites
 from exme.search.trials.objective import Objective
 from exme.tasks.documents import SuiteDocuments
+from exme.tasks.errors import UserError
 
 from .screen import Screen
 from .stored_search import RUNS, StoredSearch
@@ -127,8 +129,12 @@ class OpenedSearch(StoredSearch):
         """Compute what the study needs before its first trial: directions, references, inner products of task vectors.
 
         Raises:
-            UserError: something of it cannot be computed.
+            UserError: something of it cannot be computed, or nothing that is found could be kept.
         """
+        if not is_writable(self.folder):
+            raise UserError(
+                f"{self.folder}: cannot be written, and a search keeps its trials there; give another with --runs"
+            )
         if self._directions is None:
             with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
                 self._directions = self._workshop.compute()
@@ -169,9 +175,7 @@ class OpenedSearch(StoredSearch):
 
     def _check_inputs(self) -> None:
         """Refuse to begin with an input that is not what its folder holds."""
-        if self._worker is None or isinstance(
-            self._worker, Worker
-        ):  # (tests put landscapes in its place)
+        if self._worker is None or isinstance(self._worker, Worker):  # (others have no models)
             check_inputs(
                 self._own_worker,
                 self.inputs(),

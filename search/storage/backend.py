@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial
 from exme.tasks.errors import UserError
 
 from .patience import Patience, hide_secrets
+from .read_only import reachable
 from .run_folder import DATABASE
 
 
@@ -29,6 +30,7 @@ def open_backend(url: str, patience: Patience) -> BaseStorage:
     Raises:
         UserError: a package that the URL needs is not installed, or the URL is none.
     """
+    url = reachable(url)
     arguments: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("sqlite"):
         arguments["connect_args"] = {"timeout": 60}
