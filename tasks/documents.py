@@ -23,7 +23,7 @@ __all__ = ["MINI_DATA", "Document", "SuiteDocuments", "load_documents"]
 
 Split = Sequence[Mapping[str, Any]]
 # Of a task and all rows of a split: places of the rows that the task judges, in its own order.
-Order = Callable[[str, str, Split], Sequence[int]]
+Order = Callable[[str, Split], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def load_documents(
     search: int | None,
     report: int | None,
     seed: int,
-    order: Order = lambda task, split, rows: range(len(rows)),
+    order: Order = lambda task, rows: range(len(rows)),
 ) -> SuiteDocuments:
     """Load a suite's data and choose its documents.
 
@@ -182,7 +182,7 @@ class _Splits:
         if prefix not in self.read:
             self.read[prefix] = self.rows.read(subset, split)
         found = self.read[prefix]
-        return [Document(f"{prefix}/{i}", task, found[i]) for i in self._order(task, prefix, found)]
+        return [Document(f"{prefix}/{i}", task, found[i]) for i in self._order(task, found)]
 
 
 def _examples(suite: Suite, splits: _Splits, task: str, subset: str | None) -> tuple[Document, ...]:

@@ -14,7 +14,6 @@ from tests.helpers.places import ROOT
 # Modules of search/ that have no test file of their name, by the test that runs them.
 COVERED_BY: Mapping[str, str] = {
     "docs/test_blocks.py": "cli/looking cli/making cli/preparing",
-    "journeys/test_bad_input.py": "cli/options opening/opening study/study_checks study/study_sections study/suites",
     "journeys/test_budget_spent.py": "proposing/box proposing/policy proposing/untried trials/budget",
     "journeys/test_distributed.py": "running/loop storage/heartbeat storage/lock storage/patience storage/recovery trials/result",
     "journeys/test_failures.py": "storage/backend scoring/worker",
@@ -23,7 +22,7 @@ COVERED_BY: Mapping[str, str] = {
     "journeys/test_proofs.py": "proof/proving proof/outcome",
     "journeys/test_races.py": "proposing/assignment proposing/auto proposing/finalists racing/field running/round trials/lineup trials/race_log",
     "journeys/test_screens.py": "cli/doctor reports/terminal/events reports/terminal/live reports/terminal/status running/screen",
-    "search/cli/test_main.py": "cli/searching",
+    "search/cli/test_main.py": "cli/options cli/searching",
     "search/directions/test_closed_forms.py": "directions/gradient_matching directions/regmean",
     "search/directions/test_directions.py": "directions/direction",
     "search/directions/test_learnt.py": "directions/adamerging directions/bench directions/coefficients directions/losses "
@@ -35,12 +34,12 @@ COVERED_BY: Mapping[str, str] = {
     "search/merging/methods/test_methods.py": "merging/methods/breadcrumbs merging/methods/dare merging/methods/della "
     "merging/methods/exme merging/methods/expo merging/methods/linear merging/methods/method merging/methods/model_stock "
     "merging/methods/slerp merging/methods/task_arithmetic merging/methods/ties",
-    "search/merging/sources/test_checkpoint.py": "merging/sources/fit merging/sources/settings merging/sources/unchanged "
-    "merging/sources/weight_files",
     "search/merging/sources/test_adapter.py": "merging/sources/adapter_settings",
+    "search/merging/sources/test_checkpoint.py": "merging/sources/fit merging/sources/settings merging/sources/unchanged merging/sources/weight_files",
     "journeys/test_kept_runs.py": "storage/read_only",
     "search/merging/sources/test_vocabulary.py": "merging/sources/scratch",
     "search/opening/test_workshop.py": "directions/prompts",
+    "search/running/test_stored_search.py": "storage/run_folder",
     "search/proof/test_gain.py": "proof/finals",
     "search/proposing/test_proposer.py": "proposing/allocation",
     "search/reports/dashboard/test_annotate.py": "reports/dashboard/notes scoring/answers trials/unit",
@@ -49,11 +48,12 @@ COVERED_BY: Mapping[str, str] = {
     "search/reports/pages/test_plots.py": "reports/pages/colours reports/pages/plane reports/pages/plane_chart",
     "search/reports/pages/test_report.py": "reports/pages/proof_sections reports/pages/search_sections reports/pages/section",
     "search/reports/terminal/test_panel.py": "reports/terminal/plane_map running/view",
-    "search/running/test_search.py": "opening/cost opening/joining opening/provenance opening/settling proposing/bounded "
+    "search/running/test_search.py": "opening/cost opening/joining opening/opening opening/provenance opening/settling proposing/bounded "
     "proposing/history proposing/plan proposing/proposal proposing/settled running/forecast running/opened_search",
     "search/statistics/test_paired.py": "statistics/combine",
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",
     "search/study/test_from_mergekit.py": "merging/folders/mergekit reports/pages/table",
+    "search/study/test_study_file.py": "study/study_checks study/study_sections study/suites",
     "search/trials/test_expected.py": "trials/shrinkage",
     "search/trials/test_shift.py": "opening/gram",
     "search/trials/test_standing.py": "trials/trial",
@@ -61,8 +61,7 @@ COVERED_BY: Mapping[str, str] = {
 
 LARGEST_MODULE = 300  # lines
 LARGEST_FUNCTION = 50  # lines without its docstring
-LONGER = {"lm_eval_scores"}  # to be cut
-LARGEST_FOLDER = 14  # entries; twelve is the aim
+LARGEST_FOLDER = 16  # entries; twelve is the aim
 
 CODE = ("search", "evaluators", "tasks")
 
@@ -109,9 +108,7 @@ def test_modules_and_functions_can_be_read() -> None:
                 docstring = node.body[0] if ast.get_docstring(node) else None
                 own = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
                 lines = (node.end_lineno or 0) - node.lineno + 1 - own
-                assert lines <= LARGEST_FUNCTION or node.name in LONGER, (
-                    f"{path}: {node.name} has {lines} lines"
-                )
+                assert lines <= LARGEST_FUNCTION, f"{path}: {node.name} has {lines} lines"
 
 
 def test_folders_can_be_read() -> None:

@@ -13,12 +13,18 @@ from exme.tasks.errors import UserError
 from exme.tasks.suite import Suite
 
 
-def task_config(manager: Any, name: str) -> dict[str, Any]:
-    """What an lm-eval task's file says, with what it includes; functions by their names."""
+def task_config(manager: Any, name: str, *, functions: bool = False) -> dict[str, Any]:
+    """What an lm-eval task's file says, with what it includes.
+
+    Args:
+        manager: an index of tasks.
+        name: the task's.
+        functions: load them, and what they import; else they are the names of them.
+    """
     entry = manager.task_index[name]
-    said: dict[str, Any] = (
-        load_yaml(entry.yaml_path, resolve_func=False) if entry.yaml_path else entry.cfg or {}
-    )
+    if entry.yaml_path is None:
+        return entry.cfg or {}
+    said: dict[str, Any] = load_yaml(entry.yaml_path, resolve_func=functions)
     return said
 
 
@@ -54,9 +60,7 @@ def check_own_examples(manager: Any, suite: Suite, name: str) -> None:
 
 def fewshot_config(manager: Any, name: str) -> dict[str, Any]:
     """How a task writes its examples, without where it takes them from."""
-    entry = manager.task_index[name]
-    said = load_yaml(entry.yaml_path, resolve_func=True) if entry.yaml_path else entry.cfg or {}
-    own = said.get("fewshot_config") or {}
+    own = task_config(manager, name, functions=True).get("fewshot_config") or {}
     return {k: v for k, v in own.items() if k not in ("split", "samples", "fewshot_indices")}
 
 

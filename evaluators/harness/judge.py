@@ -22,6 +22,7 @@ from .generation import check_settings
 from .interface import PLAIN, Chat, Engine, Evaluation, answer_limit, is_cut, responses
 from .metrics import agreed, check_metric, higher_is_better, metric_of, try_metric
 from .quiet import quiet
+from .splits import lm_eval_seeds
 from .targets import NoReference, target_request
 from .task import build_task, task_manager
 
@@ -82,7 +83,7 @@ class Judge:
     def _build_requests(self, task: Any, positions: Sequence[int]) -> None:
         """Build lm-eval's requests for one of its tasks, and sort them by our documents."""
         # lm-eval draws a progress bar here that no argument turns off.
-        with quiet(), contextlib.redirect_stderr(io.StringIO()):
+        with quiet(), lm_eval_seeds(), contextlib.redirect_stderr(io.StringIO()):
             task.build_all_requests(
                 system_instruction=self.chat.system,
                 apply_chat_template=self.chat.apply is not None,

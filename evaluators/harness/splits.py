@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,9 @@ _PLACE = "exme_place"
 _RANDOM_SEED, _NUMPY_SEED = 0, 1234
 
 
+Docs = Callable[[datasets.Dataset], datasets.Dataset]
+
+
 @dataclass(frozen=True)
 class Processed:
     """A split as a task has it.
@@ -35,7 +38,7 @@ class Processed:
         places: of each of them, the place of its row in the split.
     """
 
-    documents: Any
+    documents: datasets.Dataset
     places: Sequence[int]
 
     def of(self, rows: Sequence[int]) -> list[int]:
@@ -43,45 +46,39 @@ class Processed:
         found = {row: place for place, row in enumerate(self.places)}
         return [found[row] for row in rows]
 
-    def select(self, rows: Sequence[int]) -> Any:
+    def select(self, rows: Sequence[int]) -> datasets.Dataset:
         """The documents that these rows became, in the order of the rows."""
-        chosen = self.of(rows)
-        if isinstance(self.documents, datasets.Dataset):
-            return self.documents.select(chosen)
-        return [self.documents[place] for place in chosen]
+        return self.documents.select(self.of(rows))
 
 
 def dataset(rows: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
-    """Rows as lm-eval's JSON loader has them: with all columns that any has, in one type each."""
+    """Rows as `datasets` reads them from JSON lines for lm-eval: with all columns that any has."""
     # from_list() has the columns of the first row only.
     columns = dict.fromkeys(name for row in rows for name in row)
-    return datasets.Dataset.from_list([{name: row.get(name) for name in columns} for row in rows])
+    whole = [{name: row.get(name) for name in columns} for row in rows]
+    # (as its JSON loader does: objects with other keys stay as they are, and are not filled up)
+    return datasets.Dataset.from_list(whole, on_mixed_types="use_json")
 
 
-def process(suite: str, task: Any, rows: datasets.Dataset) -> Processed:
+def process(suite: str, name: str, rows: datasets.Dataset, docs: Docs | None) -> Processed:
     """What a task makes of a split.
 
     Args:
         suite: the suite's name, for errors.
-        task: lm-eval's.
+        name: the lm-eval task's.
         rows: the split.
+        docs: the task's `process_docs`.
 
     Raises:
         UserError: what it makes cannot be told apart, row by row.
     """
-    if task.config.process_docs is None:
+    if docs is None or not len(rows):
         return Processed(rows, range(len(rows)))
     with quiet(), lm_eval_seeds():
-        found = task.config.process_docs(rows.add_column(_PLACE, list(range(len(rows)))))
-    name = task.config.task
-    if isinstance(found, datasets.Dataset):
-        has_place = _PLACE in found.column_names
-        places = list(found[_PLACE]) if has_place else list(range(len(found)))
-        documents: Any = found.remove_columns(_PLACE) if has_place else found
-    else:
-        documents = [dict(document) for document in found]
-        has_place = all(_PLACE in document for document in documents)
-        places = [d.pop(_PLACE, place) for place, d in enumerate(documents)]
+        found = docs(rows.add_column(_PLACE, list(range(len(rows)))))
+    has_place = _PLACE in found.column_names
+    places = list(found[_PLACE]) if has_place else list(range(len(found)))
+    documents = found.remove_columns(_PLACE) if has_place else found
     if has_place and len(set(places)) == len(places):
         return Processed(documents, places)
     if len(documents) != len(rows):
@@ -90,7 +87,7 @@ def process(suite: str, task: Any, rows: datasets.Dataset) -> Processed:
             f"suite '{suite}': lm-eval task '{name}' {many} documents ({len(documents)} of {len(rows)} "
             f"come out), and which they are cannot be told; it cannot be used"
         )
-    if not _is_by_document(task, rows, documents):
+    if not _is_by_document(docs, rows, documents):
         raise UserError(
             f"suite '{suite}': lm-eval task '{name}' puts documents in another order, and which they are "
             f"cannot be told; it cannot be used"
@@ -98,10 +95,10 @@ def process(suite: str, task: Any, rows: datasets.Dataset) -> Processed:
     return Processed(documents, places)
 
 
-def _is_by_document(task: Any, rows: datasets.Dataset, documents: Any) -> bool:
+def _is_by_document(docs: Docs, rows: datasets.Dataset, documents: datasets.Dataset) -> bool:
     """Whether a task makes the same of the rows, in their order, when they come the other way round."""
     with quiet(), lm_eval_seeds():
-        turned = task.config.process_docs(rows.select(range(len(rows) - 1, -1, -1)))
+        turned = docs(rows.select(range(len(rows) - 1, -1, -1)))
     ours, theirs = (
         [json.dumps(document, sort_keys=True, default=str) for document in found]
         for found in (documents, turned)

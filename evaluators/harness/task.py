@@ -19,7 +19,7 @@ from exme.tasks.suite import Suite
 from .fewshot import check_own_examples, draw_by_document, fewshot_config, task_config
 from .ifeval import ifeval_ready
 from .quiet import quiet
-from .splits import Processed, dataset, process
+from .splits import Processed, dataset, lm_eval_seeds, process
 from .templates import compile_templates_once
 
 
@@ -50,10 +50,6 @@ class BuiltTask:
         chosen = self.split.select(rows)
         self.task.test_docs = lambda: chosen
 
-    def judge_all(self) -> None:
-        """Have it judge its split, processed once."""
-        self.task.test_docs = lambda: self.split.documents
-
 
 def row_of(document: Document) -> int:
     """The place of a document's row in its split."""
@@ -76,8 +72,8 @@ def build_task(
     """
     suite, prefix = documents.suite, mine[0].id.rpartition("/")[0]
     source = prefix.rpartition("/")[2]
-    rows = dataset(_whole(documents, prefix, mine))
-    content = {source: rows}
+    split = _processed(manager, suite, name, _whole(documents, prefix, mine))
+    content = {source: split.documents}
     overrides: dict[str, Any] = {"test_split": source}
     if suite.fewshot.split is not None:
         # Zero examples as well: the stock task may bring some of its own.
@@ -85,35 +81,50 @@ def build_task(
         if suite.fewshot.count:
             examples = documents.fewshot[name]
             begin = examples[0].id.rpartition("/")[0]
-            content["fewshot"] = dataset(_whole(documents, begin, examples))
+            shown = _processed(manager, suite, name, _whole(documents, begin, examples))
+            content["fewshot"] = shown.documents
             overrides["fewshot_split"] = "fewshot"
     else:
         check_own_examples(manager, suite, name)
     task = load_task(manager, suite, name, content, overrides, mine)
     draw_by_document(task, documents.seed)
-    return BuiltTask(task, process(suite.suite, task, rows))
+    return BuiltTask(task, split)
 
 
-def _whole(
-    documents: SuiteDocuments, prefix: str, mine: Sequence[Document]
-) -> Sequence[Mapping[str, Any]]:
+def _whole(documents: SuiteDocuments, prefix: str, mine: Sequence[Document]) -> Split:
     """All rows of a split; of a document of ours as it is now, for it may have got a reference answer."""
     known = documents.splits[prefix]
+    if all(d.row is known[row_of(d)] for d in mine):
+        return known
     own = {row_of(d): d.row for d in mine}
     return [own.get(place, row) for place, row in enumerate(known)]
+
+
+# What tasks made of splits, by the task's file and the rows that were read; these are kept beside it.
+_KNOWN: dict[tuple[str, int], tuple[Split, Processed]] = {}
+_MOST_KNOWN = 512
+
+
+def _processed(manager: Any, suite: Suite, name: str, rows: Split) -> Processed:
+    """A split as a task has it."""
+    key = (f"{manager.task_index[name].yaml_path} {name}", id(rows))
+    if key not in _KNOWN:
+        docs = None
+        if task_config(manager, name).get("process_docs") is not None:
+            with _loading(suite, name):
+                docs = task_config(manager, name, functions=True)["process_docs"]
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = (rows, process(suite.suite, name, dataset(rows), docs))
+    return _KNOWN[key][1]
 
 
 def task_order(suite: Suite) -> Order:
     """Which rows of a split the suite's lm-eval tasks judge, and in which order: see `load_documents`."""
     manager = task_manager(suite)
 
-    def order(name: str, prefix: str, rows: Split) -> Sequence[int]:
-        if task_config(manager, name).get("process_docs") is None or not rows:
-            return range(len(rows))
-        source, content = prefix.rpartition("/")[2], dataset(rows)
-        overrides = {"test_split": source, "num_fewshot": 0}
-        task = load_task(manager, suite, name, {source: content}, overrides)
-        return process(suite.suite, task, content).places
+    def order(name: str, rows: Split) -> Sequence[int]:
+        return _processed(manager, suite, name, rows).places
 
     return order
 
@@ -132,7 +143,7 @@ def load_task(
         manager: from `task_manager`.
         suite: the suite.
         name: one of its lm-eval tasks.
-        content: data by split.
+        content: data by split, as the task has them.
         overrides: keys of the task's file to replace; splits that it names are taken away first.
             Of its few-shot settings, those that say how an example is written stay.
         mine: documents that it will judge.
@@ -146,16 +157,28 @@ def load_task(
         "training_split": None,
         "validation_split": None,
         "fewshot_split": None,
+        "process_docs": None,
         **overrides,
     }
     compile_templates_once()
+    with _loading(suite, name), ifeval_ready(suite.suite, mine), quiet():
+        if "fewshot_config" in overrides:
+            written = fewshot_config(manager, name)
+            config["fewshot_config"] = {**written, **overrides["fewshot_config"]}
+        # A group of one: only a group's members are laid over the stock task of their name.
+        return manager.load([{"group": "exme", "task": [config]}])["tasks"][name]
+
+
+@contextlib.contextmanager
+def _loading(suite: Suite, name: str) -> Iterator[None]:
+    """Within this, a task's functions can be loaded.
+
+    Raises:
+        UserError: a package that they need is missing.
+    """
     try:
-        with ifeval_ready(suite.suite, mine), quiet(), _code_in_sandbox(suite):
-            if "fewshot_config" in overrides:
-                written = fewshot_config(manager, name)
-                config["fewshot_config"] = {**written, **overrides["fewshot_config"]}
-            # A group of one: only a group's members are laid over the stock task of their name.
-            return manager.load([{"group": "exme", "task": [config]}])["tasks"][name]
+        with lm_eval_seeds(), _code_in_sandbox(suite):
+            yield
     except ImportError as error:
         needs = " and ".join(suite.needs) or "a package that lm-eval names"
         raise UserError(

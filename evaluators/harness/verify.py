@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError, one_line
+from exme.tasks.suite import Suite
 
 from .interface import Chat
 from .quiet import quiet, silent
@@ -65,35 +66,19 @@ def lm_eval_scores(
         if not mine:
             continue
         built = build_task(manager, documents, name, mine)
-        built.judge_all()
         places = built.split.of([row_of(d) for d in mine])
         tasks.append(built.task)
         samples[name] = sorted(places)
         identifiers[name] = dict(zip(places, (d.id for d in mine), strict=True))
-    limit = {"max_gen_toks": suite.max_gen_toks} if suite.max_gen_toks is not None else None
-    # lm-eval draws progress bars that no argument turns off, and asks git for its version.
-    try:
-        with quiet(), silent():
-            results = lm_eval.simple_evaluate(
-                model=SeededHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
-                tasks=tasks,
-                task_manager=manager,  # one of its own would index all of lm-eval, for seconds
-                samples=samples,
-                gen_kwargs=limit,
-                apply_chat_template=chat.apply is not None,
-                system_instruction=chat.system,
-                fewshot_as_multiturn=chat.apply is not None and chat.multiturn,
-                fewshot_random_seed=documents.seed,
-                confirm_run_unsafe_code=True,  # it runs in the sandbox
-                bootstrap_iters=0,
-            )
-    except UserError:
-        raise
-    except Exception as error:  # noqa: BLE001  (functions of the user's, and what lm-eval makes of all metrics)
-        reason = f"{type(error).__name__}: {one_line(str(error))}"
-        raise UserError(
-            f"suite '{suite.suite}': lm-eval's own evaluation breaks off ({reason})"
-        ) from None
+    results = _evaluate(
+        suite,
+        chat,
+        model=SeededHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
+        tasks=tasks,
+        task_manager=manager,  # one of its own would index all of lm-eval, for seconds
+        samples=samples,
+        fewshot_random_seed=documents.seed,
+    )
     found: list[tuple[str, dict[str, Any]]] = [
         (identifiers[name][sample["doc_id"]], sample)
         for name in samples
@@ -109,3 +94,32 @@ def lm_eval_scores(
             if isinstance(sample["resps"][0][0], str)
         },
     )
+
+
+def _evaluate(suite: Suite, chat: Chat, **arguments: Any) -> dict[str, Any]:
+    """`lm_eval.simple_evaluate` as a suite's documents are scored here.
+
+    Raises:
+        UserError: it breaks off.
+    """
+    limit = {"max_gen_toks": suite.max_gen_toks} if suite.max_gen_toks is not None else None
+    try:
+        # lm-eval draws progress bars that no argument turns off, and asks git for its version.
+        with quiet(), silent():
+            results: dict[str, Any] = lm_eval.simple_evaluate(
+                **arguments,
+                gen_kwargs=limit,
+                apply_chat_template=chat.apply is not None,
+                system_instruction=chat.system,
+                fewshot_as_multiturn=chat.apply is not None and chat.multiturn,
+                confirm_run_unsafe_code=True,  # it runs in the sandbox
+                bootstrap_iters=0,
+            )
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001  (functions of the user's, and what lm-eval makes of all metrics)
+        reason = f"{type(error).__name__}: {one_line(str(error))}"
+        raise UserError(
+            f"suite '{suite.suite}': lm-eval's own evaluation breaks off ({reason})"
+        ) from None
+    return results

@@ -241,7 +241,7 @@ def _own_model(worker: Worker, source: Source) -> Any:
         with quiet():
             model: Any = PeftModel.from_pretrained(base, str(source.folder))
     else:
-        model = load_model(source.folder, resident.dtype, trusts).to(resident.model.dtype)  # type: ignore[arg-type]
+        model = load_model(source.folder, resident.dtype, trusts).to(resident.model.dtype)  # type: ignore[arg-type]  # transformers' annotation is too narrow
     model.eval()
     size = sum(parameter.nbytes for parameter in model.parameters())
     if resident.device.type == "cpu":
@@ -258,7 +258,7 @@ def _logits(model: Any, ids: torch.Tensor, device: torch.device) -> torch.Tensor
 
     with torch.no_grad():
         found = model(ids.to(device)).logits[0, -_KEPT:]
-    return found.float().cpu()  # type: ignore[no-any-return]
+    return found.float().cpu()  # type: ignore[no-any-return]  # transformers is typed by half
 
 
 def _off(

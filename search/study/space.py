@@ -255,10 +255,8 @@ def name_alone(origin: str) -> str:
 def first_points(method: Method) -> list[KnownPoint]:
     """Known points that need no score: every checkpoint alone, and their mean."""
     names = method.checkpoints
-    points = [KnownPoint(alone(name), unit(names, name)) for name in names]
-    if len(names) > 1:
-        points.append(KnownPoint("mean", dict.fromkeys(names, 1 / len(names))))
-    return points
+    mean = [KnownPoint("mean", method.mean())] if len(names) > 1 else []
+    return [*(KnownPoint(alone(name), unit(names, name)) for name in names), *mean]
 
 
 def expo_points(method: Method, best: str) -> list[KnownPoint]:

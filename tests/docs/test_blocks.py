@@ -64,7 +64,7 @@ def run(clone: Clone, command: Command) -> None:
         clone.type(command)
         clone.stamp()
     else:
-        said = clone.type(command, PYTEST_ARGS="tests/test_audit.py -q -p no:cacheprovider")
+        said = clone.type(command, PYTEST_ARGS="tests/test_audit.py -q -n 0 -p no:cacheprovider")
         look(clone, command, said)
 
 

@@ -27,6 +27,8 @@ from tests.helpers.places import ROOT
 from tests.helpers.searches.crew import Crew, Slow, command, complaints, ended, said
 from tests.helpers.searches.landscape import Landscape
 
+pytestmark = pytest.mark.slow  # kills, outages, and waits
+
 CLOCK = ROOT / "tests" / "helpers" / "jumping_clock.c"
 
 

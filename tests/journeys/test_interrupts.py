@@ -16,6 +16,8 @@ from exme.search.running.interrupts import Interrupts, stop_if_asked
 from exme.search.scoring.worker import Scored
 from tests.helpers.searches.crew import Crew, Slow, command, complaints, ended, said, wait_for_lines
 
+pytestmark = pytest.mark.slow  # kills, outages, and waits
+
 
 def test_the_first_signal_stops_in_order_and_the_second_at_once() -> None:
     said: list[str] = []

@@ -101,7 +101,7 @@ class Residence(Protocol):
     """What the merge asks of a place for sources.
 
     Attributes:
-        frugal: whether memory counts for more than the time that tables take.
+        frugal: recompute tables instead of caching them, to save memory.
     """
 
     frugal: bool

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -42,14 +42,9 @@ def lm_eval_results(
             values = [turn(v) for d, v in pairs if d in here]
             if not values:
                 continue
-            metric, _, kept = part.metric.partition(",")
-            results[task] = {
-                "name": task,
-                "alias": header.alias,
-                "sample_len": len(values),
-                f"{metric},{kept or 'none'}": sum(values) / len(values),
-                f"{metric}_stderr,{kept or 'none'}": _standard_error(values),
-            }
+            metric = part.metric.partition(",")[0]
+            named = {"name": task, "alias": header.alias, "sample_len": len(values)}
+            results[task] = named | _means(part.metric, values)
             samples[task] = {"original": len(here), "effective": len(values)}
             versions[task] = header.version
             shots[task] = len(suite.fewshot.get(task, ()))
@@ -79,9 +74,13 @@ def lm_eval_results(
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _metrics(results: Mapping[str, Any]) -> dict[str, bool]:
-    """The metrics among a task's results; more is better for all of them."""
-    return {n.partition(",")[0]: True for n in results if "," in n and "_stderr" not in n}
+def _means(name: str, values: Sequence[float]) -> dict[str, float | str]:
+    """A metric and its standard error, under the names that lm-eval gives them."""
+    metric, _, kept = name.partition(",")
+    return {
+        f"{metric},{kept or 'none'}": sum(values) / len(values),
+        f"{metric}_stderr,{kept or 'none'}": _standard_error(values),
+    }
 
 
 def _standard_error(values: Sequence[float]) -> float | str:

@@ -45,9 +45,8 @@ def _scores(outcome: Outcome) -> Section | None:
     both = [s for s in (entries[0].report, entries[0].search) if s]
     sizes = " and ".join(f"{count_of(s)} (chosen with seed {s.seed})" for s in both)
     metrics = "; on search documents ".join(dict.fromkeys(map(metric_text, both)))
-    note = f"Metric: {metrics}, on {sizes}. 95% intervals in brackets."
-    note += (
-        " What is expected by the search documents is what all candidates together say of a model's score on others "
+    note = (
+        f"Metric: {metrics}, on {sizes}. 95% intervals in brackets. What is expected by the search documents is what all candidates together say of a model's score on others "
         "like these, on however many it was scored; that it was chosen for its score there is allowed for."
     )
     proxies = [e.proxy for e in entries]

@@ -1,10 +1,11 @@
-"""Random LoRA adapters, made and merged by peft."""
+"""LoRA adapters, and what peft makes of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
 from transformers import AutoModelForCausalLM
 
@@ -13,11 +14,9 @@ PLAIN: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "
 
 def make_adapter(base: Path, folder: Path, seed: int = 0, **settings: Any) -> Path:
     """A random adapter, and what peft makes of it in ``merged/`` beside it."""
-    import peft
-
     torch.manual_seed(seed)
     model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    wrapped = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **settings))
+    wrapped: Any = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **settings))
     with torch.no_grad():
         for name, parameter in wrapped.named_parameters():
             if "lora_" in name or "modules_to_save" in name:

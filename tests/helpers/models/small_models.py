@@ -48,7 +48,7 @@ _SIZES: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-_EXPERTS = {"num_key_value_heads": 1, "num_experts_per_tok": 2}
+_EXPERTS: dict[str, Any] = {"num_key_value_heads": 1, "num_experts_per_tok": 2}
 KINDS: dict[str, Callable[[], PretrainedConfig]] = {
     "llama": lambda: LlamaConfig(**_SIZES, num_key_value_heads=1, tie_word_embeddings=False),
     "llama-tied": lambda: LlamaConfig(**_SIZES, num_key_value_heads=1, tie_word_embeddings=True),
@@ -60,7 +60,7 @@ KINDS: dict[str, Callable[[], PretrainedConfig]] = {
         **_SIZES, **_EXPERTS, num_experts=4, moe_intermediate_size=8, shared_expert_intermediate_size=12
     ),
     "qwen3-moe": lambda: Qwen3MoeConfig(
-        **_SIZES, **_EXPERTS, num_experts=4, moe_intermediate_size=8, head_dim=8
+        **(_SIZES | _EXPERTS | {"num_experts": 4, "moe_intermediate_size": 8, "head_dim": 8})
     ),
     "olmoe": lambda: OlmoeConfig(**_SIZES, **_EXPERTS, num_experts=4),
     "deepseek-v3": lambda: DeepseekV3Config(

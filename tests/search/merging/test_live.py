@@ -60,7 +60,9 @@ def test_an_input_answers_as_its_own_model_and_a_merge_is_that_of_the_files_tens
         b = tensor.double()
         wanted = b + 0.7 * (math[name].double() - b) + 0.6 * (code[name].double() - b)
         torch.testing.assert_close(found[name], wanted.float(), rtol=0, atol=1e-6)
-    export_model(live, make(0.7, 0.6), tmp_path / "out", card="", names=dict.fromkeys(family, "x"))
+    export_model(
+        live.sources, make(0.7, 0.6), tmp_path / "out", card="", names=dict.fromkeys(family, "x")
+    )
     assert torch.equal(alone(tmp_path / "out"), logits(live.model))
 
 

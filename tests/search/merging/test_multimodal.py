@@ -34,7 +34,8 @@ VISION: dict[str, Any] = {
 
 def save(folder: Path, config: PretrainedConfig, seed: int, near: Path | None = None) -> Path:
     kinds = (AutoModelForImageTextToText, AutoModelForCausalLM)
-    model: Any = kinds[config.model_type == "gemma3"].from_config(config)
+    kind: Any = kinds[config.model_type == "gemma3"]
+    model = kind.from_config(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -39,8 +39,9 @@ def study(tmp_path: Path) -> Path:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     screen = Screen(Console(file=io.StringIO()))
-    with open_search(file, runs=tmp_path / "runs", screen=screen) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        file, runs=tmp_path / "runs", screen=screen, worker=lambda d: Landscape(d, PEAK)
+    ) as search:
         search.run()
     return file
 

@@ -355,7 +355,7 @@ def test_the_same_rotary_base_fits_wherever_it_is_written(family: dict[str, Path
 
 
 def _config(kind: type[PretrainedConfig], **other: Any) -> PretrainedConfig:
-    sizes = {
+    sizes: dict[str, Any] = {
         "vocab_size": len(VOCABULARY), "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
         "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64,
     }  # fmt: skip
