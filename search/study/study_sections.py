@@ -124,7 +124,7 @@ class GroupsSection(Section):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """As `search.groups.Groups` takes it: plain JSON types."""
+        """As `search.merging.groups.Groups` takes it: plain JSON types."""
         found: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
         return found
 
