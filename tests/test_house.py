@@ -52,7 +52,7 @@ COVERED_BY: Mapping[str, str] = {
     "proposing/history proposing/plan proposing/proposal proposing/settled running/forecast running/opened_search",
     "search/statistics/test_paired.py": "statistics/combine",
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",
-    "search/study/test_from_mergekit.py": "merging/folders/mergekit reports/pages/table",
+    "search/study/test_from_mergekit.py": "reports/pages/table",
     "search/study/test_study_file.py": "study/study_checks study/study_sections study/suites",
     "search/trials/test_expected.py": "trials/shrinkage",
     "search/trials/test_shift.py": "opening/gram",
