@@ -15,8 +15,8 @@ from exme.evaluators.fast import FastEngine
 from exme.evaluators.harness import Judge, StockEngine, check_prompts, lm_eval_scores
 from exme.evaluators.harness.interface import PLAIN
 from exme.tasks.errors import UserError
-from tests.own_tasks import CHOICE, GENERATE, by_question, hashed, lossy, rows_of, write_suite
-from tests.search.small_models import make_model, tokenizer
+from tests.helpers.models.own_tasks import CHOICE, GENERATE, by_question, hashed, lossy, rows_of, write_suite
+from tests.helpers.models.small_models import make_model, tokenizer
 
 ROWS = {split: rows_of(split) for split in ("train", "test", "dev")}
 # One document, which may not be chosen, has other types than all others.
