@@ -118,6 +118,12 @@ class Judge:
         return [str(requests[0].args[0]) for requests in self._requests]
 
     @property
+    def questions(self) -> list[str]:
+        """The text of every document by itself, without examples, in the order of the documents."""
+        pairs = zip(self.documents, self._requests, strict=True)
+        return [str(self._tasks[d.task].doc_to_text(r[0].doc)).strip() for d, r in pairs]
+
+    @property
     def references(self) -> list[tuple[str, str]]:
         """Context and reference answer of every document, in the order of the documents.
 

@@ -117,16 +117,19 @@ def verify(
 
 def doctor(
     study: Annotated[
-        Path | None, typer.Argument(help="Study file whose storage is tried too.")
+        Path | None, typer.Argument(help="Study file, all of which is tried without a search.")
     ] = None,
+    task: TaskOption = None,
     json: JsonOption = False,
     runs: RunsOption = RUNS_DEFAULT,
 ) -> None:
-    """Say what of this machine works: memory, GPU, compiler, sandbox, hub, optional packages.
+    """Say what of this machine works, and, given a study, what of it would go wrong in a search.
 
-    Ends with exit code 1 when something is broken without which no search runs.
+    Of a study: inputs beside their own models, direction of each metric, few-shot examples, answers that are cut,
+    chat template, chance, duplicates, disk, memory, hub. Ends in a table, with a remedy for each thing, and with exit
+    code 1 when something is broken.
 
-    Example: `exme doctor`
+    Example: `exme doctor studies/mini.yaml --task gsm8k`
     """
     from dataclasses import asdict  # noqa: PLC0415
     from json import dumps  # noqa: PLC0415
@@ -136,15 +139,19 @@ def doctor(
     from exme.search.study.study_file import load_study_file  # noqa: PLC0415
 
     from .doctor import BROKEN, examine, findings_table, storage_finding  # noqa: PLC0415
+    from .study_doctor import examine_study  # noqa: PLC0415
 
     url = None if study is None else load_study_file(study).storage
-    found = list(examine(runs))
+    found, console = list(examine(runs)), Console(highlight=False)
     if url is not None:
         found.append(storage_finding(url))
+    if study is not None:
+        with Console(stderr=True).status("opening") as status:
+            found += examine_study(study, task, status.update)
     if json:
         for finding in found:
             typer.echo(dumps(asdict(finding)))
     else:
-        Console(highlight=False).print(findings_table(found))
+        console.print(findings_table(found))
     if any(finding.state == BROKEN for finding in found):
         raise typer.Exit(1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exme.search.directions import DIRECTIONS, About
+from exme.search.directions import DIRECTIONS, About, direction_of
 from exme.search.merging.groups import Groups
 from exme.search.merging.sources.checkpoint import Checkpoint, read_json
 from exme.search.merging.sources.residence import Sources
@@ -28,7 +27,7 @@ from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 
 if TYPE_CHECKING:
-    from exme.search.directions.direction import Direction, Found
+    from exme.search.directions.direction import Found
     from exme.search.directions.prompts import Examples
     from exme.search.scoring.worker import Precision
     from exme.search.storage.storage import Storage
@@ -37,17 +36,6 @@ if TYPE_CHECKING:
 FOLDER = "directions"
 # Raised when a method's numbers change, so that an old result is not taken for a new one.
 VERSION = 1
-
-_CLASSES = {
-    "regmean": "RegMean",
-    "gradient_matching": "GradientMatching",
-    "adamerging": "TaskWise",
-    "adamerging_layers": "LayerWise",
-    "nll": "WarmStart",
-    "np_merge": "NPMerge",
-    "prodistill": "ProDistill",
-    "doge": "Doge",
-}
 
 
 @dataclass(frozen=True)
@@ -61,13 +49,6 @@ class Computed:
 
     vectors: Mapping[str, TaskVector] = field(default_factory=dict)
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-def direction_of(name: str) -> Direction:
-    """The method behind a name."""
-    module = importlib.import_module(f"exme.search.directions.{DIRECTIONS[name].module}")
-    found: Direction = getattr(module, _CLASSES[name])()
-    return found
 
 
 class Workshop:

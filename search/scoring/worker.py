@@ -207,7 +207,7 @@ class Worker:
         return self._evaluate(candidate, split, [None] * len(self.documents))
 
     def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
-        """See `Scorer.look`; the candidate is materialised unless it is in the model.
+        """See `Scorer.score_part`; the candidate is materialised unless it is in the model.
 
         Raises:
             FloatingPointError, ValueError: see `score`.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from exme.tasks.errors import did_you_mean
 
 
 class Section(BaseModel):
@@ -48,14 +50,25 @@ class DocumentsSection(Section):
     seed: int = 0
 
 
-SamplerName = Literal["auto", "gp", "cmaes", "tpe", "qmc", "random"]
+# All but `auto`, which is our own, are made by `proposing.sampler.SAMPLERS`.
+SAMPLER_NAMES = ("auto", "gp", "cmaes", "tpe", "qmc", "random")
 
 
 class SamplerSection(Section):
     """Who proposes points after the known ones, and the seed of its random choices."""
 
-    name: SamplerName = "auto"
+    name: str = "auto"
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SAMPLER_NAMES:
+            have = ", ".join(SAMPLER_NAMES)
+            raise ValueError(
+                f"sampler: no sampler '{name}' (have: {have}){did_you_mean(name, SAMPLER_NAMES)}"
+            )
+        return name
 
 
 class RacingSection(Section):
@@ -111,7 +124,7 @@ class GroupsSection(Section):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """As `search.groups.Groups` takes it: plain JSON types."""
+        """As `search.merging.groups.Groups` takes it: plain JSON types."""
         found: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
         return found
 

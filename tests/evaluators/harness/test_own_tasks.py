@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
+from tests.search.small_models import make_model, tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.evaluators.fast import FastEngine
 from exme.evaluators.harness import Judge, StockEngine, check_prompts, lm_eval_scores
 from exme.evaluators.harness.interface import PLAIN
 from exme.tasks.errors import UserError
-from tests.helpers.models.own_tasks import CHOICE, GENERATE, by_question, hashed, lossy, rows_of, write_suite
+from tests.helpers.models.own_tasks import (
+    CHOICE,
+    GENERATE,
+    by_question,
+    hashed,
+    lossy,
+    rows_of,
+    write_suite,
+)
 from tests.helpers.models.small_models import make_model, tokenizer
 
 ROWS = {split: rows_of(split) for split in ("train", "test", "dev")}
