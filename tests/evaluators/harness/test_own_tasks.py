@@ -15,8 +15,7 @@ from exme.evaluators.fast import FastEngine
 from exme.evaluators.harness import Judge, StockEngine, check_prompts, lm_eval_scores
 from exme.evaluators.harness.interface import PLAIN
 from exme.tasks.errors import UserError
-from tests.helpers.models.small_models import make_model, tokenizer
-from tests.helpers.own_tasks import (
+from tests.helpers.models.own_tasks import (
     CHOICE,
     GENERATE,
     by_question,
@@ -25,6 +24,7 @@ from tests.helpers.own_tasks import (
     rows_of,
     write_suite,
 )
+from tests.helpers.models.small_models import make_model, tokenizer
 
 ROWS = {split: rows_of(split) for split in ("train", "test", "dev")}
 # One document, which may not be chosen, has other types than all others.
@@ -306,7 +306,7 @@ def test_random_answers_are_the_same_in_every_run_whatever_else_is_asked(
     task = {**hashed(generated(do_sample=True, temperature=0.9)), "repeats": 2}
     documents = write_suite(tmp_path, task).documents(search=12)
     answers: list[tuple[str, ...]] = []
-    drawn: list[Any] = []
+    drawn: list[list[Any]] = []
     for chosen in (None, None, [7, 2, 9]):
         judge = Judge(documents, "search")
         torch.manual_seed(len(answers))  # what was drawn before does not matter
@@ -330,11 +330,11 @@ def test_a_random_answer_is_transformers_own_from_its_seed(
     seeds: list[int] = []
     plain = torch.manual_seed
 
-    def kept(seed: int) -> Any:
+    def noted(seed: int) -> torch.Generator:
         seeds.append(seed)
         return plain(seed)
 
-    monkeypatch.setattr(torch, "manual_seed", kept)
+    monkeypatch.setattr(torch, "manual_seed", noted)
     found = judge.score(StockEngine(model, words, 4))
     assert len(set(seeds)) == 3
     for seed, prompt, answer in zip(seeds, judge.prompts, found.answers, strict=True):

@@ -48,11 +48,6 @@ def rows(folder: Path, split: str, questions: list[str]) -> None:
     (folder / "data" / "own" / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
 
 
-def both_parts(folder: Path) -> None:
-    for split in ("train", "test"):
-        rows(folder, split, [f"w{i} w2?" for i in range(6)])
-
-
 def examples(folder: Path) -> None:
     own = SUITE | {"fewshot": {"count": 1, "split": "train"}, "search": {"split": "test"}}
     (folder / "own.yaml").write_text(json.dumps(own))
