@@ -21,7 +21,8 @@ from exme.search.opening.workshop import Settled, Workshop, agree
 from exme.search.proposing.auto import Looks
 from exme.search.proposing.plan import Plan
 from exme.search.racing.field import Racing
-from exme.search.scoring.worker import Precision, Scorer, Worker, settle_precision
+from exme.search.scoring.precision import Precision, choose_engine, settle_precision
+from exme.search.scoring.worker import Scorer, Worker
 from exme.search.study.space import unit
 from exme.search.study.study_file import StudyFile
 from exme.search.study.suites import pick_suites
@@ -57,7 +58,10 @@ class OpenedSearch:
         self.where = where
         self.screen = screen or Screen()
         self.sources = open_sources(study)
-        self.precision: Precision = settle_precision(study, self.sources.base.dtype)
+        self.engine = choose_engine(study, self.sources.base.config)
+        self.precision: Precision = settle_precision(
+            study, self.sources.base.dtype, self.engine.name
+        )
         self.weights = weigh(self.sources, self.precision)
         self.documents = [load_study_documents(study, suite) for suite in suites]
         floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
@@ -117,6 +121,8 @@ class OpenedSearch:
     ) -> None:
         self.screen.close()
         self.storage.close()
+        if isinstance(self._worker, Worker):
+            self._worker.close()
 
     def _take_directions(self, settled: Settled | None) -> None:
         """Search from the study's directions, once they are computed."""
@@ -155,17 +161,20 @@ class OpenedSearch:
         Raises:
             UserError: the models do not fit into memory, or cannot be loaded.
         """
-        if self.study.device != SPREAD:  # accelerate finds out whether it fits
+        if self.study.device != SPREAD and self.engine.name != "vllm":  # (these find out for themselves)
             check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
         worker = Worker(self.study, self.sources, self.documents, self.precision, drafts)
         set_aside()
+        for line in worker.live.told:
+            self.screen.say(line)
         return worker
 
     def rest(self) -> None:
         """Give the worker's memory back; its next use loads the models again."""
         if isinstance(self._worker, Worker):
             self._engine_name = self._worker.engine_name
+            self._worker.close()
             self._worker = None
             give_back_memory()
 
