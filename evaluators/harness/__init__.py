@@ -10,7 +10,7 @@ from .interface import Chat, Engine, Evaluation
 from .judge import Judge
 from .stock import StockEngine
 from .task import TaskHeader, task_headers
-from .verify import LmEvalScores, lm_eval_scores
+from .verify import LmEvalScores, hf_model, lm_eval_scores
 
 __all__ = [
     "Chat",
@@ -21,6 +21,7 @@ __all__ = [
     "LmEvalScores",
     "StockEngine",
     "TaskHeader",
+    "hf_model",
     "lm_eval_scores",
     "task_headers",
 ]

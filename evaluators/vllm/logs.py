@@ -19,10 +19,15 @@ _MEMORY = re.compile(
     r"out of memory|available memory|free memory|no available memory|kv cache is needed|kv cache memory|less than desired|cannot allocate",
     re.IGNORECASE,
 )
-_WRAPPERS = ("Engine core initialization failed", "EngineCore", "WorkerProc initialization failed", "Engine process failed")
+_WRAPPERS = (
+    "Engine core initialization failed",
+    "EngineCore",
+    "WorkerProc initialization failed",
+    "Engine process failed",
+)
 
 
-class EngineDied(RuntimeError):
+class EngineDied(UserError):
     """vLLM's processes have ended; another engine may be started."""
 
 
@@ -39,7 +44,10 @@ def explain_start(error: BaseException, log: Path, settings: VllmSettings) -> Us
     memory = next((r for r in told if _MEMORY.search(r)), None)
     reason = " ".join((memory or told[0]).split())[:600]
     if memory is not None:
-        keys = [f"vllm.max_model_len ({settings.max_model_len or 'not set'})", f"max_num_seqs ({settings.max_num_seqs})"]
+        keys = [
+            f"vllm.max_model_len ({settings.max_model_len or 'not set'})",
+            f"max_num_seqs ({settings.max_num_seqs})",
+        ]
         if settings.gpu_memory_utilization is not None:
             keys.insert(0, f"vllm.gpu_memory_utilization ({settings.gpu_memory_utilization:g})")
         return UserError(

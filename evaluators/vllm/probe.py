@@ -44,9 +44,7 @@ class Agreement:
         )
 
 
-def compare(
-    ours: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]
-) -> Agreement:
+def compare(ours: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]) -> Agreement:
     """Compare log-probabilities of the same tokens of the same prompts."""
     mine = torch.tensor([p for row in ours for p in row], dtype=torch.float64)
     theirs = torch.tensor([p for row in reference for p in row], dtype=torch.float64)

@@ -145,7 +145,12 @@ class Proposer:
         return _Row(Drafter((), self._ngrams, self._trust))
 
     def _count(
-        self, rows: Sequence[_Row | None], sampled: Sequence[Sequence[int]], start: float, *, new: bool
+        self,
+        rows: Sequence[_Row | None],
+        sampled: Sequence[Sequence[int]],
+        start: float,
+        *,
+        new: bool,
     ) -> None:
         gained = sum(map(len, sampled))
         drafted = sum(len(row.draft) for row in rows if row is not None)

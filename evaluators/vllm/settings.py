@@ -23,7 +23,13 @@ OURS = {
     "data_parallel_size": "`exme search --workers N` starts several engines",
 }
 _QUANTIZED = "quantised weights cannot be merged in float32 with one rounding, so the model that is scored would not be the one exported; leave it out"
-_OWN_KEYS = ("tensor_parallel_size", "gpu_memory_utilization", "max_model_len", "dtype", "max_num_seqs")
+_OWN_KEYS = (
+    "tensor_parallel_size",
+    "gpu_memory_utilization",
+    "max_model_len",
+    "dtype",
+    "max_num_seqs",
+)
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,13 @@ def check_engine_args(arguments: Mapping[str, Any]) -> None:
     """Refuse further arguments that the search decides, or that quantise, with a ValueError."""
     for name, value in arguments.items():
         if name in OURS:
-            raise ValueError(f"vllm.engine_args: '{name}' is not for the study to set: {OURS[name]}")
+            raise ValueError(
+                f"vllm.engine_args: '{name}' is not for the study to set: {OURS[name]}"
+            )
         if name in _OWN_KEYS:
-            raise ValueError(f"vllm.engine_args: '{name}' has a key of its own; write `vllm: {{{name}: ...}}`")
+            raise ValueError(
+                f"vllm.engine_args: '{name}' has a key of its own; write `vllm: {{{name}: ...}}`"
+            )
         if name == "quantization" and value is not None:
             raise ValueError(f"vllm.engine_args: quantization: {value}: {_QUANTIZED}")
 
@@ -67,7 +77,9 @@ def check_model(config: Mapping[str, Any], settings: VllmSettings) -> None:
     """
     text = config.get("text_config") or config
     if config.get("quantization_config"):
-        raise UserError(f"engine: vllm: the base is quantised ({config['quantization_config'].get('quant_method')}): {_QUANTIZED}")
+        raise UserError(
+            f"engine: vllm: the base is quantised ({config['quantization_config'].get('quant_method')}): {_QUANTIZED}"
+        )
     heads, parts = text.get("num_attention_heads"), settings.tensor_parallel_size
     if isinstance(heads, int) and heads % parts:
         fits = [str(n) for n in range(1, heads + 1) if heads % n == 0]

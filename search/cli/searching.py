@@ -66,7 +66,9 @@ def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | 
     from .processes import run_workers, shares, usable_cores, visible_gpus  # noqa: PLC0415
 
     gpus = visible_gpus(opened.study.device)
-    parts = shares(count, gpus, usable_cores(), os.environ)
+    is_served = opened.precision.engine == "vllm"
+    each = opened.study.vllm.tensor_parallel_size if is_served else 0
+    parts = shares(count, gpus, usable_cores(), os.environ, each)
     named = ", ".join(dict.fromkeys(part.words for part in parts))
     opened.screen.say(
         f"Starting {count} workers: {named} each."

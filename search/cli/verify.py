@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from exme.evaluators.harness import lm_eval_scores
+from exme.evaluators.harness import Chat, Evaluation, hf_model, lm_eval_scores
 from exme.search.merging.candidate import Candidate
+from exme.search.merging.folders.stream import write_model
+from exme.search.merging.resident import load_model, load_tokenizer
 from exme.search.running.search import Search, open_search
+from exme.search.scoring.live_model import LocalModel
+from exme.search.scoring.served_model import ServedModel
+from exme.search.scoring.worker import Worker
 from exme.search.study.study_file import load_study_file
 from exme.search.trials.ranking import best_trial
+from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError, did_you_mean
 
 
@@ -27,6 +35,8 @@ class Parity:
         differing: identifiers of documents whose scores differ.
         our_seconds: wall time of our evaluation, prompts built and tokenised before; `their_seconds`
             of all that lm-eval did.
+        as_hf: of how many documents the answer (without one, the score) is that of lm-eval's `hf` model, where
+            lm-eval was run with its `vllm` model: sums in another order may give another answer.
     """
 
     suite: str
@@ -37,6 +47,7 @@ class Parity:
     differing: tuple[str, ...]
     our_seconds: float
     their_seconds: float
+    as_hf: int | None = None
 
     @property
     def equal(self) -> bool:
@@ -86,38 +97,83 @@ def verify_study(
 
 def _verify(search: Search, candidate: Candidate) -> list[Parity]:
     worker = search.local_worker()
-    worker.resident.materialise(candidate)
-    found = []
-    for judge, documents in zip(worker.judges("search"), search.documents, strict=True):
-        start = time.perf_counter()
-        scores = judge.score(worker.engine).scores
-        middle = time.perf_counter()
-        theirs = lm_eval_scores(
-            documents,
-            search.study.data,
-            "search",
-            worker.resident.model,
-            worker.resident.tokenizer,
-            search.study.batch_size,
-            judge.chat,
-        )
-        end = time.perf_counter()
-        pairs = zip(scores.documents, scores.values, strict=True)
-        sizes = {t: sum(d.task == t for d in documents.search) for t in theirs.aggregates}
-        weighed = sum(theirs.aggregates[t] * n for t, n in sizes.items()) / sum(sizes.values())
-        found.append(
-            Parity(
-                suite=scores.suite,
-                metric=scores.metric,
-                count=scores.count,
-                ours=scores.mean,
-                theirs=weighed,
-                differing=tuple(d for d, v in pairs if theirs.per_document.get(d) != v),
-                our_seconds=middle - start,
-                their_seconds=end - middle,
+    ours = []
+    try:
+        worker.live.take_in(candidate)
+        for judge in worker.judges("search"):
+            start = time.perf_counter()
+            ours.append((judge.score(worker.engine), judge.chat, time.perf_counter() - start))
+    finally:
+        worker.close()
+    with _alone(search, worker, candidate) as (theirs, hf):
+        return [
+            _compare(search, documents, *mine, theirs, hf)
+            for documents, mine in zip(search.documents, ours, strict=True)
+        ]
+
+
+@contextlib.contextmanager
+def _alone(search: Search, worker: Worker, candidate: Candidate) -> Iterator[tuple[Any, Any]]:
+    """lm-eval's own model with a candidate's weights; where that is not its `hf` model, this one, too."""
+    batch_size = search.study.batch_size
+    if isinstance(worker.live, LocalModel):
+        yield hf_model(worker.resident.model, worker.resident.tokenizer, batch_size), None
+        return
+    from exme.evaluators.vllm.alone import vllm_alone  # noqa: PLC0415  (imports vLLM)
+
+    with tempfile.TemporaryDirectory(prefix="exme-verify-") as temporary:
+        folder = Path(temporary)
+        write_model(folder, search.sources, candidate, code=search.study.trust_remote_code)
+        model = load_model(folder, search.precision.compute, search.study.trust_remote_code).eval()
+        tokenizer = load_tokenizer(folder, search.study.trust_remote_code)
+        hf = hf_model(model, tokenizer, batch_size)
+        assert isinstance(worker.live, ServedModel)
+        with vllm_alone(worker.live.started(folder), search.study.vllm.settings) as theirs:
+            yield theirs, hf
+
+
+def _compare(
+    search: Search,
+    documents: SuiteDocuments,
+    mine: Evaluation,
+    chat: Chat,
+    seconds: float,
+    model: Any,
+    hf: Any,
+) -> Parity:
+    start = time.perf_counter()
+    theirs = lm_eval_scores(documents, search.study.data, "search", model, chat)
+    their_seconds = time.perf_counter() - start
+    scores = mine.scores
+    sizes = {t: sum(d.task == t for d in documents.search) for t in theirs.aggregates}
+    weighed = sum(theirs.aggregates[t] * n for t, n in sizes.items()) / sum(sizes.values())
+    by_hf = None
+    if hf is not None:
+        other = lm_eval_scores(documents, search.study.data, "search", hf, chat)
+        said = dict(zip(scores.documents, mine.answers, strict=True))
+        by_hf = (
+            sum(other.answers[d] == said[d] for d in other.answers)
+            if other.answers
+            else sum(
+                other.per_document[d] == v
+                for d, v in zip(scores.documents, scores.values, strict=True)
             )
         )
-    return found
+    return Parity(
+        suite=scores.suite,
+        metric=scores.metric,
+        count=scores.count,
+        ours=scores.mean,
+        theirs=weighed,
+        differing=tuple(
+            d
+            for d, v in zip(scores.documents, scores.values, strict=True)
+            if theirs.per_document.get(d) != v
+        ),
+        our_seconds=seconds,
+        their_seconds=their_seconds,
+        as_hf=by_hf,
+    )
 
 
 def table(found: Sequence[Parity]) -> str:
@@ -133,4 +189,9 @@ def table(found: Sequence[Parity]) -> str:
             f"{parity.theirs:.4f} | {same} of {parity.count} | {parity.our_seconds:.1f} | "
             f"{parity.their_seconds:.1f} |"
         )
+    lines += [
+        f"{parity.suite}: {parity.as_hf} of {parity.count} answers are those of lm-eval's `hf` model."
+        for parity in found
+        if parity.as_hf is not None
+    ]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exme.evaluators.scores import Scores
+from exme.evaluators.vllm.logs import EngineDied
 from exme.search.merging.candidate import Candidate
 from exme.search.proposing.auto import Looks
 from exme.search.proposing.plan import Plan
@@ -25,6 +26,9 @@ from .round import look as look_at
 from .screen import Screen
 from .turns import Turn, Turns, describe_failure
 
+# Engines that end one after the other, before the search gives up.
+MOST_DEATHS = 3
+
 
 @dataclass
 class Attempts:
@@ -39,6 +43,8 @@ class Attempts:
         folder: the run's, where answers go.
         screen: where lines go.
         worker: gives who scores; models are loaded then.
+        restart: forget who scored; the next to do so loads the models again.
+        deaths: how many engines have ended since the last trial.
     """
 
     turns: Turns
@@ -49,6 +55,8 @@ class Attempts:
     folder: Path
     screen: Screen
     worker: Callable[[], Scorer]
+    restart: Callable[[], None] = lambda: None
+    deaths: int = 0
 
     def make(self) -> int | None:
         """One trial, and its number; None when there is none to be had now, or another worker was given it."""
@@ -61,6 +69,10 @@ class Attempts:
                 self.score(turn, time.perf_counter() - start)
             except TrialTaken:
                 raise
+            except EngineDied as error:
+                self.screen.say(self.storage.release(turn.proposal), "yellow")
+                self._bury(error)
+                return None
             except BaseException:  # Ctrl-C as well: no other worker shall wait for this one
                 self.screen.say(self.storage.release(turn.proposal), "yellow")
                 raise
@@ -86,11 +98,12 @@ class Attempts:
                 look, answers, seconds = self._look(turn)
                 partial = look.course.partial
                 scores = partial.whole() if partial.is_complete else None
-        except UserError:
+        except (UserError, EngineDied):
             raise
         except Exception as error:  # noqa: BLE001  (one candidate's failure is not the search's)
             self.storage.fail(proposal, describe_failure(error))
             return
+        self.deaths = 0
         self._keep_answers(candidate, answers)
         seconds = {"propose": proposing, **seconds}
         if scores is not None:
@@ -100,6 +113,16 @@ class Attempts:
             self.storage.save(proposal, scores, seconds, values, look)
         elif look is not None:
             self.storage.save_look(proposal, look, seconds)
+
+    def _bury(self, error: EngineDied) -> None:
+        """Have the next trial start the engine again; an engine that always ends is not the trials' fault."""
+        self.deaths += 1
+        if self.deaths >= MOST_DEATHS:
+            raise UserError(
+                f"the engine has ended {self.deaths} times in a row ({error}); put that right; the same command resumes"
+            )
+        self.screen.say(f"{error}; the engine is started again.", "yellow")
+        self.restart()
 
     def _look(self, turn: Turn) -> tuple[Look, Answers, Mapping[str, float]]:
         """Look at a candidate; its answers are blank where documents were not asked yet."""

@@ -103,7 +103,7 @@ class OpenedSearch:
         )
         self.attempts = Attempts(
             self.turns, self.plan, self.looks, self.storage, self.documents,
-            self.folder, self.screen, lambda: self.worker,
+            self.folder, self.screen, lambda: self.worker, self.rest,
         )  # fmt: skip
         self._workshop = Workshop(
             study, self.sources, self.documents, self.precision, self.folder, self.screen.say
@@ -161,7 +161,9 @@ class OpenedSearch:
         Raises:
             UserError: the models do not fit into memory, or cannot be loaded.
         """
-        if self.study.device != SPREAD and self.engine.name != "vllm":  # (these find out for themselves)
+        if (
+            self.study.device != SPREAD and self.engine.name != "vllm"
+        ):  # (these find out for themselves)
             check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
         worker = Worker(self.study, self.sources, self.documents, self.precision, drafts)

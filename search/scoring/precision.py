@@ -88,5 +88,3 @@ def settle_precision(study: StudyFile, base_dtype: str, engine: str = "auto") ->
     if getattr(torch, compute).itemsize < getattr(torch, dtype).itemsize:
         dtype = compute
     return Precision(dtype, compute, str(device), engine)
-
-

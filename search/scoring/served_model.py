@@ -6,6 +6,7 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,7 @@ from exme.evaluators.vllm.memory import Plan, gib, plan, shape_of
 from exme.evaluators.vllm.probe import PROMPTS, TOKENS, compare, reference_logprobs
 from exme.evaluators.vllm.settings import longest_sequence
 from exme.search.merging.candidate import Candidate
-from exme.search.merging.folders.model_folder import config_file, copy_from_base
-from exme.search.merging.folders.stream import write_stream
+from exme.search.merging.folders.stream import write_model
 from exme.search.merging.resident import Sources, tokenizer_of
 from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
@@ -58,7 +58,7 @@ class ServedModel:
         on_gpu = precision.device.startswith("cuda")
         longest = longest_sequence(sources.base.config, self._settings)
         self.folder = self._model_folder()
-        start = Start(
+        self._start = start = Start(
             folder=self.folder,
             config=sources.base.config,
             dtype=precision.compute,
@@ -93,9 +93,7 @@ class ServedModel:
             return self.sources.base.folder
         folder = self._scratch / "base"
         folder.mkdir()
-        copy_from_base(self.sources, folder, code=self._trust)
-        (folder / "config.json").write_text(config_file(self.sources, self.precision.dtype))
-        write_stream(folder, self.sources, self._base, max_shard_bytes=5 * 10**9)
+        write_model(folder, self.sources, self._base, code=self._trust)
         return folder
 
     @property
@@ -111,6 +109,10 @@ class ServedModel:
         free = psutil.virtual_memory().available
         wanted = per_token * longest * min(self._settings.max_num_seqs, 32)
         return int(max(per_token * longest * 2, min(wanted, _CPU_SHARE * free, _CPU_MOST)))
+
+    def started(self, folder: Path) -> Start:
+        """What an engine for the model in another folder is started with."""
+        return replace(self._start, folder=folder)
 
     def take_in(self, candidate: Candidate) -> None:
         """See `LiveModel.take_in`."""
@@ -128,7 +130,9 @@ class ServedModel:
 
     def probe(self, prompts: Sequence[str]) -> None:
         """See `LiveModel.probe`; the base is in the engine afterwards."""
-        encoded = [self.tokenizer(p)["input_ids"][-min(TOKENS, self.max_length - 1) :] for p in prompts]
+        encoded = [
+            self.tokenizer(p)["input_ids"][-min(TOKENS, self.max_length - 1) :] for p in prompts
+        ]
         chosen = [ids for ids in encoded if len(ids) > 1][:PROMPTS]
         elements = sum(spec.elements for spec in self.sources.base.tensors.values())
         free = 0.7 * psutil.virtual_memory().available
@@ -147,7 +151,10 @@ class ServedModel:
                 f"engine: vllm does not compute what the base says: {found.told(self.precision.compute)}; "
                 f"try `vllm: {{dtype: float32}}` or `vllm: {{engine_args: {{enforce_eager: true}}}}`, or another engine"
             )
-        self.told = [*self.told, f"vLLM agrees with transformers: {found.told(self.precision.compute)}."]
+        self.told = [
+            *self.told,
+            f"vLLM agrees with transformers: {found.told(self.precision.compute)}.",
+        ]
 
     def close(self) -> None:
         """See `LiveModel.close`."""
@@ -202,6 +209,12 @@ def _describe(reports: Sequence[dict[str, Any]]) -> str:
     size = gib(sum(report["bytes"] for report in reports))
     each = f" by each of {len(reports)} workers" if len(reports) > 1 else ""
     if first["path"] == "in place":
-        places = {"device": "the model's own memory", "host": "the host's memory", "mapped": "files on disk"}
+        places = {
+            "device": "the model's own memory",
+            "host": "the host's memory",
+            "mapped": "files on disk",
+        }
         return f"Candidates are merged in place{each}; their sources, {size}, are in {places[first['place']]}."
-    return f"Candidates are merged from files ({size}) and loaded{each}, not in place: {first['why']}."
+    return (
+        f"Candidates are merged from files ({size}) and loaded{each}, not in place: {first['why']}."
+    )

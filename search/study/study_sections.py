@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from exme.evaluators.vllm.settings import VllmSettings, check_engine_args
 
-
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 

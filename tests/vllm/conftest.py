@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import LlamaConfig
@@ -14,7 +15,7 @@ from exme.evaluators.fast.store import DraftStore
 from exme.evaluators.vllm.engine import Start, VllmEngine
 from exme.evaluators.vllm.settings import VllmSettings
 from exme.search.merging.sources.checkpoint import read_json
-from ..search.small_models import KINDS, make_family
+from tests.search.small_models import KINDS, make_family
 
 CACHE = 64 * 2**20
 
@@ -28,13 +29,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def eight_heads() -> LlamaConfig:
     """A Llama that two workers can share; vLLM on a CPU wants heads of 32."""
-    return LlamaConfig(
-        **{
-            **KINDS["llama"]().to_diff_dict(),
-            **{"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 8},
-            **{"head_dim": 32, "num_key_value_heads": 4, "tie_word_embeddings": False},
-        }
-    )
+    settings = KINDS["llama"]().to_diff_dict() | {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_attention_heads": 8,
+        "head_dim": 32,
+        "num_key_value_heads": 4,
+        "tie_word_embeddings": False,
+    }
+    return LlamaConfig(**settings)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +53,9 @@ def open_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     """Starts engines on a CPU; each is ended before the next is started."""
     running: list[VllmEngine] = []
 
-    def start(folder: Path, *, unpacked: bool = True, dtype: str = "float32", **settings: object) -> VllmEngine:
+    def start(
+        folder: Path, *, unpacked: bool = True, dtype: str = "float32", **settings: Any
+    ) -> VllmEngine:
         stop()
         os.environ["EXME_VLLM_UNPACKED"] = "1" if unpacked else "0"
         begun = Start(

@@ -7,20 +7,19 @@ vLLM's own checksums.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from exme.evaluators.vllm.engine import VllmEngine
 from exme.search.merging.candidate import Candidate
-from exme.search.merging.folders.model_folder import config_file, copy_from_base
-from exme.search.merging.folders.stream import write_stream
+from exme.search.merging.folders.stream import write_model
 from exme.search.merging.resident import Sources
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from ..search.small_models import edit_weights, load_weights, make_model, open_sources
+from tests.search.small_models import edit_weights, load_weights, make_model, open_sources
 
 from .conftest import Open
 
@@ -57,7 +56,7 @@ CANDIDATES = {
     "dare ties": _of("dare_ties", density=0.5),
     "della": _of("della", density=0.5, epsilon=0.1),
 }
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "in place": {"unpacked": True},
     "in place, two workers": {"unpacked": True, "tensor_parallel_size": 2},
     "loaded": {"unpacked": False},
@@ -82,13 +81,13 @@ def held(engine: VllmEngine) -> tuple[list[dict[str, str]], list[list[float]]]:
     return engine.call("compute_weight_checksums"), engine.token_logprobs(PROMPT)
 
 
-def read_by_vllm(engine: VllmEngine, sources: Sources, candidate: Candidate, folder: Path) -> object:
+def read_by_vllm(
+    engine: VllmEngine, sources: Sources, candidate: Candidate, folder: Path
+) -> object:
     """What the engine holds once it has read an export."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    write_stream(folder, sources, candidate, max_shard_bytes=10**9)
-    copy_from_base(sources, folder, code=False)
-    (folder / "config.json").write_text(config_file(sources, candidate.dtype))
+    write_model(folder, sources, candidate, code=False)
     with_path = engine.model.model.collective_rpc
     with_path("reload_weights", kwargs={"weights_path": str(folder)})
     return held(engine)
@@ -97,9 +96,9 @@ def read_by_vllm(engine: VllmEngine, sources: Sources, candidate: Candidate, fol
 @pytest.fixture(scope="module", params=WAYS)
 def served(
     request: pytest.FixtureRequest, open_engine: Open, family: dict[str, Path]
-) -> Iterator[tuple[VllmEngine, str]]:
+) -> tuple[VllmEngine, str]:
     engine = open_engine(family["base"], drafts=False, **WAYS[request.param])
-    yield engine, request.param
+    return engine, request.param
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
@@ -143,7 +142,7 @@ def test_an_adapter_is_merged_from_its_factors(
     for parameter in lora.parameters():
         if parameter.requires_grad:
             torch.nn.init.normal_(parameter, std=0.2)
-    lora.save_pretrained(tmp_path / "lora")
+    lora.save_pretrained(str(tmp_path / "lora"))
     base = Checkpoint("base", family["base"])
     math = Checkpoint("math", family["math"])
     adapter = open_checkpoint("lora", tmp_path / "lora", base)
@@ -167,7 +166,9 @@ def test_a_weight_that_overflows_fails_the_candidate_and_not_the_engine(
     wide[0, 0] = 3e38
     edit_weights(huge["code"], **{name.replace(".", "__"): wide})
     begin(engine, open_sources(huge))
-    with pytest.raises(FloatingPointError, match=rf"^tensor '{name}' of the candidate is not finite$"):
+    with pytest.raises(
+        FloatingPointError, match=rf"^tensor '{name}' of the candidate is not finite$"
+    ):
         engine.update(Candidate({"math": 0.0, "code": 4.0}, "exme", "bfloat16", {}).to_json())
     engine.update(_of("exme").to_json())
     engine.check_logits()
@@ -176,7 +177,7 @@ def test_a_weight_that_overflows_fails_the_candidate_and_not_the_engine(
 def test_merged_vocabularies_are_served(
     open_engine: Open, family: dict[str, Path], tmp_path: Path
 ) -> None:
-    from ..search.small_models import VOCABULARY, tokenizer
+    from tests.search.small_models import VOCABULARY, tokenizer
 
     from .conftest import eight_heads
 
@@ -190,9 +191,7 @@ def test_merged_vocabularies_are_served(
     folder = tmp_path / "base"
     folder.mkdir()
     nothing = Candidate({"wide": 0.0}, "exme", "bfloat16", {})
-    write_stream(folder, sources, nothing, max_shard_bytes=10**9)
-    copy_from_base(sources, folder, code=False)
-    (folder / "config.json").write_text(config_file(sources, "bfloat16"))
+    write_model(folder, sources, nothing, code=False)
     engine = open_engine(folder, drafts=False)
     begin(engine, sources)
     assert engine.call("exme_report")[0]["path"] == "in place"

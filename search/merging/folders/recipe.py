@@ -33,12 +33,10 @@ from .model_folder import (
     SHARD_BYTES,
     ExportResult,
     chat_template,
-    config_file,
-    copy_from_base,
 )
 from .recipe_file import recipe
 from .staging import RECIPE, check_space, check_target, staged, write_text
-from .stream import digest_on_disk, write_stream
+from .stream import digest_on_disk, write_model
 
 
 @dataclass(frozen=True)
@@ -170,9 +168,7 @@ def materialise(
     check_space(out, size)
     try:
         with staged(out) as folder:
-            copy_from_base(sources, folder, code=False)
-            write_text(folder / "config.json", config_file(sources, candidate.dtype))
-            write_stream(folder, sources, candidate, max_shard_bytes=max_shard_bytes)
+            write_model(folder, sources, candidate, code=False, max_shard_bytes=max_shard_bytes)
             digest = digest_on_disk(folder)
             if wanted.weights_digest not in ("", digest):
                 raise UserError(

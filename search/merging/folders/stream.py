@@ -14,6 +14,9 @@ from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.residence import Mapped, Sources
 from exme.search.merging.sources.weight_files import TORCH_NAMES, split, write_shards
 
+from .model_folder import SHARD_BYTES, config_file, copy_from_base
+from .staging import write_text
+
 
 def write_stream(
     folder: Path,
@@ -60,6 +63,30 @@ def write_stream(
         for name, spec in specs.items()
     }
     return write_shards(folder, split(made, max_shard_bytes), made, make)
+
+
+def write_model(
+    folder: Path,
+    sources: Sources,
+    candidate: Candidate,
+    *,
+    code: bool,
+    max_shard_bytes: int = SHARD_BYTES,
+) -> list[Path]:
+    """Write a candidate with what `from_pretrained` needs beside the weights.
+
+    Args:
+        folder: an existing folder.
+        sources: base and checkpoints.
+        candidate: what to make.
+        code: copy the base's model code.
+        max_shard_bytes: largest weight file.
+
+    Returns and raises: see `write_stream`.
+    """
+    copy_from_base(sources, folder, code=code)
+    write_text(folder / "config.json", config_file(sources, candidate.dtype))
+    return write_stream(folder, sources, candidate, max_shard_bytes=max_shard_bytes)
 
 
 def digest_on_disk(folder: Path) -> str:

@@ -35,9 +35,7 @@ class InPlace:
         Unmappable: this model's parameters, or these sources, are none for this; the base is in the model then.
     """
 
-    def __init__(
-        self, model: torch.nn.Module, load: Load, sources: Sources, place: str
-    ) -> None:
+    def __init__(self, model: torch.nn.Module, load: Load, sources: Sources, place: str) -> None:
         check_sources(model, sources)
         self._live = live_parameters(model)
         before = {name: values.to("cpu", copy=True) for name, values in self._live.items()}
@@ -140,7 +138,9 @@ def check_sources(model: torch.nn.Module, sources: Sources) -> None:
         for spec in source.tensors.values():
             stored: torch.dtype = getattr(torch, TORCH_NAMES[spec.dtype])
             if spec.is_float and torch.promote_types(stored, narrow) != narrow:
-                raise Unmappable(f"'{name}' is stored in {spec.dtype}, the engine computes in {narrow}")
+                raise Unmappable(
+                    f"'{name}' is stored in {spec.dtype}, the engine computes in {narrow}"
+                )
 
 
 def tensors_of(checkpoint: Checkpoint) -> dict[str, TensorSpec]:

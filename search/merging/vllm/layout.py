@@ -122,7 +122,9 @@ def _runs(flat: torch.Tensor) -> Runs:
         if len(found) > _MOST_SPANS:
             raise Unmappable("tensors are interleaved in a parameter")
         for value, count in zip(found.tolist(), counts.tolist(), strict=True):
-            if value not in (_UNTOUCHED, 0.0) and not (value == int(value) and 1 <= value <= _DIGIT):
+            if value not in (_UNTOUCHED, 0.0) and not (
+                value == int(value) and 1 <= value <= _DIGIT
+            ):
                 raise Unmappable("tensors are computed with as they are loaded")
             if value != last:
                 runs[start], last = value, value

@@ -54,7 +54,7 @@ class Update:
     candidate: Mapping[str, Any]
 
 
-class ExmeTransfer(WeightTransferEngine[Begin, Update]):
+class ExmeTransfer(WeightTransferEngine[Begin, Update]):  # type: ignore[misc]  # vLLM is not installed where types are checked
     """One worker's part in merging.
 
     What is wrong with sources or a candidate is kept and told when it is asked for (`report`, `failure`): an update

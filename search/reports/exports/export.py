@@ -168,14 +168,16 @@ def _name(outcome: Outcome, candidate: Candidate) -> str:
 def _resident(search: Search) -> ResidentModel:
     from exme.search.scoring.worker import Worker  # noqa: PLC0415  (loads lm-eval)
 
-    worker = search.worker
-    if isinstance(worker, Worker):
-        return worker.resident
-    return ResidentModel(  # a stand-in scored the candidates
+    is_served = search.precision.engine == "vllm"
+    if is_served:  # its workers hold no model for us, and may hold all of the GPU
+        search.rest()
+    elif isinstance(search.worker, Worker):
+        return search.worker.resident
+    return ResidentModel(  # (a stand-in may have scored the candidates, too)
         search.sources,
         dtype=getattr(torch, search.precision.dtype),
         compute_dtype=getattr(torch, search.precision.compute),
-        device=torch.device(search.precision.device),
+        device=torch.device("cpu" if is_served else search.precision.device),
         trust_remote_code=search.study.trust_remote_code,
         residence=search.study.residence,
     )
