@@ -91,11 +91,11 @@ check: $(DEV) $(LINKED) ## lint, formatting, types, direction of imports, audit 
 	$(call say,"lint-imports")
 	@$(BIN)/lint-imports --no-logo
 	$(call say,"audit of what is installed")
-	@$(BIN)/python tests/audit.py
+	@$(BIN)/python tests/helpers/audit.py
 
 .PHONY: audit
 audit: $(DEV) ## the same, and known vulnerabilities, which takes a network and pip-audit
-	@$(BIN)/python tests/audit.py --online
+	@$(BIN)/python tests/helpers/audit.py --online
 
 .PHONY: format
 format: $(DEV) ## rewrite what ruff can put right by itself

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from exme.search.merging.candidate import Candidate
-from exme.search.proof.verdict import verdict
 from exme.search.running.search import Search, open_search
 from exme.search.statistics.intervals import compare
 from exme.search.study.study_file import StudyFile, load_study_file
@@ -29,7 +28,7 @@ from .make_landscape import _groups
 
 def plain_grid(search: Search, points: int) -> list[Candidate]:
     """About so many points of ExMe with one alpha, evenly over alpha and beta."""
-    names = list(search.plan.inputs)
+    names = list(search.study.checkpoints)
     if len(names) != 2:
         raise ValueError(f"a grid over alpha and beta takes two checkpoints, found {len(names)}")
     betas = max(2, round(math.sqrt(points)))
@@ -39,7 +38,9 @@ def plain_grid(search: Search, points: int) -> list[Candidate]:
         for beta in np.linspace(0, 1, betas):
             shares = {names[0]: (1 + alpha) * beta, names[1]: (1 + alpha) * (1 - beta)}
             found.append(
-                search.candidate({**dict.fromkeys(search.plan.method.checkpoints, 0.0), **shares})
+                search.candidate(
+                    {**dict.fromkeys(search.settled.plan.method.checkpoints, 0.0), **shares}
+                )
             )
     return found
 
@@ -74,7 +75,7 @@ def main() -> None:
             print(
                 f"search: {dict(winner.candidate.coefficients)} {winner.scores.mean:.4f} on search"
             )
-        print(f"search: {verdict(outcome).sentence}")
+        print(f"search: {outcome.verdict.sentence}")
         for entry in outcome.inputs:
             print(f"input {entry.name}: {entry.report.mean:.4f} on report")
         began = time.perf_counter()

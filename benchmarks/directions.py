@@ -68,8 +68,8 @@ class Remembering:
             self.known[key] = self.worker.score(candidate, split)
         return self.known[key]
 
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
-        return self.worker.look(candidate, documents)
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        return self.worker.score_part(candidate, documents)
 
     def score_longer(self, candidate: Candidate) -> Scored | None:
         return self.worker.score_longer(candidate)
@@ -150,12 +150,8 @@ def run_arm(
         searched = outcome.merged.report.mean if outcome.merged else max(inputs.values())
         alone = None
         if arm:
-            point = next(p for p in search.plan.first if p.name == arm)
-            candidate = search.turns.plan.proposals.candidate(
-                search.plan.of_point(point),
-                dtype=search.precision.dtype,
-                sources=search.sources.fingerprints,
-            )
+            point = next(p for p in search.settled.plan.first if p.name == arm)
+            candidate = search.settled.candidate(search.settled.plan.of_point(point))
             alone = shared.score(candidate, "report").scores.mean
     return {
         "suite": suite,

@@ -40,14 +40,14 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from exme.evaluators.fast.attention.products import faster_products
 from exme.evaluators.fast.engine import FastEngine
-from exme.evaluators.fast.products import faster_products
 from exme.evaluators.fast.profile import Profile
 from exme.evaluators.harness import Engine, Evaluation, Judge, StockEngine
 from exme.tasks.documents import MINI_DATA, load_documents
 from exme.tasks.mini import MODELS
-from exme.tasks.mini.scoring import Weights, combine, load_weights
-from exme.tasks.mini.train import read_weights
+from exme.tasks.mini.training.scoring import Weights, combine, load_weights
+from exme.tasks.mini.training.train import read_weights
 from exme.tasks.suite import load_suite
 
 DOCUMENTS = {"gsm8k": 256, "mmlu": 128, "bbh": 40, "humaneval": 64}

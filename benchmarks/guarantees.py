@@ -23,10 +23,11 @@ from scipy import optimize, special, stats
 from exme.evaluators.scores import DocumentScores, Scores, join
 from exme.search.merging.candidate import Candidate
 from exme.search.proof.gain import gain_over_inputs
+from exme.search.proof.outcome import Entry, Outcome
 from exme.search.proof.uses import Use, number_of
 from exme.search.proof.verdict import verdict
 from exme.search.racing.goal import Goal
-from exme.search.trials.outcome import Entry, Outcome, TrialRecord
+from exme.search.trials.trial import TrialRecord
 
 from .estimates import coverage, of_best
 from .landscape import FOLDER, Floats, load

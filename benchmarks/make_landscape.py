@@ -136,7 +136,7 @@ def main() -> None:
             options.study, options.suite, options.documents, options.groups, folder
         ) as search,
     ):
-        worker, space = search.local_worker(), search.plan.proposals
+        worker, space = search.local_worker(), search.settled.plan.proposals
         checkpoints = space.first.parameters()
         names = tuple(joint(n, g) for g in space.groups for n in checkpoints) or checkpoints
 

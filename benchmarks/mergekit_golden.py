@@ -4,7 +4,7 @@
 
 makes the environment with mergekit 0.1.5 where it is not there yet (it must not share ours: mergekit
 pins versions of its own), runs every configuration below on random Llama and Qwen2 models in float32,
-and writes inputs and outputs to tests/search/golden/mergekit-<kind>.safetensors. The configurations
+and writes inputs and outputs to tests/search/merging/methods/golden/mergekit-<kind>.safetensors. The configurations
 go into the same files, as metadata.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 VERSION = "0.1.5"
-GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "search" / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "search" / "merging" / "methods" / "golden"
 NAMES = ("base", "math", "code", "chat")
 SIZES: dict[str, Any] = {
     "vocab_size": 24,

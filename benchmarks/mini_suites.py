@@ -21,8 +21,8 @@ from exme.evaluators.scores import DocumentScores, join
 from exme.search.statistics.intervals import compare
 from exme.tasks.documents import load_documents
 from exme.tasks.mini import MODELS
-from exme.tasks.mini.presets import SUITES
-from exme.tasks.mini.scoring import combine, load_weights
+from exme.tasks.mini.training.presets import SUITES
+from exme.tasks.mini.training.scoring import combine, load_weights
 from exme.tasks.suite import load_suite
 
 POINTS = {

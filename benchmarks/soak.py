@@ -29,8 +29,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from exme.search.running.search import Search
-from tests.search.crew import Crew, complaints
-from tests.search.postgres import storage_url
+from tests.helpers.searches.crew import Crew, complaints
+from tests.helpers.services.postgres import storage_url
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _watch(search: Search, log: Path) -> None:
     """Have a worker append a line per trial to a file."""
     spent = {"storage": 0.0, "turn": 0.0}
     patience = search.storage._backend.patience  # type: ignore[attr-defined]
-    call, hold, one = patience.call, search.storage._locks.hold, search.attempts.make
+    call, hold, one = patience.call, search.storage._locks.hold, search.loop.trial
     process = psutil.Process()
 
     def timed_call(work: Callable[[int], Any]) -> Any:
@@ -88,7 +88,7 @@ def _watch(search: Search, log: Path) -> None:
 
     patience.call = timed_call
     search.storage._locks.hold = timed_hold  # type: ignore[method-assign]
-    search.attempts.make = timed_trial  # type: ignore[method-assign]
+    search.loop.trial = timed_trial  # type: ignore[method-assign]
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.search.crew import Crew, complaints
-from tests.search.postgres import storage_url
+from tests.helpers.searches.crew import Crew, complaints
+from tests.helpers.services.postgres import storage_url
 
 
 def main() -> None:

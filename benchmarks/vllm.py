@@ -24,22 +24,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # (in its own folder it would be the package vllm)
-os.environ |= {
-    "EXME_VLLM_UNPACKED": "1",
-    "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",  # to measure the copy bandwidth inside a worker
-    "HF_HUB_OFFLINE": "1",
-}
-
 import torch
 import yaml
+
+sys.path.pop(0)  # in this file's own folder it would be the package vllm
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.smollm2 import make
 from exme.evaluators.harness import Chat, lm_eval_scores
 from exme.evaluators.vllm.alone import vllm_alone
 from exme.evaluators.vllm.engine import Start
 from exme.search.merging.candidate import Candidate
-from exme.search.merging.folders.stream import write_model
+from exme.search.merging.folders.model_folder import write_model
 from exme.search.merging.sources.checkpoint import read_json
 from exme.search.running.search import Search, open_search
 from exme.search.scoring.served_model import ServedModel
@@ -225,6 +221,8 @@ def main() -> None:
     parser.add_argument("--engine-args", type=json.loads, default={})
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    os.environ["EXME_VLLM_UNPACKED"] = "0" if options.alone else "1"
+    os.environ["VLLM_ALLOW_INSECURE_SERIALIZATION"] = "1"  # to measure inside a worker
     if options.alone is not None:
         run_alone(options)
         return

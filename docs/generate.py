@@ -2,7 +2,7 @@
 
     python docs/generate.py
 
-tests/test_docs.py fails where a page is not what this makes.
+tests/docs/test_site.py fails where a page is not what this makes.
 """
 
 from __future__ import annotations

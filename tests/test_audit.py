@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .audit import complaints, is_allowed, pins, required
+from tests.helpers.audit import complaints, is_allowed, pins, required
 
 
 class Fake(metadata.Distribution):
@@ -84,6 +84,9 @@ def test_licences_of_one_kind_under_many_names() -> None:
 
 def test_this_environment_passes(root: Path) -> None:
     found = subprocess.run(
-        [sys.executable, root / "tests" / "audit.py"], capture_output=True, text=True, check=False
+        [sys.executable, root / "tests" / "helpers" / "audit.py"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert found.returncode == 0, found.stdout

@@ -7,18 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .decode import Decoder, Limits, Row
-from .drafts import Drafter, Trust
-from .likelihood import Scored, score
-from .memory import measure_budget
-from .ngrams import Ngrams
-from .passes import shared_prefix_attention
-from .prefix_tree import Leaf, build_tree
-from .profile import Profile
-from .reference import Generation, Reference, Request
-from .stops import StopStrings
-from .store import DraftStore, document_key
-from .support import why_not_greedy, why_not_supported
+from exme.evaluators.fast.attention import shared_prefix_attention
+from exme.evaluators.fast.decoding import (
+    Decoder,
+    Drafter,
+    DraftStore,
+    Limits,
+    Ngrams,
+    Row,
+    StopStrings,
+    Trust,
+    document_key,
+)
+from exme.evaluators.fast.likelihood import Scored, score
+from exme.evaluators.fast.memory import measure_budget
+from exme.evaluators.fast.profile import Profile
+from exme.evaluators.fast.prompts import Leaf, build_tree
+from exme.evaluators.fast.reference import Generation, Reference, Request
+from exme.evaluators.fast.support import why_not_greedy, why_not_supported
 
 _log = logging.getLogger(__name__)
 

@@ -14,13 +14,11 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from .cache import KVCache
-from .memory import Budget, bytes_per_token, is_out_of_memory
-from .nodes import forget, missing, prepare, take_places, tokens_of
-from .passes import forward
-from .prefix_tree import Leaf, build_tree
-from .profile import Profile
-from .rows import Piece
+from exme.evaluators.fast.attention import forward
+from exme.evaluators.fast.memory import Budget, bytes_per_token, is_out_of_memory
+from exme.evaluators.fast.nodes import forget, missing, prepare, take_places, tokens_of
+from exme.evaluators.fast.profile import Profile
+from exme.evaluators.fast.prompts import KVCache, Leaf, Piece, build_tree
 
 _log = logging.getLogger(__name__)
 

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from transformers import PreTrainedModel
 
-from .cache import KVCache
-from .memory import Budget
-from .passes import forward
-from .prefix_tree import Leaf, Node
-from .profile import Profile
-from .rows import Piece
+from exme.evaluators.fast.attention import forward
+from exme.evaluators.fast.memory import Budget
+from exme.evaluators.fast.profile import Profile
+from exme.evaluators.fast.prompts import KVCache, Leaf, Node, Piece
 
 
 def tokens_of(leaves: Iterable[Leaf]) -> int:

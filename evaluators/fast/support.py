@@ -12,13 +12,11 @@ from collections.abc import Mapping
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from .cache import KVCache
-from .memory import Budget
-from .nodes import prepare, take_places
-from .passes import forward, shared_prefix_attention
-from .prefix_tree import Leaf, Node
-from .profile import Profile
-from .rows import Piece
+from exme.evaluators.fast.attention import forward, shared_prefix_attention
+from exme.evaluators.fast.memory import Budget
+from exme.evaluators.fast.nodes import prepare, take_places
+from exme.evaluators.fast.profile import Profile
+from exme.evaluators.fast.prompts import KVCache, Leaf, Node, Piece
 
 _ATTENTION = {"full_attention", "sliding_attention"}
 # Rotary embeddings that change with the length of the whole sequence, prefix and answer: a shared

@@ -15,7 +15,7 @@ from lm_eval.models.utils import (
 )
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from exme.evaluators.fast.reference import Generation
+from exme.evaluators.fast import Generation
 
 from .quiet import quiet
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exme.evaluators.fast.store import DraftStore, document_key
+from exme.evaluators.fast.decoding import DraftStore, document_key
 from exme.tasks.errors import UserError
 
 from .available import check_installed, why_not_supported

@@ -3,7 +3,7 @@
 vLLM calls `propose` after every step with the tokens of all rows, which may have changed places; a row is known by
 its length and its last tokens. What is drafted decides how soon an answer is there, never what it is.
 
-Source: vLLM's speculative method ``custom_class``; drafts as in the fast engine (`evaluators/fast/drafts.py`).
+Source: vLLM's speculative method ``custom_class``; drafts as in the fast engine (`evaluators/fast/decoding/drafts.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from exme.evaluators.fast.drafts import Drafter, Trust
-from exme.evaluators.fast.ngrams import Ngrams
+from exme.evaluators.fast.decoding import Drafter, Ngrams, Trust
 
 from .pace import Pace
 

@@ -147,10 +147,10 @@ def _gpus() -> Finding:
 
 
 def _compiler() -> Finding:
-    from exme.evaluators.fast import compiled as attention  # noqa: PLC0415
+    from exme.evaluators.fast import attention_kernel  # noqa: PLC0415
     from exme.search.merging.arithmetic import compiled as merging  # noqa: PLC0415
 
-    if merging.kernel() is not None and attention.kernel() is not None:
+    if merging.kernel() is not None and attention_kernel() is not None:
         return Finding("C compiler", OK, "merge arithmetic and attention are compiled")
     return Finding(
         "C compiler", ABSENT, "merging and attention run in torch, with the same answers, slower",

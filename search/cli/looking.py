@@ -86,13 +86,12 @@ def report(
 
     Example: `exme report studies/mini.yaml --task gsm8k`
     """
-    from exme.search.proof.verdict import verdict  # noqa: PLC0415
     from exme.search.reports.pages.report import write_report  # noqa: PLC0415
 
     with open_study(study, task, runs) as opened:
         outcome = opened.outcome()
         path = write_report(outcome, opened.folder, opened.examples(outcome))
-    found = verdict(outcome)
+    found = outcome.verdict
     typer.echo(found.sentence)
     if found.caution:
         typer.echo(found.caution)

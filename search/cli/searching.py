@@ -48,7 +48,6 @@ def search(
 
     Example: `exme search studies/mini.yaml --task gsm8k --workers 4`
     """
-    from exme.search.proof.verdict import verdict  # noqa: PLC0415
     from exme.search.reports.pages.report import write_report  # noqa: PLC0415
 
     screen = pick_screen(json=json, plain=plain)
@@ -58,7 +57,7 @@ def search(
         outcome = opened.run()
         opened.rest()  # drawing takes memory, too
         report = write_report(outcome, opened.folder, opened.examples(outcome))
-        screen.verdict(verdict(outcome), report)
+        screen.verdict(outcome.verdict, report)
 
 
 def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | None) -> None:

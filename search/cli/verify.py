@@ -12,7 +12,7 @@ from typing import Any
 
 from exme.evaluators.harness import Chat, Evaluation, hf_model, lm_eval_scores
 from exme.search.merging.candidate import Candidate
-from exme.search.merging.folders.stream import write_model
+from exme.search.merging.folders.model_folder import write_model
 from exme.search.merging.resident import load_model, load_tokenizer
 from exme.search.running.search import Search, open_search
 from exme.search.scoring.live_model import LocalModel
@@ -74,7 +74,7 @@ def verify_study(
     best: Candidate | None = None
     if model == "best":
         with open_search(path, task, runs=runs) as run:
-            trial = best_trial(run.storage.trials())
+            trial = best_trial(run.trials)
             best = trial.candidate if trial else None
         if best is None:
             raise UserError(f"{path}: no trial yet, so no best candidate; verify the base instead")

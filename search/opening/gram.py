@@ -11,7 +11,6 @@ from exme.search.merging.groups import Groups, Spec
 from exme.search.merging.sources.checkpoint import refuse_unbounded, tied_names
 from exme.search.merging.sources.fetched import PART, Fetched
 from exme.search.merging.sources.residence import Sources
-from exme.search.proposing.plan import Plan
 from exme.search.storage.storage import Storage
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.shift import GRAM, Gram, settle_shift
@@ -48,7 +47,11 @@ def gram(sources: Sources, names: Sequence[str], spec: Spec) -> Gram:
 
 
 def measure(
-    study: StudyFile, plan: Plan, sources: Sources, storage: Storage, say: Callable[[str], None]
+    study: StudyFile,
+    names: Sequence[str],
+    sources: Sources,
+    storage: Storage,
+    say: Callable[[str], None],
 ) -> None:
     """Have the storage hold the Gram matrix, where the study asks for it; one worker computes it.
 
@@ -60,7 +63,7 @@ def measure(
     with storage.hold(GRAM, lambda: say(MEASURED_ELSEWHERE)):
         if storage.record.agreed(GRAM) is None:
             spec = study.groups.spec if study.groups is not None else {}
-            found = gram(sources, plan.method.checkpoints, spec)
+            found = gram(sources, names, spec)
             settle_shift(study, found)  # refused before it is written
             storage.record.agree_on(GRAM, found.to_json())
 

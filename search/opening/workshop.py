@@ -51,7 +51,7 @@ _CLASSES = {
 
 
 @dataclass(frozen=True)
-class Settled:
+class Computed:
     """A study's directions, computed.
 
     Attributes:
@@ -94,7 +94,7 @@ class Workshop:
         self.study, self.sources, self.documents = study, sources, documents
         self.precision, self.folder, self._say = precision, folder / FOLDER, say
 
-    def present(self) -> Settled | None:
+    def present(self) -> Computed | None:
         """The directions as the folder holds them; None where one is missing."""
         records = {}
         for name in self.study.directions:
@@ -102,7 +102,7 @@ class Workshop:
             if record is None:
                 return None
             records[name] = record
-        return Settled(
+        return Computed(
             {
                 name: TaskVector(name, self.folder / name, self.sources.base)
                 for name in records
@@ -111,7 +111,7 @@ class Workshop:
             records,
         )
 
-    def compute(self) -> Settled:
+    def compute(self) -> Computed:
         """The directions; those that are missing are computed. Call under the study's lock.
 
         Raises:
@@ -265,7 +265,7 @@ def _clear(folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def agree(settled: Settled, storage: Storage, folder: Path) -> Mapping[str, Mapping[str, Any]]:
+def agree(computed: Computed, storage: Storage, folder: Path) -> Mapping[str, Mapping[str, Any]]:
     """The records of a study's directions, the same for all of its workers.
 
     Another machine may compute other bits: what was written to the storage first counts.
@@ -274,14 +274,14 @@ def agree(settled: Settled, storage: Storage, folder: Path) -> Mapping[str, Mapp
         UserError: a task vector here is not the one that the study was begun with.
     """
     kept = ("sha256", "coefficients", "grouped")
-    mine = {name: {k: record[k] for k in kept} for name, record in settled.records.items()}
-    found: Mapping[str, Mapping[str, Any]] = storage.record.agree_on("directions", mine)
-    for name in settled.vectors:
-        if found[name]["sha256"] != mine[name]["sha256"]:
+    mine = {name: {k: record[k] for k in kept} for name, record in computed.records.items()}
+    agreed: Mapping[str, Mapping[str, Any]] = storage.record.agree_on("directions", mine)
+    for name in computed.vectors:
+        if agreed[name]["sha256"] != mine[name]["sha256"]:
             place = folder / FOLDER / name
             raise UserError(
                 f"direction '{name}': {place} holds another task vector than the one that study "
                 f"'{storage.name}' was begun with (SHA-256 {mine[name]['sha256'][:16]}, expected "
-                f"{found[name]['sha256'][:16]}); copy that folder from the machine that began it"
+                f"{agreed[name]['sha256'][:16]}); copy that folder from the machine that began it"
             )
-    return found
+    return agreed

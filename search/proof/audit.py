@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from exme.evaluators.scores import Scores
-from exme.search.trials.outcome import Entry
+
+if TYPE_CHECKING:
+    from .outcome import Entry
 
 # Kinds of answers that were not scored as meant, as the judge names them.
 KINDS = ("cut", "empty", "unextracted")

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exme.search.scoring.answers import load_answers
-from exme.search.trials.outcome import Outcome
 from exme.tasks.documents import SuiteDocuments
 
-from .verdict import verdict
+from .outcome import Outcome
 
 SHOWN = 10
 
@@ -41,7 +40,7 @@ def examples(outcome: Outcome, documents: Sequence[SuiteDocuments], folder: Path
     They are the first in the common order, not the most telling ones.
     """
     merged = outcome.merged
-    best = next((e for e in outcome.inputs if e.name == verdict(outcome).best_input), None)
+    best = next((e for e in outcome.inputs if e.name == outcome.verdict.best_input), None)
     if merged is None or best is None:
         return []
     ours, theirs = (load_answers(folder, e.candidate.digest) for e in (merged, best))

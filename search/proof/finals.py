@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from exme.evaluators.scores import Scores
 from exme.search.racing.goal import Goal
 from exme.search.statistics.intervals import Interval
-from exme.search.trials.outcome import Entry, Outcome
 
 from .gain import gain_on_suite, share_of_error
+
+if TYPE_CHECKING:
+    from .outcome import Entry, Outcome
 
 # Sums of scores over suites may differ in their last digits where scores are equal.
 _DIGITS = 12

@@ -12,12 +12,13 @@ from exme.search.merging.methods import PLAIN
 from exme.search.racing.goal import Goal
 from exme.search.scoring.answers import save_answers
 from exme.search.storage.storage import Storage
-from exme.search.trials.outcome import Entry, Outcome, TrialRecord
 from exme.search.trials.ranking import best_trial, complete
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.documents import SuiteDocuments
 
 from .audit import any_cut
 from .finals import best_input
+from .outcome import Entry, Outcome
 from .uses import Use, key_of, new_use, number_of, read_ledger, write_ledger
 
 if TYPE_CHECKING:  # a verdict is also read where no model is loaded, and no torch
@@ -44,9 +45,11 @@ class Proved:
     use: int
 
 
-def unproved(storage: Storage, inputs: Mapping[str, Candidate]) -> dict[str, Candidate]:
+def unproved(
+    storage: Storage, trials: Sequence[TrialRecord], inputs: Mapping[str, Candidate]
+) -> dict[str, Candidate]:
     """The winner (``merged``) and the inputs, as far as they are still to be scored."""
-    best = best_trial(storage.trials())
+    best = best_trial(trials)
     if best is None or best.candidate is None:
         return {}
     proofs = storage.record.proofs()
@@ -56,6 +59,7 @@ def unproved(storage: Storage, inputs: Mapping[str, Candidate]) -> dict[str, Can
 
 def claim(
     storage: Storage,
+    trials: Sequence[TrialRecord],
     runs: Path,
     inputs: Mapping[str, Candidate],
     documents: Sequence[SuiteDocuments],
@@ -64,11 +68,12 @@ def claim(
 
     Args:
         storage: of the study.
+        trials: all of it.
         runs: the folder of runs.
         inputs: the base and the checkpoints; a winner that is one of them is not tested.
         documents: of each suite.
     """
-    best = best_trial(storage.trials())
+    best = best_trial(trials)
     candidate = None if best is None else best.candidate
     if candidate is None or candidate.digest in {c.digest for c in inputs.values()}:
         return
@@ -169,16 +174,22 @@ def proved(
     )
 
 
-def stored_outcome(storage: Storage, goal: Goal, checkpoints: Sequence[str], runs: Path) -> Outcome:
+def stored_outcome(
+    storage: Storage,
+    trials: Sequence[TrialRecord],
+    goal: Goal,
+    checkpoints: Sequence[str],
+    runs: Path,
+) -> Outcome:
     """A search as far as a verdict needs it, from its storage alone.
 
     Args:
         storage: of the study.
+        trials: all of it.
         goal: what it maximises.
         checkpoints: names of its inputs beside the base.
         runs: see `proved`.
     """
-    trials = storage.trials()
     inputs = {
         name: candidate
         for candidate in storage.record.proved_candidates()

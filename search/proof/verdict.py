@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from exme.search.statistics.intervals import Interval
-from exme.search.trials.outcome import Entry, Outcome
 from exme.search.trials.unit import Unit, count_of, joined, p_text, share_text
 
 from .audit import audit
 from .finals import Finals, Kept, finals
 from .gain import Gain, gain_over_inputs, share_of_error
+
+if TYPE_CHECKING:
+    from .outcome import Entry, Outcome
 
 PROVED, NOT_PROVED, NO_GAIN = "proved", "not proved", "no gain"
 BROKEN, NOT_YET = "broken constraint", "not yet"

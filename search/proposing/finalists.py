@@ -6,27 +6,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from exme.search.trials.lineup import Lineup
-from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.trial import TrialRecord
 
-from .allocation import State
+from .history import History
 
 # At a search's end so many candidates that may yet be the best are scored on all documents.
 FINALISTS = 3
 
 
-def finalists(lineup: Lineup, state: State, count: int) -> list[tuple[TrialRecord, int]]:
+def finalists(history: History) -> list[tuple[TrialRecord, int]]:
     """Candidates that may be the best and were scored in part, with the documents they lack.
 
     They are those whose posterior mean is less than a standard deviation below the incumbent, best first;
     where nobody is complete yet, the best one.
-
-    Args:
-        lineup: all candidates, one that was left at least.
-        state: what they say.
-        count: number of documents.
     """
+    lineup = history.lineup
     places = lineup.open_places()
+    if not places:
+        return []
+    state = history.state
     posterior = state.surrogate.at(np.stack([lineup.runners[i].point for i in places]))
     spread = np.sqrt(np.maximum(np.diag(posterior.covariance), 0))
     order = [int(i) for i in np.argsort(-posterior.mean)]
@@ -38,6 +36,7 @@ def finalists(lineup: Lineup, state: State, count: int) -> list[tuple[TrialRecor
         top = state.estimates[state.incumbent].mean - penalty
         order = [i for i in order if posterior.mean[i] + spread[i] > top][:FINALISTS]
     chosen = [places[i] for i in order]
+    count = history.settled.count
     return [(lineup.trials[p], count - len(lineup.runners[p].seen)) for p in chosen]
 
 

@@ -16,9 +16,9 @@ from exme.search.merging.methods.method import KnownPoint, Method
 from exme.search.study.space import Space, Value, expo_points, first_points, unit, widen
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.budget import has_ended
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.ranking import is_flat, is_input, is_nearer, merit
 from exme.search.trials.shift import Shift
+from exme.search.trials.trial import TrialRecord
 
 # A bound is moved at most once in this many trials: the sampler must have looked beyond it before
 # it is moved again.
@@ -31,9 +31,17 @@ class Plan:
     Args:
         study: the study file.
         tensors: names of the tensors that are merged; needed where the study has groups.
+        directions: the study's directions as they were computed, by name; before that none is known.
+        shift: the study's measure of shift, with its bound; None where it has none, or is not measured yet.
     """
 
-    def __init__(self, study: StudyFile, tensors: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        study: StudyFile,
+        tensors: Sequence[str] = (),
+        directions: Mapping[str, Mapping[str, Any]] | None = None,
+        shift: Shift | None = None,
+    ) -> None:
         spec = study.groups.spec if study.groups is not None else {}
         self.inputs = tuple(study.checkpoints)
         self.directions = study.directions
@@ -53,12 +61,19 @@ class Plan:
         self.first += [
             _start(number, start, self.inputs) for number, start in enumerate(study.starts, 1)
         ]
+        if directions:
+            self.first += [self._of_direction(name, directions[name]) for name in self.directions]
         self.first = [self._with_directions(point) for point in self.first]
-        self.shift: Shift | None = None
-        self._box: dict[str, tuple[float, float]] = {}
-        self.known_count = (
-            len(self.first) + len(self.directions) + len(self._expo_points(self.inputs[0]))
-        )
+        self.shift = shift
+        self._box = {} if shift is None else shift.box(self.proposals, self.inputs)
+        known = [*self.first, *self._expo_points(self.inputs[0])]
+        self.known_count = sum(not self._is_too_far(point) for point in known)
+
+    def _of_direction(self, name: str, record: Mapping[str, Any]) -> KnownPoint:
+        """A direction's task vector in full, or the coefficients that it found."""
+        if DIRECTIONS[name].gives == "vector":
+            return KnownPoint(name, unit(self.method.checkpoints, name))
+        return KnownPoint(name, record["coefficients"], grouped=record["grouped"])
 
     def _with_directions(self, point: KnownPoint) -> KnownPoint:
         """A point of the checkpoints alone, in the whole space."""
@@ -68,23 +83,6 @@ class Plan:
             coefficients=zeros | dict(point.coefficients),
             grouped={label: zeros | dict(values) for label, values in point.grouped.items()},
         )
-
-    def start_from(self, records: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take the study's directions, as they were computed, among the first points."""
-        names = self.method.checkpoints
-        for name in self.directions:
-            if DIRECTIONS[name].gives == "vector":
-                self.first.append(KnownPoint(name, unit(names, name)))
-                continue
-            record = records[name]
-            found = KnownPoint(name, record["coefficients"], grouped=record["grouped"])
-            self.first.append(self._with_directions(found))
-
-    def keep_within(self, shift: Shift) -> None:
-        """Propose nothing beyond a bound on the shift; call it once, when directions are known."""
-        self.shift, self._box = shift, shift.box(self.proposals, self.inputs)
-        known = [*self.first, *self._expo_points(self.inputs[0])]
-        self.known_count -= sum(self._is_too_far(point) for point in known)
 
     def too_far(self) -> list[tuple[str, float]]:
         """Known points that are not tried, for they are beyond the bound on the shift: names and shifts."""

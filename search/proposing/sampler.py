@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -19,9 +19,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from exme.search.study.space import Value
-
 from .box import Box, Known
+from .history import History
 
 # A proposal keeps this share of a bound's width from every trial that is running, in one
 # coefficient at least. Nearer candidates solve nearly the same documents.
@@ -44,45 +43,20 @@ def distributions(box: Box) -> dict[str, BaseDistribution]:
     }
 
 
-class Untried(Protocol):
-    """What is worth proposing; see `untried`."""
-
-    def has(self, proposal: Mapping[str, Value]) -> bool:
-        """Whether a proposal may be made."""
-
-    def draw(self, seed: int) -> dict[str, Value] | None:
-        """One by chance; None where there is none."""
-
-
 class BoundedSampler(BaseSampler):
     """Proposes all parameters together, from the sampler that the study names.
 
     Args:
-        name: ``gp``, ``cmaes``, ``tpe``, ``random`` or ``qmc``.
-        seed: the study's seed.
-        box: what can be proposed now.
-        known: number of known points, which stand for the usual random start.
-        history: all trials with their estimates; by default those that Optuna has.
-        within: moves a proposal to where the study allows it.
-        untried: draws a proposal by chance, given a seed, where the one that was made is settled; see `Untried`.
+        history: of the study.
     """
 
-    def __init__(
-        self,
-        name: str,
-        seed: int,
-        box: Box,
-        known: int,
-        *,
-        history: Sequence[Known] | None = None,
-        within: Callable[[Mapping[str, Value]], dict[str, Value]] | None = None,
-        untried: Untried | None = None,
-    ) -> None:
-        self.name = name
-        self.seed = seed
-        self.box = box
-        self.known = known
-        self.history, self.within, self.untried = history, within, untried
+    def __init__(self, history: History) -> None:
+        settled = history.settled
+        self.history, self.settled = history, settled
+        self.name, self.seed, self.box = settled.sampler, settled.seed, history.box
+        # Known points stand for the usual random start.
+        self.known = settled.plan.known_count
+        self.is_bounded = settled.plan.shift is not None
 
     def _inner(self, number: int) -> BaseSampler:
         seed = trial_seed(self.seed, number)
@@ -117,24 +91,22 @@ class BoundedSampler(BaseSampler):
     ) -> dict[str, Any]:
         """A proposal that is worth making; empty where the inner sampler leaves its parameters to chance."""
         found = self._proposed(study, trial, search_space)
-        if self.untried is None:
-            return found
         # What is left to chance is drawn here, as it would be, to be seen.
         whole = found or {
             name: self.sample_independent(study, trial, name, distribution)
             for name, distribution in search_space.items()
         }
-        if self.untried.has(whole):
+        if self.history.untried.has(whole):
             return found
-        return self.untried.draw(trial_seed(self.seed, trial.number) ^ 7) or found
+        return self.history.untried.draw(trial_seed(self.seed, trial.number) ^ 7) or found
 
     def _proposed(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """As `sample_relative`, of a candidate that may be settled."""
         inner, seen = self._inner(trial.number), study
-        if self.history is not None and self.name in ("gp", "tpe"):
-            seen = self._study(self.history, search_space)
+        if self.settled.is_racing and self.name in ("gp", "tpe"):  # estimates are ours
+            seen = self._study(self.history.known(), search_space)
             mine = seen.ask().number  # samplers write to the trial they propose for
             trial = seen.get_trials(deepcopy=False)[mine]
         inner.before_trial(seen, trial)
@@ -150,7 +122,7 @@ class BoundedSampler(BaseSampler):
             for other in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
             if other.number != trial.number and search_space.keys() <= other.params.keys()
         ]
-        if not running and self.within is None:
+        if not running and not self.is_bounded:
             return found
         chance = optuna.samplers.RandomSampler(seed=trial_seed(self.seed, trial.number) ^ 1)
         # What is left to chance is drawn here, to be measured;
@@ -162,7 +134,7 @@ class BoundedSampler(BaseSampler):
                 }
             if all(self.is_apart(found, other) for other in running):
                 break
-        return found if self.within is None else self._moved(study, trial, found, search_space)
+        return self._moved(study, trial, found, search_space) if self.is_bounded else found
 
     def _moved(
         self,
@@ -176,8 +148,7 @@ class BoundedSampler(BaseSampler):
         A sampler that is drawn to what is out of bounds is moved to one place again and again: where
         something near was tried already, points are drawn by chance.
         """
-        assert self.within is not None
-        moved = self.within(found)
+        moved = self.settled.within(found)
         if moved == found:
             return found
         tried = [
@@ -193,7 +164,7 @@ class BoundedSampler(BaseSampler):
                 name: chance.sample_independent(study, trial, name, distribution)
                 for name, distribution in search_space.items()
             }
-            moved = self.within(drawn)
+            moved = self.settled.within(drawn)
         return moved
 
     def _study(

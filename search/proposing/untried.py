@@ -14,7 +14,7 @@ import numpy as np
 
 from exme.search.merging.candidate import DECIMALS, Candidate
 from exme.search.study.space import Value
-from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.trial import TrialRecord
 
 from .box import Box
 

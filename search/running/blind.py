@@ -13,8 +13,8 @@ from scipy import special
 from exme.evaluators.scores import DocumentScores
 from exme.search.statistics.intervals import is_binary
 from exme.search.storage.study_record import StudyRecord
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.standing import scores_seen
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.documents import SuiteDocuments
 
 from .screen import Screen

@@ -9,7 +9,7 @@ from pathlib import Path
 from exme.search.opening.cost import Weights, describe
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.budget import spent
-from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.trial import TrialRecord
 
 from .screen import time_left
 

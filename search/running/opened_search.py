@@ -13,26 +13,26 @@ from exme.search.merging.methods import PLAIN
 from exme.search.merging.resident import Sources
 from exme.search.merging.spread import SPREAD
 from exme.search.opening.cost import check_memory, give_back_memory, set_aside, weigh
+from exme.search.opening.gram import measure
 from exme.search.opening.joining import join_study
 from exme.search.opening.opening import load_study_documents, open_sources, pinned_facts
 from exme.search.opening.references import take_references
 from exme.search.opening.settling import settle_objective, shift_of
-from exme.search.opening.workshop import Settled, Workshop, agree
-from exme.search.proposing.auto import Looks
+from exme.search.opening.workshop import Workshop, agree
+from exme.search.proposing.history import History
 from exme.search.proposing.plan import Plan
-from exme.search.racing.field import Racing
+from exme.search.proposing.settled import Settled
 from exme.search.scoring.precision import Precision, choose_engine, settle_precision
 from exme.search.scoring.worker import Scorer, Worker
 from exme.search.study.space import unit
 from exme.search.study.study_file import StudyFile
 from exme.search.study.suites import pick_suites
-from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.objective import Objective
 
-from .attempt import Attempts
 from .screen import Screen
-from .turns import Turns
 
 RUNS = Path("studies/runs")
+COMPUTED_ELSEWHERE = "Another process is computing the study's directions; waiting for it."
 
 
 class OpenedSearch:
@@ -64,51 +64,26 @@ class OpenedSearch:
         )
         self.weights = weigh(self.sources, self.precision)
         self.documents = [load_study_documents(study, suite) for suite in suites]
-        floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
-        self.plan = Plan(study, floats)
         self._worker: Scorer | None = worker
-        sizes = {found.suite.suite: len(found.search) for found in self.documents}
-        self.objective = settle_objective(study, sizes, self.plan.inputs)
         self._engine_name: str = study.engine
+        sizes = {found.suite.suite: len(found.search) for found in self.documents}
+        objective = settle_objective(study, sizes, list(study.checkpoints))
         self.folder, self.storage = join_study(
             runs / f"{name}-{self.task}",
             study.storage,
-            pinned_facts(study, self.documents, self.sources, self.precision, self.objective),
+            pinned_facts(study, self.documents, self.sources, self.precision, objective),
             self.documents,
             where=where,
             say=self.screen.say,
             fork=fork,
-            objectives=self.objective.values_per_trial,
+            objectives=objective.values_per_trial,
         )
-        self.storage.known.rate = self._rate
-        self.storage.record.set_goal(self.objective.goal)
-        racing = study.racing
-        self.looks = Looks(
-            self.plan.proposals,
-            self.objective,
-            {d.suite.suite: [e.id for e in d.search] for d in self.documents},
-            None if racing is None else Racing(racing.error_rate, racing.chunk),
-            study.sampler.name,
-            study.sampler.seed,
-        )
-        self.turns = Turns(
-            study,
-            self.plan,
-            self.storage,
-            self.screen,
-            self.looks,
-            dtype=self.precision.dtype,
-            sources=self.sources.fingerprints,
-            per_trial=self._count("search"),
-        )
-        self.attempts = Attempts(
-            self.turns, self.plan, self.looks, self.storage, self.documents,
-            self.folder, self.screen, lambda: self.worker, self.rest,
-        )  # fmt: skip
+        self.storage.record.set_goal(objective.goal)
         self._workshop = Workshop(
             study, self.sources, self.documents, self.precision, self.folder, self.screen.say
         )
-        self._take_directions(self._workshop.present())
+        self._directions = self._workshop.present()
+        self.settled = self._settle(objective)
 
     def __enter__(self) -> Self:
         return self
@@ -124,29 +99,47 @@ class OpenedSearch:
         if isinstance(self._worker, Worker):
             self._worker.close()
 
-    def _take_directions(self, settled: Settled | None) -> None:
-        """Search from the study's directions, once they are computed."""
-        self.are_directions_settled = settled is not None
-        if settled is None or not self.study.directions:
-            return
-        self.plan.start_from(agree(settled, self.storage, self.folder))
-        self.sources = Sources(self.sources.base, {**self.sources.checkpoints, **settled.vectors})
-        self.weights = weigh(self.sources, self.precision)
-        self.turns.agenda.sources = self.sources.fingerprints
+    def _settle(self, objective: Objective) -> Settled:
+        """What is settled now, of what the study asks for: all of it once `settle` was called.
 
-    def _rate(self, trials: list[TrialRecord]) -> list[TrialRecord]:
-        """See `KnownTrials.rate`."""
-        self._take_shift()
-        return self.objective.rate(trials)
-
-    def _take_shift(self) -> None:
-        """Have proposals, races and ratings know the shift, once it can be measured."""
-        if self.study.shift is None or self.objective.shift is not None:
-            return
+        Args:
+            objective: what is maximised.
+        """
+        records = None
+        if self._directions is not None and self.study.directions:
+            records = agree(self._directions, self.storage, self.folder)
+            checkpoints = {**self.sources.checkpoints, **self._directions.vectors}
+            self.sources = Sources(self.sources.base, checkpoints)
+            self.weights = weigh(self.sources, self.precision)
         shift = shift_of(self.study, self.storage.record)
-        if shift is not None:
-            self.objective = self.looks.objective = replace(self.objective, shift=shift)
-            self.plan.keep_within(shift)
+        floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
+        return Settled(
+            self.study,
+            Plan(self.study, floats, records, shift),
+            replace(objective, shift=shift),
+            {d.suite.suite: [e.id for e in d.search] for d in self.documents},
+            self.precision.dtype,
+            self.sources.fingerprints,
+        )
+
+    def settle(self) -> None:
+        """Compute what the study needs before its first trial: directions, references, inner products of task vectors.
+
+        Raises:
+            UserError: something of it cannot be computed.
+        """
+        if self._directions is None:
+            with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
+                self._directions = self._workshop.compute()
+            self.settled = self._settle(self.settled.objective)
+        self._take_references()
+        names = self.settled.plan.method.checkpoints
+        measure(self.study, names, self.sources, self.storage, self.screen.say)
+        self.settled = self._settle(self.settled.objective)
+
+    def history(self) -> History:
+        """All trials so far."""
+        return self.storage.history(self.settled)
 
     @property
     def worker(self) -> Scorer:
@@ -183,7 +176,7 @@ class OpenedSearch:
     def _take_references(self) -> None:
         """Give documents the reference answers that they lack, the same for all workers."""
         if self.study.objective == "target_nll":
-            inputs = [c for name, c in self.inputs().items() if name in self.plan.inputs]
+            inputs = [c for name, c in self.inputs().items() if name in self.study.checkpoints]
             self.documents = take_references(
                 self.documents,
                 inputs,
@@ -192,13 +185,12 @@ class OpenedSearch:
                 self.screen.say,
                 self.screen.note,
             )
-            self.attempts.documents = self.documents
             if isinstance(self._worker, Worker):
                 self._worker.take_documents(self.documents)
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
         """The plain sum with these effective coefficients."""
-        method = self.plan.method.name
+        method = self.settled.plan.method.name
         return Candidate(
             coefficients=coefficients,
             method=method if method in PLAIN else "task_arithmetic",
@@ -208,10 +200,10 @@ class OpenedSearch:
 
     def inputs(self) -> dict[str, Candidate]:
         """The base and every checkpoint, as candidates."""
-        names = self.plan.method.checkpoints
+        names = self.settled.plan.method.checkpoints
         return {
             "base": self.candidate(dict.fromkeys(names, 0.0)),
-            **{name: self.candidate(unit(names, name)) for name in self.plan.inputs},
+            **{name: self.candidate(unit(names, name)) for name in self.study.checkpoints},
         }
 
     def _count(self, split: str) -> int:

@@ -13,7 +13,6 @@ from exme.search.merging.methods import PLAIN
 from exme.search.proof.verdict import Verdict
 from exme.search.study.space import read
 from exme.search.trials.budget import has_ended
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.ranking import best_known, best_trial
 from exme.search.trials.standing import (
     Standing,
@@ -23,6 +22,7 @@ from exme.search.trials.standing import (
     standing_by_trial,
     standings,
 )
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit, duration
 
 from .view import View
@@ -42,11 +42,11 @@ class Screen:
         """One line."""
         self.console.print(Text(line, style=style))
 
-    def begin(self, look: Callable[[], View]) -> None:
+    def begin(self, read: Callable[[], View]) -> None:
         """A search begins, or goes on.
 
         Args:
-            look: reads the storage; may be called from another thread until `close`.
+            read: reads the storage; may be called from another thread until `close`.
         """
 
     def note(self, text: str) -> None:
@@ -120,12 +120,12 @@ def coefficients_text(coefficients: Mapping[str, float]) -> str:
 def result_text(trial: TrialRecord, standing: Standing) -> str:
     """Its candidate's score, on how many documents it was scored by then, and why on no more."""
     count = trial.scores.count if trial.scores is not None else 0
-    if trial.course is not None and trial.scores is None:
-        count = trial.course.estimate.count
+    if trial.race_log is not None and trial.scores is None:
+        count = trial.race_log.estimate.count
     again = f", {trial.documents} of them now" if 0 < trial.documents < count else ""
     text = f"{count:,} documents{again}"
-    if trial.course is not None and trial.course.lost_to is not None:
-        text = f"stopped after {text}: behind #{trial.course.lost_to}"
+    if trial.race_log is not None and trial.race_log.lost_to is not None:
+        text = f"stopped after {text}: behind #{trial.race_log.lost_to}"
     return f"{Unit(percent=standing.is_share).line(standing.interval)}  {text}"
 
 

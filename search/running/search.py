@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from exme.search.opening.cost import give_back_memory
-from exme.search.opening.gram import measure
 from exme.search.opening.opening import remarks
 from exme.search.opening.provenance import facts
 from exme.search.proof.examples import Example, examples
+from exme.search.proof.outcome import Outcome
 from exme.search.proof.proving import claim, owed_longer, prove, prove_longer, proved, unproved
+from exme.search.proposing.policy import why_over
 from exme.search.scoring.worker import Scorer
 from exme.search.study.space import alone
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.search.trials.budget import is_over, spent
-from exme.search.trials.outcome import Outcome, TrialRecord
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
 from .blind import BlindSuites, is_of_blind
 from .forecast import Forecast
 from .interrupts import stop_if_asked
+from .loop import Loop
 from .opened_search import RUNS, OpenedSearch
 from .screen import Screen
 from .tracking import Tracking
@@ -29,7 +33,6 @@ from .view import View, view_of
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
 
-COMPUTED_ELSEWHERE = "Another process is computing the study's directions; waiting for it."
 PROVED_ELSEWHERE = "Another process is scoring the winner on the report documents; waiting for it."
 
 
@@ -54,6 +57,16 @@ class Search(OpenedSearch):
 
     # The search ----------------------------------------------------------------------------------
 
+    @cached_property
+    def loop(self) -> Loop:
+        """Trials of this process."""
+        return Loop(self)
+
+    @property
+    def trials(self) -> Sequence[TrialRecord]:
+        """All trials so far, in order of their numbers."""
+        return self.history().trials
+
     def run(self) -> Outcome:
         """Search until the budget is used up, then prove the winner on the report documents."""
         self.work()
@@ -61,31 +74,26 @@ class Search(OpenedSearch):
 
     def work(self) -> None:
         """Try candidates, beside whoever else does, until the budget is used up."""
-        if not self.are_directions_settled:
-            with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
-                self._take_directions(self._workshop.compute())
+        self.settle()
         tracking = Tracking(
             self.study.track, f"{self.name}-{self.task}", self.folder, self.screen.say
         )
-        self._take_references()
-        measure(self.study, self.plan, self.sources, self.storage, self.screen.say)
-        self.turns.recover()
-        trials = self.storage.trials()
-        if not is_over(self.study.budget, trials):
-            self._announce(trials)
+        inputs = [alone(name) for name in self.study.checkpoints]
+        self.loop.recover()
+        history = self.history()
+        if not is_over(self.study.budget, history.trials):
+            self._announce(history.trials)
         self.screen.begin(self.view)
-        forecast, inputs = self._forecast(), [alone(name) for name in self.plan.inputs]
+        forecast = self._forecast()
         blind = BlindSuites(self.documents, inputs, self.storage.record, self.screen)
         failures = 0
-        while True:
+        while not (reason := why_over(history)):
             stop_if_asked()
-            reason = self.turns.why_over(trials)
-            if reason:
-                break
-            number = self.attempts.make()
-            trials = self.storage.trials()
+            number = self.loop.trial()
+            history = self.history()
             if number is None:
                 continue
+            trials = history.trials
             trial = trials[number]
             if self.study.track:  # (it is read from the storage once more)
                 tracking.tell(self.storage.study, self.storage.frozen(number))
@@ -103,11 +111,11 @@ class Search(OpenedSearch):
 
     def prove(self) -> Outcome:
         """Score the winner and every input on the report documents, each once in a study's life."""
-        claim(self.storage, self.folder.parent, self.inputs(), self.documents)
-        left = unproved(self.storage, self.inputs())
+        claim(self.storage, self.trials, self.folder.parent, self.inputs(), self.documents)
+        left = unproved(self.storage, self.trials, self.inputs())
         if left or owed_longer(self.outcome(), self.storage):
             with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
-                missing = unproved(self.storage, self.inputs())
+                missing = unproved(self.storage, self.trials, self.inputs())
                 if missing:
                     give_back_memory()  # (the proof's prompts and answers come on top)
                     count = self._count("report")
@@ -122,25 +130,24 @@ class Search(OpenedSearch):
     def view(self) -> View:
         """The search as it is now; safe to call from any thread."""
         proved = len(self.storage.record.proofs())
-        return view_of(self.study, self.folder.name, self.storage.trials(), proved)
+        return view_of(self.study, self.folder.name, self.trials, proved)
 
     def outcome(self) -> Outcome:
         """All that is in the storage."""
-        trials, inputs = self.storage.trials(), self.inputs()
-        found = proved(self.storage, trials, inputs, self.folder.parent)
-        bounds, widened = self.plan.bounds(trials)
+        history, inputs = self.history(), self.inputs()
+        found = proved(self.storage, history.trials, inputs, self.folder.parent)
         return Outcome(
             study=self.name,
             task=self.task,
-            bounds=bounds,
-            trials=tuple(trials),
+            bounds=history.bounds,
+            trials=tuple(history.trials),
             winner=found.winner,
             inputs=found.inputs,
             merged=found.merged,
             use=found.use,
             names=tuple(inputs),
-            aim=self.objective.goal,
-            widened=tuple(widened),
+            aim=self.settled.objective.goal,
+            widened=tuple(history.widened),
             blind=tuple(note for note in self.storage.record.notes() if is_of_blind(note)),
             importance=self.storage.importance(),
             work=self.storage.work(),
@@ -160,13 +167,13 @@ class Search(OpenedSearch):
 
     # What is said --------------------------------------------------------------------------------
 
-    def _announce(self, trials: list[TrialRecord]) -> None:
+    def _announce(self, trials: Sequence[TrialRecord]) -> None:
         used, _, _ = spent(trials)
         line = self._forecast().cost(trials, self.worker.seconds_per_document())
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)
-        for said, style in remarks(self.plan, self.sources, self.documents):
+        for said, style in remarks(self.settled.plan, self.sources, self.documents):
             self.screen.say(said, style)
 
     def _forecast(self) -> Forecast:

@@ -12,7 +12,6 @@ from exme.search.study.space import alone, name_alone
 from exme.search.study.study_file import StudyFile
 from exme.search.study.study_sections import BudgetSection
 from exme.search.trials.budget import cost, spent
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.ranking import best_known, best_trial
 from exme.search.trials.standing import (
     Standing,
@@ -22,6 +21,7 @@ from exme.search.trials.standing import (
     standing_of,
     standings,
 )
+from exme.search.trials.trial import TrialRecord
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from exme.evaluators.fast.engine import FastEngine
-from exme.evaluators.fast.store import DraftStore
+from exme.evaluators.fast import DraftStore, FastEngine
 from exme.evaluators.harness import Engine, FiniteLogits, StockEngine
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.resident import ResidentModel, Sources

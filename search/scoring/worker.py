@@ -68,7 +68,7 @@ class Scorer(Protocol):
         """Scores of a candidate on the documents of ``search`` or ``report``."""
         ...
 
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
         """Scores of a candidate on some of the search documents.
 
         Args:
@@ -166,7 +166,7 @@ class Worker:
         """
         return self._evaluate(candidate, split, [None] * len(self.documents))
 
-    def look(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
         """See `Scorer.look`; the candidate is materialised unless it is in the model.
 
         Raises:

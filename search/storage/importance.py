@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, create_trial
 
 from exme.search.study.study_sections import SamplerName
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.ranking import is_flat
+from exme.search.trials.trial import TrialRecord
 
 
 def importance(scored: Iterable[tuple[FrozenTrial, float]]) -> dict[str, float]:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 
 from optuna.trial import FrozenTrial
 
-from exme.search.trials.outcome import TrialRecord
+from exme.search.proposing.history import History
+from exme.search.proposing.settled import Settled
+from exme.search.trials.trial import TrialRecord
 
 from .importance import importance, says_something
 from .records import condense, is_whole, record_of
@@ -22,9 +24,6 @@ class KnownTrials:
     Args:
         identifiers: identifiers of the documents of a suite and split.
         anew: reads a trial from the database itself, whatever a cache still holds of it.
-
-    Attributes:
-        rate: fills in what is maximised of all trials, given all of them.
     """
 
     def __init__(
@@ -32,21 +31,34 @@ class KnownTrials:
         identifiers: Callable[[str, str], Sequence[str]],
         anew: Callable[[FrozenTrial], FrozenTrial],
     ) -> None:
-        self.rate: Callable[[list[TrialRecord]], list[TrialRecord]] = lambda trials: trials
         self._identifiers, self._anew = identifiers, anew
         self._lock = threading.RLock()
         self._finished: dict[int, TrialRecord] = {}
+        # Finished trials as they were rated last: ratings seldom change, and copying 2,000 records at every
+        # read takes longer than all else.
+        self._rated: dict[int, TrialRecord] = {}
+        self._history: History | None = None
         self._work: dict[str, float] = {}  # seconds of the finished trials
 
     def records(self, trials: Sequence[FrozenTrial]) -> list[TrialRecord]:
         """All trials of a study as records, in their order."""
         with self._lock:
-            found = [self._record(trial) for trial in trials]
-            rated = self.rate(found)
-            # Kept as rated: ratings seldom change, and copying 2,000 records at every read takes longer than all else.
-            new = [t for t, before in zip(rated, found, strict=True) if t is not before]
-            self._finished |= {t.number: t for t in new if t.number in self._finished}
-            return rated
+            return [self._record(trial) for trial in trials]
+
+    def history(self, trials: Sequence[FrozenTrial], settled: Settled) -> History:
+        """All trials of a study, rated by what it maximises; the last one given, where nothing has changed since."""
+        with self._lock:
+            found = [self._rated.get(t.number) or t for t in self.records(trials)]
+            rated = settled.objective.rate(found)
+            self._rated |= {
+                new.number: new
+                for new, old in zip(rated, found, strict=True)
+                if new is not old and new.number in self._finished
+            }
+            last = self._history
+            if last is None or last.settled is not settled or last.trials != rated:
+                self._history = last = History(rated, settled)
+            return last
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
         record = self._finished.get(trial.number)

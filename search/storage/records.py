@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from exme.search.merging.candidate import Candidate
 from exme.search.study.space import read
-from exme.search.trials.outcome import TrialRecord
-from exme.search.trials.race_log import Course, Look
+from exme.search.trials.race_log import RaceLog, Round
+from exme.search.trials.trial import TrialRecord
 
 from .packing import unpack
 
@@ -21,7 +21,7 @@ _STATES = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
     TrialState.FAIL: "failed",
-    TrialState.PRUNED: "left",  # or stopped, as its course says
+    TrialState.PRUNED: "left",  # or stopped, as its race log says
 }
 CUT_OFF = "cut off"
 # Of these attributes; a study that was begun with another cannot be gone on with.
@@ -41,11 +41,11 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
     message = str(attributes.get("message", ""))
     state = _STATES[trial.state]
     scores = unpack(packed, documents_of) if packed and complete else None
-    course = None
+    race_log = None
     look, duplicate_of = attributes.get("look", {}), attributes.get("duplicate_of")
     if state == "left" and "course" in look:
-        course = Course.from_json(look["course"], documents_of)
-        state = "left" if course.lost_to is None else "stopped"
+        race_log = RaceLog.from_json(look["course"], documents_of)
+        state = "left" if race_log.lost_to is None else "stopped"
     documents = look.get("documents", attributes.get("worth", 0))
     return TrialRecord(
         number=trial.number,
@@ -57,8 +57,10 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
         message=message,
         duplicate_of=duplicate_of,
         documents=0 if duplicate_of is not None else int(documents),
-        course=course,
+        race_log=race_log,
         continues=look.get("continues"),
+        # (of several objectives `Objective.rate` makes one)
+        value=trial.values[0] if scores is not None and len(trial.values) == 1 else None,
     )
 
 
@@ -116,16 +118,18 @@ def claim_to_json(candidate: Candidate, documents: int) -> dict[str, Any]:
     }
 
 
-def look_to_json(seconds: Mapping[str, float], documents: int, look: Look | None) -> dict[str, Any]:
+def round_to_json(
+    seconds: Mapping[str, float], documents: int, made: Round | None
+) -> dict[str, Any]:
     """What a trial took, and how it raced where it did: one attribute, for every one is a transaction."""
     found: dict[str, Any] = {
-        "documents": documents if look is None else look.documents,
+        "documents": documents if made is None else made.documents,
         "seconds": {work: round(value, 4) for work, value in seconds.items()},
     }
-    if look is None:
+    if made is None:
         return found
-    if look.continues is not None:
-        found["continues"] = look.continues
-    if look.course.partial.is_complete:
-        found["draw"] = look.course.draw.to_json()
+    if made.continues is not None:
+        found["continues"] = made.continues
+    if made.race_log.partial.is_complete:
+        found["draw"] = made.race_log.draw.to_json()
     return found

@@ -13,8 +13,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from exme.search.racing.strata import Estimate
-from exme.search.trials.outcome import FINAL
-from exme.search.trials.race_log import Course
+from exme.search.trials.race_log import RaceLog
+from exme.search.trials.trial import FINAL
 
 from .study_record import StudyRecord
 
@@ -61,8 +61,8 @@ class Recovery:
                 values = attributes.get("value") or [self._record.unpack(attributes["scores"]).mean]
                 end_trial(self._study, trial._trial_id, TrialState.COMPLETE, values)
             elif "course" in attributes.get("look", {}):
-                course = Course.from_json(attributes["look"]["course"], self._record.identifiers)
-                end_trial(self._study, trial._trial_id, TrialState.PRUNED, course.estimate)
+                race_log = RaceLog.from_json(attributes["look"]["course"], self._record.identifiers)
+                end_trial(self._study, trial._trial_id, TrialState.PRUNED, race_log.estimate)
             else:
                 # Closed first, which fails where its worker's last word is still on its way to the
                 # database, and requeued by `take_stock`, this one or the next.
@@ -72,14 +72,13 @@ class Recovery:
             return ""  # it ended, or was taken back, between two lines
         return told
 
-    def requeue(self, trials: Sequence[FrozenTrial]) -> bool:
-        """Have the points of trials that were cut off tried again, each once; whether there were any.
+    def requeue(self, trials: Sequence[FrozenTrial]) -> None:
+        """Have the points of trials that were cut off tried again, each once.
 
         The trial that stands for another says so.
         """
         new = [t for t in trials if t.number not in self._settled]
         self._followed |= {t.user_attrs["again"] for t in new if "again" in t.user_attrs}
-        before = len(self._followed)
         for trial in new:
             is_cut_off = trial.state == TrialState.FAIL and "message" not in trial.user_attrs
             # (whether a finalist is still one is decided anew)
@@ -92,4 +91,3 @@ class Recovery:
                 self._study.enqueue_trial(parameters, user_attrs=again)
                 self._followed.add(trial.number)
         self._settled |= {t.number for t in new if t.state.is_finished()}
-        return len(self._followed) > before

@@ -11,7 +11,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from exme.search.trials.outcome import TrialRecord
+from exme.search.proposing.history import History
+from exme.search.proposing.settled import Settled
+from exme.search.trials.trial import TrialRecord
 
 from .backend import open_backend, opening, whole_trial
 from .heartbeat import Watch
@@ -93,6 +95,10 @@ class StoredStudy:
     def trials(self) -> list[TrialRecord]:
         """All trials, in order of their numbers; only what is new since the last call is read."""
         return self.known.records(self._read())
+
+    def history(self, settled: Settled) -> History:
+        """All trials, rated; what a decision goes by."""
+        return self.known.history(self._read(), settled)
 
     def frozen(self, number: int) -> FrozenTrial:
         """A trial as Optuna has it, with all its attributes."""

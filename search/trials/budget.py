@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from exme.search.study.study_sections import BudgetSection
 
-from .outcome import TrialRecord
+from .trial import TrialRecord
 
 
 def spent(trials: Sequence[TrialRecord]) -> tuple[int, int, float]:

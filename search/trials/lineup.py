@@ -11,9 +11,9 @@ from exme.search.merging.candidate import Candidate
 from exme.search.racing.field import Field, Runner, leg
 from exme.search.racing.strata import Floats, Order, estimate, single_stratum
 
-from .outcome import TrialRecord
-from .race_log import Course
+from .race_log import RaceLog
 from .ranking import distance
+from .trial import TrialRecord
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def line_up(
     for trial in trials:
         if trial.candidate is None or trial.duplicate_of is not None:
             continue
-        if trial.scores is not None or trial.course is not None:
+        if trial.scores is not None or trial.race_log is not None:
             last[trial.candidate.digest] = trial
     numbered = {t.number: t for t in last.values()}
     runners = []
@@ -70,30 +70,30 @@ def line_up(
 def _values(trial: TrialRecord) -> Floats:
     if trial.scores is not None:
         return np.array(trial.scores.values)
-    assert trial.course is not None
-    return trial.course.partial.values
+    assert trial.race_log is not None
+    return trial.race_log.partial.values
 
 
 def _runner(
     trial: TrialRecord, point: Floats, numbered: Mapping[int, TrialRecord], field: Field
 ) -> Runner:
     mine = _values(trial)
-    if trial.course is None or trial.scores is not None:
+    if trial.race_log is None or trial.scores is not None:
         alike = single_stratum(len(mine))
         return Runner(point, Order(np.arange(len(mine)), alike.appeal, alike), mine)
-    course = trial.course
-    seen = mine[course.draw.order.documents]
+    race_log = trial.race_log
+    seen = mine[race_log.draw.order.documents]
     legs = []
-    for start, number in course.legs:
+    for start, number in race_log.legs:
         rival = numbered[number]
         legs.append(leg(start, _values(rival), field, trial.penalty - rival.penalty))
-    stopped = course.lost_to is not None
-    return Runner(point, course.draw.order, seen[: course.partial.count], tuple(legs), stopped)
+    stopped = race_log.lost_to is not None
+    return Runner(point, race_log.draw.order, seen[: race_log.partial.count], tuple(legs), stopped)
 
 
-def suite_means(course: Course, sizes: Sequence[int]) -> tuple[float, ...] | None:
+def suite_means(race_log: RaceLog, sizes: Sequence[int]) -> tuple[float, ...] | None:
     """A candidate's estimated mean on each suite; None where it has seen no document of one."""
-    order, values, start, means = course.draw.order, course.partial.values, 0, []
+    order, values, start, means = race_log.draw.order, race_log.partial.values, 0, []
     for size in sizes:
         part = slice(start, start + size)
         start += size

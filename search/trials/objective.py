@@ -10,8 +10,8 @@ from exme.evaluators.scores import Scores
 from exme.search.racing.field import Field
 from exme.search.racing.goal import Goal, knee
 
-from .outcome import TrialRecord
 from .shift import Shift
+from .trial import TrialRecord
 
 
 @dataclass(frozen=True)

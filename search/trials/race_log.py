@@ -12,7 +12,7 @@ from .partial import Partial
 
 
 @dataclass(frozen=True)
-class Course:
+class RaceLog:
     """A candidate's race so far, over all of its trials.
 
     Attributes:
@@ -42,7 +42,7 @@ class Course:
     @classmethod
     def from_json(
         cls, data: Mapping[str, Any], documents: Callable[[str, str], Sequence[str]]
-    ) -> Course:
+    ) -> RaceLog:
         """Inverse of `to_json`.
 
         Args:
@@ -60,15 +60,15 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a trial of a race leaves behind.
+class Round:
+    """What was scored of a candidate in one trial of a race.
 
     Attributes:
-        course: the candidate's race, over all of its trials.
+        race_log: the candidate's race, over all of its trials.
         documents: scored in this trial.
         continues: see `TrialRecord`.
     """
 
-    course: Course
+    race_log: RaceLog
     documents: int
     continues: int | None = None

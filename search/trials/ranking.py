@@ -15,7 +15,7 @@ from exme.search.directions import DIRECTIONS
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.methods import PLAIN
 
-from .outcome import TrialRecord
+from .trial import TrialRecord
 
 # Sums of scores over suites may differ in their last digits where scores are equal.
 _DIGITS = 12
@@ -110,7 +110,9 @@ def is_flat(trials: Iterable[TrialRecord]) -> bool:
     whole = [t.scores for t in trials if t.scores is not None]
     if len({tuple(round(part.mean, _DIGITS) for part in s.parts) for s in whole}) > 1:
         return False
-    tables = [t.course.partial.values for t in trials if t.scores is None and t.course is not None]
+    tables = [
+        t.race_log.partial.values for t in trials if t.scores is None and t.race_log is not None
+    ]
     if whole:
         first = np.array(whole[0].values)
         return all(abs(float(np.nanmean(table - first))) < 10**-_DIGITS for table in tables)

@@ -39,7 +39,7 @@ from exme.search.study.space import Space, Value
 from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
 
-from .outcome import TrialRecord
+from .trial import TrialRecord
 
 Coefficients = Mapping[str, float]
 
@@ -174,14 +174,15 @@ class Shift:
             return trial
         parent, shift = self.of(trial.candidate)
         penalty, barred = self.penalty * shift, self.is_beyond(shift)
-        if (trial.parent, trial.shift, trial.penalty, trial.barred) == (
-            parent,
-            shift,
-            penalty,
-            barred,
-        ):
-            return trial
-        return replace(trial, parent=parent, shift=shift, penalty=penalty, barred=barred)
+        judged = replace(
+            trial,
+            parent=parent,
+            shift=shift,
+            penalty=penalty,
+            barred=barred,
+            feasible=trial.feasible and not barred,
+        )
+        return trial if judged == trial else judged
 
 
 def settle_shift(study: StudyFile, gram: Gram) -> Shift | None:

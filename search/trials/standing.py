@@ -23,10 +23,10 @@ from exme.search.study.space import name_alone
 
 from .expected import expected_scores, mean_of
 from .lineup import line_up
-from .outcome import TrialRecord
 from .partial import Part
 from .ranking import best_known
 from .shrinkage import places
+from .trial import TrialRecord
 
 # Documents that both of two candidates must have seen for their differences to say how much these vary.
 _ENOUGH = 8
@@ -100,23 +100,23 @@ def scores_seen(trial: TrialRecord) -> Scores:
     """
     if trial.scores is not None:
         return trial.scores
-    if trial.course is None:
+    if trial.race_log is None:
         raise ValueError(f"trial {trial.number} was not scored")
-    return trial.course.partial.seen()
+    return trial.race_log.partial.seen()
 
 
 def by_suite(trial: TrialRecord) -> Sequence[DocumentScores | Part]:
     """A trial's values by document, suite by suite; NaN where a document was not seen."""
     if trial.scores is not None:
         return trial.scores.parts
-    return trial.course.partial.parts if trial.course is not None else ()
+    return trial.race_log.partial.parts if trial.race_log is not None else ()
 
 
 def standings(trials: Sequence[TrialRecord]) -> list[Standing]:
     """All candidates that were scored, in the order in which they were begun."""
     mine = [t for t in trials if t.is_scored and t.candidate is not None]
     asked: tuple[object, ...] = tuple(
-        part for t in mine for part in (t.candidate, t.scores, t.course)
+        part for t in mine for part in (t.candidate, t.scores, t.race_log)
     )
     for known, found in tuple(_KNOWN):
         if len(known) == len(asked) and all(a is b for a, b in zip(known, asked, strict=True)):
@@ -132,7 +132,7 @@ def _standings(trials: Sequence[TrialRecord]) -> list[Standing]:
         return []
     field = Field(tuple(sizes.values()), Goal((1 / len(sizes),) * len(sizes)))
     # Whom they raced against says nothing of their scores, and need not be among these trials.
-    bare = [replace(t, course=replace(t.course, legs=())) if t.course else t for t in trials]
+    bare = [replace(t, race_log=replace(t.race_log, legs=())) if t.race_log else t for t in trials]
     lineup = line_up(bare, field, lambda candidate: np.zeros(0))
     points = places([t.candidate for t in lineup.trials if t.candidate is not None])
     suites = [expected_scores(lineup.runners, points, part) for part in field.parts]

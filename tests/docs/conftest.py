@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from .clone import Clone
-from .stand_ins import fill_hub_cache, fill_shared, furnish
-from .warm import Warm
+from tests.helpers.docs.clone import Clone
+from tests.helpers.docs.stand_ins import fill_hub_cache, fill_shared, furnish
+from tests.helpers.docs.warm import Warm
 
 MakeClone = Callable[..., Clone]
 

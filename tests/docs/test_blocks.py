@@ -10,11 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.search.postgres import Postgres, binaries_or_skip
-
-from .clone import Clone, answers, events
-from .conftest import MakeClone
-from .pages import Command, blocks
+from tests.docs.conftest import MakeClone
+from tests.helpers.docs.clone import Clone, answers, events
+from tests.helpers.docs.pages import Command, blocks
+from tests.helpers.services.postgres import Postgres, binaries_or_skip
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,9 +9,17 @@ import pytest
 import typer
 
 from exme.search.cli.main import app
-
-from .pages import PAGES, ROOT, all_commands, blocks, commands_in, generated_pages, inline, names
-from .typed import ABRIDGED, ADDED, BEFORE, COLD, typed
+from tests.helpers.docs.pages import (
+    PAGES,
+    all_commands,
+    blocks,
+    commands_in,
+    generated_pages,
+    inline,
+    names,
+)
+from tests.helpers.docs.typed import ABRIDGED, ADDED, BEFORE, COLD, typed
+from tests.helpers.places import ROOT
 
 PAGE = """
 Run `exme init`, then `exme search STUDY

@@ -7,11 +7,11 @@ import shutil
 
 import pytest
 
-from tests.search.postgres import binaries_or_skip
-
-from .clone import Clone
-from .pages import ROOT, inline
-from .typed import COLD, typed
+from tests.helpers.docs.clone import Clone
+from tests.helpers.docs.pages import inline
+from tests.helpers.docs.typed import COLD, typed
+from tests.helpers.places import ROOT
+from tests.helpers.services.postgres import binaries_or_skip
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,7 +29,7 @@ def test_a_command_of_the_text_runs(text: str, used: Clone) -> None:
     if text.startswith("git ") and not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     if text == "make docs" and importlib.util.find_spec("mkdocs") is None:
-        # The command would install it. The site's list of pages is tests/test_docs.py's.
+        # The command would install it. The site's list of pages is tests/docs/test_site.py's.
         used.stand_in("mkdocs", "import sys; print('asked of mkdocs:', *sys.argv[1:])")
     environment = used.elsewhere if text in COLD else {}
     if text == "make check":  # a minute of mypy, which is for `make check` itself

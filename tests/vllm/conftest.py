@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from transformers import LlamaConfig
 
-from exme.evaluators.fast.store import DraftStore
+from exme.evaluators.fast import DraftStore
 from exme.evaluators.vllm.engine import Start, VllmEngine
 from exme.evaluators.vllm.settings import VllmSettings
 from exme.search.merging.sources.checkpoint import read_json
-from tests.search.small_models import KINDS, make_family
+from tests.helpers.models.small_models import KINDS, make_family
 
 CACHE = 64 * 2**20
 

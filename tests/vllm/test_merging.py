@@ -15,11 +15,11 @@ import torch
 
 from exme.evaluators.vllm.engine import VllmEngine
 from exme.search.merging.candidate import Candidate
-from exme.search.merging.folders.stream import write_model
+from exme.search.merging.folders.model_folder import write_model
 from exme.search.merging.resident import Sources
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from tests.search.small_models import edit_weights, load_weights, make_model, open_sources
+from tests.helpers.models.small_models import edit_weights, load_weights, make_model, open_sources
 
 from .conftest import Open
 
@@ -177,7 +177,7 @@ def test_a_weight_that_overflows_fails_the_candidate_and_not_the_engine(
 def test_merged_vocabularies_are_served(
     open_engine: Open, family: dict[str, Path], tmp_path: Path
 ) -> None:
-    from tests.search.small_models import VOCABULARY, tokenizer
+    from tests.helpers.models.small_models import VOCABULARY, tokenizer
 
     from .conftest import eight_heads
 

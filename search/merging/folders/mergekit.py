@@ -2,7 +2,7 @@
 
 The file is valid YAML either way: a candidate that mergekit cannot make has comments only.
 
-Checked against mergekit 0.1.5: `tests/search/methods/test_mergekit.py`.
+Checked against mergekit 0.1.5: `tests/search/merging/methods/test_mergekit.py`.
 """
 
 from __future__ import annotations

@@ -8,23 +8,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.resident import (
-    ResidentModel,
     Sources,
     live_tensors,
     load_model,
     load_tokenizer,
+    tokenizer_of,
     weights_digest,
 )
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.locate import TOKENIZER
-from exme.search.merging.sources.weight_files import sync, write_weights
+from exme.search.merging.sources.weight_files import sync
 from exme.tasks.errors import UserError
 
 from .mergekit import mergekit_config
 from .recipe_file import recipe
 from .staging import RECIPE, check_space, check_target, staged, write_text
+from .stream import digests_on_disk, write_stream
 
 MERGEKIT = "mergekit_config.yml"
 SHARD_BYTES = 5 * 10**9
@@ -65,58 +68,68 @@ class ExportResult:
 
 
 def export_model(
-    resident: ResidentModel,
+    sources: Sources,
     candidate: Candidate,
     out: str | Path,
     *,
-    force: bool = False,
     card: str,
     names: Mapping[str, str],
     extra: Mapping[str, str] | None = None,
+    force: bool = False,
+    code: bool = False,
+    loads: bool = True,
+    made_before: str = "",
     max_shard_bytes: int = SHARD_BYTES,
 ) -> ExportResult:
-    """Write a candidate as a folder for `from_pretrained`, and read it back.
+    """Write a candidate as a folder for `from_pretrained`, tensor by tensor, and read it back.
 
     Args:
-        resident: the model that scored it; holds the candidate afterwards.
-        candidate: what to export.
+        sources: the base and the checkpoints.
+        candidate: what to write.
         out: the folder; it must not exist, be empty or, with `force`, be an earlier export.
-        force: replace an earlier export, once the new one is complete.
         card: content of README.md.
         names: where the base (key ``base``) and the checkpoints came from, for the recipe.
         extra: further text files, content by name.
+        force: replace an earlier export, once the new one is complete.
+        code: copy the base's model code, which is trusted.
+        loads: load it through transformers, too, which takes the model's size of memory.
+        made_before: SHA-256 of its weights when they were made before; empty where nobody knows.
         max_shard_bytes: largest weight file.
 
     Raises:
         UserError: the folder is taken, the disk is too small, a source has changed since the
-            candidate was scored, or what is read back is not what was written.
+            candidate was scored, or what is read back is not what was written or was made before.
         FloatingPointError: a weight of the candidate is not finite.
     """
     out = Path(out).expanduser().resolve()
-    check_target(out, resident.sources, force=force)
-    check_sources(resident.sources, candidate)
-    resident.sources.check_unchanged()
-    resident.materialise(candidate)
-    tensors = resident.state_dict()
-    size = sum(tensor.nbytes for tensor in tensors.values())
+    check_target(out, sources, force=force)
+    check_sources(sources, candidate)
+    sources.check_unchanged()
+    size = sum(spec.elements for spec in sources.base.tensors.values())
+    size *= 4 if candidate.dtype == "float32" else 2
     check_space(out, size)
-    digest = weights_digest(tensors)
-    texts = {
-        **(extra or {}),
-        "README.md": card,
-        "config.json": config_file(resident.sources, candidate.dtype),
-        MERGEKIT: mergekit_config(candidate, names),
-        RECIPE: recipe(candidate, names, digest),
-    }
     try:
         with staged(out) as folder:
-            write_weights(folder, tensors, max_shard_bytes)
-            del tensors
-            copy_from_base(resident.sources, folder, code=resident.trust_remote_code)
+            made = write_model(
+                folder, sources, candidate, code=code, max_shard_bytes=max_shard_bytes
+            )
+            digest = verify(folder, made)
+            if made_before not in ("", digest):
+                raise UserError(
+                    f"{out}: made again, the weights have SHA-256 {digest[:16]}, expected "
+                    f"{made_before[:16]}; nothing was written"
+                )
+            texts = {
+                **(extra or {}),
+                "README.md": card,
+                MERGEKIT: mergekit_config(candidate, names),
+                RECIPE: recipe(candidate, names, digest),
+            }
             for name, text in texts.items():
                 write_text(folder / name, text)
-            verify(folder, resident, digest)
-            check_target(out, resident.sources, force=force)  # once more: that took its time
+            if loads:
+                verify_loads(folder, sources, candidate, digest, code=code)
+            check_target(out, sources, force=force)  # once more: that took its time
     except OSError as error:
         raise UserError(
             f"{out}: the export could not be written, nothing was left there ({error})"
@@ -124,26 +137,68 @@ def export_model(
     return ExportResult(out, candidate.digest, digest, size)
 
 
-def verify(folder: Path, resident: ResidentModel, digest: str) -> None:
-    """Read an export back, from its files and through transformers.
+def write_model(
+    folder: Path,
+    sources: Sources,
+    candidate: Candidate,
+    *,
+    code: bool,
+    max_shard_bytes: int = SHARD_BYTES,
+) -> dict[str, str]:
+    """Write a candidate and what `from_pretrained` needs beside its weights.
+
+    Args:
+        folder: an existing folder.
+        sources: the base and the checkpoints.
+        candidate: what to write.
+        code: copy the base's model code.
+        max_shard_bytes: largest weight file.
+
+    Returns and raises: see `write_stream`.
+    """
+    made = write_stream(folder, sources, candidate, max_shard_bytes=max_shard_bytes)
+    copy_from_base(sources, folder, code=code)
+    write_text(folder / "config.json", config_file(sources, candidate.dtype))
+    return made
+
+
+def verify(folder: Path, made: Mapping[str, str]) -> str:
+    """Read the weights back from their files.
+
+    Args:
+        folder: an export.
+        made: digest of each tensor as it was written.
+    Returns:
+        SHA-256 of the weights.
+    Raises:
+        UserError: they are not those written.
+    """
+    digest, found = digests_on_disk(folder)
+    if found != made:
+        raise UserError(f"{folder}: read back, the weights are not those written; try another disk")
+    return digest
+
+
+def verify_loads(
+    folder: Path, sources: Sources, candidate: Candidate, digest: str, *, code: bool
+) -> None:
+    """Load an export through transformers.
 
     Raises:
         UserError: it is not the model with this digest.
     """
-    written = Checkpoint("export", folder)
-    if weights_digest(written.load()) != digest:
-        raise UserError(f"{folder}: read back, the weights are not those written; try another disk")
-    model = load_model(folder, "auto", resident.trust_remote_code)
+    written, dtype = Checkpoint("export", folder), getattr(torch, candidate.dtype)
+    model = load_model(folder, "auto", code)
     live = live_tensors(model, written.tensors, who=str(folder))
     loaded = {
-        name: tensor.to(resident.dtype) if tensor.is_floating_point() else tensor
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in live.items()
     }
-    tokenizer = load_tokenizer(folder, resident.trust_remote_code)
+    vocabulary = load_tokenizer(folder, code).get_vocab()
     if (
-        model.dtype != resident.dtype
+        model.dtype != dtype
         or weights_digest(loaded) != digest
-        or tokenizer.get_vocab() != resident.tokenizer.get_vocab()
+        or vocabulary != tokenizer_of(sources, code).get_vocab()
     ):
         raise UserError(f"{folder}: from_pretrained gives another model than the one exported")
 

@@ -27,16 +27,8 @@ from exme.search.merging.sources.residence import VOCABULARY, Sources
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.yaml_file import read_yaml
 
-from .mergekit import mergekit_config
-from .model_folder import (
-    MERGEKIT,
-    SHARD_BYTES,
-    ExportResult,
-    chat_template,
-)
-from .recipe_file import recipe
-from .staging import RECIPE, check_space, check_target, staged, write_text
-from .stream import digest_on_disk, write_model
+from .model_folder import SHARD_BYTES, ExportResult, chat_template, export_model
+from .staging import RECIPE
 
 
 @dataclass(frozen=True)
@@ -161,28 +153,21 @@ def materialise(
         for name in wanted.candidate.coefficients
     }
     sources = Sources(base, checkpoints, union=wanted.union)
-    base = sources.base
     candidate = _with_fingerprints(path, wanted.candidate, sources)
-    check_target(out, sources, force=force)
-    size = sum(spec.elements for spec in base.tensors.values()) * _itemsize(candidate.dtype)
-    check_space(out, size)
     try:
-        with staged(out) as folder:
-            write_model(folder, sources, candidate, code=False, max_shard_bytes=max_shard_bytes)
-            digest = digest_on_disk(folder)
-            if wanted.weights_digest not in ("", digest):
-                raise UserError(
-                    f"{path}: made again, the weights have SHA-256 {digest[:16]}, expected "
-                    f"{wanted.weights_digest[:16]}; nothing was written"
-                )
-            write_text(folder / "README.md", _card(candidate, wanted.models, sources))
-            write_text(folder / MERGEKIT, mergekit_config(candidate, wanted.models))
-            write_text(folder / RECIPE, recipe(candidate, wanted.models, digest))
+        return export_model(
+            sources,
+            candidate,
+            out,
+            card=_card(candidate, wanted.models, sources),
+            names=wanted.models,
+            force=force,
+            loads=False,
+            made_before=wanted.weights_digest,
+            max_shard_bytes=max_shard_bytes,
+        )
     except FloatingPointError as error:
         raise UserError(f"{path}: {error}; nothing was written") from None
-    except OSError as error:
-        raise UserError(f"{out}: could not be written, nothing was left there ({error})") from None
-    return ExportResult(out, candidate.digest, digest, size)
 
 
 def _check_places(path: Path, models: Mapping[str, str], within: Sequence[Path] | None) -> None:
@@ -214,10 +199,6 @@ def _with_fingerprints(path: Path, candidate: Candidate, sources: Sources) -> Ca
                 f"{found[name][:16]}, expected {fingerprint[:16]}; give the same files or revision"
             )
     return Candidate.from_json({**candidate.to_json(), "sources": found})
-
-
-def _itemsize(dtype: str) -> int:
-    return 4 if dtype == "float32" else 2
 
 
 def _card(candidate: Candidate, models: Mapping[str, str], sources: Sources) -> str:

@@ -14,9 +14,6 @@ from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.residence import Mapped, Sources
 from exme.search.merging.sources.weight_files import TORCH_NAMES, split, write_shards
 
-from .model_folder import SHARD_BYTES, config_file, copy_from_base
-from .staging import write_text
-
 
 def write_stream(
     folder: Path,
@@ -24,7 +21,7 @@ def write_stream(
     candidate: Candidate,
     *,
     max_shard_bytes: int,
-) -> list[Path]:
+) -> dict[str, str]:
     """Write a candidate's weights, made from sources that stay on the disk.
 
     Args:
@@ -34,7 +31,7 @@ def write_stream(
         max_shard_bytes: largest weight file.
 
     Returns:
-        The files with weights, in order.
+        SHA-256 of each tensor as it was made.
 
     Raises:
         FloatingPointError: a weight is not finite; names the tensor.
@@ -49,9 +46,14 @@ def write_stream(
     merges = merger.instructions(candidate, [n for n, spec in specs.items() if spec.is_float])
     cpu = torch.device("cpu")
 
+    digests: dict[str, str] = {}
+
     def make(name: str) -> torch.Tensor:
-        if name not in merges:
-            return mapped.fetch(name, cpu).base
+        tensor = merged(name) if name in merges else mapped.fetch(name, cpu).base
+        digests[name] = _digest(name, tensor)
+        return tensor
+
+    def merged(name: str) -> torch.Tensor:
         out = torch.empty(specs[name].shape, dtype=dtype)
         for _, part, found in mapped.stream([(name, cpu)]):
             if not merger.write(name, part, merges[name], found, out.view(-1)[part]):
@@ -62,37 +64,22 @@ def write_stream(
         name: (candidate.dtype if spec.is_float else TORCH_NAMES[spec.dtype], spec.shape)
         for name, spec in specs.items()
     }
-    return write_shards(folder, split(made, max_shard_bytes), made, make)
+    write_shards(folder, split(made, max_shard_bytes), made, make)
+    return digests
 
 
-def write_model(
-    folder: Path,
-    sources: Sources,
-    candidate: Candidate,
-    *,
-    code: bool,
-    max_shard_bytes: int = SHARD_BYTES,
-) -> list[Path]:
-    """Write a candidate with what `from_pretrained` needs beside the weights.
-
-    Args:
-        folder: an existing folder.
-        sources: base and checkpoints.
-        candidate: what to make.
-        code: copy the base's model code.
-        max_shard_bytes: largest weight file.
-
-    Returns and raises: see `write_stream`.
-    """
-    copy_from_base(sources, folder, code=code)
-    write_text(folder / "config.json", config_file(sources, candidate.dtype))
-    return write_stream(folder, sources, candidate, max_shard_bytes=max_shard_bytes)
-
-
-def digest_on_disk(folder: Path) -> str:
-    """`resident.weights_digest` of the weights in a folder, a tensor at a time."""
+def digests_on_disk(folder: Path) -> tuple[str, dict[str, str]]:
+    """`resident.weights_digest` of the weights in a folder, a tensor at a time, and each tensor's own."""
     written = Checkpoint("export", folder)
-    digest = hashlib.sha256()
+    digest, each = hashlib.sha256(), {}
     for name in sorted(written.tensors):
-        digest_of(digest, name, written.tensor(name))
+        tensor = written.tensor(name)
+        digest_of(digest, name, tensor)
+        each[name] = _digest(name, tensor)
+    return digest.hexdigest(), each
+
+
+def _digest(name: str, tensor: torch.Tensor) -> str:
+    digest = hashlib.sha256()
+    digest_of(digest, name, tensor)
     return digest.hexdigest()

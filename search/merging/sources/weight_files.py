@@ -112,28 +112,6 @@ def read_header(file: Path, name: str) -> Iterator[TensorSpec]:
         ) from None
 
 
-def write_weights(
-    folder: Path, tensors: Mapping[str, torch.Tensor], max_shard_bytes: int = 5 * 10**9
-) -> list[Path]:
-    """Write tensors as transformers does: one file, or shards and their index; synced to disk.
-
-    Args:
-        folder: an existing folder.
-        tensors: contiguous CPU tensors that share no memory, by parameter name.
-        max_shard_bytes: largest size of a file's tensors; a larger tensor has a file to itself.
-
-    Returns:
-        The files with weights, in order.
-
-    Raises:
-        OSError: the disk is full, or does not take the files.
-    """
-    specs = {
-        name: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for name, t in tensors.items()
-    }
-    return write_shards(folder, split(specs, max_shard_bytes), specs, tensors.__getitem__)
-
-
 def split(
     specs: Mapping[str, tuple[str, tuple[int, ...]]], max_shard_bytes: int
 ) -> dict[str, list[str]]:

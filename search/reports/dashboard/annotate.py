@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exme.search.proof.outcome import Outcome
 from exme.search.reports.pages.plane_chart import plane, plane_place
 from exme.search.scoring.answers import load_answers
 from exme.search.storage.storage import Storage
 from exme.search.study.space import alone
-from exme.search.trials.outcome import Outcome, TrialRecord
 from exme.search.trials.ranking import best_known, best_trial
 from exme.search.trials.standing import best_inputs, inputs_of, standing_of, standings
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.documents import SuiteDocuments
 
 from .notes import Difference, documents_csv, paired, trial_note, trial_picture
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 ARTIFACTS = "artifacts"
 # Seconds between two looks for trials that have ended.
-LOOK = 3.0
+REFRESH = 3.0
 # An artifact's name as people see it, the end of its name in the folder, and its type.
 _KINDS = {
     "documents": ("scores by document.csv", "text/csv"),
@@ -55,7 +56,7 @@ class Annotator:
 
     def start(self) -> None:
         """Begin; what is maximised gets its name first."""
-        names = list(self.search.objective.names)
+        names = list(self.search.settled.objective.names)
         self.search.storage.set_system_attribute("dashboard:objective_names", names)
         self._thread.start()
 
@@ -68,7 +69,7 @@ class Annotator:
         while not self._over.is_set():
             with contextlib.suppress(Exception):  # a note less: the dashboard goes on
                 self.annotate()
-            self._over.wait(LOOK)
+            self._over.wait(REFRESH)
 
     def _known(self) -> set[int]:
         """Trials that have their notes already."""
@@ -85,14 +86,14 @@ class Annotator:
     def annotate(self) -> int:
         """Annotate what has ended and has no note yet; the number of trials that got one."""
         search = self.search
-        trials = search.storage.trials()
+        trials = search.trials
         new = [t for t in trials if t.state not in _UNFINISHED and t.number not in self.done]
         if not new:
             return 0
         outcome = Outcome(search.name, search.task, {}, tuple(trials), best_trial(trials))
         drawn = plane(outcome)
         known = standings(trials)
-        inputs = [alone(name) for name in search.plan.inputs]
+        inputs = [alone(name) for name in search.study.checkpoints]
         best_input = best_inputs(inputs_of(known, trials, inputs))
         ids = search.storage.trial_ids()
         for trial in new[::-1]:  # the latest first: it is looked for

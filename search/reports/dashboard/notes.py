@@ -19,8 +19,8 @@ from exme.search.reports.pages.plane_chart import Plane
 from exme.search.reports.pages.section import table
 from exme.search.statistics.intervals import is_binary
 from exme.search.study.space import read
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.standing import Standing, by_suite, difference
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit
 
 _SHOWN = 2  # differing answers of each kind
@@ -85,8 +85,8 @@ def _result(trial: TrialRecord, standing: Standing | None) -> str:
         told = words.get(trial.state, trial.state.capitalize())
         return f"## {told}\n\n{_plain(trial.message)}".rstrip()
     lines = [f"## {Unit(percent=standing.is_share).full(standing.interval)}"]
-    if trial.course is not None and trial.scores is None:
-        rival, count = trial.course.lost_to, trial.course.estimate.count
+    if trial.race_log is not None and trial.scores is None:
+        rival, count = trial.race_log.lost_to, trial.race_log.estimate.count
         told = "Left for now" if rival is None else f"It lost its race against trial {rival}"
         lines.append(f"{told}, after {count} documents.")
     counted = f": {standing.solved_text}" if standing.solved_text else ""

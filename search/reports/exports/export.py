@@ -11,15 +11,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.model_folder import ExportResult, chat_template, export_model
 from exme.search.merging.folders.staging import check_target
-from exme.search.merging.resident import ResidentModel
 from exme.search.merging.sources.task_vector import TaskVector
-from exme.search.trials.outcome import Outcome, TrialRecord
+from exme.search.proof.outcome import Outcome
 from exme.search.trials.standing import scores_seen
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.errors import UserError
 
 from .lm_eval_results import lm_eval_results
@@ -105,12 +103,11 @@ def export_trial(
         folder: the resolved folder.
         force: replace an earlier export there.
     """
-    from exme.search.proof.verdict import verdict  # noqa: PLC0415
     from exme.search.trials.unit import count_of  # noqa: PLC0415  (loads scipy)
 
     assert trial.candidate is not None
     scores = scores_seen(trial)
-    decision = verdict(outcome)
+    decision = outcome.verdict
     sentence = advice = decision.sentence
     winner = _winner(outcome)
     assert winner.candidate is not None
@@ -143,12 +140,13 @@ def export_trial(
     }
     scored = outcome.merged.report if outcome.merged is not None else scores
     result = export_model(
-        _resident(search),
+        search.sources,
         trial.candidate,
         folder,
         force=force,
         card=card,
         names=names | places,
+        code=search.study.trust_remote_code,
         extra={
             SCORES: scores_file(outcome),
             RESULTS: lm_eval_results(
@@ -163,21 +161,3 @@ def _name(outcome: Outcome, candidate: Candidate) -> str:
     """What a verdict calls the winner: an input's name where it is one."""
     same = (e.name for e in outcome.inputs if e.candidate.digest == candidate.digest)
     return next(same, "merged")
-
-
-def _resident(search: Search) -> ResidentModel:
-    from exme.search.scoring.worker import Worker  # noqa: PLC0415  (loads lm-eval)
-
-    is_served = search.precision.engine == "vllm"
-    if is_served:  # its workers hold no model for us, and may hold all of the GPU
-        search.rest()
-    elif isinstance(search.worker, Worker):
-        return search.worker.resident
-    return ResidentModel(  # (a stand-in may have scored the candidates, too)
-        search.sources,
-        dtype=getattr(torch, search.precision.dtype),
-        compute_dtype=getattr(torch, search.precision.compute),
-        device=torch.device("cpu" if is_served else search.precision.device),
-        trust_remote_code=search.study.trust_remote_code,
-        residence=search.study.residence,
-    )

@@ -14,10 +14,10 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.mergekit import obstacle
 from exme.search.merging.methods import METHODS, PLAIN
 from exme.search.merging.sources.locate import is_hub_id
+from exme.search.proof.outcome import Outcome
 from exme.search.reports.pages.section import table
 from exme.search.statistics.intervals import mean_interval
 from exme.search.study.space import read
-from exme.search.trials.outcome import Outcome
 from exme.search.trials.standing import Standing, scores_seen, standing_of, standings
 from exme.search.trials.unit import Unit
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from exme.search.racing.goal import distinct_front
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.ranking import best_trial, complete
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.errors import UserError
 
 

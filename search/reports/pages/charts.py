@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from exme.search.proof.outcome import Entry, Outcome
 from exme.search.statistics.intervals import mean_interval
 from exme.search.study.space import read
 from exme.search.trials.budget import cost
-from exme.search.trials.outcome import Entry, Outcome, TrialRecord
 from exme.search.trials.standing import Standing, incumbents, standing_by_trial, standings
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit
 
 from .colours import lowest_shown
@@ -128,7 +129,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Course:
+class RaceLog:
     """What the best candidate so far is worth against the documents spent, and every trial's own score.
 
     Attributes:
@@ -145,7 +146,7 @@ class Course:
     unit: str
 
 
-def course(outcome: Outcome) -> Course | None:
+def race_log(outcome: Outcome) -> RaceLog | None:
     """The incumbent of each moment by what is known of it in the end; None for fewer than two trials."""
     known = standings(outcome.trials)
     own, steps = standing_by_trial(known, outcome.trials), incumbents(outcome.trials, known)
@@ -179,7 +180,7 @@ def course(outcome: Outcome) -> Course | None:
     ]
     ticks = [s for s in round_steps(low, high, 4) if low <= s <= high]
     regrets = [r for r in round_steps(0, found - low, 4) if r <= found - low]
-    return Course(
+    return RaceLog(
         " ".join(points),
         tuple(dots),
         tuple(Tick(y(s), unit.tick(s)) for s in ticks),

@@ -11,12 +11,11 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from exme.search.proof.examples import Example
-from exme.search.proof.verdict import verdict
+from exme.search.proof.outcome import Outcome
 from exme.search.trials.budget import spent
-from exme.search.trials.outcome import Outcome
 from exme.search.trials.unit import Unit, duration
 
-from .charts import bar_charts, course
+from .charts import bar_charts, race_log
 from .plane_chart import plane
 from .section import Report
 
@@ -32,7 +31,7 @@ def html_page(
         picture: the PNG that the report shows as plane.png.
         examples: answers to show side by side.
     """
-    decision, drawn = verdict(outcome), plane(outcome)
+    decision, drawn = outcome.verdict, plane(outcome)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     # Nothing that a model or a file name says becomes markup: HTML in Markdown is shown as text.
     inline = MarkdownIt("commonmark", {"html": False}).renderInline
@@ -46,7 +45,7 @@ def html_page(
         tiles=_tiles(outcome),
         bars=bar_charts(outcome),
         plane=drawn,
-        course=course(outcome),
+        race_log=race_log(outcome),
         importance=sorted(outcome.importance.items(), key=lambda item: -item[1]),
         examples=_grouped(examples, decision.best_input),
         other=decision.best_input,
@@ -58,7 +57,7 @@ def html_page(
 def _tiles(outcome: Outcome) -> list[tuple[str, str]]:
     """The figures that people ask for first, each with what it is."""
     trials, documents, minutes = spent(outcome.trials)
-    found = verdict(outcome)
+    found = outcome.verdict
     told = []
     if found.gain is not None and outcome.merged is not None:
         unit = Unit([outcome.merged.report])

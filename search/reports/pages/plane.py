@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exme.search.merging.candidate import Candidate
-from exme.search.trials.outcome import Outcome, TrialRecord
+from exme.search.proof.outcome import Outcome
 from exme.search.trials.ranking import is_flat
 from exme.search.trials.standing import Standing, standing_of, standings
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit
 
 Array = NDArray[np.float64]

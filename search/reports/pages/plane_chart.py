@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.trials.outcome import Outcome, TrialRecord
+from exme.search.proof.outcome import Outcome
 from exme.search.trials.standing import standing_by_trial, standings
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit
 
 from .charts import BOTTOM, LEFT, TOP, Dot, Tick, dot_words, round_steps

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
-from exme.search.trials.outcome import Outcome
+from exme.search.proof.outcome import Outcome
 
 from .colours import ends_of
 from .plane import FLAT, Array, Scene, scene_of_outcome, short

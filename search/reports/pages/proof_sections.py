@@ -6,9 +6,8 @@ from exme.search.proof.audit import Audit, audit
 from exme.search.proof.audit import share_text as share_of
 from exme.search.proof.finals import best_input
 from exme.search.proof.gain import gain_on_suite, share_of_error
-from exme.search.proof.verdict import verdict
+from exme.search.proof.outcome import Entry, Outcome
 from exme.search.statistics.intervals import Interval, compare, mean_interval
-from exme.search.trials.outcome import Entry, Outcome
 from exme.search.trials.standing import standing_of, standings
 from exme.search.trials.unit import Unit, count_of, p_text, share_text
 
@@ -91,7 +90,7 @@ def _differences(outcome: Outcome, unit: Unit, rows: list[list[str]]) -> tuple[l
         The heads of the new columns, and the name of the test.
     """
     assert outcome.merged is not None
-    gain, level = verdict(outcome).gain, share_of_error(max(1, outcome.use))
+    gain, level = outcome.verdict.gain, share_of_error(max(1, outcome.use))
     own = gain.by_input if gain is not None and outcome.aim.kind == "mean" else ()
     rows[0] += ["–"] * 4
     test = ""
@@ -149,7 +148,7 @@ def _by_suite(outcome: Outcome) -> Section | None:
 
 def _kept(outcome: Outcome) -> Section | None:
     """The suites that `keep` names, on the report documents."""
-    kept = verdict(outcome).kept
+    kept = outcome.verdict.kept
     if not kept:
         return None
     rows = []

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from exme.search.proof.examples import Example
 from exme.search.proof.gain import share_of_error
-from exme.search.proof.verdict import verdict
-from exme.search.trials.outcome import Outcome
+from exme.search.proof.outcome import Outcome
 from exme.search.trials.unit import share_text
 
 from .proof_sections import proof_sections
@@ -55,7 +54,7 @@ def write_report(outcome: Outcome, folder: Path, examples: Sequence[Example] = (
 
 def _report(outcome: Outcome, caption: str) -> Report:
     """All that the report says, for both of its renderings."""
-    decision = verdict(outcome)
+    decision = outcome.verdict
     caution = f" **{decision.caution}**" if decision.caution else ""
     sections = [*proof_sections(outcome), *best_sections(outcome)]
     if caption:

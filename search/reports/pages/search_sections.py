@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exme.search.proof.outcome import Outcome
 from exme.search.racing.goal import front
 from exme.search.study.space import read
 from exme.search.trials.budget import spent
-from exme.search.trials.outcome import Outcome, TrialRecord
 from exme.search.trials.ranking import eligible
 from exme.search.trials.standing import standing_by_trial, standings
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit, duration
 
 from .proof_sections import entries_of
@@ -98,10 +99,10 @@ def _trials(trials: Sequence[TrialRecord]) -> Section:
             values = trial.candidate.coefficients
             place = [", ".join(f"{n} {c:.4f}" for n, c in values.items()), str(read(values)) or "–"]
         score = unit.full(known[trial.number].interval) if trial.number in known else "–"
-        seconds = f"{trial.seconds:.1f}" if trial.scores or trial.course else "–"
+        seconds = f"{trial.seconds:.1f}" if trial.scores or trial.race_log else "–"
         note = "" if trial.state == "complete" else f"{trial.state}: {trial.message}".rstrip(": ")
-        if trial.course is not None:
-            count, rival = trial.course.estimate.count, trial.course.lost_to
+        if trial.race_log is not None:
+            count, rival = trial.race_log.estimate.count, trial.race_log.lost_to
             lost = f", behind trial {rival}" if rival is not None else ""
             note = f"{trial.state} after {count} documents{lost}"
         if trial.duplicate_of is not None:

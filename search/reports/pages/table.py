@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exme.evaluators.scores import DocumentScores
+from exme.search.proof.outcome import Outcome
 from exme.search.study.space import read
-from exme.search.trials.outcome import Outcome, TrialRecord
 from exme.search.trials.partial import Part
 from exme.search.trials.standing import Standing, by_suite, standing_by_trial, standings
+from exme.search.trials.trial import TrialRecord
 from exme.tasks.errors import UserError
 
 if TYPE_CHECKING:

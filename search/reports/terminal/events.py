@@ -19,10 +19,10 @@ from exme.search.proof.verdict import Verdict
 from exme.search.running.screen import Screen
 from exme.search.running.view import View
 from exme.search.study.space import read
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.standing import Standing, scores_seen, standing_by_trial
+from exme.search.trials.trial import TrialRecord
 
-from .live import Watch
+from .live import Refresher
 
 _UNFINISHED = ("running", "waiting")
 
@@ -39,20 +39,20 @@ class JsonScreen(Screen):
         self.stream = stream or sys.stdout
         self._writing = threading.Lock()
         self._told: set[int] = set()
-        self._watch: Watch | None = None
+        self._watch: Refresher | None = None
 
     def say(self, line: str, style: str = "") -> None:
         """``message``: what a person would read."""
         self._write("message", text=line)
 
-    def begin(self, look: Callable[[], View]) -> None:
+    def begin(self, read: Callable[[], View]) -> None:
         """``begin``: the search, and how much of it has been done."""
         if self._watch is not None:
             return
-        view = look()
+        view = read()
         self._told = {t.number for t in view.trials if t.state not in _UNFINISHED}
         self._write("begin", **search_facts(view))
-        self._watch = Watch(look, self._tell_new)
+        self._watch = Refresher(read, self._tell_new)
 
     def trial(
         self,

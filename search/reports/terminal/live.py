@@ -12,13 +12,13 @@ from rich.live import Live
 
 from exme.search.running.screen import Screen
 from exme.search.running.view import View
-from exme.search.trials.outcome import TrialRecord
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import duration
 
 from .panel import SearchPanel
 
 # Seconds between two looks at the storage, for what other workers have finished.
-LOOK = 2.0
+REFRESH = 2.0
 
 
 class LiveScreen(Screen):
@@ -33,19 +33,19 @@ class LiveScreen(Screen):
         self._live: Live | None = None
         self._view: View | None = None
         self._note, self._since = "", time.monotonic()
-        self._watch: Watch | None = None
+        self._watch: Refresher | None = None
 
-    def begin(self, look: Callable[[], View]) -> None:
+    def begin(self, read: Callable[[], View]) -> None:
         """Start the picture; see `Screen.begin`."""
         if self._live is not None:
             return
-        self._view = look()
+        self._view = read()
         self._live = Live(
             get_renderable=self._picture, console=self.console, refresh_per_second=2,
             vertical_overflow="crop",
         )  # fmt: skip
         self._live.start()
-        self._watch = Watch(look, self._take)
+        self._watch = Refresher(read, self._take)
 
     def _take(self, view: View) -> None:
         self._view = view
@@ -88,16 +88,16 @@ class LiveScreen(Screen):
         return SearchPanel(self._view, rows, note)
 
 
-class Watch:
+class Refresher:
     """Looks at a search now and then, in a thread of its own.
 
     Args:
-        look: reads the storage.
+        read: reads the storage.
         take: is given each view.
     """
 
-    def __init__(self, look: Callable[[], View], take: Callable[[View], None]) -> None:
-        self._look, self._take = look, take
+    def __init__(self, read: Callable[[], View], take: Callable[[View], None]) -> None:
+        self._read, self._take = read, take
         self._lock, self._over = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="exme-watch", daemon=True)
         self._thread.start()
@@ -105,17 +105,17 @@ class Watch:
     def now(self) -> None:
         """Look at once."""
         with self._lock:
-            self._take(self._look())
+            self._take(self._read())
 
     def close(self) -> None:
         """Look a last time, and no more."""
         self._over.set()
-        self._thread.join(timeout=LOOK)
+        self._thread.join(timeout=REFRESH)
         with contextlib.suppress(Exception):  # the last picture is then the one before
             self.now()
 
     def _run(self) -> None:
-        while not self._over.wait(LOOK):
+        while not self._over.wait(REFRESH):
             try:
                 self.now()
             except Exception:  # noqa: BLE001  (a picture less; the search itself will say)

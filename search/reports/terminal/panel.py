@@ -12,8 +12,8 @@ from exme.search.reports.pages.plane import Scene, failed_of, scene_of
 from exme.search.running.screen import candidate_text
 from exme.search.running.view import View
 from exme.search.study.space import read
-from exme.search.trials.outcome import TrialRecord
 from exme.search.trials.standing import Standing, incumbents, inputs_of, standing_by_trial
+from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit, duration
 
 from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
@@ -105,12 +105,12 @@ def _term(name: str, coefficient: float) -> Text:
 
 def _curve(view: View) -> str:
     """The incumbent's score, by what is known now, over the trials; at most 40 characters wide."""
-    course = [s.mean for _, s in incumbents(view.trials, view.standings)]
-    if len(course) < 2 or min(course) == max(course):
+    race_log = [s.mean for _, s in incumbents(view.trials, view.standings)]
+    if len(race_log) < 2 or min(race_log) == max(race_log):
         return ""
-    step = max(1, -(-len(course) // 40))
-    low, high = min(course), max(course)
-    heights = [(value - low) / (high - low) for value in course[::-1][::step][::-1]]
+    step = max(1, -(-len(race_log) // 40))
+    low, high = min(race_log), max(race_log)
+    heights = [(value - low) / (high - low) for value in race_log[::-1][::step][::-1]]
     return "".join(_CURVE[round(h * (len(_CURVE) - 1))] for h in heights)
 
 

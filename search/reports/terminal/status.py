@@ -12,7 +12,6 @@ from rich.text import Text
 
 from exme.search.opening.settling import settle_objective, shift_of
 from exme.search.proof.proving import stored_outcome
-from exme.search.proof.verdict import verdict
 from exme.search.running.view import View, view_of
 from exme.search.storage.backend import sqlite_url, study_names
 from exme.search.storage.storage import Storage
@@ -59,9 +58,7 @@ class Status:
         # Who is best goes by the goal, by what is to be kept and by the shift, as in the search.
         sizes = {suite.suite: 0 for suite in suites}  # (which decide nothing here)
         objective = settle_objective(self.study, sizes, list(self.study.checkpoints))
-        self.goal = objective.goal
-        shift = shift_of(self.study, self.storage.record)
-        self.storage.known.rate = replace(objective, shift=shift).rate
+        self.objective = replace(objective, shift=shift_of(self.study, self.storage.record))
 
     @property
     def report(self) -> Path | None:
@@ -79,12 +76,13 @@ class Status:
     def view(self) -> View:
         """The search as it is now."""
         proved = len(self.storage.record.proofs())
-        view = view_of(self.study, self.folder.name, self.storage.trials(), proved)
+        trials = self.objective.rate(self.storage.trials())
+        view = view_of(self.study, self.folder.name, trials, proved)
         if self.storage.record.is_older:
             return view
         names = list(self.study.checkpoints)
-        found = stored_outcome(self.storage, self.goal, names, self.folder.parent)
-        return replace(view, verdict=verdict(found))
+        found = stored_outcome(self.storage, trials, self.objective.goal, names, self.folder.parent)
+        return replace(view, verdict=found.verdict)
 
 
 def latest_fork(folder: Path) -> Path:
@@ -118,11 +116,11 @@ def all_runs(runs: Path) -> list[Run]:
         storage = Storage(sqlite_url(folder), folder.name, folder)
         record, names = storage.record, storage.record.checkpoints()
         inputs, proved = tuple(alone(name) for name in names), len(record.proofs())
-        view = View(folder.name, BudgetSection(), inputs, tuple(storage.trials()), proved)
+        trials = storage.trials()
+        view = View(folder.name, BudgetSection(), inputs, tuple(trials), proved)
         if not record.is_older:
-            view = replace(
-                view, verdict=verdict(stored_outcome(storage, record.goal(), names, runs))
-            )
+            outcome = stored_outcome(storage, trials, record.goal(), names, runs)
+            view = replace(view, verdict=outcome.verdict)
         found.append(Run(view, storage.last_change(), record.is_older))
     return sorted(found, key=lambda run: run.changed or datetime.min, reverse=True)  # noqa: DTZ901
 

@@ -12,10 +12,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from exme.evaluators.fast.decoding.store import DraftStore, document_key
 from exme.evaluators.fast.engine import FastEngine
-from exme.evaluators.fast.store import DraftStore, document_key
-
-from .shapes import (
+from tests.helpers.models.shapes import (
     SHAPES,
     VOCABULARY,
     Asked,

@@ -8,8 +8,7 @@ import pytest
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import bytes_per_token
-
-from .shapes import SHAPES, Asked, make, prompts, stock
+from tests.helpers.models.shapes import SHAPES, Asked, make, prompts, stock
 
 CHOICES = [" A", " B", " C", " the apples in a box", " the apples", "\nAnswer: 12"]
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from exme.evaluators.fast import decode, likelihood, memory, nodes
-from exme.evaluators.fast.cache import KVCache
+from exme.evaluators.fast import likelihood, memory, nodes
+from exme.evaluators.fast.decoding import decode
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import Budget, bytes_per_token, is_out_of_memory
-
-from .shapes import QUESTIONS, Asked, generations, make, prompts, stock
+from exme.evaluators.fast.prompts.cache import KVCache
+from tests.helpers.models.shapes import QUESTIONS, Asked, generations, make, prompts, stock
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory"),

@@ -18,8 +18,7 @@ from exme.evaluators.harness import Judge
 from exme.tasks.documents import MINI_DATA, load_documents
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
-
-from .shapes import SHAPES, Asked, least_gap, make, stock, tokenizer
+from tests.helpers.models.shapes import SHAPES, Asked, least_gap, make, stock, tokenizer
 
 SUITES = ["gsm8k", "math", "humaneval", "mbpp", "mmlu", "bbh", "ifeval"]
 MINI = [name for name in SUITES if (MINI_DATA / name).is_dir()]

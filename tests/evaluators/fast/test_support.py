@@ -19,8 +19,7 @@ from transformers import (
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.support import probe, why_not_greedy, why_not_supported
-
-from .shapes import SHAPES, VOCABULARY, Asked, generations, make, prompts, stock
+from tests.helpers.models.shapes import SHAPES, VOCABULARY, Asked, generations, make, prompts, stock
 
 
 def recurrent() -> Any:

@@ -12,8 +12,7 @@ from exme.search.directions.gradient_matching import GradientMatching
 from exme.search.directions.regmean import RegMean, grams
 from exme.search.merging.sources.residence import Sources
 from exme.tasks.errors import UserError
-
-from .given import EXAMPLES, bench, compute, deltas, dense, family, weights
+from tests.helpers.models.directions import EXAMPLES, bench, compute, deltas, dense, family, weights
 
 
 def inputs_of_layers(sources: Sources, who: str) -> dict[str, torch.Tensor]:

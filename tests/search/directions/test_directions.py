@@ -14,9 +14,8 @@ from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.residence import Sources
 from exme.search.merging.sources.task_vector import made_by
 from exme.search.opening.workshop import direction_of
-from tests.search.small_models import make_family, make_model, open_sources
-
-from .given import FLOAT32, bench, compute, family, make_adapter
+from tests.helpers.models.directions import FLOAT32, bench, compute, family, make_adapter
+from tests.helpers.models.small_models import make_family, make_model, open_sources
 
 ALL = sorted(DIRECTIONS)
 

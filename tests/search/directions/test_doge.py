@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from exme.search.directions.doge import Doge
-
-from .given import bench, compute, family
+from tests.helpers.models.directions import bench, compute, family
 
 
 def given(k: int = 3, m: int = 18, n: int = 12) -> torch.Tensor:

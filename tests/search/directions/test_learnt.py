@@ -17,9 +17,17 @@ from exme.search.directions.prodistill import LayerTask, ProDistill, decoder_lay
 from exme.search.directions.warm_start import WarmStart
 from exme.search.merging.groups import Groups
 from exme.tasks.errors import UserError
-from tests.search.small_models import make_family, open_sources
-
-from .given import EXAMPLES, FLOAT32, bench, compute, deltas, dense, family, weights
+from tests.helpers.models.directions import (
+    EXAMPLES,
+    FLOAT32,
+    bench,
+    compute,
+    deltas,
+    dense,
+    family,
+    weights,
+)
+from tests.helpers.models.small_models import make_family, open_sources
 
 
 def test_entropy_and_likelihood_are_those_of_every_example_by_itself(tmp_path: Path) -> None:

@@ -1,0 +1,87 @@
+"""What a search has found so far: plain values for the report, the export and the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from exme.evaluators.scores import Scores
+from exme.search.merging.candidate import Candidate
+from exme.search.racing.goal import Goal
+from exme.search.trials.trial import TrialRecord
+
+from .verdict import Verdict, verdict
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model on the report documents: an input or the winner.
+
+    Attributes:
+        name: ``base``, a checkpoint's name, or ``merged``.
+        candidate: its coefficients (all zero for the base, a unit vector for a checkpoint).
+        report: its scores on the report documents.
+        search: its scores on the search documents, where it was a trial.
+        proxy: minus target_nll on the report documents, where the study searches by that.
+        longer: its scores there when answers may be twice as long; where some were cut.
+    """
+
+    name: str
+    candidate: Candidate
+    report: Scores
+    search: Scores | None = None
+    proxy: Scores | None = None
+    longer: Scores | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A search as a whole.
+
+    Attributes:
+        study: name of the study, `task` the suite or suites it searched on.
+        bounds: bounds of each coefficient now, by checkpoint name; `widened` tells each change.
+        blind: what was said of suites that cannot tell candidates apart.
+        trials: all trials in order of their numbers.
+        winner: the best complete trial on the search documents; None before the first.
+        inputs: base and checkpoints on the report documents; empty before the proof.
+        merged: the winner on the report documents; None before the proof, or when the winner is
+            one of the inputs.
+        use: which use of these report documents the proof is, 1 the first, over all studies that use them
+            (`uses`); 0 before it.
+        importance: share of the spread between trials that each parameter explains; empty where
+            there are too few trials to say.
+        aim: what is maximised over suites, as the study says; without its reference.
+        work: seconds of all trials together by what they were spent on.
+        names: of all inputs that the proof is about; by default the base and the winner's checkpoints.
+        facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
+    """
+
+    study: str
+    task: str
+    bounds: Mapping[str, tuple[float, float]]
+    trials: tuple[TrialRecord, ...]
+    winner: TrialRecord | None
+    inputs: tuple[Entry, ...] = ()
+    merged: Entry | None = None
+    use: int = 0
+    widened: tuple[str, ...] = ()
+    blind: tuple[str, ...] = ()
+    importance: Mapping[str, float] = field(default_factory=dict)
+    aim: Goal = field(default_factory=Goal)
+    work: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Whether the winner is better than its inputs, and which model to use."""
+        return verdict(self)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the base and of all checkpoints; directions computed from them are no inputs."""
+        if self.names or self.winner is None or self.winner.candidate is None:
+            return self.names
+        return ("base", *self.winner.candidate.coefficients)

@@ -1,0 +1,125 @@
+"""A study's history: the one thing that decisions go by. It is never changed; the next trial makes a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.methods.method import KnownPoint
+from exme.search.racing.field import Field
+from exme.search.racing.strata import Floats
+from exme.search.study.space import Bounds
+from exme.search.trials.lineup import Lineup, line_up, suite_means
+from exme.search.trials.trial import TrialRecord
+
+from .allocation import State, survey
+from .box import Box, Known, point_of
+from .settled import Settled
+from .untried import Untried
+
+
+@dataclass(frozen=True)
+class History:
+    """All trials of a study, and what follows from them.
+
+    Attributes:
+        trials: in order of their numbers, rated by the study's objective.
+        settled: before the first of them.
+    """
+
+    trials: Sequence[TrialRecord]
+    settled: Settled
+
+    @cached_property
+    def _bounds(self) -> tuple[Bounds, list[str]]:
+        return self.settled.plan.bounds(self.trials)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Bounds of each parameter now."""
+        return self._bounds[0]
+
+    @property
+    def widened(self) -> list[str]:
+        """How the bounds came to widen, a sentence each."""
+        return self._bounds[1]
+
+    @cached_property
+    def box(self) -> Box:
+        """All that can be proposed now."""
+        return Box(self.bounds, self.settled.plan.proposals.choices)
+
+    @cached_property
+    def untried(self) -> Untried:
+        """What may be proposed, for its candidate is not settled."""
+        settled = self.settled
+        return Untried(
+            self.trials, self.box, lambda p: settled.within(self.box.nearest(p)), settled.candidate
+        )
+
+    @cached_property
+    def field(self) -> Field:
+        """What candidates race over."""
+        return self.settled.objective.field(self.trials)
+
+    @cached_property
+    def lineup(self) -> Lineup:
+        """The candidates so far, within the bounds of now."""
+        return line_up(self.trials, self.field, self.point)
+
+    @cached_property
+    def state(self) -> State:
+        """What the candidates say; at least one must have been scored."""
+        return survey(self.lineup.runners, self.settled.racing, self.field)
+
+    @cached_property
+    def running(self) -> list[Candidate]:
+        """Candidates that some worker has in hand."""
+        return [t.candidate for t in self.trials if t.state == "running" and t.candidate]
+
+    @cached_property
+    def is_waiting(self) -> bool:
+        """Whether a trial that was cut off waits to be taken up again."""
+        return any(t.state == "waiting" for t in self.trials)
+
+    @cached_property
+    def due(self) -> list[KnownPoint]:
+        """Known points that are to be tried and were not yet."""
+        known, due = {t.origin for t in self.trials}, []
+        for point in self.settled.plan.due_points(self.trials):
+            if point.name not in known:
+                known.add(point.name)
+                due.append(point)
+        return due
+
+    def point(self, candidate: Candidate) -> Floats:
+        """A candidate's place in [0, 1] within the bounds of now, shape (d,)."""
+        return point_of(self.settled.plan.proposals.of_candidate(candidate), self.bounds)
+
+    def known(self) -> list[Known]:
+        """The trials as Optuna's samplers see them, with estimates where candidates were scored in part."""
+        found = []
+        for t in self.trials:
+            if t.candidate is None or t.duplicate_of is not None or t.state == "cut off":
+                continue
+            values = self.values(t)
+            if values is not None or t.state == "running":
+                found.append(Known(self.settled.plan.proposals.of_candidate(t.candidate), values))
+        return found
+
+    def values(self, trial: TrialRecord) -> tuple[float, ...] | None:
+        """What is maximised of a trial, an estimate where it was scored in part; None of nothing.
+
+        Of a Pareto front every suite's mean.
+        """
+        objective = self.settled.objective
+        if objective.values_per_trial == 1:
+            value = trial.value
+            if trial.estimate is not None:
+                value = trial.estimate.mean - trial.penalty
+            return None if value is None else (value,)
+        if trial.scores is not None:
+            return tuple(part.mean for part in trial.scores.parts)
+        return None if trial.race_log is None else suite_means(trial.race_log, objective.sizes)

@@ -1,0 +1,167 @@
+"""The loop of one worker: a trial is claimed, its candidate scored, and what came of it saved.
+
+Proposals are made one at a time, under a lock: each sees what all the workers have in hand, so that none
+is made twice and the budget is not overrun. Scoring, which takes nearly all of the time, is done by all at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+
+from exme.evaluators.vllm.logs import EngineDied
+from exme.search.proposing.history import History
+from exme.search.proposing.policy import next_proposal, why_over
+from exme.search.scoring.answers import load_answers, merge_answers, save_answers
+from exme.search.trials.result import Result
+from exme.search.trials.trial import Claim, TrialRecord, TrialTaken
+from exme.tasks.errors import UserError
+
+from .interrupts import stop_if_asked
+from .opened_search import OpenedSearch
+from .round import run_round
+
+# Seconds between two looks at what the other workers have in hand.
+WAIT = 0.5
+# Engines that end one after the other, before the search gives up.
+MOST_DEATHS = 3
+
+
+class Loop:
+    """Trials of this process, one after the other.
+
+    Args:
+        search: the study, with its storage and documents.
+    """
+
+    def __init__(self, search: OpenedSearch) -> None:
+        self.search, self.storage, self.screen = search, search.storage, search.screen
+        self._is_waiting = False
+        self._deaths = 0  # of engines, since the last trial
+
+    def trial(self) -> int | None:
+        """One trial, and its number; None when there is none to be had now, or another worker was given it."""
+        start = time.perf_counter()
+        try:
+            found = self.claim()
+            if found is None:
+                return None
+            claim, history = found
+            try:
+                self.score(claim, history, time.perf_counter() - start)
+            except TrialTaken:
+                raise
+            except EngineDied as error:
+                self.screen.say(self.storage.release(claim), "yellow")
+                self._bury(error)
+                return None
+            except BaseException:  # Ctrl-C as well: no other worker shall wait for this one
+                self.screen.say(self.storage.release(claim), "yellow")
+                raise
+        except TrialTaken:
+            self.screen.say("A trial was given to another worker while this one stood still.")
+            return None
+        return claim.number
+
+    def claim(self) -> tuple[Claim, History] | None:
+        """The next trial, this worker's alone, and what it was proposed by; None, after a while, when there is none to be had.
+
+        That is so at the search's end, and while the trials that others have in hand may use the
+        budget up: should one of them be lost, it is there for the taking.
+
+        Raises:
+            TrialTaken: the lock was lost with the database, and another took the trial for dead.
+        """
+        with self.storage.hold("propose"):
+            self._take_back()
+            history = self.search.history()
+            proposal = next_proposal(history)
+            self._tell_widened(history)
+            claim = None if proposal is None else self.storage.begin(proposal)
+        if claim is None and not why_over(history):
+            if not self._is_waiting:
+                self.screen.say("The rest of the budget is in other workers' hands; waiting.")
+            time.sleep(WAIT)
+        self._is_waiting = claim is None
+        return None if claim is None else (claim, history)
+
+    def score(self, claim: Claim, history: History, proposing: float = 0.0) -> None:
+        """Score a claimed candidate and save what comes.
+
+        Args:
+            claim: the trial.
+            history: that it was proposed by.
+            proposing: seconds that this took.
+        """
+        twin = self._twin(claim)
+        if twin is not None:
+            self.storage.save(Result(claim, twin=twin))
+            return
+        stop_if_asked()  # a candidate may take minutes
+        result = run_round(claim, history, self.search.worker)
+        self._deaths = 0
+        if result.scores is not None:
+            trials = self.search.history().trials
+            penalty = trials[claim.number].penalty
+            told = history.settled.objective.told(result.scores, trials, penalty)
+            result = replace(result, values=told)
+        self._keep_answers(result)
+        self.storage.save(replace(result, seconds={"propose": proposing, **result.seconds}))
+
+    def _bury(self, error: EngineDied) -> None:
+        """Have the next trial start the engine again; an engine that always ends is not the trials' fault."""
+        self._deaths += 1
+        if self._deaths >= MOST_DEATHS:
+            raise UserError(
+                f"{error}, {self._deaths} times in a row; put that right; the same command resumes"
+            )
+        self.screen.say(f"{error}; the engine is started again.", "yellow")
+        self.search.rest()
+
+    def recover(self) -> None:
+        """Take back the trials of workers that died."""
+        with self.storage.hold("propose"):
+            self._take_back()
+
+    def _take_back(self) -> None:
+        for sentence in self.storage.take_back():
+            self.screen.say(sentence, "yellow")
+
+    def _tell_widened(self, history: History) -> None:
+        for sentence in history.widened:
+            if self.storage.record.add_note(sentence):
+                self.screen.say(sentence, "cyan")
+
+    def _twin(self, claim: Claim) -> TrialRecord | None:
+        """The ended trial of the same candidate; waits for one that is in another's hands.
+
+        A candidate that was left is not ended: it may be taken up again.
+        """
+        while True:
+            same = [
+                t
+                for t in self.search.history().trials
+                if t.number != claim.number
+                and t.candidate is not None
+                and t.candidate.digest == claim.candidate.digest
+            ]
+            done = [t for t in same if t.scores is not None or t.state == "stopped"]
+            if done:
+                return done[0]
+            # Only the later of two waits, or they would wait for each other.
+            if not any(t.state == "running" and t.number < claim.number for t in same):
+                return None
+            time.sleep(WAIT)
+            self.recover()
+
+    def _keep_answers(self, result: Result) -> None:
+        """For the dashboard's notes: a trial is a trial without them."""
+        if not any(result.answers.values()):
+            return
+        folder, digest = self.search.folder, result.claim.candidate.digest
+        with contextlib.suppress(OSError):
+            before = load_answers(folder, digest, "search")
+            answers = merge_answers(self.search.documents, before, result.answers)
+            if any(any(found) for found in answers.values()):
+                save_answers(folder, digest, answers, "search")

@@ -1,0 +1,93 @@
+"""A trial: one entry of a study, as the storage holds it, and as a worker has it in hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exme.evaluators.scores import Scores
+from exme.search.merging.candidate import Candidate
+from exme.search.racing.strata import Estimate
+
+from .race_log import RaceLog
+
+# Origin of trials that score a finalist on all documents.
+FINAL = "final"
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial as the storage holds it.
+
+    Attributes:
+        number: Optuna's trial number.
+        state: ``complete``, ``stopped`` (it lost its race), ``left`` (scored on some documents, and
+            may be taken up again), ``running``, ``waiting``, ``failed`` (could not be scored,
+            `message` says why) or ``cut off`` (its process was killed; it was taken up again).
+        origin: where the proposal came from: the name of a known point (``sums alone``, ``mean``,
+            ``ExPO 0.3 of sums``) or of the sampler (``gp``).
+        candidate: None while it is waiting or running.
+        scores: on the search documents; None unless complete.
+        seconds: wall time; 0 unless it was scored.
+        message: why it failed, else empty.
+        duplicate_of: number of the trial with the same candidate whose scores it shares.
+        documents: scored in this trial; while it is running, those that it may take.
+        race_log: how its documents were drawn and what came, where it raced.
+        continues: number of the trial in which this candidate was looked at last; this one goes on
+            from there.
+        value: what the search maximises, as far as it can be said of a complete trial; see `Goal`.
+        feasible: it loses no more than the study's `keep` allows, and is not barred.
+        shift: from `parent`, relative to that parent's task vector; None where the study does not ask.
+        penalty: what its merit loses for that, in the metric's unit; `value` has lost it already.
+        barred: it is beyond the bound on the shift.
+    """
+
+    number: int
+    state: str
+    origin: str
+    candidate: Candidate | None = None
+    scores: Scores | None = None
+    seconds: float = 0.0
+    message: str = ""
+    duplicate_of: int | None = None
+    documents: int = 0
+    race_log: RaceLog | None = None
+    continues: int | None = None
+    value: float | None = None
+    feasible: bool = True
+    parent: str = ""
+    shift: float | None = None
+    penalty: float = 0.0
+    barred: bool = False
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether something is known of its candidate's score, be it of some documents only."""
+        return self.scores is not None or self.race_log is not None
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """Of a trial that was scored in part: what that says about all documents."""
+        return None if self.race_log is None or self.scores is not None else self.race_log.estimate
+
+
+class TrialTaken(Exception):
+    """The trial in hand was given to another worker, because this one seemed dead."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A trial that a worker of this process has in hand.
+
+    Attributes:
+        number: Optuna's trial number.
+        trial_id: the storage's own identifier of it.
+        origin: who proposed it.
+        candidate: to be scored.
+        documents: that it may take, where whoever proposed it has a view on that.
+    """
+
+    number: int
+    trial_id: int
+    origin: str
+    candidate: Candidate
+    documents: int | None = None

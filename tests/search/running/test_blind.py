@@ -1,0 +1,96 @@
+"""Suites that cannot tell candidates apart are named early, and once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exme.evaluators.scores import join
+from exme.search.merging.candidate import Candidate
+from exme.search.reports.pages.report import write_report
+from exme.search.running.blind import blind_suites, chance
+from exme.search.scoring.worker import Scored
+from exme.search.trials.trial import TrialRecord
+from tests.helpers.searches.landscape import PEAK, Landscape
+from tests.helpers.searches.opened import Opened, close
+
+
+class Shares(Landscape):
+    """Every candidate solves one share of the documents."""
+
+    def __init__(self, documents: Any, share: float) -> None:
+        super().__init__(documents, PEAK)
+        self.solved = share
+
+    def share(self, coefficients: Any) -> float:
+        return self.solved
+
+
+def searched(folder: Path, share: float, suite: str = "gsm8k", **changed: Any) -> list[str]:
+    """The lines of a search in which all candidates solve this share."""
+    settings: dict[str, Any] = {"racing": {"chunk": 32}, "budget": {"trials": 6}, **changed}
+    opened = Opened(folder, suites=[suite], task=suite, sampler="auto", **settings)
+    opened.search._worker = Shares(opened.search.documents, share)
+    opened.search.work()
+    close(opened)
+    return opened.lines
+
+
+def told(lines: list[str]) -> list[str]:
+    return [line for line in lines if "cannot tell candidates apart" in line]
+
+
+@pytest.mark.parametrize(("share", "what"), [(0.0, "0 of 32"), (1.0, "all of 32")])
+def test_a_suite_on_which_all_inputs_score_alike_is_named_before_the_third_candidate(
+    tmp_path: Path, share: float, what: str
+) -> None:
+    lines = searched(tmp_path, share)
+    said = f"gsm8k: all inputs solve {what} documents: this suite cannot tell candidates apart"
+    assert told(lines) == [said]
+    assert lines.index(said) < next(i for i, line in enumerate(lines) if line.startswith("#2 "))
+    # A search that goes on does not say it again, though more is known.
+    again = searched(tmp_path, share, budget={"trials": 9})
+    report = write_report(Opened(tmp_path).search.outcome(), tmp_path).read_text()
+    assert report.count(f"{said}.") == 1
+    assert told(again) == [] and any("over: 9 trials" in line for line in again)
+
+
+def test_a_suite_that_tells_candidates_apart_is_not_named(tmp_path: Path) -> None:
+    assert told(searched(tmp_path, 0.4)) == []
+
+
+def test_a_suite_of_choices_at_chance_is_named_when_enough_was_asked(tmp_path: Path) -> None:
+    (line,) = told(searched(tmp_path / "chance", 0.25, "mmlu", racing={"chunk": 64}))
+    assert line.startswith("mmlu: no input solves more than guessing would (25%) of 64 documents")
+    assert told(searched(tmp_path / "better", 0.5, "mmlu", racing={"chunk": 64})) == []
+
+
+def test_chance_is_known_where_every_document_has_as_many_choices(tmp_path: Path) -> None:
+    opened = Opened(tmp_path, suites=["gsm8k", "mmlu"], task="gsm8k,mmlu")
+    words, choices = opened.search.documents
+    assert chance(words) is None and chance(choices) == 0.25
+    other = replace(choices.search[0], row={**choices.search[0].row, "choices": ["a", "b"]})
+    assert chance(replace(choices, search=(*choices.search, other))) is None
+    told_of_words = replace(choices.search[0], row={**choices.search[0].row, "choices": "abcd"})
+    assert chance(replace(choices, search=(told_of_words,))) is None
+
+
+def test_every_suite_is_judged_by_its_own_documents(tmp_path: Path) -> None:
+    class OneBlind(Landscape):
+        def score(self, candidate: Candidate, split: str) -> Scored:
+            found = super().score(candidate, split)
+            first, second = found.scores.parts
+            blank = replace(first, values=(0.0,) * first.count)
+            return Scored(join([blank, second]), found.seconds)
+
+    opened = Opened(tmp_path, suites=["gsm8k", "mmlu"], task="gsm8k,mmlu")
+    landscape = OneBlind(opened.search.documents, PEAK)
+    trials = []
+    for number, name in enumerate(PEAK):
+        candidate = opened.search.inputs()[name]
+        scores = landscape.score(candidate, "search").scores
+        trials.append(TrialRecord(number, "complete", f"{name} alone", candidate, scores))
+    assert [suite for suite, _ in blind_suites(trials, opened.search.documents)] == ["gsm8k"]

@@ -1,0 +1,152 @@
+"""A mergekit configuration as the start of a study, and a study's results as tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from exme.search.cli.main import app
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.folders.mergekit import mergekit_config
+from exme.search.proposing.plan import Plan
+from exme.search.reports.pages.table import documents_table, trials_table, write_table
+from exme.search.running.search import open_search
+from exme.search.study.from_mergekit import read_mergekit
+from exme.search.study.study_file import StudyFile, load_study_file
+from exme.search.trials.standing import standing_by_trial, standings
+from exme.tasks.errors import UserError
+from tests.helpers.searches.landscape import PEAK, Landscape
+from tests.helpers.searches.two_suites import study_file
+
+NAMES = {"base": "mini/base", "sums": "mini/sums", "products": "mini/products"}
+
+
+def configuration(folder: Path, **content: Any) -> Path:
+    models = [
+        {"model": "mini/base"},
+        {"model": "mini/sums", "parameters": {"weight": 0.6}},
+        {"model": "mini/products", "parameters": {"weight": 0.9}},
+    ]
+    path = folder / "merge.yml"
+    base = {"merge_method": "task_arithmetic", "base_model": "mini/base", "models": models}
+    path.write_text(yaml.safe_dump(base | content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changed", "method", "point"),
+    [
+        ({}, "exme", {"sums": 0.6, "products": 0.9}),
+        ({"parameters": {"lambda": 1.5}}, "exme", {"sums": 0.9, "products": 1.35}),
+        ({"merge_method": "linear"}, "exme", {"sums": 0.4, "products": 0.6}),
+        (
+            {"merge_method": "ties", "parameters": {"density": 0.5}},
+            "ties",
+            {"sums": 0.4, "products": 0.6, "density": 0.5},
+        ),
+        ({"merge_method": "model_stock"}, "model_stock", {}),
+    ],
+)
+def test_models_method_and_point_are_taken(
+    tmp_path: Path, changed: dict[str, Any], method: str, point: dict[str, float]
+) -> None:
+    found = read_mergekit(configuration(tmp_path, **changed))
+    assert found.base == "mini/base"
+    assert found.checkpoints == {"sums": "mini/sums", "products": "mini/products"}
+    assert found.method == method
+    assert found.point == pytest.approx(point)
+
+
+def test_our_own_recipe_comes_back(tmp_path: Path) -> None:
+    for method, parameters in (("exme", {}), ("ties", {"density": 0.4})):
+        made = Candidate({"sums": 1.2, "products": 0.3}, method, "bfloat16", {}, 0, parameters)
+        (tmp_path / "own.yml").write_text(mergekit_config(made, NAMES))
+        found = read_mergekit(tmp_path / "own.yml")
+        assert found.point == pytest.approx({"sums": 1.2, "products": 0.3, **parameters})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"merge_method": "tie"}, "did you mean 'ties'"),
+        ({"merge_method": "passthrough", "slices": []}, "cannot begin a study"),
+        ({"models": [{"model": "a/b+c/lora"}]}, "adds a LoRA adapter"),
+        (
+            {"models": [{"model": "mini/sums", "parameters": {"weight": [0, 1]}}]},
+            r"weight is \[0, 1\], expected one number",
+        ),
+        ({"models": [{"parameters": {}}]}, "a model without a name"),
+    ],
+)
+def test_what_a_study_cannot_hold_is_refused(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read_mergekit(configuration(tmp_path, **changed))
+
+
+def test_a_configuration_without_a_base_is_named_with_what_to_give(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "linear.yml"
+    path.write_text("merge_method: linear\nmodels: [{model: mini/sums, parameters: {weight: 1}}]\n")
+    arguments = ["init", str(tmp_path / "mine.yaml"), "--from-mergekit", str(path)]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, UserError)
+    assert "linear.yml: names no base_model" in str(result.exception)
+    assert CliRunner().invoke(app, [*arguments, "--base", "mini/base"]).exit_code == 0
+
+
+def test_init_writes_a_study_that_tries_the_point_first(tmp_path: Path) -> None:
+    study = tmp_path / "mine.yaml"
+    source = ["--from-mergekit", str(configuration(tmp_path))]
+    result = CliRunner().invoke(app, ["init", str(study), *source])
+    assert result.exit_code == 0, result.output
+    content = load_study_file(study)
+    assert content.starts == ({"sums": 0.6, "products": 0.9},)
+    due = Plan(content).due_points([])
+    (point,) = [p for p in due if p.name == "start 1"]
+    assert point.coefficients == {"sums": 0.6, "products": 0.9}
+
+
+def test_a_start_of_something_unknown_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'sum' is neither a checkpoint.*did you mean 'sums'"):
+        study_file(suites=["gsm8k"], starts=[{"sum": 1.0}])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tables_hold_every_trial_and_every_score(tmp_path: Path, suffix: str) -> None:
+    study: StudyFile = study_file(suites=["gsm8k"], starts=[{"sums": 0.6, "products": 0.9}])
+    with open_search(study, name="test", runs=tmp_path) as search:
+        search._worker = Landscape(search.documents, PEAK)
+        outcome = search.run()
+    assert "start 1" in {trial.origin for trial in outcome.trials}
+    files = {"trials": trials_table(outcome.trials), "documents": documents_table(outcome)}
+    read = {}
+    for name, table in files.items():
+        write_table(table, tmp_path / f"{name}{suffix}")
+        reader = pd.read_csv if suffix == ".csv" else pd.read_parquet
+        read[name] = reader(tmp_path / f"{name}{suffix}")
+    trials, documents = read["trials"], read["documents"]
+    assert list(trials["trial"]) == [t.number for t in outcome.trials]
+    assert trials.loc[trials["origin"] == "start 1", "c.products"].item() == 0.9
+    known = standing_by_trial(standings(outcome.trials), outcome.trials)
+    for number, row in trials.set_index("trial").iterrows():
+        found = known[number].interval
+        shown = (found.estimate, found.low, found.high)
+        assert (row["score"], row["low"], row["high"]) == pytest.approx(shown)
+    counts = documents[documents["split"] == "search"].groupby("model")["score"].count()
+    assert all(
+        count == counts[f"trial {known[number].trial.number}"]
+        for number, count in zip(trials["trial"], trials["documents"], strict=True)
+    )
+    assert (trials["state"] == "stopped").any()
+    report = documents[documents["split"] == "report"].groupby("model")["score"].count()
+    assert dict(report) == dict.fromkeys(("base", "merged", "products", "sums"), 60)
+    with pytest.raises(UserError, match=r"ends in \.parquet or \.csv"):
+        write_table(files["trials"], tmp_path / "trials.txt")
