@@ -257,6 +257,8 @@ def engine_arguments(start: Start, settings: VllmSettings) -> dict[str, Any]:
 
 def _environment(start: Start, settings: VllmSettings) -> None:
     """What vLLM reads from the environment, as long as nobody has set it."""
+    # A process that is forked believes that its plugins are loaded, and ours would not be asked.
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ[LOG] = str(start.log)
