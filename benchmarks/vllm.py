@@ -56,7 +56,14 @@ def study_of(options: argparse.Namespace, *, drafts: bool) -> dict[str, Any]:
         "max_gen_toks": options.tokens,
         "engine": "vllm",
         "device": options.device,
-        "vllm": {"max_model_len": 2048, "drafts": drafts, "engine_args": options.engine_args},
+        "vllm": {
+            "max_model_len": 2048,
+            "drafts": drafts,
+            "dtype": options.dtype,
+            "engine_args": options.engine_args,
+            # Two engines share the GPU.
+            **({"gpu_memory_utilization": 0.35} if options.device == "cuda" else {}),
+        },
     }
 
 
@@ -105,6 +112,22 @@ def candidate_of(search: Search, point: Sequence[float]) -> Candidate:
     return search.candidate(dict(zip(("gsm", "math"), point, strict=True)))
 
 
+def check_weights(search: Search, worker: Worker, candidate: Candidate, folder: Path) -> None:
+    """What the workers hold beside what vLLM reads from the export; ends the program if a bit differs."""
+    assert isinstance(worker.live, ServedModel)
+    served = worker.live.served
+    worker._take_in(candidate)
+    ours = served.call("compute_weight_checksums")
+    export = folder / "export"
+    export.mkdir()
+    write_model(export, search.sources, candidate, code=False)
+    read = served.model.model.collective_rpc
+    read("reload_weights", kwargs={"weights_path": str(export)})
+    if ours != served.call("compute_weight_checksums"):
+        sys.exit("the workers' weights are not those of the export")
+    print(f"weights: {sum(map(len, ours))} parameters are those of the export, bit for bit")
+
+
 def measure_merging(worker: Worker, candidate: Candidate) -> None:
     """Writing in place beside moving the bytes."""
     assert isinstance(worker.live, ServedModel)
@@ -146,7 +169,12 @@ def steps_of(worker: Worker) -> dict[str, int]:
 
 
 def measure_drafts(
-    search: Search, drafting: Worker, plain: Worker, rows: int, points: Sequence[Sequence[float]]
+    search: Search,
+    drafting: Worker,
+    plain: Worker,
+    rows: int,
+    points: Sequence[Sequence[float]],
+    must_agree: bool = False,
 ) -> list[tuple[float, float]]:
     """Candidates with drafts and without, in turn; seconds of each, the first of the pair with drafts."""
     seconds, differing, total = [], 0, 0
@@ -168,6 +196,8 @@ def measure_drafts(
             flush=True,
         )
     print(f"answers that differ: {differing} of {total}")
+    if must_agree and differing:
+        sys.exit("answers with drafts differ from those without")
     return seconds
 
 
@@ -180,7 +210,14 @@ def measure_alone(options: argparse.Namespace, search: Search, candidate: Candid
         written = time.perf_counter() - start
         given = [str(v) for v in ("--models", options.models, "--data", options.data)]
         given += ["--documents", str(options.documents), "--tokens", str(options.tokens)]
-        given += ["--device", options.device, "--engine-args", json.dumps(options.engine_args)]
+        given += [
+            "--device",
+            options.device,
+            "--dtype",
+            options.dtype,
+            "--engine-args",
+            json.dumps(options.engine_args),
+        ]
         command = [sys.executable, __file__, *given, "--alone", temporary]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - start
@@ -218,6 +255,10 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=24)
     parser.add_argument("--tokens", type=int, default=96)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="auto", help="in which the model computes")
+    parser.add_argument(
+        "--check", action="store_true", help="weights and answers alone; exit code 1 if any differ"
+    )
     parser.add_argument("--engine-args", type=json.loads, default={})
     parser.add_argument("--alone", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -242,8 +283,11 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     print(f"engine start, sources read and probed: {time.perf_counter() - start:.1f} s")
     plain = opened(options, folder, drafts=False).local_worker()
     try:
+        check_weights(search, plain, candidate_of(search, POINTS[1]), folder)
         measure_merging(plain, candidate_of(search, POINTS[0]))
-        pairs = measure_drafts(search, drafting, plain, options.documents, POINTS)
+        pairs = measure_drafts(search, drafting, plain, options.documents, POINTS, options.check)
+        if options.check:
+            return
         measure_drafts(search, drafting, plain, 2, POINTS[-3:])
     finally:
         drafting.close()

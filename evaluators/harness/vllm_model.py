@@ -7,18 +7,23 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
-import vllm
 from lm_eval.api.instance import Instance
+from vllm.platforms import current_platform
+
+from exme.evaluators.vllm.available import installed_version
 
 from .quiet import quiet
 
 
 def _import_class() -> Any:
     """lm-eval's class; it asks for the version of `vllm` by a name that the wheel for CPUs does not have."""
-    ask = metadata.version
+    assert (
+        current_platform.device_type
+    )  # told by the same question, which is not to be answered by ours
+    ask, found = metadata.version, str(installed_version())
 
     def version(distribution_name: str) -> str:
-        return str(vllm.__version__) if distribution_name == "vllm" else ask(distribution_name)
+        return found if distribution_name == "vllm" else ask(distribution_name)
 
     metadata.version = version
     try:

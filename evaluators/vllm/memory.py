@@ -68,6 +68,14 @@ class Plan:
         """Whether there is a cache at all."""
         return self.cache_tokens > 0
 
+    def told(self, parts: int) -> str:
+        """In words, for each of the GPUs that share the model."""
+        beside = f"{gib(self.sources / parts)} of sources, " if self.place == "device" else ""
+        return (
+            f"Memory of each GPU: {gib(self.weights)} of weights, {beside}{gib(self.cache)} of cache "
+            f"({self.cache_tokens:,} tokens), {gib(OVERHEAD)} for all else."
+        )
+
 
 def shape_of(config: Mapping[str, Any], parameters: int) -> Shape:
     """From config.json, as transformers names things."""

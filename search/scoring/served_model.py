@@ -86,6 +86,8 @@ class ServedModel:
             }
         )
         self.told: Sequence[str] = [_describe(reports)]
+        if divided is not None:
+            self.told = [*self.told, divided.told(self._settings.tensor_parallel_size)]
 
     def _model_folder(self) -> Path:
         """What vLLM loads: the base, or one that is written with the merged vocabulary."""
