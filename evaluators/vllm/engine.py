@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from .settings import VllmSettings, check_model, longest_sequence, refuse_unknow
 BACKEND = "exme"
 _EXTENSION = "exme.evaluators.vllm.extension.WorkerExtension"
 _PROPOSER = "exme.evaluators.vllm.proposer.Proposer"
+PATIENCE = 60.0  # seconds for requests that were cut off to leave the cache
 LOG = "EXME_VLLM_LOG"  # where the plugin sends what the engine's processes print
 
 
@@ -132,11 +134,21 @@ class VllmEngine:
         self.call("start_weight_update")
         self.call("update_weights", {"candidate": dict(candidate)})
         self.call("finish_weight_update")
-        with self._alive():
-            self.model.model.reset_prefix_cache()
+        self._forget_prefixes()
         for failure in self.call("exme_failure"):
             if failure:
                 raise FloatingPointError(failure)
+
+    def _forget_prefixes(self) -> None:
+        """Empty the cache; answers that were cut by a stop string may be in it for a moment longer."""
+        deadline = time.monotonic() + PATIENCE
+        with self._alive():
+            while not self.model.model.reset_prefix_cache():
+                if time.monotonic() > deadline:
+                    raise EngineDied(
+                        f"vLLM's cache could not be emptied in {PATIENCE:.0f} s, see {self._log}"
+                    )
+                time.sleep(0.01)
 
     def call(self, method: str, *arguments: Any) -> list[Any]:
         """Call a method of every worker by its name; their answers by rank.

@@ -133,6 +133,7 @@ class ExmeTransfer(WeightTransferEngine[Begin, Update]):  # type: ignore[misc]  
             self.model.load_weights(weights)
         else:
             reload_weights(self.vllm_config, self.model, weights, None, True)
+            _pack_again(self.model)
 
     def report(self) -> dict[str, Any]:
         """How candidates are written here: ``in place`` or ``loaded``, why, where the sources are, their bytes.
@@ -146,3 +147,14 @@ class ExmeTransfer(WeightTransferEngine[Begin, Update]):  # type: ignore[misc]  
 
     def shutdown(self) -> None:
         """Nothing is open that the process would not close."""
+
+
+def _pack_again(model: torch.nn.Module) -> None:
+    """Have layers that compute with a packed copy of a weight that others hold, too, copy it again.
+
+    vLLM packs anew what it reads; an output layer that is tied to the embedding is not read by itself.
+    """
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if hasattr(module, "cpu_linear") and weight is not None and weight.numel():
+            module.quant_method.process_weights_after_loading(module)
