@@ -71,7 +71,11 @@ init: $(RUN) $(LINKED) ## write a study of your own; ARGS=--help says how
 ##@ Develop
 
 .PHONY: test
-test: $(DEV) $(LINKED) ## run the tests; PYTEST_ARGS="-k resume" picks some
+test: $(DEV) $(LINKED) ## run the tests that are quick, two at a time; PYTEST_ARGS="-k resume" picks some
+	@$(BIN)/pytest -m 'not slow' -n 2 --dist loadfile $(PYTEST_ARGS)
+
+.PHONY: test-all
+test-all: $(DEV) $(LINKED) ## run all tests, with walks through the docs, kills and outages
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
 .PHONY: test-vllm

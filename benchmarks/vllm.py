@@ -116,7 +116,7 @@ def check_weights(search: Search, worker: Worker, candidate: Candidate, folder: 
     """What the workers hold beside what vLLM reads from the export; ends the program if a bit differs."""
     assert isinstance(worker.live, ServedModel)
     served = worker.live.served
-    worker._take_in(candidate)
+    worker.take_in(candidate)
     ours = served.call("compute_weight_checksums")
     export = folder / "export"
     export.mkdir()
@@ -151,7 +151,7 @@ def measure_merging(worker: Worker, candidate: Candidate) -> None:
 def score(worker: Worker, candidate: Candidate, rows: int) -> tuple[float, float, list[str]]:
     """Seconds to take a candidate in and to answer, and the answers; so many requests at a time."""
     start = time.perf_counter()
-    worker._take_in(candidate)
+    worker.take_in(candidate)
     taken = time.perf_counter()
     [judge] = worker.judges("search")
     answers: list[str] = []

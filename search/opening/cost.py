@@ -77,6 +77,11 @@ def check_memory(weights: Weights, precision: Precision, residence: str = "auto"
         )
 
 
+def available_memory() -> int:
+    """Bytes of the host's memory that can be had."""
+    return int(psutil.virtual_memory().available)
+
+
 def set_aside() -> None:
     """Spare what is loaded by now the collector's rounds: one over torch and transformers takes a quarter of a second."""
     gc.freeze()

@@ -91,7 +91,7 @@ def choose(
     tried: int | None = None,
     is_new: Callable[[Floats], bool] = lambda point: True,
 ) -> Choice:
-    """The look that is worth most for each of its documents.
+    """The evaluation with the highest expected improvement per document (knowledge gradient).
 
     Args:
         surrogate: fitted to all points tried.

@@ -29,9 +29,13 @@ class LiveModel(Protocol):
         max_length: most tokens of a prompt and its answer.
         apply_chat_template: lm-eval's, by the tokenizer's template.
         told: what people are to know of it before the first trial, a line each.
+        reference: lm-eval's model class that asks.
+        rows: of the model's embedding.
     """
 
     engine: Engine
+    reference: Any
+    rows: int
     engine_name: str
     tokenizer: Any
     max_length: int
@@ -96,6 +100,9 @@ class LocalModel:
         self.stock = StockEngine(self.resident.model, self.tokenizer, study.batch_size)
         self.engine: Engine = self.stock
         self.engine_name = "stock"
+        self.reference = self.stock
+        embedding: Any = self.resident.model.get_input_embeddings()
+        self.rows = int(embedding.weight.shape[0])
         self.max_length: int = self.stock.max_length
         self.apply_chat_template: Callable[..., str] = self.stock.apply_chat_template
         self.told: Sequence[str] = ()

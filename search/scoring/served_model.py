@@ -73,6 +73,9 @@ class ServedModel:
         self.served = served
         self.engine: Engine = served
         self.engine_name = "vllm"
+        self.reference = served.model
+        union = sources.union
+        self.rows = sources.base.config["vocab_size"] if union is None else union.rows
         self.tokenizer: Any = served.tokenizer
         self.max_length = served.max_length
         self.apply_chat_template: Callable[..., str] = served.model.apply_chat_template

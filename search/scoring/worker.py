@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from exme.evaluators.harness import Chat, Engine, Evaluation, Judge
+from exme.evaluators.harness import Chat, Engine, Evaluation, Judge, StockEngine, check_prompts
 from exme.evaluators.scores import Scores, join
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.resident import ResidentModel, Sources
@@ -130,19 +130,14 @@ class Worker:
         """The judges of ``search`` or ``report``, one a suite, built at their first use.
 
         Raises:
-            UserError: a suite's answers do not fit into the model's context, or the study asks for
-                a chat template that the base's tokenizer lacks.
+            UserError: the model cannot take a suite's prompts (`check_prompts`), or the study asks for a
+                chat template that the base's tokenizer lacks.
         """
         if split not in self._judges:
             chat = chat_of(self.study, self.live.tokenizer, self.live)
             self._judges[split] = [Judge(documents, split, chat) for documents in self.documents]
             for judge in self._judges[split]:
-                if judge.longest_answer >= self.live.max_length:
-                    raise UserError(
-                        f"suite '{judge.suite.suite}': answers of up to {judge.longest_answer} "
-                        f"tokens leave no room for a prompt in a context of "
-                        f"{self.live.max_length}; set `max_gen_toks` in the study file"
-                    )
+                check_prompts(judge, self.live.reference, self.live.rows)
         return self._judges[split]
 
     def seconds_per_document(self) -> float:
@@ -167,7 +162,7 @@ class Worker:
         return self._evaluate(candidate, split, [None] * len(self.documents))
 
     def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
-        """See `Scorer.look`; the candidate is materialised unless it is in the model.
+        """See `Scorer.score_part`; the candidate is materialised unless it is in the model.
 
         Raises:
             FloatingPointError, ValueError: see `score`.
@@ -187,7 +182,7 @@ class Worker:
             FloatingPointError, ValueError: see `score`.
         """
         self.live.begin()
-        self._take_in(candidate)
+        self.take_in(candidate)
         judges = [j for j in self.judges("search") if j.suite.suite in suites]
         found = {judge.suite.suite: judge.score(self.engine) for judge in judges}
         self.live.check()
@@ -198,6 +193,12 @@ class Worker:
         """The model in this process; there is none where vLLM's workers hold it."""
         assert isinstance(self.live, LocalModel)
         return self.live.resident
+
+    @property
+    def stock(self) -> StockEngine:
+        """lm-eval's own engine over the model in this process."""
+        assert isinstance(self.live, LocalModel)
+        return self.live.stock
 
     def close(self) -> None:
         """End what runs beside this process."""
@@ -223,13 +224,13 @@ class Worker:
                 suite = suite_of.suite.model_copy(update={"max_gen_toks": limit} if limit else {})
                 self._longer.append(Judge(replace(suite_of, suite=suite), "report", chat))
         self.live.begin()
-        self._take_in(candidate)
+        self.take_in(candidate)
         found = [judge.score(self.engine) for judge in self._longer]
         self.live.check()
         seconds = {"model": sum(e.engine_seconds for e in found)}
         return Scored(join([e.scores for e in found]), seconds)
 
-    def _take_in(self, candidate: Candidate) -> None:
+    def take_in(self, candidate: Candidate) -> None:
         """Have a candidate in the model; none is known to be there while it is written."""
         self._live = ""
         self.live.take_in(candidate)
@@ -242,7 +243,7 @@ class Worker:
         self.sources.check_unchanged()
         self.live.begin()
         if chosen[0] is None or self._live != candidate.digest:
-            self._take_in(candidate)
+            self.take_in(candidate)
         middle = time.perf_counter()
         by_target = self.study.objective == "target_nll"
         found, proxies = [], []

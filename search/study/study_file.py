@@ -42,7 +42,7 @@ from .study_sections import (
 
 # What a checkpoint may be called: names that mean something else in a study are reserved.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-RESERVED = ("base", "merged", "vocabulary")
+RESERVED = ("base", "merged", "vocabulary", "method")
 
 
 class StudyFile(Section):
@@ -196,7 +196,7 @@ class StudyFile(Section):
             if not re.fullmatch(NAME, name) or name in RESERVED:
                 raise ValueError(
                     f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
-                    f"none of 'base', 'merged' and 'vocabulary'"
+                    f"none of {', '.join(RESERVED)}"
                 )
         return checkpoints
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from exme.evaluators.vllm.settings import VllmSettings, check_engine_args
+from exme.tasks.errors import did_you_mean
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -52,14 +53,25 @@ class DocumentsSection(Section):
     seed: int = 0
 
 
-SamplerName = Literal["auto", "gp", "cmaes", "tpe", "qmc", "random"]
+# All but `auto`, which is our own, are made by `proposing.sampler.SAMPLERS`.
+SAMPLER_NAMES = ("auto", "gp", "cmaes", "tpe", "qmc", "random")
 
 
 class SamplerSection(Section):
     """Who proposes points after the known ones, and the seed of its random choices."""
 
-    name: SamplerName = "auto"
+    name: str = "auto"
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SAMPLER_NAMES:
+            have = ", ".join(SAMPLER_NAMES)
+            raise ValueError(
+                f"sampler: no sampler '{name}' (have: {have}){did_you_mean(name, SAMPLER_NAMES)}"
+            )
+        return name
 
 
 class RacingSection(Section):
@@ -115,7 +127,7 @@ class GroupsSection(Section):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """As `search.groups.Groups` takes it: plain JSON types."""
+        """As `search.merging.groups.Groups` takes it: plain JSON types."""
         found: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
         return found
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from exme.search.merging.candidate import Candidate
+from exme.search.merging.live import live_tensors
 from exme.search.merging.resident import (
     Sources,
-    live_tensors,
     load_model,
     load_tokenizer,
     tokenizer_of,
@@ -209,16 +209,16 @@ def chat_template(sources: Sources) -> tuple[str | None, str]:
     Fine-tunes usually bring the template that their base lacks; the first that has one gives it.
     """
     scored = "The tokenizer and the generation settings are the base's, with which it was scored"
-    if _read_template(sources.base.folder) is not None:
+    if read_template(sources.base.folder) is not None:
         return None, f"{scored}, and so is the chat template."
     for name, source in sources.checkpoints.items():
-        template = _read_template(source.folder)
+        template = read_template(source.folder)
         if template is not None:
             return template, f"{scored}; the chat template is that of '{name}', the base has none."
     return None, f"{scored}; no input has a chat template."
 
 
-def _read_template(folder: Path) -> str | None:
+def read_template(folder: Path) -> str | None:
     """A model's chat template, from its own file or from the tokenizer's settings."""
     own, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     if own.is_file():

@@ -6,6 +6,7 @@ they take and in what a candidate costs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -100,7 +101,7 @@ class Residence(Protocol):
     """What the merge asks of a place for sources.
 
     Attributes:
-        frugal: whether memory counts for more than the time that tables take.
+        frugal: recompute tables instead of caching them, to save memory.
     """
 
     frugal: bool
@@ -239,13 +240,9 @@ def _ready(part: Part, event: torch.cuda.Event | None) -> Part:
     return part
 
 
-_STREAMS: dict[torch.device, torch.cuda.Stream] = {}
-
-
+@functools.cache
 def _copy_stream(device: torch.device) -> torch.cuda.Stream:
-    if device not in _STREAMS:
-        _STREAMS[device] = torch.cuda.Stream(device)
-    return _STREAMS[device]
+    return torch.cuda.Stream(device)
 
 
 def _keep(values: Values, device: torch.device, pinned: bool) -> Values:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from exme.search.proof.outcome import Outcome
 from exme.search.reports.pages.plane_chart import plane, plane_place
 from exme.search.scoring.answers import load_answers
-from exme.search.storage.storage import Storage
+from exme.search.storage.stored_study import StoredStudy
 from exme.search.study.space import alone
 from exme.search.trials.ranking import best_known, best_trial
 from exme.search.trials.standing import best_inputs, inputs_of, standing_of, standings
@@ -26,7 +26,7 @@ from exme.tasks.documents import SuiteDocuments
 from .notes import Difference, documents_csv, paired, trial_note, trial_picture
 
 if TYPE_CHECKING:
-    from exme.search.running.search import Search
+    from exme.search.running.stored_search import StoredSearch
 
 ARTIFACTS = "artifacts"
 # Seconds between two looks for trials that have ended.
@@ -47,7 +47,7 @@ class Annotator:
         search: the search, open.
     """
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: StoredSearch) -> None:
         self.search = search
         self.folder = search.folder / ARTIFACTS
         self._over = threading.Event()
@@ -132,7 +132,7 @@ class Annotator:
         save_note(self.search.storage, trial_id, note)
 
 
-def save_note(storage: Storage, trial_id: int, note: str) -> None:
+def save_note(storage: StoredStudy, trial_id: int, note: str) -> None:
     """Write a trial's note where optuna-dashboard looks for it; a trial that has ended can have one."""
     from optuna_dashboard._note import save_note_with_version  # noqa: PLC0415  (slow to import)
 

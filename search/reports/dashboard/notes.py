@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from exme.evaluators.scores import DocumentScores
+from exme.evaluators.scores import DocumentScores, metric_text
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.methods import PLAIN
 from exme.search.proof.audit import KINDS, share_text
@@ -84,7 +84,7 @@ def _result(trial: TrialRecord, standing: Standing | None) -> str:
         words = {"failed": "Could not be scored", "cut off": "Its process was killed"}
         told = words.get(trial.state, trial.state.capitalize())
         return f"## {told}\n\n{_plain(trial.message)}".rstrip()
-    lines = [f"## {Unit(percent=standing.is_share).full(standing.interval)}"]
+    lines = [f"## {standing.unit.full(standing.interval)}"]
     if trial.race_log is not None and trial.scores is None:
         rival, count = trial.race_log.lost_to, trial.race_log.estimate.count
         told = "Left for now" if rival is None else f"It lost its race against trial {rival}"
@@ -123,13 +123,15 @@ def _suites(standing: Standing, best_input: Mapping[str, float]) -> list[str]:
     rows = []
     for part in by_suite(standing.trial):
         found, count = standing.scores[part.suite], standing.suites[part.suite].count
-        unit = Unit(percent=is_binary([v for v in part.values if not math.isnan(v)]))
+        unit = Unit(
+            percent=is_binary([v for v in part.values if not math.isnan(v)]), scale=part.scale
+        )
         score = unit.full(found)
         if not isinstance(part, DocumentScores):
             score += f", from {count} documents"
         gain = unit.signed(found.estimate - best_input[part.suite]) if best_input else "–"
         odd = [share_text(part.audit.get(kind)) for kind in kinds]
-        rows.append([part.suite, part.metric, score, gain, *odd])
+        rows.append([part.suite, metric_text(part), score, gain, *odd])
     head = [
         "suite",
         "metric",
@@ -147,7 +149,7 @@ def _against(
     won, lost = sum(a > b for *_, a, b in pairs), sum(a < b for *_, a, b in pairs)
     gain = ""
     if standing is not None and rival is not None:
-        unit = Unit(percent=standing.is_share)
+        unit = standing.unit
         gain = f"{unit.full(difference(standing, rival), sign=True)}{', points' * unit.percent}; "
     return (
         f"**Against trial {incumbent.number}**, the best before it: {gain}"
@@ -196,13 +198,14 @@ def documents_csv(trial: TrialRecord, incumbent: TrialRecord | None) -> str:
     writer.writerow(["suite", "document", "score", "score of the best before"])
     others: dict[tuple[str, str], float] = {}
     for part in by_suite(incumbent) if incumbent is not None else ():
-        others |= {(part.suite, d): v for d, v in zip(part.documents, part.values, strict=True)}
+        turn, pairs = part.scale.turn, zip(part.documents, part.values, strict=True)
+        others |= {(part.suite, d): turn(v) for d, v in pairs}
     for part in by_suite(trial):
         for document, value in zip(part.documents, part.values, strict=True):
             other = others.get((part.suite, document), math.nan)
             if not math.isnan(value):
                 beside = "" if math.isnan(other) else f"{other:g}"
-                writer.writerow([part.suite, document, f"{value:g}", beside])
+                writer.writerow([part.suite, document, f"{part.scale.turn(value):g}", beside])
     return stream.getvalue()
 
 

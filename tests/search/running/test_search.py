@@ -77,8 +77,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_never_stopped(tmp_path: Path
                 raise KeyboardInterrupt
             return super().score(candidate, split)
 
-    broken = Opened(tmp_path / "broken")
-    broken.search._worker = Stops(broken.search.documents, PEAK)
+    broken = Opened(tmp_path / "broken", scorer=lambda d: Stops(d, PEAK))
     with pytest.raises(KeyboardInterrupt):
         broken.search.run()
     close(broken)
@@ -105,8 +104,7 @@ def test_a_candidate_that_is_not_finite_fails_as_a_trial_and_the_search_goes_on(
                 raise FloatingPointError("tensor 'lm_head.weight' of the candidate is not finite")
             return super().score(candidate, split)
 
-    opened = Opened(tmp_path)
-    opened.search._worker = Overflows(opened.search.documents, PEAK)
+    opened = Opened(tmp_path, scorer=lambda d: Overflows(d, PEAK))
     outcome = opened.search.run()
     failed = [t for t in outcome.trials if t.state == "failed"]
     assert [t.origin for t in failed] == ["ExPO 0.3 of sums"]

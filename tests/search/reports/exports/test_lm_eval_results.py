@@ -43,7 +43,7 @@ def test_it_says_the_same_in_the_same_places(
         return found
 
     monkeypatch.setattr(lm_eval, "simple_evaluate", evaluate)
-    scored = lm_eval_scores(documents, "mini", "report", hf_model(model, tokenizer, 4), Chat())
+    scored = lm_eval_scores(documents, "report", hf_model(model, tokenizer, 4), Chat())
     samples = kept.pop("samples")
     EvaluationTracker(output_path=str(tmp_path)).save_results_aggregated(kept, samples)
     (file,) = tmp_path.rglob("results_*.json")
