@@ -243,7 +243,7 @@ def run_alone(options: argparse.Namespace) -> None:
             log=Path(temporary) / "vllm.log",
         )
         with vllm_alone(start, search.study.vllm.settings) as model:
-            lm_eval_scores(search.documents[0], str(options.data), "search", model, Chat())
+            lm_eval_scores(search.documents[0], "search", model, Chat())
 
 
 def main() -> None:

@@ -201,7 +201,7 @@ class OpenedSearch(StoredSearch):
                         "yellow",
                     )
                     return
-                own = functools.cache(self._worker_without_vllm)
+                own = functools.cache(self.worker_here)
             check_inputs(
                 own,
                 self.inputs(),
@@ -212,8 +212,10 @@ class OpenedSearch(StoredSearch):
                 self.screen.note,
             )
 
-    def _worker_without_vllm(self) -> Worker:
-        """A worker of this process on the CPU, for what is asked of a model beside its answers."""
+    def worker_here(self) -> Worker:
+        """A worker whose model is in this process, for what is asked of a model beside its answers."""
+        if self.engine.name != "vllm":
+            return self.local_worker()
         study = self.study.model_copy(update={"engine": "stock"})
         here = replace(self.precision, device="cpu", engine="stock")
         return Worker(study, self.sources, self.documents, here)
