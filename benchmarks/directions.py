@@ -33,12 +33,11 @@ from scipy import stats
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
-from exme.search.directions import DIRECTIONS, prompts
+from exme.search.directions import DIRECTIONS, direction_of, prompts
 from exme.search.directions.bench import Bench, Example
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.residence import Sources
-from exme.search.opening.workshop import direction_of
 from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
 from exme.search.scoring.worker import Scored, Worker
@@ -143,7 +142,9 @@ def run_arm(
         budget={"documents": max(left, options.search)},
     )
     name = f"arm-{arm}" if arm else "none"
-    opened = open_search(content, suite, name=name, runs=runs, screen=quiet(), worker=shared)
+    opened = open_search(
+        content, suite, name=name, runs=runs, screen=quiet(), worker=lambda _: shared
+    )
     with opened as search:
         outcome = search.run()
         inputs = {entry.name: entry.report.mean for entry in outcome.inputs}

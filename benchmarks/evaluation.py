@@ -46,8 +46,8 @@ from exme.evaluators.fast.profile import Profile
 from exme.evaluators.harness import Engine, Evaluation, Judge, StockEngine
 from exme.tasks.documents import MINI_DATA, load_documents
 from exme.tasks.mini import MODELS
+from exme.tasks.mini.training.saving import read_weights
 from exme.tasks.mini.training.scoring import Weights, combine, load_weights
-from exme.tasks.mini.training.train import read_weights
 from exme.tasks.suite import load_suite
 
 DOCUMENTS = {"gsm8k": 256, "mmlu": 128, "bbh": 40, "humaneval": 64}

@@ -1,1 +1,1 @@
-"""Floor 1: a model and a suite in, per-document scores out."""
+"""A model and a suite in, per-document scores out. Knows nothing of merging, and nothing of a search."""

@@ -7,7 +7,52 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
+
+# Metrics without bounds, or with others than 0 and 1: by name, and by what their names hold.
+_UNBOUNDED = ("bleu", "chrf", "loss", "nll", "ter")
+_UNBOUNDED_WORDS = ("perplexity", "bits_per_byte", "_nll", "_loss", "likelihood")
+# The negative log-likelihood of reference answers, in nats per byte (`Judge.score_targets`).
+TARGET_NLL = "target_nll"
+# As it was written before scores had a direction.
+_MINUS_TARGET_NLL = f"-{TARGET_NLL}"
+
+
+def may_be_bounded(metric: str) -> bool:
+    """Whether nothing in a metric's name says that its values need not lie between 0 and 1."""
+    name = metric.partition(",")[0].lower()
+    return name not in _UNBOUNDED and not any(word in name for word in _UNBOUNDED_WORDS)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a metric's values, as lm-eval gives them, become scores that are better when higher, and back.
+
+    Where lower is better a score is `top` minus the value, so that an error rate becomes the share without
+    an error. Everything that compares candidates works on scores; people are shown values.
+
+    Attributes:
+        top: the highest score, of the best value, which is 0; None where the values are the scores.
+    """
+
+    top: float | None = None
+
+    @classmethod
+    def of(cls, metric: str, higher_is_better: bool) -> Scale:
+        """A metric's, by its name and direction."""
+        return cls() if higher_is_better else cls(1.0 if may_be_bounded(metric) else 0.0)
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether lower values are better."""
+        return self.top is not None
+
+    def turn(self, number: float) -> float:
+        """The score of a value, or the value of a score: it is its own inverse."""
+        return number if self.top is None else self.top - number
+
+
+HIGHER = Scale()
 
 
 @dataclass(frozen=True)
@@ -19,10 +64,11 @@ class DocumentScores:
         split: ``search`` or ``report``.
         metric: name of lm-eval's metric and filter, e.g. ``exact_match,strict-match``.
         documents: identifiers of the documents, in order; unique.
-        values: one value per document, shape (n,); for accuracies 0 or 1.
+        values: one score per document, better when higher, shape (n,); for accuracies 0 or 1. See `Scale`.
         seed: seed with which the documents were chosen.
         audit: further per-document outcomes by name, shape (n,) each (``empty``, ``cut``,
             ``unextracted``), for the reader of the report; not part of the score.
+        higher_is_better: of the metric's own values.
     """
 
     suite: str
@@ -32,6 +78,7 @@ class DocumentScores:
     values: tuple[float, ...]
     seed: int
     audit: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    higher_is_better: bool = True
 
     def __post_init__(self) -> None:
         if len(self.documents) != len(self.values):
@@ -51,6 +98,11 @@ class DocumentScores:
     def parts(self) -> tuple[DocumentScores, ...]:
         """These scores by suite: themselves. See `Scorecard`."""
         return (self,)
+
+    @property
+    def scale(self) -> Scale:
+        """How these scores and the metric's values become each other."""
+        return Scale.of(self.metric, self.higher_is_better)
 
     @property
     def count(self) -> int:
@@ -73,20 +125,33 @@ class DocumentScores:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; `from_json` is the inverse."""
-        return asdict(self)
+        data = asdict(self)
+        if self.higher_is_better:
+            del data["higher_is_better"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> DocumentScores:
-        """Inverse of `to_json`."""
+        """Inverse of `to_json`; reads what earlier versions wrote."""
+        metric, higher = metric_of(data)
         return cls(
             suite=sys.intern(data["suite"]),
             split=sys.intern(data["split"]),
-            metric=sys.intern(data["metric"]),
+            metric=sys.intern(metric),
             documents=tuple(data["documents"]),
             values=_floats(data["values"]),
             seed=int(data["seed"]),
             audit={k: _floats(values) for k, values in data.get("audit", {}).items()},
+            higher_is_better=higher,
         )
+
+
+def metric_of(data: Mapping[str, Any]) -> tuple[str, bool]:
+    """Metric and direction of scores as JSON; those of earlier versions too."""
+    metric = str(data["metric"])
+    if metric == _MINUS_TARGET_NLL:
+        return TARGET_NLL, False
+    return metric, bool(data.get("higher_is_better", True))
 
 
 def _floats(values: Sequence[float]) -> tuple[float, ...]:
@@ -126,9 +191,20 @@ class Scorecard:
         return self.parts[0].split
 
     @property
+    def scale(self) -> Scale:
+        """As `DocumentScores.scale`; scores themselves are shown where suites' directions differ."""
+        return scale_of([part.scale for part in self.parts])
+
+    @property
     def metric(self) -> str:
-        """``mean of gsm8k exact_match,strict-match; ...``."""
-        return "mean of " + "; ".join(f"{part.suite} {part.metric}" for part in self.parts)
+        """``mean of gsm8k exact_match,strict-match; ...``; of differing directions ``1 - err,none``."""
+        names = [part.metric for part in self.parts]
+        if not self.scale.is_turned:
+            tops = [part.scale.top for part in self.parts]
+            pairs = zip(names, tops, strict=True)
+            names = [n if top is None else f"{f'{top:g} ' if top else ''}- {n}" for n, top in pairs]
+        each = zip(self.parts, names, strict=True)
+        return "mean of " + "; ".join(f"{part.suite} {name}" for part, name in each)
 
     @property
     def seed(self) -> int:
@@ -173,6 +249,31 @@ class Scorecard:
 
 
 Scores = DocumentScores | Scorecard
+
+
+class Metric(Protocol):
+    """Whatever has scores by a metric."""
+
+    @property
+    def metric(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def scale(self) -> Scale:
+        """How its values and scores become each other."""
+        ...
+
+
+def metric_text(scores: Metric) -> str:
+    """The metric's name, and its direction where that is not upwards."""
+    return scores.metric + " (lower is better)" * scores.scale.is_turned
+
+
+def scale_of(scales: Sequence[Scale]) -> Scale:
+    """Of the mean of scores over suites: that of the metrics' mean where lower is better in all."""
+    tops = [scale.top for scale in scales if scale.top is not None]
+    return Scale(sum(tops) / len(tops)) if tops and len(tops) == len(scales) else HIGHER
 
 
 def join(parts: Sequence[DocumentScores]) -> Scores:

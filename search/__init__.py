@@ -1,4 +1,4 @@
-"""Floor 3: the search over coefficients, and the Python interface to it.
+"""The search over coefficients, and the Python interface to it.
 
     from exme.search import open_search
 

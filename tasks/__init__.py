@@ -1,1 +1,1 @@
-"""Floor 0: the suites, their documents and the mini models."""
+"""The suites, their documents and the mini models. Knows no model but these, and nothing of merging or searching."""

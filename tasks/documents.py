@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,10 @@ from .rows import MINI_DATA, Rows, open_rows
 from .suite import Suite
 
 __all__ = ["MINI_DATA", "Document", "SuiteDocuments", "load_documents"]
+
+Split = Sequence[Mapping[str, Any]]
+# Of a task and all rows of a split: places of the rows that the task judges, in its own order.
+Order = Callable[[str, Split], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class SuiteDocuments:
         report: documents on which the winner is proved, in the common order.
         mini: whether these are the suite's mini form.
         seed: seed of the choice.
+        splits: all rows of the splits that documents come from, by what their identifiers begin with.
+            lm-eval processes a split as a whole; what becomes of a document may depend on the others.
     """
 
     suite: Suite
@@ -57,6 +63,7 @@ class SuiteDocuments:
     report: tuple[Document, ...]
     mini: bool
     seed: int
+    splits: Mapping[str, Split] = field(default_factory=dict, repr=False, compare=False)
 
     def of(self, split: str) -> tuple[Document, ...]:
         """The documents of ``search`` or ``report``."""
@@ -108,7 +115,13 @@ def _question(suite: Suite) -> tuple[str, ...]:
 
 
 def load_documents(
-    suite: Suite, data: str, *, search: int | None, report: int | None, seed: int
+    suite: Suite,
+    data: str,
+    *,
+    search: int | None,
+    report: int | None,
+    seed: int,
+    order: Order = lambda task, rows: range(len(rows)),
 ) -> SuiteDocuments:
     """Load a suite's data and choose its documents.
 
@@ -117,20 +130,21 @@ def load_documents(
         data: ``mini``, ``hub``, or a folder with ``<suite>/[<subset>/]<split>.jsonl`` in it.
         search: number of search documents; None for all there are. `report` likewise.
         seed: seed of the choice and of the order.
+        order: which rows the suite's lm-eval tasks judge; all of them by default.
 
     Raises:
         UserError: a file or a column is missing, or there are too few documents.
     """
     if data == "mini":
         suite = suite.mini_form()
-    rows = open_rows(suite, data)
+    splits = _Splits(open_rows(suite, data), order)
     own = {reads(question) for question in suite.fewshot.own}
     fewshot: dict[str, tuple[Document, ...]] = {}
     search_pool: list[Document] = []
     report_pool: list[Document] = []
     for task, subset in suite.lm_eval_tasks.items():
-        fewshot[task] = _examples(suite, rows, task, subset)
-        found = _pools(suite, rows, task, subset, seed)
+        fewshot[task] = _examples(suite, splits, task, subset)
+        found = _pools(suite, splits, task, subset, seed)
         shown = {d.id for d in fewshot[task]}
         for pool, documents in zip((search_pool, report_pool), found, strict=True):
             pool += [
@@ -147,42 +161,57 @@ def load_documents(
         report=_choose(report_pool, report, seed, f"{what}, report documents"),
         mini=data == "mini",
         seed=seed,
+        splits=splits.read,
     )
 
 
-def _examples(suite: Suite, rows: Rows, task: str, subset: str | None) -> tuple[Document, ...]:
+class _Splits:
+    """Documents of whole splits, as a suite's lm-eval tasks judge them.
+
+    Attributes:
+        read: all rows of the splits that were asked for.
+    """
+
+    def __init__(self, rows: Rows, order: Order) -> None:
+        self.rows, self._order = rows, order
+        self.read: dict[str, Split] = {}
+
+    def documents(self, task: str, subset: str | None, split: str) -> list[Document]:
+        """All documents of a split, in the task's order; their identifiers name their rows."""
+        prefix = f"{subset}/{split}" if subset else split
+        if prefix not in self.read:
+            self.read[prefix] = self.rows.read(subset, split)
+        found = self.read[prefix]
+        return [Document(f"{prefix}/{i}", task, found[i]) for i in self._order(task, found)]
+
+
+def _examples(suite: Suite, splits: _Splits, task: str, subset: str | None) -> tuple[Document, ...]:
     split = suite.fewshot.split
     count = suite.fewshot.count
     if split is None or count == 0:
         return ()
-    documents = _documents(rows, task, subset, split)[:count]
+    documents = splits.documents(task, subset, split)[:count]
     if len(documents) < count:
         raise UserError(
-            f"suite '{suite.suite}': {rows.where(subset, split)} has {len(documents)} documents, "
+            f"suite '{suite.suite}': {splits.rows.where(subset, split)} has {len(documents)} documents, "
             f"but {count} are needed as few-shot examples"
         )
     return tuple(documents)
 
 
 def _pools(
-    suite: Suite, rows: Rows, task: str, subset: str | None, seed: int
+    suite: Suite, splits: _Splits, task: str, subset: str | None, seed: int
 ) -> tuple[list[Document], list[Document]]:
     """All search and all report documents of one lm-eval task."""
     split = suite.search.split
-    if suite.search.otherwise is not None and not rows.has(subset, split):
+    if suite.search.otherwise is not None and not splits.rows.has(subset, split):
         split = suite.search.otherwise
-    report = _documents(rows, task, subset, suite.report.split)
+    report = splits.documents(task, subset, suite.report.split)
     if split != suite.report.split:
-        return _documents(rows, task, subset, split), report
+        return splits.documents(task, subset, split), report
     halved = sorted(report, key=lambda d: _hash(f"{seed}:half:{d.id}"))
     middle = len(halved) // 2
     return halved[:middle], halved[middle:]
-
-
-def _documents(rows: Rows, task: str, subset: str | None, split: str) -> list[Document]:
-    prefix = f"{subset}/{split}" if subset else split
-    found = rows.read(subset, split)
-    return [Document(f"{prefix}/{i}", task, row) for i, row in enumerate(found)]
 
 
 def _choose(

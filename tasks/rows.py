@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import UserError
+from .errors import UserError, one_line
 from .suite import Suite
 
+# What may be an escaped surrogate, or an integer beyond 64 bits.
+_SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|\d{19}")
 MINI_DATA = Path(__file__).parent / "mini" / "data"
 
 
@@ -74,6 +77,8 @@ class FolderRows:
                 for line in lines:
                     row = json.loads(line)
                     check_columns(self.suite, row, f"{path}:{len(rows) + 1}")
+                    if _SUSPECT.search(line):
+                        check_values(row, f"{path}:{len(rows) + 1}")
                     rows.append(row)
             # ValueError: not JSON, not text, or a number of thousands of digits.
             except (ValueError, RecursionError) as error:
@@ -140,6 +145,31 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # e.g. a name that is too long
         return False
+
+
+def check_values(row: dict[str, Any], where: str) -> None:
+    """Refuse what JSON may say and a data set of lm-eval's cannot hold.
+
+    Raises:
+        UserError: names the place and the column.
+    """
+    for column, value in row.items():
+        found = [value]
+        for each in found:
+            if isinstance(each, dict):
+                found += [*each.keys(), *each.values()]
+            elif isinstance(each, list):
+                found += each
+            elif isinstance(each, int) and not -(2**63) <= each < 2**63:
+                raise UserError(
+                    f"{where}: column '{column}' holds {one_line(str(each), 40)}, an integer beyond 64 bits; "
+                    f"write it as a string"
+                )
+            elif isinstance(each, str) and any(0xD800 <= ord(sign) < 0xE000 for sign in each):
+                raise UserError(
+                    f"{where}: column '{column}' holds half of a surrogate pair, which is no character; "
+                    f"write the character"
+                )
 
 
 def check_columns(suite: Suite, row: object, where: str) -> None:

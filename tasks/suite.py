@@ -90,8 +90,8 @@ class Suite(_Frozen):
         version: raised whenever a score could change; `changes` says why.
         lm_eval_tasks: the stock lm-eval tasks that judge, each with the subset of the data that is
             its own; None where the data has no subsets.
-        metric: lm-eval's metric; `filter` is the lm-eval filter whose answers it scores. Higher is
-            better.
+        metric: lm-eval's metric, a mean over documents; `filter` is the lm-eval filter whose answers it scores.
+        higher_is_better: the metric's direction; None leaves it to the lm-eval task, which states one.
         columns: columns that every document must have.
         fewshot: the few-shot examples.
         hub: where the data set lives on the hub; None where it lives in folders only.
@@ -116,6 +116,7 @@ class Suite(_Frozen):
     lm_eval_tasks: dict[str, str | None] = Field(min_length=1)
     metric: str
     filter: str = "none"
+    higher_is_better: bool | None = None
     columns: tuple[str, ...] = Field(min_length=1)
     fewshot: Fewshot
     hub: HubData | None = None

@@ -8,9 +8,11 @@ itself.
 from .finite import FiniteLogits
 from .interface import Chat, Engine, Evaluation
 from .judge import Judge
+from .prompts import check_prompts
+from .settling import settle
 from .stock import StockEngine
-from .task import TaskHeader, task_headers
-from .verify import LmEvalScores, lm_eval_scores
+from .task import TaskHeader, task_headers, task_order
+from .verify import LmEvalScores, hf_model, lm_eval_scores
 
 __all__ = [
     "Chat",
@@ -21,6 +23,10 @@ __all__ = [
     "LmEvalScores",
     "StockEngine",
     "TaskHeader",
+    "check_prompts",
+    "hf_model",
     "lm_eval_scores",
+    "settle",
     "task_headers",
+    "task_order",
 ]

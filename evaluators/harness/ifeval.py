@@ -10,11 +10,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import datasets
-
+from exme.tasks.documents import Document
 from exme.tasks.errors import UserError
 
 COLUMN = "instruction_id_list"
@@ -25,23 +24,18 @@ NEED_PUNKT = frozenset(
 
 
 @contextlib.contextmanager
-def ifeval_ready(suite: str, content: Mapping[str, datasets.Dataset]) -> Iterator[None]:
+def ifeval_ready(suite: str, documents: Sequence[Document]) -> Iterator[None]:
     """Within this, lm-eval's ifeval task can be loaded; does nothing for other data.
 
     Args:
         suite: the suite's name, for errors.
-        content: the documents, by split.
+        documents: those that are scored.
 
     Raises:
         UserError: a document needs punkt_tab, and there is none.
         ImportError: a package of `lm_eval[ifeval]` is missing.
     """
-    asked = [
-        set(names)
-        for rows in content.values()
-        if COLUMN in rows.column_names
-        for names in rows[COLUMN]
-    ]
+    asked = [set(d.row[COLUMN]) for d in documents if COLUMN in d.row]
     if not asked:
         yield
         return

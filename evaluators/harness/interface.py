@@ -11,6 +11,8 @@ from lm_eval.api.instance import Instance
 
 from exme.evaluators.scores import DocumentScores
 
+from .generation import limit_of
+
 
 class Engine(Protocol):
     """What the judge asks of a model; lm-eval's model interface, reduced to what suites use."""
@@ -63,8 +65,8 @@ class Evaluation:
 
 
 def answer_limit(request: Instance) -> int:
-    """Most tokens of an answer; 256 is lm-eval's own limit."""
-    return int(request.args[1].get("max_gen_toks", 256))
+    """Most tokens of an answer."""
+    return limit_of(request.args[1])
 
 
 def is_cut(engine: Engine, request: Instance, answer: str) -> bool:

@@ -14,13 +14,16 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from exme.evaluators.scores import DocumentScores
-from exme.tasks.documents import Document, SuiteDocuments
+from exme.evaluators.scores import TARGET_NLL, DocumentScores, Scale
+from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 
+from .generation import check_settings
 from .interface import PLAIN, Chat, Engine, Evaluation, answer_limit, is_cut, responses
+from .metrics import agreed, check_metric, higher_is_better, metric_of, try_metric
 from .quiet import quiet
-from .targets import NEGATIVE_TARGET_NLL, NoReference, target_request
+from .splits import lm_eval_seeds
+from .targets import NoReference, target_request
 from .task import build_task, task_manager
 
 
@@ -42,6 +45,7 @@ class Judge:
         self.seed = documents.seed
         self.documents = documents.of(split)
         self.chat = chat
+        self.higher_is_better = True
         self._tasks: dict[str, Any] = {}
         self._requests: list[list[Instance]] = [[] for _ in self.documents]
         self._targets: list[Instance | None] = []
@@ -49,17 +53,23 @@ class Judge:
         for name in self.suite.lm_eval_tasks:
             mine = [i for i, d in enumerate(self.documents) if d.task == name]
             if mine:
-                self._tasks[name] = self._build(manager, name, mine, documents.fewshot[name])
+                self._tasks[name] = self._build(manager, name, mine, documents)
+        directions = {name: higher_is_better(self.suite, t) for name, t in self._tasks.items()}
+        self.higher_is_better = agreed(self.suite, directions)
 
     def _build(
-        self, manager: Any, name: str, positions: Sequence[int], examples: Sequence[Document]
+        self, manager: Any, name: str, positions: Sequence[int], documents: SuiteDocuments
     ) -> Any:
         """One of the suite's lm-eval tasks, with its requests."""
-        rows = [self.documents[i] for i in positions]
+        mine = [self.documents[i] for i in positions]
         try:
-            task = build_task(manager, self.suite, name, rows, examples)
+            built = build_task(manager, documents, name, mine)
+            task = built.task
+            check_metric(self.suite, task)
             task.set_fewshot_seed(seed=self.seed)
+            built.judge(mine)
             self._build_requests(task, positions)
+            try_metric(self.suite, task, self._requests[positions[0]])
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001  (a task's templates and functions may raise any)
@@ -73,24 +83,23 @@ class Judge:
     def _build_requests(self, task: Any, positions: Sequence[int]) -> None:
         """Build lm-eval's requests for one of its tasks, and sort them by our documents."""
         # lm-eval draws a progress bar here that no argument turns off.
-        with quiet(), contextlib.redirect_stderr(io.StringIO()):
+        with quiet(), lm_eval_seeds(), contextlib.redirect_stderr(io.StringIO()):
             task.build_all_requests(
                 system_instruction=self.chat.system,
                 apply_chat_template=self.chat.apply is not None,
                 fewshot_as_multiturn=self.chat.apply is not None and self.chat.multiturn,
                 chat_template=self.chat.apply,
             )
-            left = len(task.eval_docs)
-        if left != len(positions):
-            raise UserError(
-                f"suite '{self.suite.suite}': lm-eval task '{task.config.task}' drops documents "
-                f"({left} of {len(positions)} are left); it cannot be used"
-            )
+        checked: list[dict[str, Any]] = []
         for instance in task.instances:
-            if self.suite.max_gen_toks is not None and instance.request_type == "generate_until":
+            if instance.request_type == "generate_until":
                 context, settings = instance.args
-                limit = {"max_gen_toks": self.suite.max_gen_toks}
-                instance.arguments = (context, {**settings, **limit})
+                if self.suite.max_gen_toks is not None:
+                    settings = {**settings, "max_gen_toks": self.suite.max_gen_toks}
+                    instance.arguments = (context, settings)
+                if settings not in checked:
+                    check_settings(settings, f"suite '{self.suite.suite}'")
+                    checked.append(settings)
             self._requests[positions[instance.doc_id]].append(instance)
 
     @property
@@ -99,9 +108,20 @@ class Judge:
         return self.suite.metric_name
 
     @property
+    def requests(self) -> Sequence[Sequence[Instance]]:
+        """lm-eval's requests of every document, in the order of the documents."""
+        return self._requests
+
+    @property
     def prompts(self) -> list[str]:
         """The context of every document's first request, in the order of the documents."""
         return [str(requests[0].args[0]) for requests in self._requests]
+
+    @property
+    def questions(self) -> list[str]:
+        """The text of every document by itself, without examples, in the order of the documents."""
+        pairs = zip(self.documents, self._requests, strict=True)
+        return [str(self._tasks[d.task].doc_to_text(r[0].doc)).strip() for d, r in pairs]
 
     @property
     def references(self) -> list[tuple[str, str]]:
@@ -170,10 +190,9 @@ class Judge:
         return range(len(self.documents)) if chosen is None else chosen
 
     def score_targets(self, engine: Engine, chosen: Sequence[int] | None = None) -> Evaluation:
-        """Evaluate the engine by the mean log-likelihood per byte of the reference answers.
+        """Evaluate the engine by `target_nll`, of which less is better.
 
-        This is minus `target_nll`, so that higher is better, as for every score. Nothing is
-        generated. It is a proxy: see docs/suites.md. In a suite with `references_from_inputs`, a
+        Nothing is generated. It is a proxy: see docs/suites.md. In a suite with `references_from_inputs`, a
         document without a reference answer counts 0 for every model.
 
         Args:
@@ -192,11 +211,11 @@ class Judge:
             found = engine.loglikelihood(asked)
         engine_seconds = time.perf_counter() - start
         by_byte = {
-            id(request): float(likelihood) / len(request.args[1].encode())
+            id(request): -float(likelihood) / len(request.args[1].encode())
             for request, (likelihood, _) in zip(asked, found, strict=True)
         }
         values = tuple(by_byte.get(id(all_requests[place]), 0.0) for place in places)
-        scores = self._scores(NEGATIVE_TARGET_NLL, places, values, {})
+        scores = self._scores(TARGET_NLL, places, values, {}, higher_is_better=False)
         return Evaluation(scores, ("",) * len(values), engine_seconds)
 
     def _target_requests(self) -> list[Instance | None]:
@@ -239,21 +258,9 @@ class Judge:
         values, answers, empty, unextracted, cut = [], [], [], [], []
         for place in places:
             document, requests = self.documents[place], self._requests[place]
-            if self.suite.filter not in requests[0].filtered_resps:
-                have = ", ".join(requests[0].filtered_resps)
-                raise UserError(
-                    f"suite '{self.suite.suite}': lm-eval task '{document.task}' has no filter "
-                    f"'{self.suite.filter}' (have: {have})"
-                )
             filtered = [request.filtered_resps[self.suite.filter] for request in requests]
-            metrics = self._metrics(document, requests[0].doc, filtered)
-            if self.suite.metric not in metrics:
-                have = ", ".join(metrics)
-                raise UserError(
-                    f"suite '{self.suite.suite}': lm-eval task '{document.task}' has no metric "
-                    f"'{self.suite.metric}' (have: {have})"
-                )
-            values.append(float(metrics[self.suite.metric]))
+            task = self._tasks[document.task]
+            values.append(metric_of(self.suite, task, requests[0].doc, filtered, document.id))
             generated = requests[0].request_type == "generate_until"
             answer = str(requests[0].resps[0]) if generated else ""
             answers.append(answer)
@@ -262,25 +269,8 @@ class Judge:
             unextracted.append(float(filtered[0] == "[invalid]"))
             cut.append(float(generated and is_cut(engine, requests[0], answer)))
         audit = {"empty": tuple(empty), "unextracted": tuple(unextracted), "cut": tuple(cut)}
-        scores = self._scores(self.metric, places, tuple(values), audit)
+        scores = self._scores(self.metric, places, tuple(values), audit, self.higher_is_better)
         return Evaluation(scores, tuple(answers), engine_seconds)
-
-    def _metrics(self, document: Document, row: Any, filtered: list[Any]) -> dict[str, Any]:
-        """lm-eval's metrics of one document; a ValueError that names it where they raise.
-
-        Args:
-            document: ours.
-            row: the request's, which the task may have processed.
-            filtered: the answers.
-        """
-        try:
-            found: dict[str, Any] = self._tasks[document.task].process_results(row, filtered)
-        except Exception as error:
-            raise ValueError(
-                f"suite '{self.suite.suite}': the metric raised {type(error).__name__} on document "
-                f"{document.id}: {error}"
-            ) from error
-        return found
 
     def _scores(
         self,
@@ -288,13 +278,17 @@ class Judge:
         places: Sequence[int],
         values: tuple[float, ...],
         audit: dict[str, tuple[float, ...]],
+        higher_is_better: bool,
     ) -> DocumentScores:
+        """Scores of values as lm-eval gives them: the one place where these become each other."""
+        scale = Scale.of(metric, higher_is_better)
         return DocumentScores(
             suite=self.suite.suite,
             split=self.split,
             metric=metric,
             documents=tuple(self.documents[place].id for place in places),
-            values=values,
+            values=tuple(scale.turn(value) for value in values),
             seed=self.seed,
             audit=audit,
+            higher_is_better=higher_is_better,
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,10 +20,35 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from exme.evaluators.fast import Generation
 
+from .generation import samples
 from .quiet import quiet
 
 
-class StockEngine(HFLM):  # type: ignore[misc]  # lm_eval is not typed
+class SeededHFLM(HFLM):  # type: ignore[misc]  # lm_eval is not typed
+    """lm-eval's `hf` model, whose random answers depend on their requests alone.
+
+    Each is drawn by itself, from a seed made of its prompt, its settings and how often it was asked
+    for before: the same in every run, whatever else is asked for.
+    """
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """See `Engine.generate_until`."""
+        drawn = [place for place, request in enumerate(requests) if samples(request.args[1])]
+        plain = [r for r in requests if not samples(r.args[1])]
+        said = iter(super().generate_until(plain, disable_tqdm=disable_tqdm) if plain else ())
+        asked: Counter[str] = Counter()
+        answers: dict[int, str] = {}
+        for place in drawn:
+            told = json.dumps(requests[place].args, sort_keys=True, default=str)
+            digest = hashlib.sha256(f"{asked[told]}:{told}".encode()).digest()
+            asked[told] += 1
+            with torch.random.fork_rng():
+                torch.manual_seed(int.from_bytes(digest[:8], "big"))
+                answers[place] = super().generate_until([requests[place]], disable_tqdm=True)[0]
+        return [answers[p] if p in answers else next(said) for p in range(len(requests))]
+
+
+class StockEngine(SeededHFLM):
     """lm-eval's `hf` model over a resident model, with its tokenisation remembered.
 
     The prompts of a study never change, so each is tokenised at its first use only; everything

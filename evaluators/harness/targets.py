@@ -15,9 +15,6 @@ from lm_eval.api.instance import Instance
 from exme.tasks.errors import UserError
 from exme.tasks.suite import Suite
 
-# Scores are better when higher, so the stored one is minus target_nll.
-NEGATIVE_TARGET_NLL = "-target_nll"
-
 
 class NoReference(UserError):
     """A document has no reference answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,41 +11,123 @@ from typing import Any
 
 import datasets
 import lm_eval.tasks
+import lm_eval.utils
 
 from exme.evaluators.sandbox.code_eval import CodeEval
-from exme.tasks.documents import Document
+from exme.tasks.documents import Document, Order, Split, SuiteDocuments
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.suite import Suite
 
+from .fewshot import check_own_examples, draw_by_document, fewshot_config, task_config
 from .ifeval import ifeval_ready
 from .quiet import quiet
-from .templates import compile_templates_once
+from .splits import Processed, dataset, lm_eval_seeds, process
+
+
+@dataclass(frozen=True)
+class BuiltTask:
+    """An lm-eval task over documents of ours.
+
+    Attributes:
+        task: lm-eval's; it judges the whole split until it is told otherwise (`judge`).
+        split: the split as it has it.
+    """
+
+    task: Any
+    split: Processed
+
+    def judge(self, documents: Sequence[Document]) -> None:
+        """Have it judge these documents of its split, in this order.
+
+        Raises:
+            UserError: the task drops one of them; `task_order` tells which it has.
+        """
+        rows = [row_of(d) for d in documents]
+        left = set(rows) & set(self.split.places)
+        if len(left) < len(rows):
+            raise UserError(
+                f"lm-eval task '{self.task.config.task}' drops documents ({len(left)} of {len(rows)} are left)"
+            )
+        chosen = self.split.select(rows)
+        self.task.test_docs = lambda: chosen
+
+
+def row_of(document: Document) -> int:
+    """The place of a document's row in its split."""
+    return int(document.id.rpartition("/")[2])
 
 
 def build_task(
-    manager: Any, suite: Suite, name: str, rows: Sequence[Document], examples: Sequence[Document]
-) -> Any:
-    """lm-eval's task with our documents in the place of its data set.
+    manager: Any, documents: SuiteDocuments, name: str, mine: Sequence[Document]
+) -> BuiltTask:
+    """lm-eval's task with our data in the place of its data set.
 
     Args:
         manager: from `task_manager`.
-        suite: the suite.
+        documents: the suite's.
         name: one of its lm-eval tasks.
-        rows: the documents to judge.
-        examples: few-shot examples, where the suite names a split for them.
+        mine: documents of one split that it will judge.
 
     Raises:
-        UserError: a package that the task needs is missing.
+        UserError: a package that the task needs is missing, or its few-shot examples are not the suite's.
     """
-    content = {"evaluated": _rows(rows)}
-    overrides: dict[str, Any] = {"test_split": "evaluated"}
+    suite, prefix = documents.suite, mine[0].id.rpartition("/")[0]
+    source = prefix.rpartition("/")[2]
+    split = _processed(manager, suite, name, _whole(documents, prefix, mine))
+    content = {source: split.documents}
+    overrides: dict[str, Any] = {"test_split": source}
     if suite.fewshot.split is not None:
-        overrides["num_fewshot"] = len(examples)
-        overrides["fewshot_config"] = {"sampler": "first_n"}
-        if examples:
-            content["fewshot"] = _rows(examples)
+        # Zero examples as well: the stock task may bring some of its own.
+        overrides |= {"num_fewshot": suite.fewshot.count, "fewshot_config": {"sampler": "first_n"}}
+        if suite.fewshot.count:
+            examples = documents.fewshot[name]
+            begin = examples[0].id.rpartition("/")[0]
+            shown = _processed(manager, suite, name, _whole(documents, begin, examples))
+            content["fewshot"] = shown.documents
             overrides["fewshot_split"] = "fewshot"
-    return load_task(manager, suite, name, content, overrides)
+    else:
+        check_own_examples(manager, suite, name)
+    task = load_task(manager, suite, name, content, overrides, mine)
+    draw_by_document(task, documents.seed)
+    return BuiltTask(task, split)
+
+
+def _whole(documents: SuiteDocuments, prefix: str, mine: Sequence[Document]) -> Split:
+    """All rows of a split; of a document of ours as it is now, for it may have got a reference answer."""
+    known = documents.splits[prefix]
+    if all(d.row is known[row_of(d)] for d in mine):
+        return known
+    own = {row_of(d): d.row for d in mine}
+    return [own.get(place, row) for place, row in enumerate(known)]
+
+
+# What tasks made of splits, by the task's file and the rows that were read; these are kept beside it.
+_KNOWN: dict[tuple[str, int], tuple[Split, Processed]] = {}
+_MOST_KNOWN = 512
+
+
+def _processed(manager: Any, suite: Suite, name: str, rows: Split) -> Processed:
+    """A split as a task has it."""
+    key = (f"{manager.task_index[name].yaml_path} {name}", id(rows))
+    if key not in _KNOWN:
+        docs = None
+        if task_config(manager, name).get("process_docs") is not None:
+            with _loading(suite, name):
+                docs = task_config(manager, name, functions=True)["process_docs"]
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = (rows, process(suite.suite, name, dataset(rows), docs))
+    return _KNOWN[key][1]
+
+
+def task_order(suite: Suite) -> Order:
+    """Which rows of a split the suite's lm-eval tasks judge, and in which order: see `load_documents`."""
+    manager = task_manager(suite)
+
+    def order(name: str, rows: Split) -> Sequence[int]:
+        return _processed(manager, suite, name, rows).places
+
+    return order
 
 
 def load_task(
@@ -53,6 +136,7 @@ def load_task(
     name: str,
     content: Mapping[str, datasets.Dataset],
     overrides: Mapping[str, Any],
+    mine: Sequence[Document] = (),
 ) -> Any:
     """A stock lm-eval task over data of ours.
 
@@ -60,8 +144,10 @@ def load_task(
         manager: from `task_manager`.
         suite: the suite.
         name: one of its lm-eval tasks.
-        content: data by split.
+        content: data by split, as the task has them.
         overrides: keys of the task's file to replace; splits that it names are taken away first.
+            Of its few-shot settings, those that say how an example is written stay.
+        mine: documents that it will judge.
 
     Raises:
         UserError: a package or a file that the task needs is missing.
@@ -72,13 +158,39 @@ def load_task(
         "training_split": None,
         "validation_split": None,
         "fewshot_split": None,
+        "process_docs": None,
         **overrides,
     }
-    compile_templates_once()
+    _compile_templates_once()
+    with _loading(suite, name), ifeval_ready(suite.suite, mine), quiet():
+        if "fewshot_config" in overrides:
+            written = fewshot_config(manager, name)
+            config["fewshot_config"] = {**written, **overrides["fewshot_config"]}
+        # A group of one: only a group's members are laid over the stock task of their name.
+        return manager.load([{"group": "exme", "task": [config]}])["tasks"][name]
+
+
+def _compile_templates_once() -> None:
+    """Have lm-eval's template environment remember what it compiled; calling it again does nothing.
+
+    It compiles a document's template anew for every prompt, every few-shot example and every score: once the
+    model is quick, that is most of what judging costs. A template's text never changes.
+    """
+    environment = lm_eval.utils.env
+    if not hasattr(environment.from_string, "cache_info"):
+        environment.from_string = functools.lru_cache(maxsize=1024)(environment.from_string)
+
+
+@contextlib.contextmanager
+def _loading(suite: Suite, name: str) -> Iterator[None]:
+    """Within this, a task's functions can be loaded.
+
+    Raises:
+        UserError: a package that they need is missing.
+    """
     try:
-        with ifeval_ready(suite.suite, content), quiet(), _code_in_sandbox(suite):
-            # A group of one: only a group's members are laid over the stock task of their name.
-            return manager.load([{"group": "exme", "task": [config]}])["tasks"][name]
+        with lm_eval_seeds(), _code_in_sandbox(suite):
+            yield
     except ImportError as error:
         needs = " and ".join(suite.needs) or "a package that lm-eval names"
         raise UserError(
@@ -103,13 +215,6 @@ def _code_in_sandbox(suite: Suite) -> Iterator[None]:
         yield
     finally:
         evaluate.load = stock
-
-
-def _rows(documents: Sequence[Document]) -> datasets.Dataset:
-    # from_list() has the columns of the first row only.
-    columns = dict.fromkeys(name for d in documents for name in d.row)
-    rows = [{name: d.row.get(name) for name in columns} for d in documents]
-    return datasets.Dataset.from_list(rows)
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,21 @@ scores and aggregates; of ours there are the model's weights and the rows, and f
 
 from __future__ import annotations
 
-import contextlib
-import io
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import datasets
 import lm_eval
-from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from exme.tasks.documents import SuiteDocuments
-from exme.tasks.rows import open_rows
+from exme.tasks.errors import UserError, one_line
+from exme.tasks.suite import Suite
 
 from .interface import Chat
-from .quiet import quiet
-from .task import load_task, task_manager
+from .quiet import quiet, silent
+from .stock import SeededHFLM
+from .task import build_task, row_of, task_manager
 
 
 @dataclass(frozen=True)
@@ -30,81 +29,98 @@ class LmEvalScores:
 
     Attributes:
         aggregates: lm-eval's aggregated metric by lm-eval task.
-        per_document: metric by document identifier.
+        per_document: metric by document identifier, as lm-eval gives it.
+        answers: the raw generated text by document identifier; of suites that generate.
     """
 
     aggregates: dict[str, float]
     per_document: dict[str, float]
+    answers: dict[str, str]
+
+
+def hf_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> Any:
+    """lm-eval's `hf` model over a model in this process, `batch_size` rows a batch."""
+    return SeededHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
 
 
 def lm_eval_scores(
     documents: SuiteDocuments,
-    data: str,
     split: str,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    batch_size: int,
+    model: Any,
     chat: Chat,
+    only: Collection[str] | None = None,
 ) -> LmEvalScores:
     """Scores by `lm_eval.simple_evaluate`.
 
     Args:
         documents: the suite's documents.
-        data: where they came from: ``mini``, ``hub`` or a folder.
         split: ``search`` or ``report``.
-        model: the live model, with the weights to judge.
-        tokenizer: its tokenizer.
-        batch_size: rows per batch.
+        model: lm-eval's model, with the weights to judge.
         chat: how prompts are put.
+        only: identifiers of the documents to score; all by default.
     """
     suite = documents.suite
-    rows = open_rows(suite, data)
     manager = task_manager(suite)
-    tasks, samples, prefixes = [], {}, {}
-    for name, subset in suite.lm_eval_tasks.items():
-        ids = [d.id for d in documents.of(split) if d.task == name]
-        if not ids:
+    tasks, samples, identifiers = [], {}, {}
+    for name in suite.lm_eval_tasks:
+        mine = [d for d in documents.of(split) if d.task == name and (only is None or d.id in only)]
+        if not mine:
             continue
-        prefixes[name] = ids[0].rsplit("/", 1)[0]
-        source = prefixes[name].rsplit("/", 1)[-1]
-        content = {source: _dataset(rows.read(subset, source))}
-        overrides: dict[str, Any] = {"test_split": source}
-        if suite.fewshot.split is not None:
-            # Zero examples as well: the stock task may bring some of its own.
-            overrides["num_fewshot"] = suite.fewshot.count
-            overrides["fewshot_config"] = {"sampler": "first_n"}
-            if suite.fewshot.count:
-                examples = rows.read(subset, suite.fewshot.split)
-                content["examples"] = _dataset(examples[: suite.fewshot.count])
-                overrides["fewshot_split"] = "examples"
-        tasks.append(load_task(manager, suite, name, content, overrides))
-        samples[name] = sorted(int(i.rsplit("/", 1)[1]) for i in ids)
-    limit = {"max_gen_toks": suite.max_gen_toks} if suite.max_gen_toks is not None else None
-    # lm-eval draws progress bars that no argument turns off.
-    with quiet(), contextlib.redirect_stderr(io.StringIO()):
-        results = lm_eval.simple_evaluate(
-            model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
-            tasks=tasks,
-            task_manager=manager,  # one of its own would index all of lm-eval, for seconds
-            samples=samples,
-            gen_kwargs=limit,
-            apply_chat_template=chat.apply is not None,
-            system_instruction=chat.system,
-            fewshot_as_multiturn=chat.apply is not None and chat.multiturn,
-            fewshot_random_seed=documents.seed,
-            confirm_run_unsafe_code=True,  # it runs in the sandbox
-            bootstrap_iters=0,
-        )
+        built = build_task(manager, documents, name, mine)
+        places = built.split.of([row_of(d) for d in mine])
+        tasks.append(built.task)
+        samples[name] = sorted(places)
+        identifiers[name] = dict(zip(places, (d.id for d in mine), strict=True))
+    results = _evaluate(
+        suite,
+        chat,
+        model=model,
+        tasks=tasks,
+        task_manager=manager,  # one of its own would index all of lm-eval, for seconds
+        samples=samples,
+        fewshot_random_seed=documents.seed,
+    )
+    found: list[tuple[str, dict[str, Any]]] = [
+        (identifiers[name][sample["doc_id"]], sample)
+        for name in samples
+        for sample in results["samples"][name]
+        if sample["filter"] == suite.filter
+    ]
     return LmEvalScores(
         {name: float(results["results"][name][suite.metric_name]) for name in samples},
+        {identifier: float(sample[suite.metric]) for identifier, sample in found},
         {
-            f"{prefixes[name]}/{sample['doc_id']}": float(sample[suite.metric])
-            for name in samples
-            for sample in results["samples"][name]
-            if sample["filter"] == suite.filter
+            identifier: sample["resps"][0][0]
+            for identifier, sample in found
+            if isinstance(sample["resps"][0][0], str)
         },
     )
 
 
-def _dataset(rows: list[dict[str, Any]]) -> datasets.Dataset:
-    return datasets.Dataset.from_list(rows)
+def _evaluate(suite: Suite, chat: Chat, **arguments: Any) -> dict[str, Any]:
+    """`lm_eval.simple_evaluate` as a suite's documents are scored here.
+
+    Raises:
+        UserError: it breaks off.
+    """
+    limit = {"max_gen_toks": suite.max_gen_toks} if suite.max_gen_toks is not None else None
+    try:
+        # lm-eval draws progress bars that no argument turns off, and asks git for its version.
+        with quiet(), silent():
+            results: dict[str, Any] = lm_eval.simple_evaluate(
+                **arguments,
+                gen_kwargs=limit,
+                apply_chat_template=chat.apply is not None,
+                system_instruction=chat.system,
+                fewshot_as_multiturn=chat.apply is not None and chat.multiturn,
+                confirm_run_unsafe_code=True,  # it runs in the sandbox
+                bootstrap_iters=0,
+            )
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001  (functions of the user's, and what lm-eval makes of all metrics)
+        reason = f"{type(error).__name__}: {one_line(str(error))}"
+        raise UserError(
+            f"suite '{suite.suite}': lm-eval's own evaluation breaks off ({reason})"
+        ) from None
+    return results

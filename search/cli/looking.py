@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import RUNS_DEFAULT, JsonOption, RunsOption, StudyArgument, TaskOption, open_study
+from .options import RUNS_DEFAULT, JsonOption, RunsOption, StudyArgument, TaskOption, open_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,9 +37,9 @@ def status(
         _all_runs(runs, console, json=json)
         return
     from exme.search.reports.terminal.panel import SearchPanel  # noqa: PLC0415
-    from exme.search.reports.terminal.status import Status  # noqa: PLC0415
+    from exme.search.running.stored_search import open_stored  # noqa: PLC0415
 
-    opened = Status(study, task, runs)
+    opened = open_stored(study, task, runs)
     if opened.storage.record.is_older and (json or watch):
         typer.echo(opened.note, err=True)
     if json:
@@ -88,9 +88,9 @@ def report(
     """
     from exme.search.reports.pages.report import write_report  # noqa: PLC0415
 
-    with open_study(study, task, runs) as opened:
-        outcome = opened.outcome()
-        path = write_report(outcome, opened.folder, opened.examples(outcome))
+    opened = open_run(study, task, runs)
+    outcome = opened.outcome()
+    path = write_report(outcome, opened.folder, opened.examples(outcome))
     found = outcome.verdict
     typer.echo(found.sentence)
     if found.caution:
@@ -115,8 +115,7 @@ def table(
     """
     from exme.search.reports.pages.table import documents_table, trials_table, write_table  # noqa: PLC0415
 
-    with open_study(study, task, runs) as opened:
-        outcome = opened.outcome()
+    outcome = open_run(study, task, runs).outcome()
     found = documents_table(outcome) if documents else trials_table(outcome.trials)
     write_table(found, out)
     typer.echo(f"Wrote {len(found)} rows to {out}.")
@@ -139,16 +138,16 @@ def dashboard(
     from exme.search.reports.dashboard.annotate import Annotator  # noqa: PLC0415
     from exme.search.reports.dashboard.dashboard import serve  # noqa: PLC0415
 
-    with open_study(study, task, runs) as opened:
-        annotator = Annotator(opened)
-        annotator.start()
-        try:
-            serve(
-                opened.storage.url,
-                host=host,
-                port=port,
-                open_browser=browser,
-                artifacts=annotator.folder,
-            )
-        finally:
-            annotator.close()
+    opened = open_run(study, task, runs)
+    annotator = Annotator(opened)
+    annotator.start()
+    try:
+        serve(
+            opened.storage.url,
+            host=host,
+            port=port,
+            open_browser=browser,
+            artifacts=annotator.folder,
+        )
+    finally:
+        annotator.close()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import RUNS_DEFAULT, RunsOption, StudyArgument, TaskOption, open_study
+from .options import RUNS_DEFAULT, RunsOption, StudyArgument, TaskOption, open_run
 
 
 def export(
@@ -47,11 +47,11 @@ def export(
 
     if push is not None and (top is not None or pareto):
         raise UserError("export: --push takes one model; leave out --top and --pareto")
-    with open_study(study, task, runs) as opened:
-        results = export_trials(
-            opened, out or opened.folder / "export",
-            number=trial, top=top, pareto=pareto, force=force,
-        )  # fmt: skip
+    opened = open_run(study, task, runs)
+    results = export_trials(
+        opened, out or opened.folder / "export",
+        number=trial, top=top, pareto=pareto, force=force,
+    )  # fmt: skip
     for result in results:
         typer.echo(str(result))
         typer.echo(result.verdict)

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from exme.search.running.screen import Screen
     from exme.search.running.search import Search
+    from exme.search.running.stored_search import StoredSearch
 
 StudyArgument = Annotated[
     Path | None,
@@ -71,6 +72,13 @@ def open_study(
 
     path = study_path(study)
     return open_search(path, task, runs=runs, trials=trials, fork=fork, screen=screen)
+
+
+def open_run(study: Path | None, task: str | None, runs: Path) -> StoredSearch:
+    """The run that a command reads; see `exme.search.running.stored_search.open_stored`."""
+    from exme.search.running.stored_search import open_stored  # noqa: PLC0415
+
+    return open_stored(study_path(study), task, runs)
 
 
 def pick_screen(*, json: bool, plain: bool) -> Screen:

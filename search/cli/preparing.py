@@ -43,7 +43,7 @@ def init(
     if from_mergekit is not None:
         if named:
             raise UserError("init: --from-mergekit brings its models; leave --checkpoint out")
-        taken = read_mergekit(from_mergekit)
+        taken = read_mergekit(from_mergekit, base)
         base, named = base or taken.base, dict(taken.checkpoints)
         method, start = taken.method, taken.point
     if base is None or not named:
@@ -97,34 +97,39 @@ def verify(
 ) -> None:
     """Score a model with ExMe and with lm-eval alone, document by document.
 
-    Ends with exit code 1 when a score differs.
+    Ends with exit code 1 when an answer differs, or a score by more than 1e-4.
 
     Example: `exme verify studies/mini.yaml --task gsm8k --documents 40`
     """
-    from .verify import table, verify_study  # noqa: PLC0415
+    from .verify import differences, table, verify_study  # noqa: PLC0415
 
-    found = verify_study(study_path(study), task, model, documents, runs)
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    found = verify_study(study_path(study), task, model, documents, runs, say)
     typer.echo(table(found))
     for parity in found:
-        if not parity.equal:
-            shown = ", ".join(parity.differing[:5])
-            typer.echo(f"{parity.suite}: differs on {len(parity.differing)} documents: {shown}")
+        for line in differences(parity):
+            typer.echo(line)
     if not all(parity.equal for parity in found):
         raise typer.Exit(1)
 
 
 def doctor(
     study: Annotated[
-        Path | None, typer.Argument(help="Study file whose storage is tried too.")
+        Path | None, typer.Argument(help="Study file, all of which is tried without a search.")
     ] = None,
+    task: TaskOption = None,
     json: JsonOption = False,
     runs: RunsOption = RUNS_DEFAULT,
 ) -> None:
-    """Say what of this machine works: memory, GPU, compiler, sandbox, hub, optional packages.
+    """Say what of this machine works, and, given a study, what of it would go wrong in a search.
 
-    Ends with exit code 1 when something is broken without which no search runs.
+    Of a study: inputs beside their own models, direction of each metric, few-shot examples, answers that are cut,
+    chat template, chance, duplicates, disk, memory, hub. Ends in a table, with a remedy for each thing, and with exit
+    code 1 when something is broken.
 
-    Example: `exme doctor`
+    Example: `exme doctor studies/mini.yaml --task gsm8k`
     """
     from dataclasses import asdict  # noqa: PLC0415
     from json import dumps  # noqa: PLC0415
@@ -134,15 +139,19 @@ def doctor(
     from exme.search.study.study_file import load_study_file  # noqa: PLC0415
 
     from .doctor import BROKEN, examine, findings_table, storage_finding  # noqa: PLC0415
+    from .study_doctor import examine_study  # noqa: PLC0415
 
     url = None if study is None else load_study_file(study).storage
-    found = list(examine(runs))
+    found, console = list(examine(runs)), Console(highlight=False)
     if url is not None:
         found.append(storage_finding(url))
+    if study is not None:
+        with Console(stderr=True).status("opening") as status:
+            found += examine_study(study, task, status.update)
     if json:
         for finding in found:
             typer.echo(dumps(asdict(finding)))
     else:
-        Console(highlight=False).print(findings_table(found))
+        console.print(findings_table(found))
     if any(finding.state == BROKEN for finding in found):
         raise typer.Exit(1)

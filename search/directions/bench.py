@@ -17,10 +17,12 @@ import torch
 from transformers import PreTrainedModel
 
 from exme.search.merging.groups import Groups
-from exme.search.merging.resident import live_tensors, load_model, load_tokenizer
+from exme.search.merging.live import places
+from exme.search.merging.resident import load_model, load_tokenizer
 from exme.search.merging.sources.checkpoint import tied_names
 from exme.search.merging.sources.fetched import Fetched
 from exme.search.merging.sources.residence import Mapped, Sources
+from exme.tasks.errors import UserError
 
 # Most tokens of an example; a longer prompt loses its beginning. And of a batch, padding included.
 LONGEST = 1024
@@ -147,8 +149,17 @@ class Bench:
     def live(self) -> dict[str, torch.Tensor]:
         """The live model's floating-point tensors by their names in files."""
         names = set(self.sources.base.tensors) - tied_names(self.sources.base)
-        found = live_tensors(self.model, names, who="base")
-        return {name: found[name] for name in self.tensors}
+        stand = places(self.model, names, who="base")
+        stacked = next((name for name, place in stand.items() if place.part), None)
+        if (
+            stacked is not None
+        ):  # (a part of a parameter has no gradient, and no module that calls it)
+            raise UserError(
+                f"directions are not computed for mixtures of experts, whose tensors transformers stacks "
+                f"('{stacked}'); leave `directions` out"
+            )
+        own = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        return {name: own[stand[name].own] for name in self.tensors}
 
     @torch.no_grad()
     def mix(

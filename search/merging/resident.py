@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
 from exme.search.merging.methods.method import Merge
 from exme.search.merging.sources.checkpoint import read_json, tied_names
@@ -20,10 +19,11 @@ from exme.search.merging.sources.residence import Sources, choose, settle
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
+from .live import live_tensors, places
 from .materialise import WORTH_COMPILING, Merger
-from .spread import SPREAD, own_names, spread, where_they_live
+from .spread import SPREAD, spread, where_they_live
 
-__all__ = ["ResidentModel", "Sources", "live_tensors", "load_model", "pick_device"]
+__all__ = ["ResidentModel", "Sources", "load_model", "pick_device"]
 
 
 # Devices that hold values; torch knows others, such as ``meta``, that hold shapes alone.
@@ -57,6 +57,7 @@ class ResidentModel:
         self.sources = sources
         self.dtype = dtype
         self.device = device
+        self.is_spread = over_all
         folder = sources.base.folder
         elements = sum(spec.elements for spec in sources.base.tensors.values())
         live_bytes = elements * compute_dtype.itemsize
@@ -70,9 +71,9 @@ class ResidentModel:
         names = set(sources.base.tensors) - tied_names(sources.base)
         self._live = live_tensors(self.model, names, who="base")
         if over_all:
-            own = own_names(self.model, self._live)
+            stand = places(self.model, names, who="base")
             spread(self.model)
-            self._live = where_they_live(self.model, self._live, own)
+            self._live = where_they_live(self.model, self._live, stand)
         else:
             self.model.to(device)  # type: ignore[arg-type]  # transformers' annotation is too narrow
             self._live = live_tensors(self.model, names, who="base")
@@ -194,53 +195,6 @@ def pick_device(wanted: str) -> torch.device:
     return device
 
 
-def live_tensors(
-    model: PreTrainedModel, names: Collection[str], *, who: str
-) -> dict[str, torch.Tensor]:
-    """A model's parameters and buffers by the names that its files use, sorted.
-
-    Tied tensors are one parameter and appear once; buffers that are not saved have no name there.
-
-    Args:
-        model: the model.
-        names: the tensors in its files, tied ones once.
-        who: what error messages call the model.
-
-    Raises:
-        UserError: a tensor has no counterpart in the model, or a parameter none in the files.
-    """
-    live = dict(model.named_parameters()) | dict(model.named_buffers())
-    found = {name: _live_name(model, name, live) for name in sorted(names)}
-    kind = f"{type(model).__name__} of transformers {transformers.__version__}"
-    for name, own in found.items():
-        if own not in live:
-            raise UserError(f"{who}: tensor '{name}' has no counterpart in {kind}")
-    merged = set(found.values())
-    missing = [own for own, _ in model.named_parameters() if own not in merged]
-    if missing:
-        raise UserError(
-            f"{who}: {kind} needs tensor '{missing[0]}', which its files do not hold; download or "
-            f"save it again"
-        )
-    return {name: live[own] for name, own in found.items()}
-
-
-def _live_name(model: PreTrainedModel, name: str, live: Mapping[str, torch.Tensor]) -> str:
-    """A parameter's name in the model: transformers 5 renames some of those in files.
-
-    GPT-NeoX's `embed_out` is `lm_head` there, and GPT-2's files lack the prefix `transformer.`.
-    Tensors that it takes apart or stacks (the experts of mixtures) have no counterpart.
-    """
-    if name in live:
-        return name
-    conversions = getattr(model, "_weight_conversions", None) or []
-    renamings = [c for c in conversions if isinstance(c, WeightRenaming)]
-    converters = [c for c in conversions if isinstance(c, WeightConverter)]
-    prefix = model.base_model_prefix
-    own, converter = rename_source_key(name, renamings, converters, prefix, dict(live))
-    return own if converter is None else name
-
-
 def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) -> PreTrainedModel:
     """A model by transformers; dtype ``auto`` is that of its config.json.
 
@@ -259,6 +213,12 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  (whatever a model's settings make of its code)
+        if "Unrecognized configuration class" in str(error):
+            kind = read_json(folder / "config.json").get("model_type")
+            raise UserError(
+                f"{folder}: transformers has no language model of type '{kind}' (AutoModelForCausalLM); where it is "
+                f"multimodal, save the text model that is part of it by itself, for all inputs, and give that"
+            ) from None
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{folder}: transformers cannot load it ({reason})") from None
     finally:

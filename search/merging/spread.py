@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 
 from exme.tasks.errors import UserError
 
+from .live import Place
+
 SPREAD = "spread"  # as the study says it
 Memory = Mapping[int | str, int | str]
 
@@ -44,14 +46,8 @@ def spread(model: PreTrainedModel, most: Memory | None = None) -> None:
     dispatch_model(model, places, state_dict=model.state_dict())
 
 
-def own_names(model: PreTrainedModel, live: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """A model's own names of the tensors that files name; to be asked before it is spread."""
-    own = {id(tensor): name for name, tensor in _tensors(model).items()}
-    return {name: own[id(tensor)] for name, tensor in live.items()}
-
-
 def where_they_live(
-    model: PreTrainedModel, before: Mapping[str, torch.Tensor], own: Mapping[str, str]
+    model: PreTrainedModel, before: Mapping[str, torch.Tensor], stand: Mapping[str, Place]
 ) -> dict[str, torch.Tensor]:
     """The tensors to write a candidate into, once a model has been spread.
 
@@ -59,11 +55,13 @@ def where_they_live(
         model: the model.
         before: its tensors before, by the names that files use. Where accelerate copies one in for its
             computation it is on no device now, and the one that was there is what is copied.
-        own: the model's own names of them.
+        stand: where they stand in the model.
     """
     after = _tensors(model)
     return {
-        name: tensor.data if after[own[name]].device.type == "meta" else after[own[name]]
+        name: tensor.data
+        if after[stand[name].own].device.type == "meta"
+        else stand[name].of(after[stand[name].own])
         for name, tensor in before.items()
     }
 

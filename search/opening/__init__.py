@@ -1,1 +1,1 @@
-"""Everything that is settled before the first trial: sources, documents, objective, directions, costs."""
+"""Everything that is settled before the first trial: sources, documents, objective, directions, costs. Proposes nothing and scores no candidate."""

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from exme.search.storage.backend import sqlite_url
+from exme.search.storage.run_folder import DATABASE, forks
 from exme.search.storage.storage import Storage
 from exme.search.storage.study_record import StudyChanged
+from exme.search.trials.objective import Way
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 
@@ -21,7 +23,7 @@ def join_study(
     where: str,
     say: Callable[[str, str], None],
     fork: bool = False,
-    objectives: int = 1,
+    directions: Sequence[Way] = ("maximize",),
 ) -> tuple[Path, Storage]:
     """The study of a run's folder, or the first of its forks, that was begun as this one says.
 
@@ -35,26 +37,31 @@ def join_study(
         where: what error messages call the study file.
         say: writes a line in a style.
         fork: begin a new study where none was begun as this one says.
-        objectives: how many values a trial has.
+        directions: of each value of a trial, as Optuna calls them.
     Returns:
         The folder of the study that was joined, and the study.
     Raises:
         StudyChanged: the study was begun otherwise, names what differs; so were all its forks.
+        UserError: the folder cannot be made, or its database is gone.
     """
-    place, forks, refusal = folder, 0, None
-    while refusal is None or fork or place.is_dir():
+    refusal = None
+    for place in forks(folder):
+        if refusal is not None and not fork and not place.is_dir():
+            break
         try:
             place.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{place}: the run's folder cannot be made ({error}); give another with --runs"
             ) from None
+        if url is None:
+            _refuse_without_trials(place)
         storage = Storage(
             url or sqlite_url(place),
             place.name,
             place,
             lambda line: say(line, "yellow"),
-            objectives,
+            directions,
         )
         try:
             with storage.hold("open"):
@@ -65,10 +72,19 @@ def join_study(
                         storage.record.set_documents(found.suite.suite, split, ids)
         except StudyChanged as error:
             refusal = refusal or error
-            forks += 1
-            place = folder.with_name(f"{folder.name}-fork{forks}")
             continue
-        if forks:
+        if place != folder:
             say(f"This is study {place.name}: {folder.name} was begun otherwise.", "")
         return place, storage
+    assert refusal is not None
     raise refusal
+
+
+def _refuse_without_trials(place: Path) -> None:
+    """Refuse a run's folder whose database is gone: its report would be replaced by one of nothing."""
+    report, database = place / "report.md", place / DATABASE
+    if report.is_file() and not database.exists():
+        raise UserError(
+            f"{place}: has a report, and {database.name}, which holds its trials, is gone; put it back, or remove the "
+            f"folder to begin anew"
+        )

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from exme.evaluators.harness import settle, task_order
 from exme.search.merging.resident import Sources
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.locate import locate
 from exme.search.proposing.plan import Plan
-from exme.search.scoring.worker import Precision
+from exme.search.scoring.precision import Precision
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.objective import Objective
 from exme.tasks.documents import SuiteDocuments, load_documents
+from exme.tasks.errors import UserError
 from exme.tasks.suite import Suite
+
+from .kinship import kinship
 
 
 def pinned_facts(
@@ -35,6 +39,7 @@ def pinned_facts(
         **({"goal": "pareto"} if objective.values_per_trial > 1 else {}),
         "suites": [
             [d.suite.suite, d.suite.version, d.suite.metric_name, list(d.suite.lm_eval_tasks)]
+            + ["lower is better"] * (d.suite.higher_is_better is False)
             for d in documents
         ],
         "data": study.data,
@@ -44,6 +49,8 @@ def pinned_facts(
         "max_gen_toks": study.max_gen_toks,
         "dtype": precision.dtype,
         "compute_dtype": precision.compute,
+        # (its sums have another order than the others', which agree)
+        **({"engine": "vllm"} if precision.engine == "vllm" else {}),
         "content of the checkpoints": sources.fingerprints,
         "settings of the base": sources.base.settings_fingerprint,
     }
@@ -53,28 +60,40 @@ def open_sources(study: StudyFile) -> Sources:
     """The base and the checkpoints of a study, adapters resolved.
 
     Raises:
-        UserError: one cannot be found, or does not fit the base.
+        UserError: one cannot be found, is there twice, or does not fit the base.
     """
     base = Checkpoint("base", locate(study.base, who="base"))
-    checkpoints = {
-        name: open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), base)
-        for name, where in study.checkpoints.items()
-    }
+    seen = {base.folder.resolve(): "base"}
+    checkpoints = {}
+    for name, where in study.checkpoints.items():
+        folder = locate(where, who=f"checkpoint '{name}'")
+        twin = seen.setdefault(folder.resolve(), name)
+        if twin != name:
+            raise UserError(
+                f"checkpoint '{name}': {where} is the same folder as '{twin}'; name it once"
+            )
+        checkpoints[name] = open_checkpoint(name, folder, base)
     return Sources(base, checkpoints, union=study.vocabulary == "union")
 
 
 def load_study_documents(study: StudyFile, suite: Suite) -> SuiteDocuments:
+    """A suite's documents, of which lm-eval's tasks have made prompts (`settle`).
+
+    Raises:
+        UserError: data are missing, or the suite cannot be used with them.
+    """
     found = load_documents(
         suite,
         study.data,
         search=study.documents.search,
         report=study.documents.report,
         seed=study.documents.seed,
+        order=task_order(suite),
     )
-    if study.max_gen_toks is None:
-        return found
-    limited = found.suite.model_copy(update={"max_gen_toks": study.max_gen_toks})
-    return replace(found, suite=limited)
+    if study.max_gen_toks is not None:
+        limited = found.suite.model_copy(update={"max_gen_toks": study.max_gen_toks})
+        found = replace(found, suite=limited)
+    return settle(found)
 
 
 def remarks(
@@ -87,7 +106,11 @@ def remarks(
         yield f"Not tried: {name}, whose shift of {shift:.2f} is beyond the bound.", ""
     for line in sources.union.report if sources.union is not None else ():
         yield line, ""
+    for line in kinship(sources):
+        yield line, "yellow"
     for suite in documents:
+        if suite.suite.higher_is_better is False:
+            yield f"Suite '{suite.suite.suite}': {suite.suite.metric}, lower is better.", ""
         if suite.near_duplicates:
             yield _describe_duplicates(suite), "yellow"
 

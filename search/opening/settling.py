@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from exme.evaluators.scores import HIGHER, TARGET_NLL, Scale
 from exme.search.racing.goal import Goal
 from exme.search.storage.study_record import StudyRecord
 from exme.search.study.space import alone
@@ -12,10 +13,14 @@ from exme.search.study.study_file import StudyFile
 from exme.search.trials.objective import Objective
 from exme.search.trials.shift import GRAM, Gram, Shift, settle_shift
 from exme.tasks.errors import UserError
+from exme.tasks.suite import Suite
 
 
 def settle_objective(
-    study: StudyFile, sizes: Mapping[str, int], checkpoints: Sequence[str]
+    study: StudyFile,
+    sizes: Mapping[str, int],
+    checkpoints: Sequence[str],
+    scales: Mapping[str, Scale] | None = None,
 ) -> Objective:
     """What a study maximises on these suites.
 
@@ -23,6 +28,7 @@ def settle_objective(
         study: the study file.
         sizes: search documents of each suite that is searched on, in order.
         checkpoints: their names.
+        scales: of the suites' metrics, where they are known.
 
     Raises:
         UserError: none of the suites counts.
@@ -34,6 +40,9 @@ def settle_objective(
             f"weights: {', '.join(suites)} have weight 0, so there is nothing to search for"
         )
     by_target = study.objective == "target_nll"
+    known = {name: (scales or {}).get(name, HIGHER) for name in suites}
+    if by_target:
+        known = dict.fromkeys(suites, Scale.of(TARGET_NLL, higher_is_better=False))
     counted = sum(w > 0 for w in weights)
     points = 1.0 if by_target else 0.01
     keep = tuple(study.keep[s] * points if s in study.keep else -math.inf for s in suites)
@@ -48,9 +57,14 @@ def settle_objective(
         sizes=tuple(sizes.values()),
         inputs=tuple(alone(name) for name in checkpoints),
         goal=goal,
-        # Likelihoods per byte are at most 1, their logarithms at most 0.
-        highest=0.0 if by_target else 1.0,
+        highest=max(1.0 if scale.top is None else scale.top for scale in known.values()),
+        scales=known,
     )
+
+
+def scale_of_suite(suite: Suite) -> Scale:
+    """Of a suite whose direction is settled (`harness.settle`)."""
+    return Scale.of(suite.metric_name, suite.higher_is_better is not False)
 
 
 def shift_of(study: StudyFile, record: StudyRecord) -> Shift | None:

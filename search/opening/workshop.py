@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import importlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exme.search.directions import DIRECTIONS, About
+from exme.search.directions import DIRECTIONS, About, direction_of
 from exme.search.merging.groups import Groups
-from exme.search.merging.sources.checkpoint import read_json
+from exme.search.merging.sources.checkpoint import Checkpoint, read_json
 from exme.search.merging.sources.residence import Sources
 from exme.search.merging.sources.task_vector import RECORD, VECTOR, TaskVector, VectorFile
 from exme.search.merging.sources.weight_files import sync
@@ -28,26 +27,15 @@ from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 
 if TYPE_CHECKING:
-    from exme.search.directions.direction import Direction, Found
+    from exme.search.directions.direction import Found
     from exme.search.directions.prompts import Examples
-    from exme.search.scoring.worker import Precision
+    from exme.search.scoring.precision import Precision
     from exme.search.storage.storage import Storage
     from exme.search.study.study_file import StudyFile
 
 FOLDER = "directions"
 # Raised when a method's numbers change, so that an old result is not taken for a new one.
 VERSION = 1
-
-_CLASSES = {
-    "regmean": "RegMean",
-    "gradient_matching": "GradientMatching",
-    "adamerging": "TaskWise",
-    "adamerging_layers": "LayerWise",
-    "nll": "WarmStart",
-    "np_merge": "NPMerge",
-    "prodistill": "ProDistill",
-    "doge": "Doge",
-}
 
 
 @dataclass(frozen=True)
@@ -61,13 +49,6 @@ class Computed:
 
     vectors: Mapping[str, TaskVector] = field(default_factory=dict)
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-def direction_of(name: str) -> Direction:
-    """The method behind a name."""
-    module = importlib.import_module(f"exme.search.directions.{DIRECTIONS[name].module}")
-    found: Direction = getattr(module, _CLASSES[name])()
-    return found
 
 
 class Workshop:
@@ -102,14 +83,7 @@ class Workshop:
             if record is None:
                 return None
             records[name] = record
-        return Computed(
-            {
-                name: TaskVector(name, self.folder / name, self.sources.base)
-                for name in records
-                if DIRECTIONS[name].gives == "vector"
-            },
-            records,
-        )
+        return Computed(vectors_in(self.folder.parent, records, self.sources.base), records)
 
     def compute(self) -> Computed:
         """The directions; those that are missing are computed. Call under the study's lock.
@@ -263,6 +237,15 @@ def _clear(folder: Path) -> None:
     """Remove what processes left that died as they computed; call under the study's lock."""
     for partial in folder.glob(".*.partial-*"):
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def vectors_in(folder: Path, directions: Iterable[str], base: Checkpoint) -> dict[str, TaskVector]:
+    """The task vectors that directions have left in a run's folder."""
+    return {
+        name: TaskVector(name, folder / FOLDER / name, base)
+        for name in directions
+        if DIRECTIONS[name].gives == "vector"
+    }
 
 
 def agree(computed: Computed, storage: Storage, folder: Path) -> Mapping[str, Mapping[str, Any]]:

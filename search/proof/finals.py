@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exme.evaluators.scores import Scores
+from exme.evaluators.scores import HIGHER, Scale, Scores
 from exme.search.racing.goal import Goal
 from exme.search.statistics.intervals import Interval
 
@@ -30,6 +30,7 @@ class Kept:
         level: one-sided, of each end of the interval.
         in_points: both are shares, which people read as points.
         approximate: the scores have no bounds, and the interval is Student's.
+        scale: of the metric.
     """
 
     suite: str
@@ -39,6 +40,7 @@ class Kept:
     level: float = 0.025
     in_points: bool = True
     approximate: bool = False
+    scale: Scale = HIGHER
 
     @property
     def holds(self) -> bool:
@@ -121,6 +123,7 @@ def _kept(outcome: Outcome, scores: dict[str, Scores], keeper: Goal) -> tuple[Ke
             Kept(
                 gain.suites[0], gain.over[0], least, Interval(gain.estimate, *ends), level,
                 outcome.merged.proxy is None, gain.approximate is not None,
+                scores["merged"].parts[s].scale,
             )
         )  # fmt: skip
     return tuple(found)

@@ -12,6 +12,7 @@ from exme.search.merging.methods import PLAIN
 from exme.search.racing.goal import Goal
 from exme.search.scoring.answers import save_answers
 from exme.search.storage.storage import Storage
+from exme.search.storage.stored_study import StoredStudy
 from exme.search.trials.ranking import best_trial, complete
 from exme.search.trials.trial import TrialRecord
 from exme.tasks.documents import SuiteDocuments
@@ -134,7 +135,7 @@ def prove_longer(outcome: Outcome, worker: Callable[[], Scorer], storage: Storag
 
 
 def proved(
-    storage: Storage,
+    storage: StoredStudy,
     trials: Sequence[TrialRecord],
     inputs: Mapping[str, Candidate],
     runs: Path,
@@ -175,7 +176,7 @@ def proved(
 
 
 def stored_outcome(
-    storage: Storage,
+    storage: StoredStudy,
     trials: Sequence[TrialRecord],
     goal: Goal,
     checkpoints: Sequence[str],
@@ -213,7 +214,7 @@ def _input_name(candidate: Candidate, checkpoints: Sequence[str]) -> str:
     return name if len(coefficients) == 1 and value == 1 and name in checkpoints else ""
 
 
-def _use(storage: Storage, runs: Path, digest: str, inputs: Collection[str]) -> int:
+def _use(storage: StoredStudy, runs: Path, digest: str, inputs: Collection[str]) -> int:
     """Which use of the report documents the proof of a candidate is."""
     test = key_of(digest, storage.record.evaluation(), storage.record.goal())
     own = _uses(storage.record.uses())

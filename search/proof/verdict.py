@@ -79,10 +79,11 @@ def verdict(outcome: Outcome) -> Verdict:
     name = stands.best(*(entry.name for entry in outcome.inputs))
     best = next(entry for entry in outcome.inputs if entry.name == name)
     if any(entry.candidate.digest == winner.candidate.digest for entry in outcome.inputs):
-        score = Unit([best.report]).score(best.report.mean)
+        unit = Unit([best.report])
+        score = unit.score(best.report.mean)
         return Verdict(
             NO_GAIN,
-            "No gain: no merge scored higher than every input on the search documents. "
+            f"No gain: no merge scored {unit.better} than every input on the search documents. "
             f"Use {best.name} ({score} on {count_of(best.report)}).",
             best.name,
             best_input=best.name,
@@ -177,13 +178,13 @@ def _of_front(
     """What is told, and the model to use."""
     if gain.estimate > 0:
         return (
-            f"no input scores as high on every suite as merged, the knee of the front, which is least ahead of "
+            f"no input scores as {unit.good} on every suite as merged, the knee of the front, which is least ahead of "
             f"{gain.over[0]}: on {gain.suites[0]}, by {unit.gap(gain.estimate)} {words}."
         ), "merged"
     above = [e.name for e, ahead in zip(inputs, gain.by_input, strict=True) if ahead.estimate <= 0]
     verb = "score" if len(above) > 1 else "scores"
     told = (
-        f"{joined(above)} {verb} at least as high as merged, the knee of the front, on every suite that counts "
+        f"{joined(above)} {verb} at least as {unit.good} as merged, the knee of the front, on every suite that counts "
         f"({count_of(merged.report)})."
     )
     return told, best.name if best.name in above else above[0]
@@ -237,7 +238,7 @@ def _with_kept(found: Verdict, stands: Finals, best: Entry) -> Verdict:
 
 def kept_text(kept: Kept) -> str:
     """``2.0 points below sums on shop (95% interval of the gain -5.1 to 1.2; may lose at most 15.0 points)``."""
-    unit = Unit(percent=kept.in_points)
+    unit = Unit(percent=kept.in_points, scale=kept.scale)
     asked = (
         f"must gain at least {unit.gap(kept.least)}"
         if kept.least > 0

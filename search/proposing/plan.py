@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from exme.search.directions import DIRECTIONS, vectors
-from exme.search.merging.groups import Groups
 from exme.search.merging.methods.method import KnownPoint, Method
 from exme.search.study.space import Space, Value, expo_points, first_points, unit, widen
 from exme.search.study.study_file import StudyFile
@@ -30,7 +29,7 @@ class Plan:
 
     Args:
         study: the study file.
-        tensors: names of the tensors that are merged; needed where the study has groups.
+        groups: labels of the study's groups of tensors, where it has some.
         directions: the study's directions as they were computed, by name; before that none is known.
         shift: the study's measure of shift, with its bound; None where it has none, or is not measured yet.
     """
@@ -38,7 +37,7 @@ class Plan:
     def __init__(
         self,
         study: StudyFile,
-        tensors: Sequence[str] = (),
+        groups: Sequence[str] = (),
         directions: Mapping[str, Mapping[str, Any]] | None = None,
         shift: Shift | None = None,
     ) -> None:
@@ -48,7 +47,7 @@ class Plan:
         self.proposals = Space(
             study.methods,
             [*self.inputs, *vectors(study.directions)],
-            groups=Groups(spec, tensors).labels if spec else (),
+            groups=groups,
             spec=spec,
             seed=study.sampler.seed,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -43,6 +43,32 @@ def distributions(box: Box) -> dict[str, BaseDistribution]:
     }
 
 
+def _cmaes(seed: int, known: int) -> BaseSampler:
+    """Its state is in the study's trials."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.CmaEsSampler(
+            seed=seed,
+            n_startup_trials=known,
+            consider_pruned_trials=True,
+            lr_adapt=True,
+            warn_independent_sampling=False,
+        )
+
+
+# What makes a sampler of Optuna's kind, of a seed and the number of known points, which stand for its random start.
+# A new one is named in `study_sections.SAMPLER_NAMES`, too.
+SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
+    "gp": lambda seed, known: optuna.samplers.GPSampler(seed=seed, n_startup_trials=known),
+    "tpe": lambda seed, known: optuna.samplers.TPESampler(
+        seed=seed, n_startup_trials=known, multivariate=True, constant_liar=True
+    ),
+    "cmaes": _cmaes,
+    "qmc": lambda seed, _: optuna.samplers.QMCSampler(seed=seed, scramble=True),
+    "random": lambda seed, _: optuna.samplers.RandomSampler(seed=seed),
+}
+
+
 class BoundedSampler(BaseSampler):
     """Proposes all parameters together, from the sampler that the study names.
 
@@ -59,26 +85,9 @@ class BoundedSampler(BaseSampler):
         self.is_bounded = settled.plan.shift is not None
 
     def _inner(self, number: int) -> BaseSampler:
-        seed = trial_seed(self.seed, number)
-        if self.name == "gp":
-            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=self.known)
-        if self.name == "tpe":
-            return optuna.samplers.TPESampler(
-                seed=seed, n_startup_trials=self.known, multivariate=True, constant_liar=True
-            )
-        if self.name == "cmaes":  # its state is in the study's trials
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return optuna.samplers.CmaEsSampler(
-                    seed=seed,
-                    n_startup_trials=self.known,
-                    consider_pruned_trials=True,
-                    lr_adapt=True,
-                    warn_independent_sampling=False,
-                )
-        if self.name == "qmc":  # its points belong to one sequence, hence to one seed
-            return optuna.samplers.QMCSampler(seed=self.seed, scramble=True)
-        return optuna.samplers.RandomSampler(seed=seed)
+        # Points of qmc belong to one sequence, hence to one seed.
+        seed = self.seed if self.name == "qmc" else trial_seed(self.seed, number)
+        return SAMPLERS.get(self.name, SAMPLERS["random"])(seed, self.known)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

@@ -2,7 +2,7 @@
 
 A candidate is settled where nothing that is done about it would be scored: it is complete, it has lost its race, it could
 not be scored, it is beyond the bound on the shift, or another worker has it in hand. One that was left is not settled.
-Candidates are compared by their digests, as `Turns.twin` does: proposals that differ may make one candidate.
+Candidates are compared by their digests, as `Loop` does: proposals that differ may make one candidate.
 """
 
 from __future__ import annotations

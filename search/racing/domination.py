@@ -6,7 +6,7 @@ them scored on all documents:
     H0(y): x_s >= y_s on some suite s        H0: H0(y) for every rival y
 
 H0 is false where some rival is better on every suite. The chance of ever stopping a candidate for which H0 holds is at
-most the study's `error_rate`, however often one looks and however many rivals there are.
+most the study's `error_rate`, however often the test is repeated and however many rivals there are.
 
 **Evidence.** Let K_{y,s} be the wealth of `racing` against x_s >= y_s, on the documents of suite s in the order in which
 the candidate meets them. A union of hypotheses is rejected where each of them is (Berger 1982,

@@ -260,12 +260,12 @@ def suite_estimates(runners: Sequence[Runner], part: slice, first: int = 0) -> l
     """Each candidate's mean, from a number on, over the documents of a suite, their difficulties being taken out of it.
 
     Outcomes are value = candidate's effect + document's effect + rest, the documents' effects random
-    (Henderson 1975): effects of documents are means of what candidates left unexplained, drawn
-    towards 0 as by `DRAWN` further candidates, and effects of candidates stratified means of what
+    (Henderson 1975): effects of documents are means of what candidates left unexplained, shrunk towards 0 as if
+    `DRAWN` more candidates with effect 0 had been seen, and effects of candidates stratified means of what
     documents left; a few rounds bring both to rest. Each candidate's estimate takes the difficulties that the
     others tell: of a document that it alone has seen its own outcome would pass for the difficulty, and half
-    of the variance would be lost. Who has seen no document of the suite yet is as the others are, with all the
-    doubt that there is.
+    of the variance would be lost. A candidate without results on the suite gets the others' mean and the
+    prior standard error.
     """
     mine = [within_suite(r, part) for r in runners]
     some = [r for r in mine if len(r.seen)]

@@ -2,7 +2,7 @@
 
 **Hypothesis.** Of a candidate x and an incumbent y on the study's N search documents, d_i = x_i - y_i
 and H0: mean(d) >= 0, the candidate is at least as good. Stopping a candidate for which H0 holds is an
-error; its chance is at most the study's `error_rate`, however often one looks. Nothing is assumed
+error; its chance is at most the study's `error_rate`, however often the test is repeated. Nothing is assumed
 of the outcomes: the N documents are fixed and only the order in which they are drawn is random.
 
 **Bet.** Documents are drawn without replacement, the t-th being i with probability

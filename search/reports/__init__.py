@@ -1,1 +1,1 @@
-"""Whatever shows or hands out a search: pages, terminal, dashboard, exports. Changes nothing of it."""
+"""Whatever shows or hands out a search: pages, terminal, dashboard, exports. Reads a search and changes nothing of it."""

@@ -1,1 +1,1 @@
-"""The loop: turns, rounds, what is said on the way, and the search as Python sees it."""
+"""The loop: trials are claimed, scored and saved; what is said on the way; the search as Python sees it. Decides nothing: `proposing` does."""

@@ -104,7 +104,8 @@ def _why_blind(parts: Sequence[DocumentScores], guessing: float | None) -> str:
     """Why inputs' scores on a suite say nothing; empty where they may say something."""
     least, most = min(p.count for p in parts), max(p.count for p in parts)
     count = str(least) if least == most else f"{least} to {most}"
-    if all(value == 0 for p in parts for value in p.values):
+    # (0 is the best score of a metric without a bound that is better when lower)
+    if parts[0].scale.top != 0 and all(value == 0 for p in parts for value in p.values):
         return f"all inputs solve 0 of {count} documents"
     if not is_binary([value for p in parts for value in p.values]):
         return ""

@@ -2,43 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.methods import PLAIN
+from exme.search.merging.groups import Groups
 from exme.search.merging.resident import Sources
 from exme.search.merging.spread import SPREAD
-from exme.search.opening.cost import check_memory, give_back_memory, set_aside, weigh
+from exme.search.opening.cost import (
+    available_memory,
+    check_memory,
+    give_back_memory,
+    set_aside,
+    weigh,
+)
 from exme.search.opening.gram import measure
 from exme.search.opening.joining import join_study
+from exme.search.opening.likeness import check_inputs, fingerprints_of
 from exme.search.opening.opening import load_study_documents, open_sources, pinned_facts
+from exme.search.opening.provenance import facts
 from exme.search.opening.references import take_references
-from exme.search.opening.settling import settle_objective, shift_of
+from exme.search.opening.settling import scale_of_suite, settle_objective, shift_of
 from exme.search.opening.workshop import Workshop, agree
-from exme.search.proposing.history import History
 from exme.search.proposing.plan import Plan
 from exme.search.proposing.settled import Settled
-from exme.search.scoring.worker import Precision, Scorer, Worker, settle_precision
-from exme.search.study.space import unit
+from exme.search.scoring.precision import Precision, choose_engine, settle_precision
+from exme.search.scoring.worker import Scorer, Worker
+from exme.search.storage.read_only import is_writable
+from exme.search.storage.run_folder import run_folder
+from exme.search.storage.storage import Storage
 from exme.search.study.study_file import StudyFile
 from exme.search.study.suites import pick_suites
 from exme.search.trials.objective import Objective
+from exme.tasks.documents import SuiteDocuments
+from exme.tasks.errors import UserError
 
 from .screen import Screen
+from .stored_search import RUNS, StoredSearch
 
-RUNS = Path("studies/runs")
 COMPUTED_ELSEWHERE = "Another process is computing the study's directions; waiting for it."
 
 
-class OpenedSearch:
+class OpenedSearch(StoredSearch):
     """A study as it is opened for searching: what it merges, what on, what proposes, who scores, where results go.
 
     Args and errors: see `Search`.
     """
+
+    storage: Storage
 
     def __init__(
         self,
@@ -49,37 +63,44 @@ class OpenedSearch:
         runs: Path = RUNS,
         where: str = "study",
         screen: Screen | None = None,
-        worker: Scorer | None = None,
+        worker: Callable[[Sequence[SuiteDocuments]], Scorer] | None = None,
         fork: bool = False,
     ) -> None:
         suites = pick_suites(study, task, where)
-        self.study, self.name, self.task = study, name, task.replace(",", "+")
-        self.where = where
         self.screen = screen or Screen()
         self.sources = open_sources(study)
-        self.precision: Precision = settle_precision(study, self.sources.base.dtype)
+        self.engine = choose_engine(study, self.sources.base.config)
+        self.precision: Precision = settle_precision(
+            study, self.sources.base.dtype, self.engine.name
+        )
         self.weights = weigh(self.sources, self.precision)
         self.documents = [load_study_documents(study, suite) for suite in suites]
-        self._worker: Scorer | None = worker
+        self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
         sizes = {found.suite.suite: len(found.search) for found in self.documents}
-        objective = settle_objective(study, sizes, list(study.checkpoints))
-        self.folder, self.storage = join_study(
-            runs / f"{name}-{self.task}",
+        scales = {found.suite.suite: scale_of_suite(found.suite) for found in self.documents}
+        objective = settle_objective(study, sizes, list(study.checkpoints), scales)
+        folder, self.storage = join_study(
+            run_folder(runs, name, task),
             study.storage,
             pinned_facts(study, self.documents, self.sources, self.precision, objective),
             self.documents,
             where=where,
             say=self.screen.say,
             fork=fork,
-            objectives=objective.values_per_trial,
+            directions=objective.directions,
         )
         self.storage.record.set_goal(objective.goal)
         self._workshop = Workshop(
-            study, self.sources, self.documents, self.precision, self.folder, self.screen.say
+            study, self.sources, self.documents, self.precision, folder, self.screen.say
         )
         self._directions = self._workshop.present()
-        self.settled = self._settle(objective)
+        spec = study.groups.spec if study.groups is not None else {}
+        floats = [n for n, tensor in self.sources.base.tensors.items() if tensor.is_float]
+        self._groups = Groups(spec, floats).labels if spec else ()
+        self.folder, self.study = folder, study
+        settled = self._settle(objective)
+        super().__init__(study, name, task.replace(",", "+"), folder, self.storage, settled, where)
 
     def __enter__(self) -> Self:
         return self
@@ -92,6 +113,8 @@ class OpenedSearch:
     ) -> None:
         self.screen.close()
         self.storage.close()
+        if isinstance(self._worker, Worker):
+            self._worker.close()
 
     def _settle(self, objective: Objective) -> Settled:
         """What is settled now, of what the study asks for: all of it once `settle` was called.
@@ -106,10 +129,9 @@ class OpenedSearch:
             self.sources = Sources(self.sources.base, checkpoints)
             self.weights = weigh(self.sources, self.precision)
         shift = shift_of(self.study, self.storage.record)
-        floats = [name for name, spec in self.sources.base.tensors.items() if spec.is_float]
         return Settled(
             self.study,
-            Plan(self.study, floats, records, shift),
+            Plan(self.study, self._groups, records, shift),
             replace(objective, shift=shift),
             {d.suite.suite: [e.id for e in d.search] for d in self.documents},
             self.precision.dtype,
@@ -120,20 +142,22 @@ class OpenedSearch:
         """Compute what the study needs before its first trial: directions, references, inner products of task vectors.
 
         Raises:
-            UserError: something of it cannot be computed.
+            UserError: something of it cannot be computed, or nothing that is found could be kept.
         """
+        if not is_writable(self.folder):
+            raise UserError(
+                f"{self.folder}: cannot be written, and a search keeps its trials there; give another with --runs"
+            )
         if self._directions is None:
             with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
                 self._directions = self._workshop.compute()
             self.settled = self._settle(self.settled.objective)
+        self._check_inputs()
         self._take_references()
         names = self.settled.plan.method.checkpoints
         measure(self.study, names, self.sources, self.storage, self.screen.say)
         self.settled = self._settle(self.settled.objective)
-
-    def history(self) -> History:
-        """All trials so far."""
-        return self.storage.history(self.settled)
+        self.describe()
 
     @property
     def worker(self) -> Scorer:
@@ -148,19 +172,57 @@ class OpenedSearch:
         Raises:
             UserError: the models do not fit into memory, or cannot be loaded.
         """
-        if self.study.device != SPREAD:  # accelerate finds out whether it fits
+        finds_out = self.study.device == SPREAD or self.engine.name == "vllm"
+        if not finds_out:
             check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
         worker = Worker(self.study, self.sources, self.documents, self.precision, drafts)
         set_aside()
+        for line in worker.live.told:
+            self.screen.say(line)
         return worker
 
     def rest(self) -> None:
         """Give the worker's memory back; its next use loads the models again."""
         if isinstance(self._worker, Worker):
             self._engine_name = self._worker.engine_name
+            self._worker.close()
             self._worker = None
             give_back_memory()
+
+    def _check_inputs(self) -> None:
+        """Refuse to begin with an input that is not what its folder holds."""
+        if self._worker is None or isinstance(self._worker, Worker):  # (others have no models)
+            own = self._own_worker
+            if self.engine.name == "vllm":
+                if self.weights.live + self.weights.sources > 0.7 * available_memory():
+                    self.screen.say(
+                        "Inputs were not compared with their own models: too little memory.",
+                        "yellow",
+                    )
+                    return
+                own = functools.cache(self.worker_here)
+            check_inputs(
+                own,
+                self.inputs(),
+                fingerprints_of(self.sources, self.precision),
+                self.storage,
+                self.folder,
+                self.screen.say,
+                self.screen.note,
+            )
+
+    def worker_here(self) -> Worker:
+        """A worker whose model is in this process, for what is asked of a model beside its answers."""
+        if self.engine.name != "vllm":
+            return self.local_worker()
+        study = self.study.model_copy(update={"engine": "stock"})
+        here = replace(self.precision, device="cpu", engine="stock")
+        return Worker(study, self.sources, self.documents, here)
+
+    def _own_worker(self) -> Worker:
+        assert isinstance(self.worker, Worker)
+        return self.worker
 
     def _take_references(self) -> None:
         """Give documents the reference answers that they lack, the same for all workers."""
@@ -177,23 +239,29 @@ class OpenedSearch:
             if isinstance(self._worker, Worker):
                 self._worker.take_documents(self.documents)
 
-    def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
-        """The plain sum with these effective coefficients."""
-        method = self.settled.plan.method.name
-        return Candidate(
-            coefficients=coefficients,
-            method=method if method in PLAIN else "task_arithmetic",
-            dtype=self.precision.dtype,
-            sources=self.sources.fingerprints,
+    def describe(self) -> None:
+        """Keep with the trials what the study says, for those who only read them."""
+        self.storage.record.describe(
+            {
+                "study": self.study.model_dump(mode="json", exclude={"storage"}),
+                "name": self.name,
+                "task": self.task,
+                "groups": list(self._groups),
+                "sources": dict(self.settled.sources),
+                "facts": dict(self.facts()),
+            }
         )
 
-    def inputs(self) -> dict[str, Candidate]:
-        """The base and every checkpoint, as candidates."""
-        names = self.settled.plan.method.checkpoints
-        return {
-            "base": self.candidate(dict.fromkeys(names, 0.0)),
-            **{name: self.candidate(unit(names, name)) for name in self.study.checkpoints},
-        }
+    def facts(self) -> Mapping[str, str]:
+        """What is needed to repeat the search."""
+        return facts(
+            self.study,
+            self.where,
+            self.sources,
+            self.documents,
+            self.precision,
+            getattr(self._worker, "engine_name", self._engine_name),
+        )
 
     def _count(self, split: str) -> int:
         return sum(len(documents.of(split)) for documents in self.documents)

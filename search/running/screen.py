@@ -23,7 +23,7 @@ from exme.search.trials.standing import (
     standings,
 )
 from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import Unit, duration
+from exme.search.trials.unit import duration
 
 from .view import View
 
@@ -126,7 +126,7 @@ def result_text(trial: TrialRecord, standing: Standing) -> str:
     text = f"{count:,} documents{again}"
     if trial.race_log is not None and trial.race_log.lost_to is not None:
         text = f"stopped after {text}: behind #{trial.race_log.lost_to}"
-    return f"{Unit(percent=standing.is_share).line(standing.interval)}  {text}"
+    return f"{standing.unit.line(standing.interval)}  {text}"
 
 
 def shift_text(trial: TrialRecord) -> str:
@@ -142,7 +142,7 @@ def best_text(trials: Sequence[TrialRecord], found: Sequence[Standing]) -> str:
     standing = None if best is None else standing_by_trial(found, [best]).get(best.number)
     if best is None or standing is None:
         return ""
-    return f"  best {Unit(percent=standing.is_share).score(standing.mean)} (#{best.number})"
+    return f"  best {standing.unit.score(standing.mean)} (#{best.number})"
 
 
 def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:
@@ -154,7 +154,7 @@ def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:
     }
     if len(found) < 2 or not standing.is_complete:
         return ""
-    unit = Unit(percent=standing.is_share)
+    unit = standing.unit
     each = ", ".join(f"{suite} {unit.change(gain)}" for suite, gain in found.items())
     return f"  over the best input there: {each}"
 

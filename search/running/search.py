@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from exme.search.opening.cost import give_back_memory
 from exme.search.opening.opening import remarks
-from exme.search.opening.provenance import facts
-from exme.search.proof.examples import Example, examples
 from exme.search.proof.outcome import Outcome
-from exme.search.proof.proving import claim, owed_longer, prove, prove_longer, proved, unproved
+from exme.search.proof.proving import claim, owed_longer, prove, prove_longer, unproved
 from exme.search.proposing.policy import why_over
 from exme.search.scoring.worker import Scorer
 from exme.search.study.space import alone
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.search.trials.budget import is_over, spent
-from exme.search.trials.trial import TrialRecord
+from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 
-from .blind import BlindSuites, is_of_blind
+from .blind import BlindSuites
 from .forecast import Forecast
 from .interrupts import stop_if_asked
 from .loop import Loop
-from .opened_search import RUNS, OpenedSearch
+from .opened_search import OpenedSearch
 from .screen import Screen
+from .stored_search import RUNS
 from .tracking import Tracking
 from .view import View, view_of
 
@@ -48,7 +47,8 @@ class Search(OpenedSearch):
         runs: folder of all runs.
         where: what error messages call the study file.
         screen: where lines go.
-        worker: scores candidates; by default one that materialises and evaluates them here.
+        worker: of the documents of each suite, makes what scores candidates on them; by default a worker that
+            materialises and evaluates them here.
         fork: where the study was begun with something else, begin a new one next to it.
 
     Raises:
@@ -61,11 +61,6 @@ class Search(OpenedSearch):
     def loop(self) -> Loop:
         """Trials of this process."""
         return Loop(self)
-
-    @property
-    def trials(self) -> Sequence[TrialRecord]:
-        """All trials so far, in order of their numbers."""
-        return self.history().trials
 
     def run(self) -> Outcome:
         """Search until the budget is used up, then prove the winner on the report documents."""
@@ -82,7 +77,7 @@ class Search(OpenedSearch):
         self.loop.recover()
         history = self.history()
         if not is_over(self.study.budget, history.trials):
-            self._announce(history.trials)
+            self.announce()
         self.screen.begin(self.view)
         forecast = self._forecast()
         blind = BlindSuites(self.documents, inputs, self.storage.record, self.screen)
@@ -125,51 +120,25 @@ class Search(OpenedSearch):
                     prove(missing, self.worker, self.storage, self.folder, self.screen.note)
                 prove_longer(self.outcome(), lambda: self.worker, self.storage)
                 give_back_memory()
+        self.describe()  # (now it is known which engine answered)
         return self.outcome()
 
     def view(self) -> View:
-        """The search as it is now; safe to call from any thread."""
+        """The search as it is now, without a verdict; safe to call from any thread."""
         proved = len(self.storage.record.proofs())
         return view_of(self.study, self.folder.name, self.trials, proved)
 
-    def outcome(self) -> Outcome:
-        """All that is in the storage."""
-        history, inputs = self.history(), self.inputs()
-        found = proved(self.storage, history.trials, inputs, self.folder.parent)
-        return Outcome(
-            study=self.name,
-            task=self.task,
-            bounds=history.bounds,
-            trials=tuple(history.trials),
-            winner=found.winner,
-            inputs=found.inputs,
-            merged=found.merged,
-            use=found.use,
-            names=tuple(inputs),
-            aim=self.settled.objective.goal,
-            widened=tuple(history.widened),
-            blind=tuple(note for note in self.storage.record.notes() if is_of_blind(note)),
-            importance=self.storage.importance(),
-            work=self.storage.work(),
-            facts=facts(
-                self.study,
-                self.where,
-                self.sources,
-                self.documents,
-                self.precision,
-                getattr(self._worker, "engine_name", self._engine_name),
-            ),
-        )
-
-    def examples(self, outcome: Outcome) -> list[Example]:
-        """Report documents won and lost against the best input, with both answers."""
-        return examples(outcome, self.documents, self.folder)
-
     # What is said --------------------------------------------------------------------------------
 
-    def _announce(self, trials: Sequence[TrialRecord]) -> None:
+    def announce(self) -> None:
+        """Say what is ahead: memory, documents, time and engine, and what is special about the study."""
+        trials = self.history().trials
         used, _, _ = spent(trials)
         line = self._forecast().cost(trials, self.worker.seconds_per_document())
+        name = getattr(self.worker, "engine_name", self.engine.name)
+        line += f" Engine: {name}" + (
+            f", as {self.engine.why}." if self.study.engine == "auto" else "."
+        )
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)
@@ -189,7 +158,7 @@ def open_search(
     runs: str | Path = RUNS,
     trials: int | None = None,
     screen: Screen | None = None,
-    worker: Scorer | None = None,
+    worker: Callable[[Sequence[SuiteDocuments]], Scorer] | None = None,
     fork: bool = False,
 ) -> Search:
     """Open a study for searching, or take it up again.

@@ -9,14 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from exme.evaluators.scores import DocumentScores, Scores, paired_values
+from exme.evaluators.scores import DocumentScores, Scores, may_be_bounded, paired_values
 
 from .combine import mean_difference
 from .paired import Bounded, Unbounded
-
-# Metrics without bounds, or with others than 0 and 1: by name, and by what their names hold.
-_UNBOUNDED = ("bleu", "chrf", "loss", "nll", "ter")
-_UNBOUNDED_WORDS = ("perplexity", "bits_per_byte", "_nll", "_loss", "likelihood")
 
 
 @dataclass(frozen=True)
@@ -56,10 +52,14 @@ def is_binary(values: Sequence[float]) -> bool:
 
 
 def is_bounded(scores: DocumentScores) -> bool:
-    """Whether scores are taken to lie between 0 and 1: these do, and the metric is none that need not."""
-    name = scores.metric.partition(",")[0].lower()
-    if name in _UNBOUNDED or any(word in name for word in _UNBOUNDED_WORDS):
+    """Whether scores are taken to lie between 0 and 1: these do, and the metric is none that need not.
+
+    One that is better when lower is a loss as a rule, without a bound, unless it is 0 or 1.
+    """
+    if not may_be_bounded(scores.metric):
         return False
+    if not scores.higher_is_better:
+        return is_binary(scores.values)
     return all(0.0 <= value <= 1.0 for value in scores.values)
 
 

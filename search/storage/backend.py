@@ -16,6 +16,8 @@ from optuna.trial import FrozenTrial
 from exme.tasks.errors import UserError
 
 from .patience import Patience, hide_secrets
+from .read_only import reachable
+from .run_folder import DATABASE
 
 
 def open_backend(url: str, patience: Patience) -> BaseStorage:
@@ -28,6 +30,7 @@ def open_backend(url: str, patience: Patience) -> BaseStorage:
     Raises:
         UserError: a package that the URL needs is not installed, or the URL is none.
     """
+    url = reachable(url)
     arguments: dict[str, Any] = {"pool_pre_ping": True}
     if url.startswith("sqlite"):
         arguments["connect_args"] = {"timeout": 60}
@@ -66,7 +69,7 @@ def opening(what: str) -> Iterator[None]:
 
 def sqlite_url(folder: Path) -> str:
     """URL of the default storage in a run's folder."""
-    return f"sqlite:///{(folder / 'study.db').resolve()}"
+    return f"sqlite:///{(folder / DATABASE).resolve()}"
 
 
 def study_names(url: str) -> list[str]:
@@ -120,9 +123,9 @@ def whole_trial(storage: BaseStorage, trial_id: int) -> FrozenTrial:
         storage: of `open_backend`.
         trial_id: the storage's own identifier of the trial.
     """
-    inner = storage.inner  # type: ignore[attr-defined]
+    inner = storage.inner  # type: ignore[attr-defined]  # an attribute of the class made here
     uncached: BaseStorage = inner._backend
-    found: FrozenTrial = storage.patience.call(lambda _: uncached.get_trial(trial_id))  # type: ignore[attr-defined]
+    found: FrozenTrial = storage.patience.call(lambda _: uncached.get_trial(trial_id))  # type: ignore[attr-defined]  # likewise
     return found
 
 

@@ -1,7 +1,7 @@
-"""Who is alive: every trial in hand carries a beat, and its worker's process.
+"""Liveness: each running trial has a counter that its worker increments, and names its worker's process.
 
-Nobody compares clocks. A worker counts its beats up in the trial that it has in hand; whoever looks
-measures by its own monotonic clock for how long the count stood still. So neither clocks that differ
+Nobody compares clocks. Another worker measures by its own monotonic clock for how long
+the counter stood still. So neither clocks that differ
 between machines nor a clock that jumps can declare a worker dead. Where a worker's process can be
 looked up - same machine, same boot, same container - its death is known at once.
 """

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import get_args
 
 import optuna
 from optuna.trial import FrozenTrial, create_trial
 
-from exme.search.study.study_sections import SamplerName
+from exme.search.study import study_sections
 from exme.search.trials.ranking import is_flat
 from exme.search.trials.trial import TrialRecord
 
@@ -50,5 +49,5 @@ def says_something(scored: Sequence[TrialRecord]) -> bool:
     Args:
         scored: trials of which something is known.
     """
-    names = get_args(SamplerName)
+    names = study_sections.SAMPLER_NAMES
     return not is_flat(scored) and not is_flat([t for t in scored if t.origin in names])

@@ -56,7 +56,7 @@ class KnownTrials:
                 if new is not old and new.number in self._finished
             }
             last = self._history
-            if last is None or last.settled is not settled or last.trials != rated:
+            if last is None or last.settled is not settled or not _are_same(last.trials, rated):
                 self._history = last = History(rated, settled)
             return last
 
@@ -92,6 +92,14 @@ class KnownTrials:
         if not says_something([record for _, record in paid]):
             return {}
         return importance((trial, _value(record)) for trial, record in paid)
+
+
+def _are_same(before: Sequence[TrialRecord], now: Sequence[TrialRecord]) -> bool:
+    """Whether nothing has changed; a trial that has ended is one object, others are read anew each time."""
+    return len(before) == len(now) and all(
+        a is b or (a.state == b.state in ("running", "waiting") and a == b)
+        for a, b in zip(before, now, strict=True)
+    )
 
 
 def _value(record: TrialRecord) -> float:

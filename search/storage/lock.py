@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from exme.tasks.errors import UserError
 
 from .patience import Patience
+from .read_only import lock_folder
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -152,4 +153,4 @@ def locks_for(url: str, study: str, folder: Path, patience: Patience) -> Locks:
     """The locks that fit a storage: in PostgreSQL itself, else files in the run's folder."""
     if url.startswith("postgresql"):
         return PostgresLocks(url, study, patience)
-    return FileLocks(folder)
+    return FileLocks(lock_folder(folder))

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from exme.evaluators.scores import DocumentScores, Scores, join
+from exme.search.trials.partial import Part
 
 _DIGITS = {"0": 0.0, "1": 1.0}
 
@@ -25,6 +26,18 @@ def pack(scores: Scores) -> list[dict[str, Any]]:
         data["audit"] = {name: _shorten(values) for name, values in part.audit.items()}
         packed.append(data)
     return packed
+
+
+def as_told(values: Sequence[float], parts: Sequence[DocumentScores | Part]) -> list[float]:
+    """What is maximised of a trial as Optuna holds it, and back: of a suite by itself what lm-eval would say.
+
+    Args:
+        values: one, or of a Pareto front one a suite.
+        parts: the trial's scores by suite.
+    """
+    if len(values) != len(parts):
+        return list(values)
+    return [part.scale.turn(value) for part, value in zip(parts, values, strict=True)]
 
 
 def unpack(

@@ -14,7 +14,7 @@ from exme.search.study.space import read
 from exme.search.trials.race_log import RaceLog, Round
 from exme.search.trials.trial import TrialRecord
 
-from .packing import unpack
+from .packing import as_told, unpack
 
 _STATES = {
     TrialState.COMPLETE: "complete",
@@ -60,7 +60,9 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
         race_log=race_log,
         continues=look.get("continues"),
         # (of several objectives `Objective.rate` makes one)
-        value=trial.values[0] if scores is not None and len(trial.values) == 1 else None,
+        value=as_told(trial.values, scores.parts)[0]
+        if scores is not None and len(trial.values) == 1
+        else None,
     )
 
 

@@ -12,14 +12,14 @@ from optuna import Study
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from exme.search.racing.strata import Estimate
 from exme.search.trials.race_log import RaceLog
 from exme.search.trials.trial import FINAL
 
+from .packing import as_told
 from .study_record import StudyRecord
 
-# What Optuna is told of a trial: its values, or the estimate where it was scored in part.
-Told = list[float] | Estimate | None
+# What Optuna is told of a trial: its values (`as_told`), or its race where it was scored in part.
+Told = list[float] | RaceLog | None
 
 
 def end_trial(study: Study, trial_id: int, state: TrialState, values: Told = None) -> None:
@@ -28,12 +28,12 @@ def end_trial(study: Study, trial_id: int, state: TrialState, values: Told = Non
     Raises:
         UpdateFinishedTrialError: it is closed already.
     """
-    if isinstance(values, Estimate):
-        estimate, values = values, None
+    if isinstance(values, RaceLog):
+        race, values = values, None
         # (of several objectives Optuna has no value of a pruned trial)
         if len(study.directions) == 1:
-            values = [estimate.mean]
-            study._storage.set_trial_intermediate_value(trial_id, estimate.count, estimate.mean)
+            values = as_told([race.estimate.mean], race.partial.parts)
+            study._storage.set_trial_intermediate_value(trial_id, race.estimate.count, values[0])
     study._storage.set_trial_state_values(trial_id, state, values)
 
 
@@ -58,11 +58,12 @@ class Recovery:
         told = f"trial {number} had been scored when its process was killed"
         try:
             if "scores" in attributes:
-                values = attributes.get("value") or [self._record.unpack(attributes["scores"]).mean]
+                scores = self._record.unpack(attributes["scores"])
+                values = attributes.get("value") or as_told([scores.mean], scores.parts)
                 end_trial(self._study, trial._trial_id, TrialState.COMPLETE, values)
             elif "course" in attributes.get("look", {}):
                 race_log = RaceLog.from_json(attributes["look"]["course"], self._record.identifiers)
-                end_trial(self._study, trial._trial_id, TrialState.PRUNED, race_log.estimate)
+                end_trial(self._study, trial._trial_id, TrialState.PRUNED, race_log)
             else:
                 # Closed first, which fails where its worker's last word is still on its way to the
                 # database, and requeued by `take_stock`, this one or the next.

@@ -8,29 +8,35 @@ happen twice happens under a lock (`lock`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from exme.search.proposing.proposal import Proposal
 from exme.search.proposing.sampler import BoundedSampler, distributions
+from exme.search.trials.objective import Way
 from exme.search.trials.result import Result
 from exme.search.trials.trial import Claim, TrialRecord, TrialTaken
 
+from .backend import open_backend
 from .heartbeat import Heart, Member
-from .packing import pack
+from .packing import as_told, pack
+from .patience import Patience
 from .records import claim_to_json, round_to_json
 from .recovery import Recovery, Told, end_trial
 from .stored_study import StoredStudy
 
 
 class Storage(StoredStudy):
-    """One study in an Optuna storage, worked on: its trials are begun, closed and taken back here.
+    """One study in an Optuna storage, worked on: it is begun where it is not there yet; its trials are begun, closed and taken back.
 
-    Args and errors: see `StoredStudy`.
+    Args:
+        url: see `StoredStudy`; so are `name`, `folder`, `say`, and errors.
+        directions: of each value of a trial, as Optuna calls them.
 
     Attributes:
         member: this process among the study's workers.
@@ -42,13 +48,23 @@ class Storage(StoredStudy):
         name: str,
         folder: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
-        objectives: int = 1,
+        directions: Sequence[Way] = ("maximize",),
     ) -> None:
-        super().__init__(url, name, folder, say, objectives)
+        self._directions = list(directions)
+        super().__init__(url, name, folder, say)
         self.member = Member.here()
         self._heart = Heart(self.member, self._beat)
         self._in_hand: int | None = None  # the storage's identifier
         self._recovery = Recovery(self.study, self.record)
+
+    def _open(self, patience: Patience) -> optuna.Study:
+        with self._locks.hold("tables"):
+            return optuna.create_study(
+                storage=open_backend(self.url, patience),
+                study_name=self.name,
+                directions=self._directions,
+                load_if_exists=True,
+            )
 
     def close(self) -> None:
         """Stop the heart; trials still in hand are then anyone's."""
@@ -135,7 +151,7 @@ class Storage(StoredStudy):
         elif result.twin is not None:
             self._save_duplicate(claim, result.twin)
         elif result.scores is not None:
-            told = list(result.values) or [result.scores.mean]
+            told = as_told(list(result.values) or [result.scores.mean], result.scores.parts)
             self._write(
                 claim,
                 look=round_to_json(result.seconds, result.scores.count, result.round),
@@ -148,7 +164,7 @@ class Storage(StoredStudy):
             written = round_to_json(result.seconds, made.documents, made)
             # (one attribute: with it, anyone can finish the trial)
             self._write(claim, look={**written, "course": made.race_log.to_json()})
-            self._tell(claim, TrialState.PRUNED, made.race_log.estimate)
+            self._tell(claim, TrialState.PRUNED, made.race_log)
         else:
             raise ValueError(f"trial {claim.number}: nothing came of it")
 
@@ -156,12 +172,12 @@ class Storage(StoredStudy):
         """Its candidate is that of an ended trial, whose scores it shares."""
         self._write(claim, duplicate_of=of.number)
         if of.scores is not None:
-            told = self._read()[of.number].values or [of.scores.mean]
+            told = self._read()[of.number].values or as_told([of.scores.mean], of.scores.parts)
             self._write(claim, value=told, scores=pack(of.scores))
             self._tell(claim, TrialState.COMPLETE, told)
         elif of.race_log is not None:
             self._write(claim, look={"documents": 0, "course": of.race_log.to_json()})
-            self._tell(claim, TrialState.PRUNED, of.race_log.estimate)
+            self._tell(claim, TrialState.PRUNED, of.race_log)
         else:
             raise ValueError(f"trial {of.number} has no scores to share")
 

@@ -31,7 +31,6 @@ class StoredStudy:
         name: name of the study in it.
         folder: the run's folder, for locks where the database has none.
         say: where "waiting for the database" goes.
-        objectives: how many values a trial has.
 
     Attributes:
         study: Optuna's.
@@ -48,7 +47,6 @@ class StoredStudy:
         name: str,
         folder: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
-        objectives: int = 1,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.url, self.name = url, name
@@ -56,20 +54,18 @@ class StoredStudy:
         patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
         with opening(f"storage of study '{name}'"):
             self._locks = locks_for(url, name, folder or Path(), patience)
-            with self._locks.hold("tables"):
-                self._backend = open_backend(url, patience)
-                self.study = optuna.create_study(
-                    storage=self._backend,
-                    study_name=name,
-                    directions=["maximize"] * objectives,
-                    load_if_exists=True,
-                )
+            self.study = self._open(patience)
+            self._backend = self.study._storage
         self.record = StudyRecord(self.study, name)
         self.known = KnownTrials(
             self.record.identifiers, lambda trial: whole_trial(self._backend, trial._trial_id)
         )
         self._patience = patience
         patience.longest = LONGEST_WAIT  # what was reached once is waited for
+
+    def _open(self, patience: Patience) -> optuna.Study:
+        """The study, which must be there."""
+        return optuna.load_study(storage=open_backend(self.url, patience), study_name=self.name)
 
     def hold(
         self, name: str, waiting: Callable[[], None] | None = None

@@ -70,9 +70,26 @@ class StudyRecord:
         known = self.study.user_attrs.get("pinned")
         return known is not None and known.get("format") != FORMAT
 
+    def pinned(self) -> dict[str, Any]:
+        """What `pin` wrote."""
+        return dict(self.study.user_attrs.get("pinned", {}))
+
     def checkpoints(self) -> list[str]:
         """Names of the checkpoints that the study was begun with."""
-        return list(self.study.user_attrs.get("pinned", {}).get("checkpoints", []))
+        return list(self.pinned().get("checkpoints", []))
+
+    def suites(self) -> list[str]:
+        """Names of the suites that are searched on, in order; none where another version wrote the study."""
+        return [suite[0] for suite in self.pinned().get("suites", [])]
+
+    def describe(self, description: Mapping[str, Any]) -> None:
+        """Keep what the study says, for those who read it when its file was edited since."""
+        if self.description() != description:
+            self.study.set_user_attr("description", dict(description))
+
+    def description(self) -> dict[str, Any]:
+        """What `describe` wrote; empty where another version wrote the study."""
+        return dict(self.study.user_attrs.get("description", {}))
 
     def agree_on(self, key: str, value: Any) -> Any:
         """Write a value that all workers shall share, or give the one that was written first."""
@@ -96,7 +113,7 @@ class StudyRecord:
 
     def evaluation(self) -> dict[str, Any]:
         """What decides how a candidate is evaluated, of what `pin` wrote."""
-        pinned = self.study.user_attrs.get("pinned", {})
+        pinned = self.pinned()
         return {key: pinned.get(key) for key in _EVALUATION}
 
     def claim_use(self, test: str, use: Mapping[str, Any]) -> None:

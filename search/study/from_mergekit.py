@@ -29,6 +29,9 @@ METHODS_OF_MERGEKIT = {
     "model_stock": "model_stock",
 }
 _OWN = ("density", "gamma", "epsilon")  # parameters that ours have by the same names
+# What mergekit 0.1.5 takes where a configuration is silent, and ours does not.
+_DEFAULTS = {"breadcrumbs": {"gamma": 0.01}, "della": {"epsilon": 0.15}}
+_NORMALISED = ("linear", "ties", "della")
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,12 @@ class Start:
     point: Mapping[str, float]
 
 
-def read_mergekit(path: Path) -> Start:
+def read_mergekit(path: Path, given_base: str | None = None) -> Start:
     """Read a configuration.
+
+    Args:
+        path: its file.
+        given_base: the base, where its method has none.
 
     Raises:
         UserError: it cannot be read, or says what a study cannot hold.
@@ -75,17 +82,20 @@ def read_mergekit(path: Path) -> Start:
             f"{path}: expected `models`, one coefficient each, found slices; name base and "
             f"checkpoints by --base and --checkpoint, and search over `groups: {{blocks: N}}`"
         )
-    base = _where(path, content["base_model"]) if content.get("base_model") else None
-    entries = [m for m in content["models"] if _where(path, m.get("model")) != base]
-    given = [_where(path, entry.get("model")) for entry in entries]
-    checkpoints = name_checkpoints(given)
+    base = _where(path, content["base_model"]) if content.get("base_model") else given_base
     shared = content.get("parameters") or {}
-    parameters = [{**shared, **(entry.get("parameters") or {})} for entry in entries]
+    every = [
+        (_where(path, m.get("model")), {**shared, **(m.get("parameters") or {})})
+        for m in content["models"]
+    ]
+    others = [(where, own) for where, own in every if where != base]
+    checkpoints = name_checkpoints([where for where, _ in others])
+    of_base = [own for where, own in every if where == base]
     return Start(
         base,
         checkpoints,
         METHODS_OF_MERGEKIT[method],
-        _point(path, method, list(checkpoints), parameters, shared),
+        _point(path, method, list(checkpoints), [own for _, own in others], of_base, shared),
     )
 
 
@@ -111,21 +121,39 @@ def _point(
     method: str,
     names: list[str],
     parameters: list[dict[str, Any]],
+    of_base: list[dict[str, Any]],
     shared: Mapping[str, Any],
 ) -> dict[str, float]:
+    """The merge that a configuration asks for, in our coefficients and parameters.
+
+    Args:
+        path: of the configuration, for errors.
+        method: mergekit's name of it.
+        names: of the checkpoints.
+        parameters: of each.
+        of_base: of the base, where it is among the models: a mean counts it, task vectors do not.
+        shared: of all models together.
+    """
     if method == "model_stock":
         return {}
     weights = [_number(path, p.get("weight", 1.0), "weight") for p in parameters]
     scale = _number(path, shared.get("lambda", 1.0), "lambda")
-    normalised = bool(shared.get("normalize", method not in ("task_arithmetic", "breadcrumbs")))
-    if normalised:  # mergekit divides by their sum
-        total = sum(weights)
+    total = sum(weights)
+    if method == "linear":
+        total += sum(_number(path, p.get("weight", 0.0), "weight") for p in of_base)
+    if shared.get("normalize", method in _NORMALISED):  # mergekit divides by their sum
         if not total:
             raise UserError(f"{path}: the weights add up to zero and are to be normalised")
         scale /= total
+    elif method == "linear" and abs(total - 1) > 1e-6:
+        raise UserError(
+            f"{path}: linear without normalize scales the models, for its weights add up to {total:g}: no sum of task "
+            f"vectors does that; set `normalize: true`, or weights that add up to 1"
+        )
     point = {name: round(scale * w, 6) for name, w in zip(names, weights, strict=True)}
     for own in _OWN:
-        given = [p[own] for p in parameters if own in p]
+        default = _DEFAULTS.get(method, {}).get(own)
+        given = [p.get(own, default) for p in parameters if p.get(own, default) is not None]
         values = {_number(path, value, own) for value in given}
         if len(values) > 1:
             raise UserError(f"{path}: {own} differs between models; a study has one for all")

@@ -117,7 +117,7 @@ def _check_names(checkpoints: Mapping[str, str]) -> None:
         if not re.fullmatch(NAME, name) or name in RESERVED:
             raise UserError(
                 f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', beginning "
-                f"with a letter or digit, and none of 'base', 'merged' and 'vocabulary'"
+                f"with a letter or digit, and none of {', '.join(RESERVED)}"
             )
 
 
@@ -155,7 +155,10 @@ def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
-        load_study_file(partial)
+        try:
+            load_study_file(partial)
+        except UserError as error:
+            raise UserError(str(error).replace(str(partial), str(path))) from None
         partial.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror})") from None
@@ -238,7 +241,7 @@ sampler:
   seed: 0
 
 racing:            # losers are stopped before all of their documents are scored; off: nobody is
-  error_rate: 0.05 # chance to stop a candidate as good as the best so far, however often one looks
+  error_rate: 0.05 # chance to stop a candidate as good as the best so far, however often they are compared
   chunk: 32        # documents between two looks
 
 goal: mean # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto

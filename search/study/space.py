@@ -119,6 +119,12 @@ class Space:
                     f"method '{name}' cannot be one of several, for it has proposals of its own; "
                     f"use `exme`, whose sums include its own"
                 )
+        for name in self.own:
+            if name in checkpoints:
+                raise UserError(
+                    f"checkpoint name '{name}' is that of a parameter of {', '.join(methods)}, too; give the "
+                    f"checkpoint another"
+                )
 
     @property
     def own(self) -> dict[str, Parameter]:
@@ -249,10 +255,8 @@ def name_alone(origin: str) -> str:
 def first_points(method: Method) -> list[KnownPoint]:
     """Known points that need no score: every checkpoint alone, and their mean."""
     names = method.checkpoints
-    points = [KnownPoint(alone(name), unit(names, name)) for name in names]
-    if len(names) > 1:
-        points.append(KnownPoint("mean", dict.fromkeys(names, 1 / len(names))))
-    return points
+    mean = [KnownPoint("mean", method.mean())] if len(names) > 1 else []
+    return [*(KnownPoint(alone(name), unit(names, name)) for name in names), *mean]
 
 
 def expo_points(method: Method, best: str) -> list[KnownPoint]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from exme.search.directions import DIRECTIONS, vectors
@@ -116,6 +117,40 @@ def check_starts(study: StudyFile) -> None:
                     f"starts: '{name}' is neither a checkpoint nor a parameter of "
                     f"{', '.join(study.methods)} (have: {', '.join(known)}){did_you_mean(name, known)}"
                 )
+        _check_start(study, start)
+
+
+def _check_start(study: StudyFile, start: Mapping[str, float]) -> None:
+    """What a start says is what is tried: a method can make it, and the space holds it."""
+    space = Space(study.methods, list(study.checkpoints))
+    given = {name: float(start.get(name, 0.0)) for name in study.checkpoints}
+    tried = space.first.to_coefficients(space.first.to_parameters(given))
+    if any(abs(tried[name] - given[name]) > 1e-6 for name in given):
+        raise ValueError(
+            f"starts: method '{space.first.name}' makes weighted means: coefficients are 0 or more and add up to 1, "
+            f"found {_told(given)}{_as_mean(given)}; or use `method: exme`"
+        )
+    proposal = space.to_parameters(given, start)
+    widens = study.space.widen and space.first.widens
+    for name, (low, high) in space.bounds(*study.space.coefficients).items():
+        value = float(proposal[name])
+        if not low <= value <= high and (name in space.own or not widens):
+            raise ValueError(
+                f"starts: {name} is {value:g}, outside of {low:g} to {high:g}, and would not be tried"
+                f"{'' if name in space.own else '; change space.coefficients, or set space.widen to true'}"
+            )
+
+
+def _told(coefficients: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {c:.4g}" for name, c in coefficients.items())
+
+
+def _as_mean(weights: Mapping[str, float]) -> str:
+    """The mean that weights give once they are divided by their sum, as a hint."""
+    total = sum(weights.values())
+    if min(weights.values()) < 0 or not total:
+        return ""
+    return f"; as weights they give {_told({name: w / total for name, w in weights.items()})}"
 
 
 def check_budget(study: StudyFile) -> None:

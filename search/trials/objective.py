@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
-from exme.evaluators.scores import Scores
+from exme.evaluators.scores import HIGHER, Scale, Scores
 from exme.search.racing.field import Field
 from exme.search.racing.goal import Goal, knee
 
@@ -17,6 +18,9 @@ from .ranking import is_flat
 from .shift import Shift
 from .trial import TrialRecord
 from .weight_space import space_of
+
+# What Optuna calls the direction of a value.
+Way = Literal["maximize", "minimize"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,9 @@ class Objective:
         sizes: search documents of each.
         inputs: origins of the trials that are inputs, e.g. ``sums alone``.
         goal: without its reference.
-        highest: highest value that the metric can take.
+        highest: highest score that a document can have.
         shift: from a parent, where the study bounds it or takes something off for it, and it can be measured.
+        scales: of the metrics, by suite; those that are left out are better when higher.
     """
 
     suites: tuple[str, ...]
@@ -38,11 +43,23 @@ class Objective:
     goal: Goal
     highest: float = 1.0
     shift: Shift | None = None
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+
+    @property
+    def directions(self) -> tuple[Way, ...]:
+        """Of each value that Optuna holds of a trial: several for a Pareto front.
+
+        Optuna holds of one suite what lm-eval would say, of the mean of several their scores' (`as_told`).
+        """
+        if self.goal.kind != "pareto" and len(self.suites) > 1:
+            return ("maximize",)
+        turned = [self.scales.get(suite, HIGHER).is_turned for suite in self.suites]
+        return tuple("minimize" if lower else "maximize" for lower in turned)
 
     @property
     def values_per_trial(self) -> int:
-        """How many values Optuna holds of a trial: several for a Pareto front."""
-        return len(self.suites) if self.goal.kind == "pareto" else 1
+        """How many values Optuna holds of a trial."""
+        return len(self.directions)
 
     @property
     def names(self) -> tuple[str, ...]:

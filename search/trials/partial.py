@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from exme.evaluators.scores import DocumentScores, Scores, join
+from exme.evaluators.scores import DocumentScores, Scale, Scores, join, metric_of
 from exme.search.racing.strata import Floats
 
 Values = tuple[float, ...]
@@ -21,7 +21,7 @@ class Part:
     """One suite's scores; NaN where a document was not seen.
 
     Attributes:
-        suite: its name; `split` and `metric` as in `DocumentScores`.
+        suite: its name; `split`, `metric` and `higher_is_better` as in `DocumentScores`.
         documents: identifiers of all documents, in order.
         values: one per document, shape (n,).
         seed: seed with which the documents were chosen.
@@ -35,6 +35,12 @@ class Part:
     metric: str = ""
     seed: int = 0
     audit: Mapping[str, Values] = field(default_factory=dict)
+    higher_is_better: bool = True
+
+    @property
+    def scale(self) -> Scale:
+        """How these scores and the metric's values become each other."""
+        return Scale.of(self.metric, self.higher_is_better)
 
     def add(self, scores: DocumentScores) -> Part:
         """With the scores of further documents."""
@@ -45,6 +51,7 @@ class Part:
         return replace(
             self,
             metric=scores.metric,
+            higher_is_better=scores.higher_is_better,
             seed=scores.seed,
             values=_filled(self.values, places, scores.values),
             audit={
@@ -61,7 +68,7 @@ class Part:
 
         return DocumentScores(
             self.suite, self.split, self.metric, kept(self.documents), kept(self.values), self.seed,
-            {name: kept(values) for name, values in self.audit.items()},
+            {name: kept(values) for name, values in self.audit.items()}, self.higher_is_better,
         )  # fmt: skip
 
 
@@ -108,7 +115,16 @@ class Partial:
         """
         return join(
             [
-                DocumentScores(p.suite, p.split, p.metric, p.documents, p.values, p.seed, p.audit)
+                DocumentScores(
+                    p.suite,
+                    p.split,
+                    p.metric,
+                    p.documents,
+                    p.values,
+                    p.seed,
+                    p.audit,
+                    p.higher_is_better,
+                )
                 for p in self.parts
             ]
         )
@@ -129,6 +145,7 @@ class Partial:
                 "suite": part.suite,
                 "split": part.split,
                 "metric": part.metric,
+                **({} if part.higher_is_better else {"higher_is_better": False}),
                 "seed": part.seed,
                 "values": _shorten(part.values),
                 "audit": {name: _shorten(values) for name, values in part.audit.items()},
@@ -153,11 +170,13 @@ class Partial:
                     documents=tuple(documents(part["suite"], part["split"])),
                     values=_lengthen(part["values"]),
                     split=part["split"],
-                    metric=part["metric"],
+                    metric=metric,
                     seed=part["seed"],
                     audit={name: _lengthen(values) for name, values in part["audit"].items()},
+                    higher_is_better=higher,
                 )
                 for part in data
+                for metric, higher in (metric_of(part),)
             )
         )
 

@@ -16,7 +16,7 @@ such form; study files that ask for a shift of theirs are refused.
 
 **Bound.** Candidates within a bound B of a parent are an ellipsoid about e_p. A proposal beyond all of them is moved along the
 straight line to the parent from which it is shifted least, to that one's bound: it is never scored where it was. Inputs are scored in
-any case, since gains are over them, but one that is beyond the bound cannot win (`TrialRecord.barred`).
+any case, because gains are measured relative to them, but one that is beyond the bound cannot win (`TrialRecord.barred`).
 
 **Penalty.** What a search goes by falls by so much per unit of shift; scores that people see are as they are.
 """

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from exme.evaluators.scores import DocumentScores, Scores
+from exme.evaluators.scores import DocumentScores, Scale, Scores, scale_of
 from exme.search.racing.field import Field
 from exme.search.racing.goal import Goal
 from exme.search.racing.strata import Estimate, Floats
@@ -27,6 +27,7 @@ from .partial import Part
 from .ranking import best_known
 from .shrinkage import places
 from .trial import TrialRecord
+from .unit import Unit
 
 # Documents that both of two candidates must have seen for their differences to say how much these vary.
 _ENOUGH = 8
@@ -70,6 +71,20 @@ class Standing:
         return is_binary(self.values[~np.isnan(self.values)].tolist())
 
     @property
+    def scales(self) -> dict[str, Scale]:
+        """Of the metrics, by suite."""
+        return {part.suite: part.scale for part in by_suite(self.trial)}
+
+    @property
+    def unit(self) -> Unit:
+        """How its score is shown."""
+        return Unit(percent=self.is_share, scale=scale_of(list(self.scales.values())))
+
+    def unit_on(self, suite: str) -> Unit:
+        """How its score on a suite is shown."""
+        return Unit(percent=self.is_share, scale=self.scales[suite])
+
+    @property
     def interval(self) -> Interval:
         """Its score, the mean of the suites', with its 95% interval."""
         return mean_of(list(self.scores.values()))
@@ -90,6 +105,13 @@ class Standing:
         """What was counted: ``154 of the 256 documents solved``; empty where documents are not solved or not."""
         solved = f"{np.nansum(self.values):,.0f} of the {self.count:,} documents solved"
         return solved if self.is_share else ""
+
+
+def unit_of(found: Sequence[Standing]) -> Unit:
+    """How scores of candidates are shown together."""
+    scales = {s.unit.scale for s in found}
+    scale = scales.pop() if len(scales) == 1 else None
+    return Unit(percent=all(s.is_share for s in found), scale=scale)
 
 
 def scores_seen(trial: TrialRecord) -> Scores:

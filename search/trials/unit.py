@@ -5,20 +5,44 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from exme.evaluators.scores import Scores
+from exme.evaluators.scores import HIGHER, Scale, Scores
 from exme.search.statistics.intervals import Interval, is_binary
 
 
 class Unit:
-    """How scores are shown: accuracies in percent, gains in points; others as they are.
+    """How scores are shown: as the metric's own values; accuracies in percent, gains in points.
+
+    A gain is positive where it is one, whichever way the metric is better.
 
     Args:
         scores: percent is used when all of these are 0 or 1.
         percent: whether, where that is known already.
+        scale: of the metric; that of `scores` by default.
     """
 
-    def __init__(self, scores: Iterable[Scores] = (), *, percent: bool = True) -> None:
-        self.percent = percent and all(is_binary(s.values) for s in scores)
+    def __init__(
+        self, scores: Iterable[Scores] = (), *, percent: bool = True, scale: Scale | None = None
+    ) -> None:
+        known = list(scores)
+        self.percent = percent and all(is_binary(s.values) for s in known)
+        scales = {s.scale for s in known}
+        self.scale = scale or (scales.pop() if len(scales) == 1 else HIGHER)
+
+    def shown(self, interval: Interval) -> Interval:
+        """A score's interval as that of the metric's values."""
+        turn = self.scale.turn
+        ends = (turn(interval.low), turn(interval.high))
+        return Interval(turn(interval.estimate), min(ends), max(ends))
+
+    @property
+    def better(self) -> str:
+        """What a better score is: ``higher``, or ``lower``."""
+        return "lower" if self.scale.is_turned else "higher"
+
+    @property
+    def good(self) -> str:
+        """The same without comparing: ``high``, or ``low``."""
+        return self.better.removesuffix("er")
 
     def _number(self, value: float) -> str:
         if math.isinf(value):
@@ -36,10 +60,11 @@ class Unit:
 
     def score(self, value: float) -> str:
         """A score: ``48.4%``."""
-        return self._number(value) + ("%" if self.percent else "")
+        return self._number(self.scale.turn(value)) + ("%" if self.percent else "")
 
     def tick(self, value: float) -> str:
         """A score on an axis: ``40%``."""
+        value = self.scale.turn(value)
         return f"{100 * value:.4g}%" if self.percent else f"{value:.4g}"
 
     def gap(self, value: float) -> str:
@@ -58,22 +83,26 @@ class Unit:
         """A difference from another in words: ``2.0 points below sums``, ``the same as sums``."""
         if not value:
             return f"the same as {other}"
-        return f"{self.gap(abs(value))} {'above' if value > 0 else 'below'} {other}"
+        up, down = ("better than", "worse than") if self.scale.is_turned else ("above", "below")
+        return f"{self.gap(abs(value))} {up if value > 0 else down} {other}"
 
     def span(self, interval: Interval) -> str:
-        """The ends of an interval: ``4.1 to 10.3``."""
+        """The ends of a difference's interval: ``4.1 to 10.3``."""
         return f"{self._end(interval.low)} to {self._end(interval.high)}"
 
     def full(self, interval: Interval, *, sign: bool = False) -> str:
         """Estimate and interval: ``48.4% (42.4 to 54.5)``."""
-        plus = "+" if sign and interval.estimate > 0 else ""
-        estimate = self._end(interval.estimate) if sign else self.score(interval.estimate)
-        return f"{plus}{estimate} ({self.span(interval)})"
+        if not sign:
+            return f"{self.score(interval.estimate)} ({self.span(self.shown(interval))})"
+        plus = "+" if interval.estimate > 0 else ""
+        return f"{plus}{self._end(interval.estimate)} ({self.span(interval)})"
 
     def ends(self, interval: Interval, *, sign: bool = False) -> str:
         """The ends of an interval on a terminal: ``[55.0%, 67.1%]``; of a difference, ``[+4.1, +10.3]``."""
-        write = self.change if sign else self.score
-        return f"[{write(interval.low)}, {write(interval.high)}]"
+        if sign:
+            return f"[{self.change(interval.low)}, {self.change(interval.high)}]"
+        low, high = sorted((interval.low, interval.high), key=self.scale.turn)
+        return f"[{self.score(low)}, {self.score(high)}]"
 
     def line(self, interval: Interval, *, sign: bool = False) -> str:
         """Estimate and interval on a terminal: ``61.2% [55.0%, 67.1%]``, ``+7.2 points [+4.1, +10.3]``."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.docs.clone import Clone
+from tests.helpers.docs.clone import Clone, MakeClone
 from tests.helpers.docs.stand_ins import fill_hub_cache, fill_shared, furnish
 from tests.helpers.docs.warm import Warm
-
-MakeClone = Callable[..., Clone]
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docs.conftest import MakeClone
-from tests.helpers.docs.clone import Clone, answers, events
+from tests.helpers.docs.clone import Clone, MakeClone, answers, events
 from tests.helpers.docs.pages import Command, blocks
 from tests.helpers.services.postgres import Postgres, binaries_or_skip
 
@@ -65,7 +64,7 @@ def run(clone: Clone, command: Command) -> None:
         clone.type(command)
         clone.stamp()
     else:
-        said = clone.type(command, PYTEST_ARGS="tests/test_audit.py -q -p no:cacheprovider")
+        said = clone.type(command, PYTEST_ARGS="tests/test_audit.py -q -n 0 -p no:cacheprovider")
         look(clone, command, said)
 
 

@@ -15,6 +15,8 @@ from exme.search.cli.main import _run, app
 from tests.helpers.malformed.cases import all_cases
 from tests.helpers.malformed.given import MATERIALISE, REPORT, SEARCH, Case, good_folder
 
+pytestmark = pytest.mark.slow  # 745 cases
+
 CASES = all_cases()
 
 

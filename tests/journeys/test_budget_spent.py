@@ -26,8 +26,7 @@ def searched(
     folder: Path, kind: type[Landscape] = Flat, fork: bool = False, **changed: Any
 ) -> tuple[list[TrialRecord], str]:
     """The trials of a search without its proof, and the last line."""
-    opened = Opened(folder, fork=fork, **changed)
-    opened.search._worker = kind(opened.search.documents, PEAK)
+    opened = Opened(folder, fork=fork, **changed, scorer=lambda d: kind(d, PEAK))
     opened.search.work()
     close(opened)
     return opened.search.storage.trials(), opened.lines[-1]
@@ -111,9 +110,7 @@ def test_workers_together_spend_the_budget_and_repeat_nothing(tmp_path: Path) ->
         "budget": {"trials": 16},
         "sampler": {"name": "auto", "seed": 3},
     }
-    crew = [Opened(tmp_path, **settings) for _ in range(3)]
-    for one in crew:
-        one.search._worker = Flat(one.search.documents, PEAK)
+    crew = [Opened(tmp_path, **settings, scorer=lambda d: Flat(d, PEAK)) for _ in range(3)]
     threads = [threading.Thread(target=one.search.work) for one in crew]
     for thread in threads:
         thread.start()

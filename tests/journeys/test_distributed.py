@@ -21,6 +21,8 @@ from tests.helpers.places import ROOT
 from tests.helpers.searches.crew import Crew, complaints
 from tests.helpers.services.postgres import Postgres, binaries_or_skip
 
+pytestmark = pytest.mark.slow  # kills, outages, and waits
+
 SOAK = ROOT / "benchmarks" / "soak_kill.py"
 
 

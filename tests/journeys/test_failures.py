@@ -18,14 +18,17 @@ import torch
 
 from exme.search.merging.candidate import Candidate
 from exme.search.running.search import Search, open_search
-from exme.search.scoring.worker import Precision, Scored, Worker
+from exme.search.scoring.precision import Precision
+from exme.search.scoring.worker import Scored, Worker
 from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
 from tests.helpers.malformed.given import STUDY, good_folder
 from tests.helpers.models.small_models import edit_weights, make_model
 from tests.helpers.places import ROOT
-from tests.helpers.searches.crew import Crew, command, complaints, ended, said
-from tests.helpers.searches.landscape import PEAK, Landscape
+from tests.helpers.searches.crew import Crew, Slow, command, complaints, ended, said
+from tests.helpers.searches.landscape import Landscape
+
+pytestmark = pytest.mark.slow  # kills, outages, and waits
 
 CLOCK = ROOT / "tests" / "helpers" / "jumping_clock.c"
 
@@ -123,8 +126,9 @@ def flip(path: Path, place: int) -> None:
 
 
 def begin(study: StudyFile, runs: Path) -> None:
-    with open_search(study, runs=runs) as search:
-        search._worker = Landscape(search.documents, {"math": 0.5, "code": 0.5})
+    with open_search(
+        study, runs=runs, worker=lambda d: Landscape(d, {"math": 0.5, "code": 0.5})
+    ) as search:
         search.work()
 
 
@@ -250,14 +254,13 @@ def test_a_document_that_makes_the_metric_raise_fails_the_trial_and_not_the_sear
 def test_a_candidate_that_takes_all_memory_fails_and_the_search_goes_on(
     tmp_path: Path, error: Exception
 ) -> None:
-    class Greedy(Landscape):
+    class Greedy(Slow):
         def score(self, candidate: Candidate, split: str) -> Scored:
             if candidate.coefficients["sums"] == 1.3:
                 raise error
             return super().score(candidate, split)
 
-    with Crew(tmp_path, 8).open() as search:
-        search._worker = Greedy(search.documents, PEAK)
+    with Crew(tmp_path, 8, kind=Greedy).open() as search:
         search.work()
         trials = search.storage.trials()
     (failed,) = [t for t in trials if t.state == "failed"]
@@ -280,7 +283,7 @@ def test_a_clock_that_jumps_by_years_changes_nothing(tmp_path: Path) -> None:
     runs.mkdir()
     code = (
         "import os, sys, time; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
-        "from tests.helpers.searches.crew import Crew, complaints\n"
+        "from tests.helpers.searches.crew import Crew, Slow, complaints\n"
         "assert len({time.gmtime().tm_year for _ in range(400)}) > 2\n"  # it does jump
         "crew = Crew(Path(sys.argv[2]), 30, seconds=0.01)\n"
         "pids = [crew.start(n) for n in range(2)]\n"

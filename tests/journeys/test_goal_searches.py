@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from exme.search.merging.candidate import Candidate
 from exme.search.proof.outcome import Outcome
 from exme.search.proof.verdict import verdict
 from exme.search.reports.pages.report import write_report
-from exme.search.reports.terminal.status import Status
 from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from exme.search.scoring.worker import Scored
+from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 from tests.helpers.searches.landscape import Landscape, uniform
 from tests.helpers.searches.two_suites import data, study_file
@@ -41,12 +42,15 @@ class TwoHills(Landscape):
         return Scored(join(parts), {"model": 1.0})
 
 
+def two_hills(documents: Sequence[SuiteDocuments]) -> TwoHills:
+    return TwoHills(documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+
+
 def run(folder: Path, data: Path, **changed: Any) -> tuple[Outcome, str]:
     study = study_file(
         data=str(data), **{"sampler": {"name": "auto"}, "budget": {"documents": 1500}, **changed}
     )
-    with open_search(study, "all", name="test", runs=folder) as search:
-        search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+    with open_search(study, "all", name="test", runs=folder, worker=two_hills) as search:
         outcome = search.run()
         report = write_report(outcome, search.folder).read_text()
     assert outcome.winner is not None and outcome.winner.scores is not None
@@ -100,8 +104,13 @@ def test_the_mean_over_the_worst_suites_is_searched_for_and_proved_by(
         suites=["gsm8k", "mmlu", "ifeval"], goal="cvar", tail=tail,
         sampler={"name": "auto"}, budget={"documents": 2500},
     )  # fmt: skip
-    with open_search(study, "all", name="test", runs=tmp_path) as search:
-        search._worker = ThreeHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.9)
+    with open_search(
+        study,
+        "all",
+        name="test",
+        runs=tmp_path,
+        worker=lambda d: ThreeHills(d, PEAKS["gsm8k"], top=0.9, width=0.9),
+    ) as search:
         outcome = search.run()
         report = write_report(outcome, search.folder).read_text()
     assert outcome.winner is not None and outcome.winner.scores is not None
@@ -152,9 +161,8 @@ def test_candidates_race_against_the_front_and_who_is_stopped_was_dominated(
         data=str(data), goal="pareto", sampler={"name": "random"}, budget={"trials": 16},
         space={"coefficients": (-1.0, 3.0)}, racing={"chunk": 10},
     )  # fmt: skip
-    with open_search(study, "all", name="test", runs=tmp_path) as search:
-        hills = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
-        search._worker = hills
+    with open_search(study, "all", name="test", runs=tmp_path, worker=two_hills) as search:
+        hills = search.worker
         trials = search.run().trials
         frozen = search.storage.study.get_trials()
     stopped = [t for t in trials if t.state == "stopped"]
@@ -177,8 +185,7 @@ def test_samplers_learn_from_those_that_a_front_stopped(
         data=str(data), goal="pareto", sampler={"name": sampler}, budget={"trials": 9},
         starts=[{"sums": -1.0, "products": -1.0}], space={"coefficients": (-1.5, 3.0)},
     )  # fmt: skip
-    with open_search(study, "all", name="test", runs=tmp_path) as search:
-        search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+    with open_search(study, "all", name="test", runs=tmp_path, worker=two_hills) as search:
         trials = search.run().trials
         told = [search.history().values(t) for t in trials]
     assert any(t.state == "stopped" for t in trials)
@@ -197,9 +204,11 @@ def test_a_sampler_that_is_drawn_beyond_the_bound_does_not_end_there(
         data=str(data), goal=goal, sampler={"name": sampler}, budget={"trials": 14},
         shift={"bound": 0.4, "parent": "sums"},
     )  # fmt: skip
-    with open_search(study, "all", name="test", runs=tmp_path) as search:
-        peak = {"sums": 3.0, "products": 3.0}  # both suites are best far beyond
-        search._worker = Landscape(search.documents, peak, top=0.9, width=2.0)
+    peak = {"sums": 3.0, "products": 3.0}  # both suites are best far beyond
+    with open_search(
+        study, "all", name="test", runs=tmp_path,
+        worker=lambda d: Landscape(d, peak, top=0.9, width=2.0),
+    ) as search:  # fmt: skip
         outcome = search.run()
     assert sum(t.duplicate_of is not None for t in outcome.trials) <= 2
     assert sum(t.origin == sampler for t in outcome.trials) >= 6
@@ -234,8 +243,9 @@ def test_a_search_ends_when_more_documents_are_expected_to_bring_little(
     study = study_file(
         data=str(data), sampler={"name": "auto"}, budget={"documents": 6000, "gain": 1.5}
     )
-    with open_search(study, "all", name="test", runs=tmp_path, screen=screen) as search:
-        search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+    with open_search(
+        study, "all", name="test", runs=tmp_path, screen=screen, worker=two_hills
+    ) as search:
         search.work()
         assert 500 < sum(t.documents for t in search.storage.trials()) < 5000
     lines = plain.getvalue().splitlines()
@@ -247,8 +257,9 @@ def test_a_budget_of_gain_alone_promises_no_number_of_trials(tmp_path: Path, dat
     plain = io.StringIO()
     screen = Screen(Console(file=plain, soft_wrap=True, width=300, highlight=False))
     study = study_file(data=str(data), sampler={"name": "auto"}, budget={"gain": 20.0})
-    with open_search(study, "all", name="test", runs=tmp_path, screen=screen) as search:
-        search._worker = TwoHills(search.documents, PEAKS["gsm8k"], top=0.9, width=0.7)
+    with open_search(
+        study, "all", name="test", runs=tmp_path, screen=screen, worker=two_hills
+    ) as search:
         search.work()
     first = plain.getvalue().splitlines()[0]
     assert (
@@ -268,6 +279,6 @@ def test_status_names_the_best_that_the_search_goes_by(
     file = tmp_path / "test.yaml"
     content = study_file(data=str(data), **{"racing": "off", "budget": {"trials": 14}, **changed})
     file.write_text(content.model_dump_json(exclude_unset=True), encoding="utf-8")
-    best = Status(file, "all", tmp_path).view().best
+    best = open_stored(file, "all", tmp_path).view().best
     assert best is not None
     assert best.trial.number == outcome.winner.number

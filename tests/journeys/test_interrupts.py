@@ -13,10 +13,10 @@ import pytest
 from exme.search.merging.candidate import Candidate
 from exme.search.running import interrupts
 from exme.search.running.interrupts import Interrupts, stop_if_asked
-from exme.search.running.search import Search
 from exme.search.scoring.worker import Scored
 from tests.helpers.searches.crew import Crew, Slow, command, complaints, ended, said, wait_for_lines
-from tests.helpers.searches.landscape import PEAK
+
+pytestmark = pytest.mark.slow  # kills, outages, and waits
 
 
 def test_the_first_signal_stops_in_order_and_the_second_at_once() -> None:
@@ -127,11 +127,8 @@ def test_a_second_signal_ends_at_once_and_loses_no_more_than_a_kill(tmp_path: Pa
                 time.sleep(30)
             return super().score(candidate, split)
 
-    def replace(search: Search) -> None:
-        search._worker = Stubborn(search.documents, PEAK)
-
-    crew = Crew(tmp_path, 8)
-    pid = command(crew, replace)
+    crew = Crew(tmp_path, 8, kind=Stubborn)
+    pid = command(crew, lambda _: None)
     wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("begun")])
     os.kill(pid, signal.SIGINT)
     wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("first")])

@@ -15,16 +15,22 @@ from exme.search.proof.outcome import Outcome
 from exme.search.proof.uses import LEDGER, read_ledger
 from exme.search.proof.verdict import NO_GAIN, PROVED, verdict
 from exme.search.reports.exports.export import export_best, export_trials
-from exme.search.reports.terminal.status import Status
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from tests.helpers.searches.landscape import PEAK, Landscape
 from tests.helpers.searches.opened import Opened, close, study_file
 
 
 def searched(runs: Path, name: str = "test", fork: bool = False, **changed: Any) -> Outcome:
     """A search of a given name that is over."""
-    with open_search(study_file(**changed), "gsm8k", name=name, runs=runs, fork=fork) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        study_file(**changed),
+        "gsm8k",
+        name=name,
+        runs=runs,
+        fork=fork,
+        worker=lambda d: Landscape(d, PEAK),
+    ) as search:
         return search.run()
 
 
@@ -79,8 +85,7 @@ def test_a_use_is_written_down_before_its_candidate_is_scored(tmp_path: Path) ->
                 raise KeyboardInterrupt
             return super().score(candidate, split)
 
-    opened = Opened(tmp_path)
-    opened.search._worker = Killed(opened.search.documents, PEAK)
+    opened = Opened(tmp_path, scorer=lambda d: Killed(d, PEAK))
     with pytest.raises(KeyboardInterrupt):
         opened.search.run()
     close(opened)
@@ -104,11 +109,10 @@ def test_status_ends_in_the_verdict_whatever_it_is(
     study: Path, peak: dict[str, float], state: str, use: str
 ) -> None:
     runs = study.parent / "runs"
-    with open_search(study, runs=runs) as search:
-        search._worker = Landscape(search.documents, peak)
+    with open_search(study, runs=runs, worker=lambda d: Landscape(d, peak)) as search:
         said = verdict(search.run())
     assert (said.state, said.recommended) == (state, use)
-    view = Status(study, None, runs).view()
+    view = open_stored(study, None, runs).view()
     assert view.verdict is not None
     assert view.verdict.sentence == said.sentence and view.proved == view.to_prove
     shown = CliRunner().invoke(app, ["status", str(study), "--runs", str(runs)]).output
@@ -146,8 +150,7 @@ class Fooled(Landscape):
 
 
 def test_an_export_of_a_winner_that_does_not_hold_names_the_model_to_use(tmp_path: Path) -> None:
-    opened = Opened(tmp_path / "runs")
-    opened.search._worker = Fooled(opened.search.documents, PEAK)
+    opened = Opened(tmp_path / "runs", scorer=lambda d: Fooled(d, PEAK))
     found = verdict(opened.search.run())
     assert (found.state, found.recommended) == (NO_GAIN, "base")
     best = export_best(opened.search, tmp_path / "best")

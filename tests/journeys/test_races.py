@@ -18,7 +18,7 @@ from exme.search.trials.budget import spent
 from exme.search.trials.ranking import best_trial
 from exme.search.trials.trial import TrialRecord
 from tests.helpers.searches.landscape import PEAK, Landscape
-from tests.helpers.searches.opened import Opened, close, racing
+from tests.helpers.searches.opened import close, racing
 
 
 def rows(trials: Any) -> list[Any]:
@@ -42,16 +42,12 @@ class Watches(Landscape):
         return super().score_part(candidate, documents)
 
 
-def watched(opened: Opened) -> Watches:
-    opened.search._worker = found = Watches(opened.search.documents, PEAK)
-    return found
-
-
 def test_a_racing_search_finds_the_hill_with_the_documents_of_a_dozen_full_trials(
     tmp_path: Path,
 ) -> None:
-    opened = racing(tmp_path)
-    landscape = watched(opened)
+    opened = racing(tmp_path, scorer=lambda d: Watches(d, PEAK))
+    landscape = opened.landscape
+    assert isinstance(landscape, Watches)
     outcome = opened.search.run()
     assert outcome.winner is not None and outcome.winner.candidate is not None
     found = outcome.winner.candidate.coefficients
@@ -119,8 +115,7 @@ def test_a_race_that_was_cut_off_is_taken_up_again_as_if_nothing_had_been(tmp_pa
             return super().score_part(candidate, documents)
 
     whole = racing(tmp_path / "whole", budget={"documents": 700}).search.run()
-    broken = racing(tmp_path / "broken", budget={"documents": 700})
-    broken.search._worker = Stops(broken.search.documents, PEAK)
+    broken = racing(tmp_path / "broken", budget={"documents": 700}, scorer=lambda d: Stops(d, PEAK))
     with pytest.raises(KeyboardInterrupt):
         broken.search.run()
     close(broken)
@@ -195,8 +190,9 @@ def test_a_metric_beyond_its_bound_stops_nobody(tmp_path: Path) -> None:
             values = tuple(10 * v for v in part.values)
             return Scored(type(part)(**{**vars(part), "values": values}), found.seconds)
 
-    opened = racing(tmp_path, sampler="random", budget={"trials": 8})
-    opened.search._worker = Points(opened.search.documents, PEAK)
+    opened = racing(
+        tmp_path, sampler="random", budget={"trials": 8}, scorer=lambda d: Points(d, PEAK)
+    )
     outcome = opened.search.run()
     assert [t.state for t in outcome.trials] == ["complete"] * 8
     assert math.isinf(opened.search.settled.objective.field(outcome.trials).highest)

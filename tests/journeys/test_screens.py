@@ -24,9 +24,10 @@ from exme.search.proof.verdict import verdict
 from exme.search.reports.pages.report import write_report
 from exme.search.reports.terminal.events import JsonScreen
 from exme.search.reports.terminal.live import LiveScreen
-from exme.search.reports.terminal.status import Status, all_runs
+from exme.search.reports.terminal.status import all_runs
 from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from exme.search.storage.backend import sqlite_url
 from exme.tasks.errors import UserError
 from tests.helpers.places import ROOT
@@ -45,8 +46,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def searched(folder: Path, screen: Screen, runs: str) -> None:
-    with open_search(folder / "hill.yaml", runs=folder / runs, screen=screen) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        folder / "hill.yaml", runs=folder / runs, screen=screen, worker=lambda d: Landscape(d, PEAK)
+    ) as search:
         outcome = search.run()
         screen.verdict(verdict(outcome), write_report(outcome, search.folder))
 
@@ -119,7 +121,7 @@ def test_a_terminal_keeps_the_picture_and_ends_with_the_verdict(place: Path) -> 
 
 
 def test_status_reads_what_the_search_wrote(events: object, place: Path) -> None:
-    status = Status(place / "hill.yaml", None, place / "runs")
+    status = open_stored(place / "hill.yaml", None, place / "runs")
     shown = status.view()
     assert shown.used[0] == 8 and shown.is_over and shown.proved == shown.to_prove == 4
     assert shown.gain is not None and shown.gain.estimate > 0
@@ -171,7 +173,7 @@ def test_status_of_a_run_of_another_version_says_what_it_cannot_read(tmp_path: P
 
 def test_status_of_a_search_that_was_not_begun_writes_nothing(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"not begun yet.*`exme search .*hill.yaml --task gsm8k`"):
-        Status(place / "hill.yaml", None, tmp_path)
+        open_stored(place / "hill.yaml", None, tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert all_runs(tmp_path) == []
 

@@ -97,6 +97,7 @@ def watched(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_whole_search_unpickles_nothing(tmp_path: Path) -> None:
     good_folder(tmp_path)
     opened = "study.yaml --runs runs"

@@ -66,7 +66,7 @@ def attention(
     if attention_mask is not None or strange or query.shape[0] != 1:
         raise NotImplementedError(f"attention with {strange or 'a mask of its own'}")
     scale = Scale(query.shape[-1] ** -0.5 if scaling is None else scaling, softcap, sliding_window)
-    layer: int = module.layer_idx  # type: ignore[assignment]
+    layer: int = module.layer_idx  # type: ignore[assignment]  # torch: a tensor or a module
     keys, values = key[0], value[0]
     if layout.places is not None:
         layout.cache.write(layer, keys, values, layout.places)

@@ -16,8 +16,13 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.methods import METHODS, PLAIN
 from exme.search.merging.sources.task_vector import made_by
 
-# Ours, and what mergekit calls it.
-_NAMES = {"ties": "ties", "breadcrumbs": "breadcrumbs", "model_stock": "model_stock"}
+# Ours, and what mergekit calls it; plain sums are its task arithmetic.
+_NAMES = {
+    **dict.fromkeys(PLAIN, "task_arithmetic"),
+    "ties": "ties",
+    "breadcrumbs": "breadcrumbs",
+    "model_stock": "model_stock",
+}
 
 
 def obstacle(candidate: Candidate) -> str:
@@ -45,6 +50,7 @@ def _obstacles(candidate: Candidate) -> list[tuple[bool, str]]:
             method == "slerp",
             "mergekit interpolates weights about the origin, ExMe task vectors about the base",
         ),
+        (method not in _NAMES, f"it is not known to have {title}"),
         (
             "vocabulary" in candidate.sources,
             "its vocabularies are merged, and mergekit's own union of them has not been compared",
@@ -89,7 +95,7 @@ def mergekit_config(candidate: Candidate, names: Mapping[str, str]) -> str:
     if candidate.method == "model_stock":
         models = [{"model": model["model"]} for model in models]
     content: dict[str, Any] = {
-        "merge_method": _NAMES.get(candidate.method, "task_arithmetic"),
+        "merge_method": _NAMES[candidate.method],
         "base_model": names["base"],
         "models": models,
         "parameters": shared,

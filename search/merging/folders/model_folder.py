@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from exme.search.merging.candidate import Candidate
+from exme.search.merging.live import live_tensors
 from exme.search.merging.resident import (
     Sources,
-    live_tensors,
     load_model,
     load_tokenizer,
     tokenizer_of,
@@ -110,9 +110,9 @@ def export_model(
     check_space(out, size)
     try:
         with staged(out) as folder:
-            made = write_stream(folder, sources, candidate, max_shard_bytes=max_shard_bytes)
-            copy_from_base(sources, folder, code=code)
-            write_text(folder / "config.json", config_file(sources, candidate.dtype))
+            made = write_model(
+                folder, sources, candidate, code=code, max_shard_bytes=max_shard_bytes
+            )
             digest = verify(folder, made)
             if made_before not in ("", digest):
                 raise UserError(
@@ -135,6 +135,31 @@ def export_model(
             f"{out}: the export could not be written, nothing was left there ({error})"
         ) from None
     return ExportResult(out, candidate.digest, digest, size)
+
+
+def write_model(
+    folder: Path,
+    sources: Sources,
+    candidate: Candidate,
+    *,
+    code: bool,
+    max_shard_bytes: int = SHARD_BYTES,
+) -> dict[str, str]:
+    """Write a candidate and what `from_pretrained` needs beside its weights.
+
+    Args:
+        folder: an existing folder.
+        sources: the base and the checkpoints.
+        candidate: what to write.
+        code: copy the base's model code.
+        max_shard_bytes: largest weight file.
+
+    Returns and raises: see `write_stream`.
+    """
+    made = write_stream(folder, sources, candidate, max_shard_bytes=max_shard_bytes)
+    copy_from_base(sources, folder, code=code)
+    write_text(folder / "config.json", config_file(sources, candidate.dtype))
+    return made
 
 
 def verify(folder: Path, made: Mapping[str, str]) -> str:
@@ -184,16 +209,16 @@ def chat_template(sources: Sources) -> tuple[str | None, str]:
     Fine-tunes usually bring the template that their base lacks; the first that has one gives it.
     """
     scored = "The tokenizer and the generation settings are the base's, with which it was scored"
-    if _read_template(sources.base.folder) is not None:
+    if read_template(sources.base.folder) is not None:
         return None, f"{scored}, and so is the chat template."
     for name, source in sources.checkpoints.items():
-        template = _read_template(source.folder)
+        template = read_template(source.folder)
         if template is not None:
             return template, f"{scored}; the chat template is that of '{name}', the base has none."
     return None, f"{scored}; no input has a chat template."
 
 
-def _read_template(folder: Path) -> str | None:
+def read_template(folder: Path) -> str | None:
     """A model's chat template, from its own file or from the tokenizer's settings."""
     own, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
     if own.is_file():

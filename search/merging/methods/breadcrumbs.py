@@ -11,21 +11,12 @@ Source: Davari and Belilovsky 2024, arXiv:2312.06795, sec. 3.
 
 from __future__ import annotations
 
-from .method import (
-    KEEP_ALL,
-    Coefficients,
-    Facts,
-    KnownPoint,
-    Mask,
-    Merge,
-    Method,
-    Parameter,
-    Parameters,
-    Term,
-)
+import math
+
+from .method import Facts, KnownPoint, Mask, MaskingMethod, Parameter, Parameters
 
 
-class Breadcrumbs(Method):
+class Breadcrumbs(MaskingMethod):
     """Task vectors without outliers and without dust, added."""
 
     name = "breadcrumbs"
@@ -42,19 +33,16 @@ class Breadcrumbs(Method):
         return [KnownPoint("breadcrumbs", self.mean(), own, self.name)]
 
     @classmethod
-    def is_plain(cls, coefficients: Coefficients, parameters: Parameters) -> bool:
-        """When nothing is left out."""
-        whole = parameters["density"] >= 1 and parameters["gamma"] <= 0
-        return whole or not any(coefficients.values())
+    def keeps_all(cls, parameters: Parameters) -> bool:
+        """See `MaskingMethod.keeps_all`."""
+        return parameters["density"] >= 1 and parameters["gamma"] <= 0
 
     @classmethod
-    def instruct(cls, coefficients: Coefficients, parameters: Parameters, facts: Facts) -> Merge:
-        """See `Method.instruct`; a density that leaves no room for gamma wins over the dust."""
+    def mask(cls, checkpoint: str, parameters: Parameters, facts: Facts) -> Mask:
+        """See `MaskingMethod.mask`; a density that leaves no room for gamma wins over the dust."""
         gamma = parameters["gamma"]
         last = min(1.0, parameters["density"] + gamma)
-        terms = []
-        for name, c in coefficients.items():
-            low = facts.magnitude(name, last) if last < 1 else 0.0
-            high = facts.magnitude_below(name, gamma) if gamma > 0 else KEEP_ALL.high
-            terms.append(Term(name, c, Mask(low=low, high=high)))
-        return Merge(tuple(terms))
+        return Mask(
+            low=facts.magnitude(checkpoint, last) if last < 1 else 0.0,
+            high=facts.magnitude_below(checkpoint, gamma) if gamma > 0 else math.inf,
+        )

@@ -13,32 +13,17 @@ Source: Yu et al. 2024, arXiv:2311.03099, eq. 3 and 4.
 
 from __future__ import annotations
 
-from .method import (
-    KEEP_ALL,
-    Coefficients,
-    Facts,
-    KnownPoint,
-    Mask,
-    Merge,
-    Method,
-    Parameter,
-    Parameters,
-    Term,
-    is_alone,
-)
-
-DENSITY = Parameter("density", 0.05, 1.0, 1.0, "chance of an element to be kept, then rescaled")
+from .method import Facts, KnownPoint, Mask, MaskingMethod, Parameter, Parameters
 
 
-class DareLinear(Method):
+class DareLinear(MaskingMethod):
     """Randomly thinned and rescaled task vectors, added."""
 
     name = "dare_linear"
     title = "DARE-linear"
     paper = "arXiv:2311.03099"
-    own = (DENSITY,)
+    own = (Parameter("density", 0.05, 1.0, 1.0, "chance of an element to be kept, then rescaled"),)
     is_random = True
-    elects = False
 
     def starts(self) -> list[KnownPoint]:
         """Half and a tenth of the elements; the paper drops up to nine in ten."""
@@ -48,21 +33,9 @@ class DareLinear(Method):
         ]
 
     @classmethod
-    def is_plain(cls, coefficients: Coefficients, parameters: Parameters) -> bool:
-        """When nothing is dropped, nor anything elected."""
-        nothing = not any(coefficients.values())
-        whole = parameters["density"] >= 1 and (not cls.elects or is_alone(coefficients))
-        return nothing or whole
-
-    @classmethod
-    def instruct(cls, coefficients: Coefficients, parameters: Parameters, facts: Facts) -> Merge:
-        """See `Method.instruct`."""
-        density = parameters["density"]
-        terms = [
-            Term(name, c, Mask(keep=density, key=facts.key(name)) if density < 1 else KEEP_ALL)
-            for name, c in coefficients.items()
-        ]
-        return Merge(tuple(terms), elects=cls.elects)
+    def mask(cls, checkpoint: str, parameters: Parameters, facts: Facts) -> Mask:
+        """See `MaskingMethod.mask`."""
+        return Mask(keep=parameters["density"], key=facts.key(checkpoint))
 
 
 class DareTies(DareLinear):

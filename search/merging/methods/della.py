@@ -13,25 +13,13 @@ Source: Deep et al. 2024, arXiv:2406.11617, sec. 3 (MagPrune; its epsilon is 2 e
 
 from __future__ import annotations
 
-from .method import (
-    KEEP_ALL,
-    Coefficients,
-    Facts,
-    KnownPoint,
-    Mask,
-    Merge,
-    Method,
-    Parameter,
-    Parameters,
-    Term,
-    is_alone,
-)
+from .method import Facts, KnownPoint, Mask, MaskingMethod, Parameter, Parameters
 
 STEPS = 255
 LEAST = 0.01  # no element is rescaled more than a hundredfold
 
 
-class Della(Method):
+class Della(MaskingMethod):
     """Task vectors thinned by chances that grow with magnitude, merged where they agree."""
 
     name = "della"
@@ -42,6 +30,7 @@ class Della(Method):
         Parameter("epsilon", 0.0, 0.2, 0.0, "half the width of the window of chances"),
     )
     is_random = True
+    elects = True
 
     def starts(self) -> list[KnownPoint]:
         """Half the elements, with mergekit's default window."""
@@ -49,20 +38,8 @@ class Della(Method):
         return [KnownPoint("DELLA 0.5", self.mean(), own, self.name)]
 
     @classmethod
-    def is_plain(cls, coefficients: Coefficients, parameters: Parameters) -> bool:
-        """When nothing is dropped, with nobody to disagree with."""
-        nothing = not any(coefficients.values())
-        return nothing or (parameters["density"] >= 1 and is_alone(coefficients))
-
-    @classmethod
-    def instruct(cls, coefficients: Coefficients, parameters: Parameters, facts: Facts) -> Merge:
-        """See `Method.instruct`; the window is narrowed where it would leave (0, 1]."""
+    def mask(cls, checkpoint: str, parameters: Parameters, facts: Facts) -> Mask:
+        """See `MaskingMethod.mask`; the window is narrowed where it would leave (0, 1]."""
         density = parameters["density"]
         epsilon = max(0.0, min(parameters["epsilon"], density - LEAST, 1 - density))
-        terms = []
-        for name, c in coefficients.items():
-            mask = KEEP_ALL
-            if density < 1:
-                mask = Mask(keep=density - epsilon, slope=2 * epsilon / STEPS, key=facts.key(name))
-            terms.append(Term(name, c, mask))
-        return Merge(tuple(terms), elects=True)
+        return Mask(keep=density - epsilon, slope=2 * epsilon / STEPS, key=facts.key(checkpoint))

@@ -210,6 +210,38 @@ class Method:
         return Merge(tuple(Term(name, c) for name, c in coefficients.items()))
 
 
+class MaskingMethod(Method):
+    """A method that masks every delta, then adds them, or merges them where they agree in sign (`elects`, as TIES does)."""
+
+    elects: ClassVar[bool] = False
+
+    @classmethod
+    def keeps_all(cls, parameters: Parameters) -> bool:
+        """Whether no element is left out at these parameters."""
+        return parameters["density"] >= 1
+
+    @classmethod
+    def mask(cls, checkpoint: str, parameters: Parameters, facts: Facts) -> Mask:
+        """Which elements of a checkpoint's delta in this tensor are kept, where some are not."""
+        raise NotImplementedError
+
+    @classmethod
+    def is_plain(cls, coefficients: Coefficients, parameters: Parameters) -> bool:
+        """When nothing is left out, with nobody to disagree with."""
+        whole = cls.keeps_all(parameters) and (not cls.elects or is_alone(coefficients))
+        return whole or not any(coefficients.values())
+
+    @classmethod
+    def instruct(cls, coefficients: Coefficients, parameters: Parameters, facts: Facts) -> Merge:
+        """See `Method.instruct`."""
+        whole = cls.keeps_all(parameters)
+        terms = [
+            Term(name, c, KEEP_ALL if whole else cls.mask(name, parameters, facts))
+            for name, c in coefficients.items()
+        ]
+        return Merge(tuple(terms), elects=cls.elects)
+
+
 def is_alone(coefficients: Coefficients) -> bool:
     """Whether at most one checkpoint takes part."""
     return sum(c != 0 for c in coefficients.values()) <= 1

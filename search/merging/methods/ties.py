@@ -14,47 +14,23 @@ Source: Yadav et al. 2023, arXiv:2306.01708, sec. 3.2.
 
 from __future__ import annotations
 
-from .method import (
-    KEEP_ALL,
-    Coefficients,
-    Facts,
-    KnownPoint,
-    Mask,
-    Merge,
-    Method,
-    Parameter,
-    Parameters,
-    Term,
-    is_alone,
-)
-
-DENSITY = Parameter("density", 0.05, 1.0, 1.0, "share of every delta's elements that is kept")
+from .method import Facts, KnownPoint, Mask, MaskingMethod, Parameter, Parameters
 
 
-class Ties(Method):
+class Ties(MaskingMethod):
     """Trimmed task vectors, merged where they agree in sign."""
 
     name = "ties"
     title = "TIES"
     paper = "arXiv:2306.01708"
-    own = (DENSITY,)
+    own = (Parameter("density", 0.05, 1.0, 1.0, "share of every delta's elements that is kept"),)
+    elects = True
 
     def starts(self) -> list[KnownPoint]:
         """The paper's: the largest fifth, lambda = 1."""
         return [KnownPoint("TIES 0.2", self.mean(), {"density": 0.2}, self.name)]
 
     @classmethod
-    def is_plain(cls, coefficients: Coefficients, parameters: Parameters) -> bool:
-        """Untrimmed, with nobody to disagree with."""
-        nothing = not any(coefficients.values())
-        return nothing or (parameters["density"] >= 1 and is_alone(coefficients))
-
-    @classmethod
-    def instruct(cls, coefficients: Coefficients, parameters: Parameters, facts: Facts) -> Merge:
-        """See `Method.instruct`."""
-        density = parameters["density"]
-        terms = [
-            Term(name, c, Mask(low=facts.magnitude(name, density)) if density < 1 else KEEP_ALL)
-            for name, c in coefficients.items()
-        ]
-        return Merge(tuple(terms), elects=True)
+    def mask(cls, checkpoint: str, parameters: Parameters, facts: Facts) -> Mask:
+        """See `MaskingMethod.mask`."""
+        return Mask(low=facts.magnitude(checkpoint, parameters["density"]))

@@ -9,7 +9,6 @@ and exceptions (`rank_pattern`, `fan_in_fan_out`, `modules_to_save`, embeddings)
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from exme.tasks.errors import ShapeMismatch, UserError
 
-from .checkpoint import Checkpoint, read_json, refuse_unbounded
+from .adapter_settings import check_settings, scale_of
+from .checkpoint import (
+    ADAPTER,
+    Checkpoint,
+    holds_model,
+    is_embedding,
+    read_json,
+    refuse_unbounded,
+    tied_names,
+)
 from .task_vector import TaskVector, is_direction
 from .unchanged import Unchanged, digest_files
 from .weight_files import Reader, TensorSpec, read_header
@@ -27,7 +35,6 @@ from .weight_files import Reader, TensorSpec, read_header
 if TYPE_CHECKING:
     import torch
 
-CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 
 _PREFIX = "base_model.model."
@@ -35,10 +42,6 @@ _PART = re.compile(
     r"^(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<part>[AB])(\.default)?(\.weight)?$"
 )
 _SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.)")
-# What can keep `re` busy for years: repeated groups, and many repetitions in a row.
-_SLOW = re.compile(r"\)[*+{?]|([*+{].*){4}|.{300}", re.DOTALL)
-# Settings that make an adapter more than scale * B @ A.
-_MORE = {"use_dora": "DoRA", "use_bdlora": "BD-LoRA", "alora_invocation_tokens": "aLoRA"}
 
 
 @dataclass(frozen=True)
@@ -87,15 +90,15 @@ class Adapter:
 
     def __init__(self, name: str, folder: Path, base: Checkpoint) -> None:
         self.name, self.folder, self._base = name, folder, base
-        self.config: dict[str, Any] = read_json(folder / CONFIG)
-        self._check_kind()
+        self.config: dict[str, Any] = read_json(folder / ADAPTER)
+        check_settings(name, folder, self.config)
         file = folder / WEIGHTS
         if not file.is_file():
             raise UserError(
                 f"checkpoint '{name}': {file} is missing; weights are read from safetensors only"
             )
         self.files = [file]
-        self.unchanged = Unchanged(name, (folder / CONFIG, file))
+        self.unchanged = Unchanged(name, (folder / ADAPTER, file))
         self._reader = Reader()
         self._parts: dict[str, dict[str, TensorSpec]] = {}
         self._saved: dict[str, TensorSpec] = {}
@@ -107,46 +110,6 @@ class Adapter:
             self._check_factors(tensor)
         self.tensors = base.tensors
         self.dtype = base.dtype
-
-    def _check_kind(self) -> None:
-        who = f"checkpoint '{self.name}'"
-        kind = self.config.get("peft_type")
-        if kind != "LORA":
-            raise UserError(
-                f"{who}: {self.folder} holds a PEFT adapter of type {kind}, expected LORA; merge it "
-                f"into its base with peft's `merge_and_unload()` and save that"
-            )
-        self._check_scale()
-        more = [title for key, title in _MORE.items() if self.config.get(key)]
-        if self.config.get("bias", "none") != "none":
-            more.append(f"bias: {self.config['bias']}")
-        if more:
-            raise UserError(
-                f"{who}: {self.folder} uses {', '.join(more)}, which is more than scale * B @ A; "
-                f"merge it into its base with peft's `merge_and_unload()` and save that"
-            )
-
-    def _check_scale(self) -> None:
-        """Refuse an alpha that is no number, and a pattern that no adapter needs."""
-        patterns = self.config.get("alpha_pattern") or {}
-        file = f"checkpoint '{self.name}': {self.folder / CONFIG}"
-        if not isinstance(patterns, dict):
-            raise UserError(f"{file}: alpha_pattern: expected patterns and numbers, found a list")
-        alphas = {"lora_alpha": self.config.get("lora_alpha", 8), **patterns}
-        for key, alpha in alphas.items():
-            if (
-                isinstance(alpha, bool)
-                or not isinstance(alpha, int | float)
-                or not _is_finite(alpha)
-            ):
-                shown = key if key == "lora_alpha" else f"alpha_pattern '{key}'"
-                raise UserError(f"{file}: {shown}: expected a number, found {alpha!r}")
-        for pattern in patterns:
-            if _SLOW.search(pattern) or not _is_regular(pattern):
-                raise UserError(
-                    f"{file}: alpha_pattern '{pattern}': expected a plain regular expression over "
-                    f"names of modules"
-                )
 
     def _sort(self, spec: TensorSpec) -> None:
         """Put a tensor of the adapter's file where it belongs."""
@@ -169,6 +132,14 @@ class Adapter:
         self._parts.setdefault(tensor, {})[part] = spec
 
     def _target(self, tensor: str, spec: TensorSpec) -> str:
+        """The base's tensor that one of the adapter's belongs to."""
+        tied = tied_names(self._base)
+        if tied and (tensor in tied or is_embedding(tensor)):
+            raise UserError(
+                f"checkpoint '{self.name}': it changes '{tensor}' alone, and the base's embedding and output "
+                f"layer are one tensor (tie_word_embeddings); train it without that, or on a base that was saved "
+                f"untied, and give that base"
+            )
         if tensor in self._base.tensors:
             return tensor
         raise UserError(
@@ -208,11 +179,6 @@ class Adapter:
     def _is_transposed(self, parts: Mapping[str, TensorSpec]) -> bool:
         return "embedding_A" in parts or bool(self.config.get("fan_in_fan_out"))
 
-    def _scale(self, tensor: str, rank: int) -> float:
-        module = tensor.removesuffix(".weight")
-        alpha = _pattern(self.config.get("alpha_pattern"), module, self.config.get("lora_alpha", 8))
-        return float(alpha) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
-
     @property
     def bytes(self) -> int:
         """Size of the adapter's tensors in bytes."""
@@ -222,7 +188,7 @@ class Adapter:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the adapter's configuration and its weights."""
-        return digest_files((self.folder / CONFIG, *self.files))
+        return digest_files((self.folder / ADAPTER, *self.files))
 
     def tensor(self, name: str) -> torch.Tensor | LowRank | None:
         """A tensor that the adapter holds whole, its delta in factors, or None: it is the base's."""
@@ -231,7 +197,7 @@ class Adapter:
             saved = self._saved.get(name)
             return None if saved is None else self._reader.tensor(self.files[0], saved.name)
         a, b = (self._reader.tensor(self.files[0], parts[part].name) for part in sorted(parts))
-        scale = self._scale(name, int(a.shape[0]))
+        scale = scale_of(self.config, name.removesuffix(".weight"), int(a.shape[0]))
         if self._is_transposed(parts):
             return LowRank(a.T.contiguous(), b.T.contiguous(), scale)
         return LowRank(b, a, scale)
@@ -260,29 +226,6 @@ class Adapter:
         return found
 
 
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond every float
-        return False
-
-
-def _is_regular(pattern: str) -> bool:
-    try:
-        re.compile(pattern)
-    except re.error:
-        return False
-    return True
-
-
-def _pattern(patterns: Mapping[str, float] | None, module: str, default: float) -> float:
-    """The value of the first pattern that a module's name ends in, as peft matches them."""
-    for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
-            return value
-    return default
-
-
 Source = Checkpoint | Adapter | TaskVector
 
 
@@ -290,7 +233,6 @@ def open_checkpoint(name: str, folder: Path, base: Checkpoint) -> Source:
     """A source of any kind: a whole model, a LoRA adapter on the base, or a direction's task vector."""
     if is_direction(folder):
         return TaskVector(name, folder, base)
-    is_model = (folder / "config.json").is_file()
-    if (folder / CONFIG).is_file() and not (is_model and (folder / "model.safetensors").is_file()):
+    if (folder / ADAPTER).is_file() and not holds_model(folder):
         return Adapter(name, folder, base)
     return Checkpoint(name, folder)

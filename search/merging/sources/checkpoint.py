@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from exme.tasks.errors import UserError
 
 from .locate import TOKENIZER
+from .settings import effective
 from .unchanged import Unchanged, digest_files
 from .weight_files import INDEX, TORCH_NAMES, Reader, TensorSpec, read_header
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 SINGLE = "model.safetensors"
+ADAPTER = "adapter_config.json"
 
 # What old files hold besides parameters: rotary frequencies, causal masks and positions, which
 # transformers computes and leaves unread (`_keys_to_ignore_on_load_unexpected` of its models).
@@ -31,6 +33,7 @@ _COMPUTED = re.compile(
 
 # The output layers that may be the input embedding once more.
 _HEADS = ("lm_head.weight", "embed_out.weight")
+_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|embed_in|wte|word_embeddings|embeddings)\.weight$")
 
 
 class Checkpoint:
@@ -48,14 +51,20 @@ class Checkpoint:
         self.name = name
         self.folder = folder
         if not (folder / "config.json").is_file():
-            adapter = (folder / "adapter_config.json").is_file()
+            adapter = (folder / ADAPTER).is_file()
             hint = (
                 "; it is an adapter, which is a checkpoint of a base, not a model by itself"
                 if adapter
                 else "; give the folder of a model in transformers' format"
             )
             raise UserError(f"checkpoint '{name}': {folder} has no config.json{hint}")
+        if (folder / ADAPTER).is_file():
+            raise UserError(
+                f"checkpoint '{name}': {folder} holds a whole model and an adapter ({ADAPTER}), which transformers "
+                f"would put on top of it; give a folder that holds the one that is meant"
+            )
         self.config: dict[str, Any] = read_json(folder / "config.json")
+        self._refuse_quantised()
         self._index = self._read_index()
         self.files = self._find_files()
         found: dict[str, TensorSpec] = {}
@@ -72,6 +81,16 @@ class Checkpoint:
         self.tensors = {n: spec for n, spec in found.items() if not _COMPUTED.search(n)}
         if not any(spec.is_float for spec in self.tensors.values()):
             raise UserError(f"checkpoint '{name}': {folder} holds no floating-point tensors")
+
+    def _refuse_quantised(self) -> None:
+        """Refuse weights that stand for others; some formats keep them in tensors of other names."""
+        quantised = self.config.get("quantization_config")
+        if quantised:
+            kind = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
+            raise UserError(
+                f"checkpoint '{self.name}': {self.folder} was quantised ({kind or 'quantization_config'}); quantised "
+                f"weights cannot be merged, give the checkpoint in float32, float16 or bfloat16"
+            )
 
     def _read_index(self) -> dict[str, str]:
         """Shard of each tensor; empty for a single file, which transformers prefers too."""
@@ -124,6 +143,11 @@ class Checkpoint:
             if spec.is_float:
                 counts[spec.dtype] = counts.get(spec.dtype, 0) + spec.bytes
         return TORCH_NAMES[max(counts, key=lambda d: counts[d])]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What config.json says, and what it leaves to its class's defaults."""
+        return effective(self.config, who=f"checkpoint '{self.name}'")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -197,13 +221,25 @@ def _is_file(path: Path) -> bool:
 def tied_names(checkpoint: Checkpoint) -> set[str]:
     """Tensors that a file may hold although they are the embedding once more.
 
-    Where config.json is silent, transformers' default differs from model to model: an output layer
-    that the files do not hold is taken to be tied.
+    Of a class that transformers does not know and whose config.json is silent, an output layer that the files do
+    not hold is taken to be tied.
     """
-    tied = checkpoint.config.get("tie_word_embeddings")
+    tied = checkpoint.settings.get("tie_word_embeddings")
     if tied is None:
         return {head for head in _HEADS if head not in checkpoint.tensors}
     return set(_HEADS) if tied else set()
+
+
+def is_embedding(tensor: str) -> bool:
+    """Whether a tensor is the input embedding, by its name."""
+    return _EMBEDDING.search(tensor) is not None
+
+
+def holds_model(folder: Path) -> bool:
+    """Whether a folder has the weights of a whole model."""
+    return (folder / "config.json").is_file() and any(
+        (folder / file).is_file() for file in (SINGLE, INDEX)
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from exme.tasks.errors import ShapeMismatch, UserError
 
 from .checkpoint import Checkpoint, tied_names
+from .settings import differences
 
-# Keys of config.json that decide what the weights mean. Others (names of classes, versions,
-# defaults for generation) may differ between a base and its fine-tunes.
-_ARCHITECTURE_KEYS = (
-    "model_type",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "hidden_act",
-    "tie_word_embeddings",
-    "rms_norm_eps",
-)
+Shape = tuple[int, ...]
 
 
 def check_fit(base: Checkpoint, checkpoint: Checkpoint, *, union: bool = False) -> None:
@@ -39,17 +26,11 @@ def check_fit(base: Checkpoint, checkpoint: Checkpoint, *, union: bool = False) 
         ShapeMismatch: a tensor of another shape.
     """
     who = f"checkpoint '{checkpoint.name}'"
-    settings, others = _architecture(base.config), _architecture(checkpoint.config)
-    for key in settings:
-        if key in others and settings[key] != others[key]:
-            raise UserError(
-                f"{who}: {key} is {others[key]!r}, the base's is {settings[key]!r}; a merge needs "
-                f"checkpoints fine-tuned from this base"
-            )
+    _check_settings(base, checkpoint)
     tied = tied_names(base)
     ours, theirs = set(base.tensors) - tied, set(checkpoint.tensors) - tied
     for name in sorted(ours - theirs):
-        raise UserError(f"{who}: tensor '{name}' of the base is missing")
+        raise UserError(f"{who}: tensor '{name}' of the base is missing{_prefixed(ours, theirs)}")
     for name in sorted(theirs - ours):
         raise UserError(f"{who}: tensor '{name}' is not in the base")
     for name in sorted(ours):
@@ -57,7 +38,7 @@ def check_fit(base: Checkpoint, checkpoint: Checkpoint, *, union: bool = False) 
         if mine.shape != other.shape:
             raise ShapeMismatch(
                 f"{who}: tensor '{name}' has shape {list(other.shape)}, the base's has "
-                f"{list(mine.shape)}"
+                f"{list(mine.shape)}{_rows(base, mine.shape, other.shape)}"
             )
         if mine.is_float != other.is_float:
             raise UserError(f"{who}: tensor '{name}' is {other.dtype}, the base's is {mine.dtype}")
@@ -65,14 +46,39 @@ def check_fit(base: Checkpoint, checkpoint: Checkpoint, *, union: bool = False) 
         _check_vocabulary(base, checkpoint)
 
 
-def _architecture(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that decide what the weights mean, as far as config.json states them."""
-    settings = {key: config[key] for key in _ARCHITECTURE_KEYS if config.get(key) is not None}
-    # transformers 5 keeps the rotary base in `rope_parameters`, earlier ones beside it.
-    rope = config.get("rope_parameters")
-    nested = rope.get("rope_theta") if isinstance(rope, dict) else None
-    theta = config.get("rope_theta", nested)
-    return settings if theta is None else settings | {"rope_theta": theta}
+def _check_settings(base: Checkpoint, checkpoint: Checkpoint) -> None:
+    """A candidate is made with the base's settings: a checkpoint's must not mean other weights."""
+    found = list(differences(base.settings, checkpoint.settings))
+    if not found:
+        return
+    key, ours, theirs = found[0]
+    more = f", and {', '.join(k for k, _, _ in found[1:4])} differ, too" if found[1:] else ""
+    raise UserError(
+        f"checkpoint '{checkpoint.name}': {key} is {theirs!r}, the base's is {ours!r}{more}; a merge needs "
+        f"checkpoints fine-tuned from this base, and is scored with the base's settings. Where its weights are "
+        f"meant to be read with those, put them into {checkpoint.folder / 'config.json'}"
+    )
+
+
+def _prefixed(ours: set[str], theirs: set[str]) -> str:
+    """A word on names that differ by what they begin with."""
+    for few, many, whose in ((ours, theirs, "its"), (theirs, ours, "the base's")):
+        alone, others = min(few - many, default=""), many - few
+        prefixes = (name.removesuffix(alone) for name in others if alone and name.endswith(alone))
+        for prefix in prefixes:
+            if all(prefix + name in others for name in few - many):
+                return (
+                    f": {whose} tensors' names begin with '{prefix}', which the other's lack; load both by "
+                    f"transformers and save them again, or rename the tensors"
+                )
+    return ""
+
+
+def _rows(base: Checkpoint, mine: Shape, other: Shape) -> str:
+    """A word on another number of rows where each stands for a token."""
+    if mine[1:] != other[1:] or mine[0] != base.config.get("vocab_size"):
+        return ""
+    return ": rows for other tokens, or padding; with `vocabulary: union` rows are told by token string"
 
 
 def tokens_of(folder: Path) -> Mapping[str, int] | None:

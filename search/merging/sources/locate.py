@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 
 from exme.tasks.errors import UserError, did_you_mean
@@ -70,8 +72,16 @@ def locate(name: str, *, who: str, revision: str | None = None) -> Path:
     if name.startswith(MINI):
         return _mini(name, who)
     try:
+        os.fsencode(
+            name
+        )  # (pathlib says of a name that the system cannot have that it is not there)
         folder = Path(name).expanduser()
         is_there, is_folder = folder.exists(), folder.is_dir()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{who}: {name!a} cannot be named here: Python writes file names in {sys.getfilesystemencoding()}; set "
+            f"PYTHONUTF8=1, or a locale of UTF-8"
+        ) from None
     except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, ~nobody
         raise UserError(f"{who}: {name!r} is no folder ({error})") from None
     if is_folder:

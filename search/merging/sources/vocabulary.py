@@ -73,13 +73,14 @@ class Union:
         new = [*self._plain, *self._added]
         self.ids = dict(self._ids["base"]) | {token: first + i for i, token in enumerate(new)}
         self.rows = max(_rows(base), max(self.ids.values()) + 1)
-        self._index = {name: self._rows_of(name) for name in self._ids}
+        self._index = {name: self._index_of(name) for name in self._ids}
 
     @property
     def changes(self) -> bool:
-        """Whether it is another vocabulary than the base's, or ids differ."""
+        """Whether it is another vocabulary than the base's, ids differ, or numbers of rows."""
         same = torch.arange(self.rows)
-        return any(not torch.equal(index, same) for index in self._index.values())
+        rows = {_rows(source) for source in (self._base, *self._checkpoints.values())}
+        return len(rows) > 1 or any(not torch.equal(i, same) for i in self._index.values())
 
     def _new_tokens(self) -> tuple[dict[str, dict[str, Any]], list[str]]:
         """Added tokens with their settings, and plain ones, that only checkpoints have; in order."""
@@ -108,7 +109,7 @@ class Union:
         own = self._settings["model"].get("vocab")
         return isinstance(own, dict) and set(own) == set(self._ids["base"])
 
-    def _rows_of(self, source: str) -> torch.Tensor:
+    def _index_of(self, source: str) -> torch.Tensor:
         """For every row of the union the row of a source, or -1."""
         ids, tokens = self._ids[source], {i: token for token, i in self.ids.items()}
         have, taken = _rows(self._checkpoints.get(source, self._base)), set(ids.values())
@@ -119,6 +120,10 @@ class Union:
             elif row < have and row not in taken:  # padding in both
                 index[row] = row
         return index
+
+    def rows_of(self, source: str) -> torch.Tensor:
+        """For every row of the union an input's own, or -1; an adapter's are the base's."""
+        return self._index.get(source, self._index["base"])
 
     # Weights -------------------------------------------------------------------------------------
 

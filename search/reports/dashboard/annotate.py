@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exme.search.proof.outcome import Outcome
-from exme.search.reports.pages.plane_chart import plane, plane_place
+from exme.search.reports.pages.plane_chart import plane, plane_place, plane_svg
 from exme.search.scoring.answers import load_answers
-from exme.search.storage.storage import Storage
+from exme.search.storage.stored_study import StoredStudy
 from exme.search.study.space import alone
 from exme.search.trials.ranking import best_known, best_trial
 from exme.search.trials.standing import best_inputs, inputs_of, standing_of, standings
 from exme.search.trials.trial import TrialRecord
 from exme.tasks.documents import SuiteDocuments
 
-from .notes import Difference, documents_csv, paired, trial_note, trial_picture
+from .notes import Difference, documents_csv, paired, trial_note
 
 if TYPE_CHECKING:
-    from exme.search.running.search import Search
+    from exme.search.running.stored_search import StoredSearch
 
 ARTIFACTS = "artifacts"
 # Seconds between two looks for trials that have ended.
@@ -47,7 +47,7 @@ class Annotator:
         search: the search, open.
     """
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: StoredSearch) -> None:
         self.search = search
         self.folder = search.folder / ARTIFACTS
         self._over = threading.Event()
@@ -108,7 +108,7 @@ class Annotator:
             note = trial_note(trial, standing, before, best_input, found, rival)
             files = {"documents": documents_csv(trial, before)} if trial.is_scored else {}
             if drawn is not None and trial.candidate is not None:
-                files["plane"] = trial_picture(drawn, plane_place(outcome, trial))
+                files["plane"] = plane_svg(drawn, plane_place(outcome, trial), alone=True)
             self._write(trial.number, ids[trial.number], note, files)
             self.done.add(trial.number)
         return len(new)
@@ -132,7 +132,7 @@ class Annotator:
         save_note(self.search.storage, trial_id, note)
 
 
-def save_note(storage: Storage, trial_id: int, note: str) -> None:
+def save_note(storage: StoredStudy, trial_id: int, note: str) -> None:
     """Write a trial's note where optuna-dashboard looks for it; a trial that has ended can have one."""
     from optuna_dashboard._note import save_note_with_version  # noqa: PLC0415  (slow to import)
 

@@ -25,13 +25,13 @@ from .model_card import licence_warning, model_card, read_licence, scores_file
 from .selection import pick
 
 if TYPE_CHECKING:
-    from exme.search.running.search import Search
+    from exme.search.running.stored_search import StoredSearch
 
 SCORES = "exme_scores.json"
 RESULTS = "lm_eval_results.json"
 
 
-def export_best(search: Search, out: str | Path, *, force: bool = False) -> ExportResult:
+def export_best(search: StoredSearch, out: str | Path, *, force: bool = False) -> ExportResult:
     """Export the best candidate of a search.
 
     Args:
@@ -49,7 +49,7 @@ def export_best(search: Search, out: str | Path, *, force: bool = False) -> Expo
 
 
 def export_trials(
-    search: Search,
+    search: StoredSearch,
     out: str | Path,
     *,
     number: int | None = None,
@@ -92,7 +92,7 @@ def _winner(outcome: Outcome) -> TrialRecord:
 
 
 def export_trial(
-    search: Search, outcome: Outcome, trial: TrialRecord, folder: Path, *, force: bool
+    search: StoredSearch, outcome: Outcome, trial: TrialRecord, folder: Path, *, force: bool
 ) -> ExportResult:
     """Export one trial's candidate with its papers.
 
@@ -103,24 +103,11 @@ def export_trial(
         folder: the resolved folder.
         force: replace an earlier export there.
     """
-    from exme.search.trials.unit import count_of  # noqa: PLC0415  (loads scipy)
-
     assert trial.candidate is not None
     scores = scores_seen(trial)
-    decision = outcome.verdict
-    sentence = advice = decision.sentence
-    winner = _winner(outcome)
-    assert winner.candidate is not None
-    if trial.candidate.digest != winner.candidate.digest:
-        part = "" if trial.scores is not None else f"scored on {count_of(scores)} alone and "
-        sentence = (
-            f"Not the best candidate: trial {trial.number}, {part}not proved on report documents. The "
-            f"search's winner is trial {winner.number}. Of that: {sentence}"
-        )
-        advice = sentence
+    sentence, advice, is_winner = _told(outcome, trial)
+    if not is_winner:
         outcome = replace(outcome, winner=trial, merged=None)
-    elif decision.recommended and decision.recommended != _name(outcome, trial.candidate):
-        advice = f"This is not the model to use. {sentence}"
     names = {"base": search.study.base, **search.study.checkpoints}
     sources = {"base": search.sources.base, **search.sources.checkpoints}
     licences = {name: read_licence(source.folder) for name, source in sources.items()}
@@ -155,6 +142,29 @@ def export_trial(
         },
     )
     return replace(result, warning=licence_warning(names, licences), verdict=advice)
+
+
+def _told(outcome: Outcome, trial: TrialRecord) -> tuple[str, str, bool]:
+    """The sentence of a trial's card, the one that its export ends with, and whether it is the winner."""
+    from exme.search.trials.unit import count_of  # noqa: PLC0415  (loads scipy)
+
+    decision, winner = outcome.verdict, _winner(outcome)
+    sentence = decision.sentence
+    assert trial.candidate is not None and winner.candidate is not None
+    if trial.candidate.digest != winner.candidate.digest:
+        part = (
+            ""
+            if trial.scores is not None
+            else f"scored on {count_of(scores_seen(trial))} alone and "
+        )
+        sentence = (
+            f"Not the best candidate: trial {trial.number}, {part}not proved on report documents. The "
+            f"search's winner is trial {winner.number}. Of that: {sentence}"
+        )
+        return sentence, sentence, False
+    if decision.recommended and decision.recommended != _name(outcome, trial.candidate):
+        return sentence, f"This is not the model to use. {sentence}", True
+    return sentence, sentence, True
 
 
 def _name(outcome: Outcome, candidate: Candidate) -> str:

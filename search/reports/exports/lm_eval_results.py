@@ -32,38 +32,29 @@ def lm_eval_results(
     samples: dict[str, dict[str, int]] = {}
     versions: dict[str, float | str] = {}
     shots: dict[str, int] = {}
+    higher: dict[str, dict[str, bool]] = {}
     suites = {found.suite.suite: found for found in documents}
     for part in scores.parts:
         suite = suites[part.suite]
         for task, header in task_headers(suite.suite).items():
             here = {d.id for d in suite.of(part.split) if d.task == task}
-            values = [v for d, v in zip(part.documents, part.values, strict=True) if d in here]
+            turn, pairs = part.scale.turn, zip(part.documents, part.values, strict=True)
+            values = [turn(v) for d, v in pairs if d in here]
             if not values:
                 continue
-            metric, _, kept = part.metric.partition(",")
-            results[task] = {
-                "name": task,
-                "alias": header.alias,
-                "sample_len": len(values),
-                f"{metric},{kept or 'none'}": sum(values) / len(values),
-                f"{metric}_stderr,{kept or 'none'}": _standard_error(values),
-            }
+            metric = part.metric.partition(",")[0]
+            named = {"name": task, "alias": header.alias, "sample_len": len(values)}
+            results[task] = named | _means(part.metric, values)
             samples[task] = {"original": len(here), "effective": len(values)}
             versions[task] = header.version
             shots[task] = len(suite.fewshot.get(task, ()))
+            higher[task] = {metric: part.higher_is_better}
     content = {
         "results": results,
         "group_subtasks": {},
         "versions": versions,
         "n-shot": shots,
-        "higher_is_better": {
-            task: {
-                name.partition(",")[0]: True
-                for name in values
-                if "_stderr" not in name and "," in name
-            }
-            for task, values in results.items()
-        },
+        "higher_is_better": higher,
         "n-samples": samples,
         "config": {
             "model": "hf",
@@ -81,6 +72,15 @@ def lm_eval_results(
         "date": datetime.now(UTC).timestamp(),
     }
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _means(name: str, values: Sequence[float]) -> dict[str, float | str]:
+    """A metric and its standard error, under the names that lm-eval gives them."""
+    metric, _, kept = name.partition(",")
+    return {
+        f"{metric},{kept or 'none'}": sum(values) / len(values),
+        f"{metric}_stderr,{kept or 'none'}": _standard_error(values),
+    }
 
 
 def _standard_error(values: Sequence[float]) -> float | str:
@@ -114,7 +114,7 @@ def model_index(name: str, parts: Sequence[DocumentScores]) -> list[dict[str, An
                         {
                             "type": part.metric.partition(",")[0],
                             "name": part.metric,
-                            "value": round(part.mean, 6),
+                            "value": round(part.scale.turn(part.mean), 6),
                         }
                     ],
                 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from exme.evaluators.scores import Scores
+from exme.evaluators.scores import Scores, metric_text
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.mergekit import obstacle
 from exme.search.merging.methods import METHODS, PLAIN
@@ -189,8 +189,8 @@ def _scores(outcome: Outcome) -> str:
         found = standing_of(known, candidate.digest)
         searched = _expected(found) if found is not None else _score(search)
         rows.append([name, searched, _score(report)])
-        metrics += [f"{s.suite} {s.metric}" for s in (search, report) if s is not None]
-    metrics = metrics or [f"{s.suite} {s.metric}" for s in scores_seen(winner).parts]
+        metrics += [f"{s.suite} {metric_text(s)}" for s in (search, report) if s is not None]
+    metrics = metrics or [f"{s.suite} {metric_text(s)}" for s in scores_seen(winner).parts]
     lines = [f"{', '.join(dict.fromkeys(metrics))}, by lm-eval, with 95% intervals.", ""]
     lines.append(table(["model", "expected by the search documents", "report documents"], rows))
     if outcome.merged is None:
@@ -202,7 +202,7 @@ def _scores(outcome: Outcome) -> str:
 
 def _expected(found: Standing) -> str:
     """What a candidate is expected to score by the search documents."""
-    return f"{Unit(percent=found.is_share).line(found.interval)}, n = {found.count}"
+    return f"{found.unit.line(found.interval)}, n = {found.count}"
 
 
 def _score(scores: Scores | None) -> str:
@@ -267,7 +267,16 @@ def scores_file(outcome: Outcome) -> str:
         proof = outcome.merged.report if outcome.merged is not None else None
         scored["merged"] = (scores_seen(outcome.winner), proof)
     content = {
-        name: {"search": search and search.to_json(), "report": report and report.to_json()}
+        name: {"search": search and _as_lm_eval(search), "report": report and _as_lm_eval(report)}
         for name, (search, report) in scored.items()
     }
     return json.dumps(content, indent=1) + "\n"
+
+
+def _as_lm_eval(scores: Scores) -> dict[str, Any]:
+    """Scores as JSON, with the metric's own values."""
+    parts = [
+        part.to_json() | {"values": [part.scale.turn(value) for value in part.values]}
+        for part in scores.parts
+    ]
+    return parts[0] if len(parts) == 1 else {"parts": parts}

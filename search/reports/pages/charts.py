@@ -15,7 +15,7 @@ from exme.search.proof.outcome import Entry, Outcome
 from exme.search.statistics.intervals import mean_interval
 from exme.search.study.space import read
 from exme.search.trials.budget import cost
-from exme.search.trials.standing import Standing, incumbents, standing_by_trial, standings
+from exme.search.trials.standing import Standing, incumbents, standing_by_trial, standings, unit_of
 from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit
 
@@ -77,7 +77,8 @@ def bar_charts(outcome: Outcome) -> list[Chart]:
 def _bars(entries: Sequence[Entry], position: int, suite: str, metric: str) -> Chart:
     scores = [entry.report.parts[position] for entry in entries]
     unit = Unit(scores)
-    intervals = [mean_interval(s) for s in scores]
+    # Bars are of the metric's own values: where less is better, the shorter are.
+    intervals = [unit.shown(mean_interval(s)) for s in scores]
     ends = [e for i in intervals for e in (i.low, i.high, i.estimate) if math.isfinite(e)]
     floor, top = min(0.0, *ends), max(0.0, *ends)
     steps = round_steps(floor, top)
@@ -90,7 +91,7 @@ def _bars(entries: Sequence[Entry], position: int, suite: str, metric: str) -> C
     rows = tuple(
         Bar(
             name=short(entry.name, 40),
-            text=unit.full(interval),
+            text=unit.full(mean_interval(entry.report.parts[position])),
             start=min(zero, place(interval.estimate)),
             width=round(abs(place(interval.estimate) - zero), 2),
             low=place(interval.low),
@@ -99,10 +100,10 @@ def _bars(entries: Sequence[Entry], position: int, suite: str, metric: str) -> C
         )
         for entry, interval in zip(entries, intervals, strict=True)
     )
-    best_input = max(
+    best_input = (min if unit.scale.is_turned else max)(
         i.estimate for e, i in zip(entries, intervals, strict=True) if e.name != "merged"
     )
-    ticks = tuple(Tick(place(s), unit.tick(s)) for s in steps)
+    ticks = tuple(Tick(place(s), unit.tick(unit.scale.turn(s))) for s in steps)
     return Chart(suite, metric, rows, place(best_input), ticks)
 
 
@@ -129,7 +130,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class RaceLog:
+class Curve:
     """What the best candidate so far is worth against the documents spent, and every trial's own score.
 
     Attributes:
@@ -146,14 +147,14 @@ class RaceLog:
     unit: str
 
 
-def race_log(outcome: Outcome) -> RaceLog | None:
+def regret_curve(outcome: Outcome) -> Curve | None:
     """The incumbent of each moment by what is known of it in the end; None for fewer than two trials."""
     known = standings(outcome.trials)
     own, steps = standing_by_trial(known, outcome.trials), incumbents(outcome.trials, known)
     steps = [(t, s) for t, s in steps if t.duplicate_of is None]
     if len(steps) < 2:
         return None
-    unit = Unit(t.scores for t in outcome.trials if t.scores)
+    unit = unit_of(known)
     means = [own[t.number].mean for t, _ in steps]
     spent = np.cumsum([cost(t) for t, _ in steps])
     found = steps[-1][1].mean
@@ -180,11 +181,14 @@ def race_log(outcome: Outcome) -> RaceLog | None:
     ]
     ticks = [s for s in round_steps(low, high, 4) if low <= s <= high]
     regrets = [r for r in round_steps(0, found - low, 4) if r <= found - low]
-    return RaceLog(
+    return Curve(
         " ".join(points),
         tuple(dots),
         tuple(Tick(y(s), unit.tick(s)) for s in ticks),
-        tuple(Tick(y(found - r), unit.tick(r).removesuffix("%")) for r in regrets),
+        tuple(
+            Tick(y(found - r), Unit(percent=unit.percent).tick(r).removesuffix("%"))
+            for r in regrets
+        ),
         tuple(
             Tick(x(d), f"{d:,.0f}") for d in round_steps(0, float(spent[-1]), 4) if d <= spent[-1]
         ),

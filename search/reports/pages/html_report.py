@@ -15,8 +15,8 @@ from exme.search.proof.outcome import Outcome
 from exme.search.trials.budget import spent
 from exme.search.trials.unit import Unit, duration
 
-from .charts import bar_charts, race_log
-from .plane_chart import plane
+from .charts import bar_charts, regret_curve
+from .plane_chart import plane, plane_svg
 from .section import Report
 
 
@@ -45,7 +45,8 @@ def html_page(
         tiles=_tiles(outcome),
         bars=bar_charts(outcome),
         plane=drawn,
-        race_log=race_log(outcome),
+        plane_svg=plane_svg(drawn) if drawn else "",
+        curve=regret_curve(outcome),
         importance=sorted(outcome.importance.items(), key=lambda item: -item[1]),
         examples=_grouped(examples, decision.best_input),
         other=decision.best_input,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from exme.evaluators.scores import HIGHER, Scale
 from exme.search.merging.candidate import Candidate
 from exme.search.proof.outcome import Outcome
 from exme.search.trials.ranking import is_flat
-from exme.search.trials.standing import Standing, standing_of, standings
+from exme.search.trials.standing import Standing, standing_of, standings, unit_of
 from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit
 
@@ -34,6 +35,7 @@ class Scene:
     marks: dict[str, Array]  # points to name, (k,) each: the best first, then the inputs
     unit: str
     is_flat: bool = False  # all have the same score: there is nothing to be seen between them
+    scale: Scale = HIGHER  # of the metric
 
     @property
     def has_surface(self) -> bool:
@@ -60,7 +62,13 @@ class Scene:
 
     def text(self, score: float) -> str:
         """A score of these, as people read it."""
-        return Unit(percent=bool(self.unit)).score(score / 100 if self.unit else score)
+        found = Unit(percent=bool(self.unit), scale=self.scale)
+        return found.score(score / 100 if self.unit else score)
+
+    def tick(self, score: float) -> str:
+        """A score of these on an axis whose title has the unit."""
+        factor = 100.0 if self.unit else 1.0
+        return f"{factor * self.scale.turn(score / factor):.4g}"
 
     @property
     def limits(self) -> dict[int, tuple[float, float]]:
@@ -163,10 +171,10 @@ def scene_of(found: Iterable[Standing], best: Standing, failed: Iterable[Candida
     scored = {tuple(place(s.trial.candidate)): s for s in ranked if s.trial.candidate}
     order = sorted(scored.items(), key=lambda item: item[1].trial.number)
     shown = [s for _, s in order]
-    percent = all(s.is_share for s in shown)
-    scale = 100.0 if percent else 1.0
-    scores = scale * np.array([s.mean for s in shown])
-    bands = scale * np.array([(s.interval.low, s.interval.high) for s in shown])
+    unit = unit_of(shown)
+    factor = 100.0 if unit.percent else 1.0
+    scores = factor * np.array([s.mean for s in shown])
+    bands = factor * np.array([(s.interval.low, s.interval.high) for s in shown])
     middle = np.array(place(winner.candidate))
     marked = {"base": np.zeros(len(names))}
     marked |= {short(n): row for n, row in zip(names, np.eye(len(names)), strict=True)}
@@ -180,7 +188,8 @@ def scene_of(found: Iterable[Standing], best: Standing, failed: Iterable[Candida
         whole=np.array([s.is_complete for s in shown]),
         failed=np.array([place(c) for c in failed]).reshape(-1, len(names)),
         marks=marks | {n: p for n, p in marked.items() if not np.array_equal(p, middle)},
-        unit="%" if percent else "",
+        unit="%" if unit.percent else "",
+        scale=unit.scale,
         is_flat=len(shown) > 1 and is_flat(s.trial for s in shown),
     )
 

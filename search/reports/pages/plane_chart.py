@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
+import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from exme.search.proof.outcome import Outcome
-from exme.search.trials.standing import standing_by_trial, standings
+from exme.search.trials.standing import standing_by_trial, standings, unit_of
 from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import Unit
 
 from .charts import BOTTOM, LEFT, TOP, Dot, Tick, dot_words, round_steps
 from .colours import lowest_shown, shares_of, viridis
-from .plane import Array, Scene, scene_of_outcome, short
+from .plane import FLAT, Array, Scene, scene_of_outcome, short
 
 PLANE_HEIGHT = 350.0
-_PLANE_RIGHT = 356.0  # the scale of colours stands beside it
+_WIDTH = 356.0 - LEFT  # the scale of colours stands beside it
+_HEIGHT = PLANE_HEIGHT - TOP - BOTTOM
 _LETTER = 7.1  # width of a bold letter on average
 _PIXELS = 72  # of the interpolated surface, along each axis
 
@@ -66,27 +70,49 @@ class Plane:
     is_flat: bool
 
 
+@dataclass(frozen=True)
+class _Frame:
+    """Where coefficients lie in the drawing.
+
+    Attributes:
+        x: lowest and highest coefficient across; `y` upwards.
+    """
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+
+    def across(self, value: float) -> float:
+        low, high = self.x
+        return round(LEFT + (value - low) / (high - low) * _WIDTH, 1)
+
+    def down(self, value: float) -> float:
+        low, high = self.y
+        return round(TOP + (high - value) / (high - low) * _HEIGHT, 1)
+
+    def place(self, x: float, y: float) -> tuple[float, float] | None:
+        """Of a point; None where it is beyond the edges."""
+        inside = self.x[0] <= x <= self.x[1] and self.y[0] <= y <= self.y[1]
+        return (self.across(x), self.down(y)) if inside else None
+
+
+def _steps(limits: tuple[float, float]) -> list[float]:
+    """Round numbers within limits."""
+    return [v for v in round_steps(*limits) if limits[0] <= v <= limits[1]]
+
+
 def plane(outcome: Outcome) -> Plane | None:
     """None for a single checkpoint, or before the first complete trial."""
     winner = outcome.winner
     if winner is None or winner.candidate is None or len(winner.candidate.coefficients) < 2:
         return None
     scene = scene_of_outcome(outcome)
-    (x0, x1), (y0, y1) = scene.limits.values()
-    x, y, width, height = LEFT, TOP, _PLANE_RIGHT - LEFT, PLANE_HEIGHT - TOP - BOTTOM
-
-    def across(value: float) -> float:
-        return round(x + (value - x0) / (x1 - x0) * width, 1)
-
-    def up(value: float) -> float:
-        return round(y + (y1 - value) / (y1 - y0) * height, 1)
+    frame = _Frame(*scene.limits.values())
 
     def dots(points: Iterable[tuple[Array, str, str, bool]]) -> tuple[Dot, ...]:
         found = []
         for point, words, colour, whole in points:
-            a, b = point[scene.axes]
-            if x0 <= a <= x1 and y0 <= b <= y1:
-                found.append(Dot(across(a), up(b), words, colour, whole))
+            if place := frame.place(*point[scene.axes]):
+                found.append(Dot(*place, words, colour, whole))
         return tuple(found)
 
     colours = _hex(viridis(shares_of(scene.scores, scene.scores)))
@@ -96,28 +122,49 @@ def plane(outcome: Outcome) -> Plane | None:
         for n, p in scene.marks.items()
     ]
     lowest = lowest_shown(scene.scores)
-    less = "≤" if lowest > scene.scores.min() else ""
+    worse = "≥" if scene.scale.is_turned else "≤"
+    less = worse if lowest > scene.scores.min() else ""
     first, second = scene.axes
     named = dots(marks)
-    frame = (x, y, x + width, y + height)
     return Plane(
         image=_surface(scene),
-        x=x, y=y, width=width, height=height,
+        x=LEFT, y=TOP, width=_WIDTH, height=_HEIGHT,
         across=short(scene.names[first], 40),
         up=short(scene.names[second], 40),
-        left=tuple(Tick(up(v), f"{v:g}") for v in round_steps(y0, y1) if y0 <= v <= y1),
-        below=tuple(Tick(across(v), f"{v:g}") for v in round_steps(x0, x1) if x0 <= v <= x1),
+        left=tuple(Tick(frame.down(v), f"{v:g}") for v in _steps(frame.y)),
+        below=tuple(Tick(frame.across(v), f"{v:g}") for v in _steps(frame.x)),
         scale=() if scene.is_flat else tuple(_hex(viridis(np.linspace(0, 1, 10)))),
-        lowest=less + (f"{lowest:.0f}%" if scene.unit else f"{lowest:.3g}"),
+        lowest=less + (f"{float(scene.tick(lowest)):.0f}%" if scene.unit else scene.text(lowest)),
         highest=scene.text(scene.scores.max()),
         dots=dots(zip(scene.points, words, colours, scene.whole.tolist(), strict=True)),
         failed=dots((point, "failed", "", True) for point in scene.failed),
         inputs=named[1:],
         best=named[0],
-        labels=_labels(named, frame),
+        labels=_labels(named, (LEFT, TOP, LEFT + _WIDTH, TOP + _HEIGHT)),
         is_slice=len(scene.names) > 2,
         is_flat=scene.is_flat,
     )  # fmt: skip
+
+
+def plane_svg(
+    drawn: Plane, at: tuple[float, float] | None = None, *, alone: bool = False
+) -> Markup:
+    """The picture as an SVG.
+
+    Args:
+        drawn: the plane.
+        at: where a ring shows a trial; None draws none.
+        alone: it is a file of its own, with the styles that the page has.
+    """
+    return Markup(_template().render(plane=drawn, at=at, is_alone=alone, flat=FLAT).strip())
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    text = resources.files(__package__).joinpath("plane.svg.jinja").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        text
+    )
 
 
 def _labels(dots: Sequence[Dot], frame: tuple[float, float, float, float]) -> tuple[Label, ...]:
@@ -149,18 +196,12 @@ def plane_place(outcome: Outcome, trial: TrialRecord) -> tuple[float, float] | N
         return None
     scene = scene_of_outcome(outcome)
     point = [trial.candidate.coefficients[scene.names[axis]] for axis in scene.axes]
-    (x0, x1), (y0, y1) = scene.limits.values()
-    if not (x0 <= point[0] <= x1 and y0 <= point[1] <= y1):
-        return None
-    return (
-        round(LEFT + (point[0] - x0) / (x1 - x0) * (_PLANE_RIGHT - LEFT), 1),
-        round(TOP + (y1 - point[1]) / (y1 - y0) * (PLANE_HEIGHT - TOP - BOTTOM), 1),
-    )
+    return _Frame(*scene.limits.values()).place(*point)
 
 
 def _trial_words(outcome: Outcome, scene: Scene) -> list[str]:
-    unit = Unit(t.scores for t in outcome.trials if t.scores)
-    known = standing_by_trial(standings(outcome.trials), outcome.trials)
+    found = standings(outcome.trials)
+    unit, known = unit_of(found), standing_by_trial(found, outcome.trials)
     told = {}
     for trial in sorted(outcome.trials, key=lambda t: (t.scores is not None, t.number)):
         if trial.candidate is not None and trial.is_scored and trial.duplicate_of is None:

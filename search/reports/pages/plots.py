@@ -16,6 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
 from exme.search.proof.outcome import Outcome
@@ -135,6 +136,8 @@ def _draw_bar(ax: Axes, scene: Scene, colours: ScalarMappable, extend: str) -> N
     bar = ax.figure.colorbar(colours, cax=cax, extend=extend)
     bar.outline.set_visible(False)
     bar.set_label(f"score {scene.unit and '(%)'}")
+    if scene.scale.is_turned:
+        bar.formatter = FuncFormatter(lambda score, _: scene.tick(score))
 
 
 def _draw_surface(ax: Axes, scene: Scene, colours: ScalarMappable) -> None:
@@ -187,6 +190,8 @@ def _draw_curve(ax: Axes, scene: Scene) -> Array:
     name = short(scene.names[0], 50)
     ax.set(xlim=scene.limits[0], xlabel=f"coefficient of {name} (1 + alpha)")
     ax.set_ylabel(f"score{' (%)' if scene.unit else ''}, 95% intervals")
+    if scene.scale.is_turned:
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda score, _: scene.tick(score)))
     if scene.has_surface:
         at = np.linspace(*ax.get_xlim(), 300)
         ax.plot(at, scene.smooth(at[:, None])[0], color=_BLUE, linewidth=1.6)

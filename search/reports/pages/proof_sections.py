@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exme.evaluators.scores import metric_text
 from exme.search.proof.audit import Audit, audit
 from exme.search.proof.audit import share_text as share_of
 from exme.search.proof.finals import best_input
@@ -39,14 +40,13 @@ def _scores(outcome: Outcome) -> Section | None:
         found = standing_of(known, entry.candidate.digest)
         if found is not None:
             count = "" if found.is_complete else f", {found.documents_text}"
-            searched = f"{search_unit.full(found.interval)}{count}"
+            searched = f"{found.unit.full(found.interval)}{count}"
         rows.append([entry.name, unit.full(mean_interval(entry.report)), searched])
     both = [s for s in (entries[0].report, entries[0].search) if s]
     sizes = " and ".join(f"{count_of(s)} (chosen with seed {s.seed})" for s in both)
-    metrics = "; on search documents ".join(dict.fromkeys(s.metric for s in both))
-    note = f"Metric: {metrics}, on {sizes}. 95% intervals in brackets."
-    note += (
-        " What is expected by the search documents is what all candidates together say of a model's score on others "
+    metrics = "; on search documents ".join(dict.fromkeys(map(metric_text, both)))
+    note = (
+        f"Metric: {metrics}, on {sizes}. 95% intervals in brackets. What is expected by the search documents is what all candidates together say of a model's score on others "
         "like these, on however many it was scored; that it was chosen for its score there is allowed for."
     )
     proxies = [e.proxy for e in entries]
@@ -55,25 +55,24 @@ def _scores(outcome: Outcome) -> Section | None:
         proxy_unit = Unit(p for p in proxies if p)
         for row, proxy in zip(rows, proxies, strict=True):
             assert proxy is not None
-            row.append(proxy_unit.full(_negated(mean_interval(proxy))))
+            row.append(proxy_unit.full(mean_interval(proxy)))
         note += (
             " The search went by target_nll, the negative log-likelihood of the reference answers "
-            "in nats per byte (lower is better; its search scores are shown with the sign turned)."
+            "in nats per byte (lower is better)."
             " It is a proxy: the verdict goes by the metric."
         )
     if outcome.merged and outcome.inputs:
+        won, lost = ("lower", "higher") if unit.scale.is_turned else ("higher", "lower")
         columns, test = _differences(outcome, unit, rows)
         head += columns
-        note += (
-            f" p: one-sided, that merged is not better than this input ({test}); the verdict "
-            + (
-                "takes the largest, and widens the upper end for the number of inputs."
-                if outcome.aim.kind == "mean"
-                else "goes by the goal of the study."
-            )
+        verdict = (
+            "takes the largest, and widens the upper end for the number of inputs."
+            if outcome.aim.kind == "mean"
+            else "goes by the goal of the study."
         )
         note += (
-            " Won and lost: report documents on which merged scored higher and lower. The search never saw the report "
+            f" p: one-sided, that merged is not better than this input ({test}); the verdict {verdict}"
+            f" Won and lost: report documents on which merged scored {won} and {lost}. The search never saw the report "
             "documents."
         )
     return Section("Scores", [Table(head, rows), note])
@@ -103,11 +102,8 @@ def _differences(outcome: Outcome, unit: Unit, rows: list[list[str]]) -> tuple[l
             difference, p = Interval(part.estimate, part.low(level), part.high(level)), part.p
         row += [unit.full(difference, sign=True), _p_cell(p), str(result.won), str(result.lost)]
     points = ", points" * unit.percent
-    return [f"merged minus this{points} ({share_text(level)})", "p", "won", "lost"], test
-
-
-def _negated(interval: Interval) -> Interval:
-    return Interval(-interval.estimate, -interval.high, -interval.low)
+    head = "gain over this" if unit.scale.is_turned else "merged minus this"
+    return [f"{head}{points} ({share_text(level)})", "p", "won", "lost"], test
 
 
 def _by_suite(outcome: Outcome) -> Section | None:
@@ -122,7 +118,7 @@ def _by_suite(outcome: Outcome) -> Section | None:
     for position, part in enumerate(entries[0].report.parts):
         unit = Unit(entry.report.parts[position] for entry in entries)
         cells = [unit.full(mean_interval(entry.report.parts[position])) for entry in entries]
-        row = [part.suite, part.metric, *cells]
+        row = [part.suite, metric_text(part), *cells]
         if merged is not None and inputs:
             found = gain_on_suite(merged.report, inputs, position, level)
             ends = found.approximate or (found.low, found.high)
@@ -136,7 +132,9 @@ def _by_suite(outcome: Outcome) -> Section | None:
     if len(set(outcome.aim.weights)) > 1:
         note += " The verdict weighs them as the study says."
     if p_values:
-        head += [f"merged minus the best input there ({share_text(level)})", "p"]
+        turned = any(part.scale.is_turned for part in entries[0].report.parts)
+        what = "gain over" if turned else "merged minus"
+        head += [f"{what} the best input there ({share_text(level)})", "p"]
         for row, p in zip(rows, p_values, strict=True):
             row.append(_p_cell(min(1.0, len(rows) * p)))
         note += (
@@ -153,7 +151,7 @@ def _kept(outcome: Outcome) -> Section | None:
         return None
     rows = []
     for each in kept:
-        unit = Unit(percent=each.in_points)
+        unit = Unit(percent=each.in_points, scale=each.scale)
         held = "yes" if each.holds else "no"
         rows.append(
             [each.suite, f"{unit.signed(each.least)} over {each.over}",

@@ -16,7 +16,12 @@ from .search_sections import best_sections, search_sections
 from .section import Picture, Report, Section, markdown
 
 
-def write_report(outcome: Outcome, folder: Path, examples: Sequence[Example] = ()) -> Path:
+def write_report(
+    outcome: Outcome,
+    folder: Path,
+    examples: Sequence[Example] = (),
+    sections: Sequence[Section] = (),
+) -> Path:
     """Write ``report.md``, ``report.html`` and ``plane.png`` (once a trial is complete).
 
     Each file is written under a temporary name and then moved into place, so that a reader never
@@ -26,6 +31,7 @@ def write_report(outcome: Outcome, folder: Path, examples: Sequence[Example] = (
         outcome: at any time of a search; what is not known yet is left out.
         folder: made if it does not exist.
         examples: answers that the page shows side by side.
+        sections: further ones, at the end.
     Returns:
         The path of ``report.md``.
     Raises:
@@ -40,7 +46,7 @@ def write_report(outcome: Outcome, folder: Path, examples: Sequence[Example] = (
     new = {p: p.with_name(f".{p.name}.{os.getpid()}.tmp") for p in (text, page, picture)}
     try:
         caption = plot_plane(outcome, new[picture]) if outcome.winner else ""
-        report = _report(outcome, caption)
+        report = _report(outcome, caption, sections)
         new[text].write_text(markdown(report), encoding="utf-8")
         drawn = new[picture].read_bytes() if caption else None
         new[page].write_text(html_page(outcome, report, drawn, examples), encoding="utf-8")
@@ -52,7 +58,7 @@ def write_report(outcome: Outcome, folder: Path, examples: Sequence[Example] = (
     return text
 
 
-def _report(outcome: Outcome, caption: str) -> Report:
+def _report(outcome: Outcome, caption: str, more: Sequence[Section]) -> Report:
     """All that the report says, for both of its renderings."""
     decision = outcome.verdict
     caution = f" **{decision.caution}**" if decision.caution else ""
@@ -64,7 +70,7 @@ def _report(outcome: Outcome, caption: str) -> Report:
         f"{outcome.study}: {outcome.task}",
         decision.sentence,
         [f"{_uses(outcome)}{caution}", *(f"{line}." for line in outcome.blind)],
-        [*sections, *search_sections(outcome)],
+        [*sections, *search_sections(outcome), *more],
     )
 
 

@@ -9,7 +9,7 @@ from exme.search.racing.goal import front
 from exme.search.study.space import read
 from exme.search.trials.budget import spent
 from exme.search.trials.ranking import eligible
-from exme.search.trials.standing import standing_by_trial, standings
+from exme.search.trials.standing import standing_by_trial, standings, unit_of
 from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit, duration
 
@@ -47,8 +47,10 @@ def _front(outcome: Outcome) -> Section | None:
         assert candidate is not None
         values = ", ".join(f"{n} {c:.4f}" for n, c in candidate.coefficients.items())
         standing = known[done[i].number]
-        unit = Unit(percent=standing.is_share)
-        scores = [unit.score(found.estimate) for found in standing.scores.values()]
+        scores = [
+            standing.unit_on(suite).score(found.estimate)
+            for suite, found in standing.scores.items()
+        ]
         rows.append([str(done[i].number), values, *scores, mark])
     head = ["trial", "coefficients", *(part.suite for part in parts[0]), ""]
     note = (
@@ -91,7 +93,7 @@ def _trials(trials: Sequence[TrialRecord]) -> Section:
     if not trials:
         return Section("Trials", ["None yet."])
     known = standing_by_trial(standings(trials), trials)
-    unit = Unit(percent=all(standing.is_share for standing in known.values()))
+    unit = unit_of(list(known.values()))
     rows = []
     for trial in trials:
         place = ["–", "–"]

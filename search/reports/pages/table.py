@@ -25,7 +25,7 @@ def trials_table(trials: Sequence[TrialRecord]) -> DataFrame:
     """One row a trial: what was tried, its candidate's score with its 95% interval, each suite's, its time.
 
     The score is what the candidate is expected to score on documents like these, by all that is known now, on however
-    many ``documents`` it was scored. Columns of coefficients are named ``c.<checkpoint>``, of suites ``score.<suite>``.
+    many ``documents`` it was scored, in the metric's own values. Columns of coefficients are named ``c.<checkpoint>``, of suites ``score.<suite>``.
     """
     from pandas import DataFrame  # noqa: PLC0415  (slow to import)
 
@@ -48,10 +48,13 @@ def _row(trial: TrialRecord, standing: Standing | None) -> dict[str, Any]:
         alpha = read(trial.candidate.coefficients).alpha
         row["alpha"] = math.nan if alpha is None else alpha
     if standing is not None:
-        interval = standing.interval
+        interval = standing.unit.shown(standing.interval)
         row |= {"score": interval.estimate, "low": interval.low, "high": interval.high}
         row["documents"] = standing.count
-        row |= {f"score.{suite}": found.estimate for suite, found in standing.scores.items()}
+        row |= {
+            f"score.{suite}": standing.scales[suite].turn(found.estimate)
+            for suite, found in standing.scores.items()
+        }
     return row
 
 
@@ -78,7 +81,7 @@ def documents_table(outcome: Outcome) -> DataFrame:
         for part in parts:
             seen = [i for i, value in enumerate(part.values) if not math.isnan(value)]
             columns["document"] += [part.documents[i] for i in seen]
-            columns["score"] += [part.values[i] for i in seen]
+            columns["score"] += [part.scale.turn(part.values[i]) for i in seen]
             same = {"model": model, "suite": part.suite, "split": part.split, "metric": part.metric}
             for name, text in same.items():
                 columns[name] += [text] * len(seen)

@@ -147,14 +147,18 @@ def trial_facts(trial: TrialRecord, standing: Standing | None = None) -> dict[st
         }
     if standing is not None:
         facts |= _score(standing)
-        facts["suites"] = {suite: score.estimate for suite, score in standing.scores.items()}
-        facts["metric"] = scores_seen(trial).metric
+        facts["suites"] = {
+            suite: standing.scales[suite].turn(score.estimate)
+            for suite, score in standing.scores.items()
+        }
+        seen = scores_seen(trial)
+        facts |= {"metric": seen.metric, "higher_is_better": not seen.scale.is_turned}
     return facts
 
 
 def _score(standing: Standing) -> dict[str, Any]:
     """A candidate's ``score``, ``low`` and ``high``, and on how many ``documents`` it was scored."""
-    found = standing.interval
+    found = standing.unit.shown(standing.interval)
     return {
         "score": found.estimate,
         "low": _finite(found.low),

@@ -14,7 +14,7 @@ from exme.search.running.view import View
 from exme.search.study.space import read
 from exme.search.trials.standing import Standing, incumbents, inputs_of, standing_by_trial
 from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import Unit, duration
+from exme.search.trials.unit import duration
 
 from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
 
@@ -65,7 +65,7 @@ def _summary(view: View) -> list[Text]:
     if best is None or best.trial.candidate is None:
         return [Text("No candidate has been scored yet.")]
     trial, candidate, interval = best.trial, best.trial.candidate, best.interval
-    unit = Unit(percent=best.is_share)
+    unit = best.unit
     told = f"trial {trial.number}, {trial.origin}"
     if not best.is_complete:
         told = f"{told}, {best.documents_text}"
@@ -194,6 +194,6 @@ def _result(trial: TrialRecord, standing: Standing | None) -> tuple[str, str, st
         return f"as trial {trial.duplicate_of}", "", ""
     if standing is None:
         return f"{trial.state} {trial.message}"[:40], "", ""
-    score = Unit(percent=standing.is_share).line(standing.interval)
+    score = standing.unit.line(standing.interval)
     state = "" if standing.is_complete else f" {trial.state}"
     return f"{score}{state}", f"{standing.count:,}", f"{trial.seconds:.1f} s"

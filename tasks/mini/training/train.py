@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import platform
 import time
@@ -23,6 +22,16 @@ from .curriculum import STAGES, corpora
 from .packing import Batch, batches, encode
 from .presets import PRESETS, SUITES
 from .recipe import Recipe, Shape, Stage
+from .saving import (
+    RECORD,
+    Weights,
+    digests,
+    read_weights,
+    rounded,
+    save,
+    write_card,
+    write_record,
+)
 from .scoring import accuracy, combine, load_weights, questions
 from .tokenizer import train_tokenizer
 
@@ -30,10 +39,6 @@ THREADS = 1  # the order of sums, and so the last bits of the weights, depend on
 TOKENIZER_DOCUMENTS = 5000
 # Coefficients of sums and of products at which the record scores the merge.
 POINTS = ((0, 0), (1, 0), (0, 1), (0.5, 0.5), (1, 1), (1.25, 1.25), (1.5, 1.5), (1, 1.5), (1.5, 1))
-
-RECORD = "record.json"
-
-Weights = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -121,25 +126,13 @@ def run_stage(
     for step in range(stage.steps):
         for group in optimiser.param_groups:
             group["lr"] = stage.rate(step)
-        total = 0.0
-        for _ in range(stage.accumulate):
-            batch = next(source)
-            loss = loss_of(model, batch, recipe.bfloat16) / stage.accumulate
-            loss.backward()
-            total += loss.item()
-            tokens += int((batch.weights > 0).sum())
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
-        losses.append(total)
+        parts = [next(source) for _ in range(stage.accumulate)]
+        losses.append(one_step(model, optimiser, parts, recipe.bfloat16))
+        tokens += sum(int((batch.weights > 0).sum()) for batch in parts)
         if snapshot is not None:
             snapshot(step + 1)
-        first = stage.steps - stage.average
-        if step >= first:
-            for name, tensor in model.state_dict().items():
-                new = tensor.detach()
-                old = mean.get(name)
-                mean[name] = new.clone() if old is None else old + (new - old) / (step - first + 1)
+        if (averaged := step - stage.steps + stage.average) >= 0:
+            mean = running_mean(mean, model, averaged + 1)
     load_weights(model, mean)
     tenth = max(stage.steps // 10, 1)
     return StageRecord(
@@ -154,40 +147,30 @@ def run_stage(
     )
 
 
-def rounded(model: LlamaForCausalLM) -> Weights:
-    """Return a copy of the weights in bfloat16, as they are saved."""
-    return {name: t.detach().to(torch.bfloat16).clone() for name, t in model.state_dict().items()}
+def one_step(
+    model: LlamaForCausalLM,
+    optimiser: torch.optim.Optimizer,
+    parts: Sequence[Batch],
+    bfloat16: bool,
+) -> float:
+    """Take a step by the mean gradient of several batches; return their mean loss."""
+    total = 0.0
+    for batch in parts:
+        loss = loss_of(model, batch, bfloat16) / len(parts)
+        loss.backward()
+        total += loss.item()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    optimiser.zero_grad()
+    return total
 
 
-def save(
-    model: LlamaForCausalLM, weights: Weights, tokenizer: PreTrainedTokenizerFast, folder: Path
-) -> None:
-    """Write a normal Hugging Face folder with bfloat16 safetensors."""
-    copy = LlamaForCausalLM(model.config)
-    copy.bfloat16()
-    load_weights(copy, weights)
-    copy.save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)  # safetensors makes it private
-    tokenizer.save_pretrained(folder)
-
-
-def write_card(folder: Path, parameters: int) -> None:
-    """Write a README.md that says what the model is, and its licence as the hub reads it."""
-    size = f"{parameters / 1e6:.2f}M"
-    text = (
-        "---\nlicense: apache-2.0\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n"
-        f"# mini/{folder.name}\n\n"
-        f"One of ExMe's mini models: a Llama of {size} parameters that ships with the package, so that\n"
-        "everything runs offline. `python -m exme.tasks.mini.training.train` made it from generated problems; it is\n"
-        "of no use beyond them. docs/mini-models.md says how.\n"
-    )
-    (folder / "README.md").write_bytes(text.encode())
-
-
-def read_weights(folder: Path) -> Weights:
-    """Return the saved weights, in bfloat16."""
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
+def running_mean(mean: Weights, model: LlamaForCausalLM, count: int) -> Weights:
+    """Return the mean of `count` models' weights, of which the last is `model`'s and `mean` the others'."""
+    new = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    if count == 1:
+        return {name: tensor.clone() for name, tensor in new.items()}
+    return {name: old + (new[name] - old) / count for name, old in mean.items()}
 
 
 def score_points(
@@ -264,22 +247,6 @@ def train(
     }
     write_record(folder, record)
     return record
-
-
-def write_record(folder: Path, record: Mapping[str, object]) -> None:
-    """Write record.json, the same bytes on every system."""
-    (folder / RECORD).write_bytes((json.dumps(record, indent=1) + "\n").encode())
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file of the three models, by path below `folder`."""
-    files = sorted(
-        path for name in MODEL_NAMES for path in (folder / name).iterdir() if path.is_file()
-    )
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,7 @@ def without_punkt(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def first(data: str, count: int, keep: Callable[[Any], bool] = lambda _: True) -> SuiteDocuments:
     documents = load_documents(load_suite("ifeval"), data, search=None, report=1, seed=0)
     kept = tuple(d for d in documents.search if keep(d.row))[:count]
-    return SuiteDocuments(
-        documents.suite, documents.fewshot, kept, documents.report, documents.mini, documents.seed
-    )
+    return replace(documents, search=kept)
 
 
 def needs_punkt(row: Any) -> bool:

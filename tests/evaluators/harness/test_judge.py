@@ -58,7 +58,7 @@ def lm_eval_results(
     return results["results"]["gsm8k"], per_document
 
 
-@pytest.mark.parametrize("split", ["search", "report"])
+@pytest.mark.parametrize("split", ["search", pytest.param("report", marks=pytest.mark.slow)])
 def test_scores_on_the_mini_model_equal_lm_evals(split: str) -> None:
     documents = load_documents(load_suite("gsm8k"), "mini", search=40, report=40, seed=3)
     model, tokenizer = open_model(MINI_MODELS / "sums")
@@ -88,6 +88,7 @@ def test_some_documents_in_any_order_score_as_they_do_among_all() -> None:
     assert targets.values == pytest.approx(expected, rel=1e-5)  # batches are padded otherwise
 
 
+@pytest.mark.slow
 def test_scores_of_a_real_model_on_real_gsm8k_equal_lm_evals(shared: Path) -> None:
     documents = load_documents(
         load_suite("gsm8k"), str(shared / "data"), search=6, report=6, seed=0

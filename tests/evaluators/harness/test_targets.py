@@ -54,7 +54,7 @@ def test_target_nll_is_that_of_a_plain_forward_pass(mini: tuple[Any, Any]) -> No
     model, tokenizer = mini
     judge = Judge(documents_of("gsm8k", "mini"), "search")
     scores = judge.score_targets(StockEngine(model, tokenizer, 4)).scores
-    assert scores.metric == "-target_nll"
+    assert (scores.metric, scores.higher_is_better) == ("target_nll", False)
     for prompt, document, value in zip(judge.prompts, judge.documents, scores.values, strict=True):
         answer = f" {document.row['answer']}"
         context = tokenizer(prompt, add_special_tokens=False)["input_ids"]

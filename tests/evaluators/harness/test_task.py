@@ -197,7 +197,7 @@ def test_examples_that_the_task_brings_are_never_scored(name: str, shared: Path)
     shown = []
     for task in suite.lm_eval_tasks:
         rows = [d for d in documents.search if d.task == task][:1]
-        examples = list(build_task(manager, suite, task, rows, ()).fewshot_docs())
+        examples = list(build_task(manager, documents, task, rows).task.fewshot_docs())
         assert len(examples) >= suite.fewshot.count
         shown += [reads(example[column]) for example in examples]
     assert not scored & set(shown)

@@ -242,7 +242,14 @@ def outside() -> Iterator[Outside]:
             victim.kill()
 
 
-@pytest.fixture(scope="module", params=[*HERE, *ELSEWHERE])
+QUICK = ("every wall", "as an ordinary user")  # the others in `make test-all`
+WALLS = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in (*HERE, *ELSEWHERE)
+]
+
+
+@pytest.fixture(scope="module", params=WALLS)
 def verdicts(request: pytest.FixtureRequest, outside: Outside) -> dict[str, Verdict]:
     chosen = ATTACKS
     if request.param not in SLOW:

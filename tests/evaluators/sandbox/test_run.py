@@ -279,7 +279,7 @@ def test_keepers_end_when_their_owner_is_killed(namespaces):
         time.sleep(0.3)
         owner.kill()
     assert processes
-    _, alive = psutil.wait_procs(processes, timeout=20)
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert not alive
     assert folders_of(owner.pid) == []
 

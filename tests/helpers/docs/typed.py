@@ -1,6 +1,6 @@
 """What is typed for a command of the docs: all of them are run.
 
-Commands in blocks are typed as they stand. One in the text may leave out what is the reader's own, and benchmarks.md has those that
+Commands in blocks are typed as they stand. One in the text may leave out what is the reader's own, and results.md has those that
 took hours. Nothing is taken away from them: what is added comes last, and the last of two equal options holds.
 """
 

@@ -39,7 +39,7 @@ def checkpoints() -> Iterator[Case]:
         "deep objects": ('{"a":' * 100_000, "not readable as JSON"),
         "an endless number": ('{"vocab_size": ' + "9" * 6000 + "}", "config.json"),
         "another architecture": ('{"model_type": "gpt2"}', "model_type is 'gpt2'"),
-        "another size": (json.dumps({"model_type": "llama", "hidden_size": 8}), "hidden_size"),
+        "another size": (json.dumps({"model_type": "llama", "hidden_size": 64}), "hidden_size"),
         "a size that is a text": (json.dumps({"hidden_size": "16"}), "hidden_size"),
         "a size that is a list": (json.dumps({"hidden_size": [16]}), "hidden_size"),
     }

@@ -66,6 +66,12 @@ def searched(tmp_path: Path) -> Iterator[Search]:
         }
     )
     screen = Screen(Console(file=io.StringIO()))
-    with open_search(study, "gsm8k", name="mine", runs=tmp_path / "runs", screen=screen) as search:
-        search._worker = Landscape(search.documents, POINT)
+    with open_search(
+        study,
+        "gsm8k",
+        name="mine",
+        runs=tmp_path / "runs",
+        screen=screen,
+        worker=lambda d: Landscape(d, POINT),
+    ) as search:
         yield search

@@ -13,12 +13,20 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    DeepseekV3Config,
     GPTNeoXConfig,
+    GptOssConfig,
+    GraniteMoeConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    OlmoeConfig,
+    PhimoeConfig,
     PretrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen2MoeConfig,
+    Qwen3MoeConfig,
 )
 from transformers.utils import logging
 
@@ -40,12 +48,30 @@ _SIZES: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+_EXPERTS: dict[str, Any] = {"num_key_value_heads": 1, "num_experts_per_tok": 2}
 KINDS: dict[str, Callable[[], PretrainedConfig]] = {
     "llama": lambda: LlamaConfig(**_SIZES, num_key_value_heads=1, tie_word_embeddings=False),
     "llama-tied": lambda: LlamaConfig(**_SIZES, num_key_value_heads=1, tie_word_embeddings=True),
     "qwen2-tied": lambda: Qwen2Config(**_SIZES, num_key_value_heads=1, tie_word_embeddings=True),
     "gpt-neox": lambda: GPTNeoXConfig(**_SIZES, tie_word_embeddings=False),
-}
+    # Mixtures of experts, which transformers 5 stacks in memory and keeps apart in files; or stacks in both.
+    "mixtral": lambda: MixtralConfig(**_SIZES, **_EXPERTS, num_local_experts=4),
+    "qwen2-moe": lambda: Qwen2MoeConfig(
+        **_SIZES, **_EXPERTS, num_experts=4, moe_intermediate_size=8, shared_expert_intermediate_size=12
+    ),
+    "qwen3-moe": lambda: Qwen3MoeConfig(
+        **(_SIZES | _EXPERTS | {"num_experts": 4, "moe_intermediate_size": 8, "head_dim": 8})
+    ),
+    "olmoe": lambda: OlmoeConfig(**_SIZES, **_EXPERTS, num_experts=4),
+    "deepseek-v3": lambda: DeepseekV3Config(
+        **_SIZES, num_key_value_heads=2, n_routed_experts=4, num_experts_per_tok=2, n_group=1,
+        topk_group=1, moe_intermediate_size=8, first_k_dense_replace=1, q_lora_rank=8,
+        kv_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=4, v_head_dim=8, n_shared_experts=1,
+    ),
+    "gpt-oss": lambda: GptOssConfig(**_SIZES, **_EXPERTS, num_local_experts=4, head_dim=8),
+    "granite-moe": lambda: GraniteMoeConfig(**_SIZES, **_EXPERTS, num_local_experts=4),
+    "phimoe": lambda: PhimoeConfig(**_SIZES, **_EXPERTS, num_local_experts=4),
+}  # fmt: skip
 
 
 class CountedConfig(LlamaConfig):
@@ -112,13 +138,12 @@ def make_model(
     logging.disable_progress_bar()
     generator = torch.Generator().manual_seed(seed)
     model: Any = AutoModelForCausalLM.from_config(config or KINDS[kind]())
-    origin = {} if near is None else load_weights(near)
+    origin: Any = None if near is None else AutoModelForCausalLM.from_pretrained(near)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if origin:  # by its name in files, where GPT-NeoX has another
-                stored = "embed_out.weight" if name not in origin else name
-                parameter.copy_(origin[stored].float() + 0.02 * noise)
+            if origin is not None:
+                parameter.copy_(origin.get_parameter(name).float() + 0.02 * noise)
             else:
                 parameter.copy_(0.3 * noise)
     model.to(dtype).save_pretrained(folder, max_shard_size=shard)

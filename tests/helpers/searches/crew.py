@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
 from exme.search.scoring.worker import Scored
 from exme.search.study.study_file import StudyFile
+from exme.tasks.documents import SuiteDocuments
 from tests.helpers.searches.landscape import PEAK, Landscape
 
 
@@ -44,6 +45,7 @@ class Crew:
         seconds: that scoring a candidate takes.
         documents: to search on.
         racing: as the study has it.
+        kind: of landscape.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Crew:
     seconds: float = 0.0
     documents: int = 64
     racing: str = "off"
+    kind: type[Slow] = Slow
 
     def open(self, lines: Path | None = None) -> Search:
         """Join the study in this process; what is said is appended to a file."""
@@ -69,10 +72,15 @@ class Crew:
         stream = open(lines or os.devnull, "a", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115
         screen = Screen(Console(file=stream, width=200, soft_wrap=True))
         study = StudyFile.model_validate(content)
-        search = open_search(study, "gsm8k", name="crew", runs=self.folder, screen=screen)
-        search._worker = landscape = Slow(search.documents, PEAK)
-        landscape.seconds = self.seconds
-        return search
+
+        def make(documents: Sequence[SuiteDocuments]) -> Slow:
+            landscape = self.kind(documents, PEAK)
+            landscape.seconds = self.seconds
+            return landscape
+
+        return open_search(
+            study, "gsm8k", name="crew", runs=self.folder, screen=screen, worker=make
+        )
 
     def start(self, number: int) -> int:
         """Fork a worker; returns its process."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
 from exme.search.study.study_file import StudyFile
+from exme.tasks.documents import SuiteDocuments
 from tests.helpers.searches.landscape import PEAK, Landscape
 
 
@@ -39,15 +40,27 @@ class Opened:
         peak: Mapping[str, float] = PEAK,
         fork: bool = False,
         task: str = "gsm8k",
+        scorer: Callable[[Sequence[SuiteDocuments]], Landscape] | None = None,
         **changed: Any,
     ) -> None:
         self.text = io.StringIO()
         screen = Screen(Console(file=self.text, width=200, soft_wrap=True))
+        made: list[Landscape] = []
+
+        def make(documents: Sequence[SuiteDocuments]) -> Landscape:
+            made.append(scorer(documents) if scorer else Landscape(documents, peak))
+            return made[0]
+
         self.search: Search = open_search(
-            study_file(**changed), task, name="test", runs=runs, screen=screen, fork=fork
+            study_file(**changed),
+            task,
+            name="test",
+            runs=runs,
+            screen=screen,
+            fork=fork,
+            worker=make,
         )
-        self.landscape = Landscape(self.search.documents, peak)
-        self.search._worker = self.landscape
+        (self.landscape,) = made
 
     @property
     def lines(self) -> list[str]:

@@ -23,7 +23,7 @@ def serving(server: WSGIServer) -> Iterator[str]:
 
 def get(address: str) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(address, timeout=20) as response:
+    with opener.open(address, timeout=60) as response:
         assert response.status == 200
         text: str = response.read().decode()
         return text

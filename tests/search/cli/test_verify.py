@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from exme.evaluators.fast.engine import FastEngine
-from exme.search.cli.verify import table, verify_study
+from exme.search.cli.verify import differences, table, verify_study
 from exme.tasks.errors import UserError
 
 STUDY = {
@@ -55,8 +55,43 @@ def test_a_differing_score_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(parity.differing) == round(parity.theirs * 8) > 0
 
 
+def test_answers_that_differ_and_score_the_same_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = FastEngine.generate_until
+
+    def longer(self: FastEngine, requests: list[Any]) -> list[str]:
+        answers = stock(self, requests)
+        return [answers[0] + " ", *answers[1:]]
+
+    monkeypatch.setattr(FastEngine, "generate_until", longer)
+    [parity] = verify_study(write(tmp_path, max_gen_toks=8), "gsm8k", "base", 6, tmp_path / "runs")
+    assert parity.ours == parity.theirs == 0  # a weak model, cut short
+    assert not parity.differing
+    assert len(parity.answering) == 1
+    assert not parity.equal
+    assert "5 of 6 (answers and scores)" in table([parity])
+    assert differences(parity) == [f"gsm8k: answers differ on 1 documents: {parity.answering[0]}"]
+
+
+def test_it_says_what_it_does_and_nothing_else_is_on_the_screen(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+    study = write(tmp_path, max_gen_toks=8)
+    [parity] = verify_study(study, "gsm8k", "sums", 4, tmp_path / "runs", said.append)
+    assert said == [
+        "Loading checkpoint sums (mini/sums).",
+        "gsm8k: 4 documents, by ExMe (fast).",
+        "gsm8k: the same by lm-eval's hf model.",
+    ]
+    assert table([parity]).startswith("Model: checkpoint sums (mini/sums)\n")
+    written = capfd.readouterr()
+    assert (written.out, written.err) == ("", "")
+
+
 def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no model 'sumz'.*did you mean 'sums'"):
         verify_study(write(tmp_path), None, "sumz", 8, tmp_path / "runs")
-    with pytest.raises(UserError, match="no trial yet"):
+    with pytest.raises(UserError, match="not begun yet"):
         verify_study(write(tmp_path), None, "best", 8, tmp_path / "runs")

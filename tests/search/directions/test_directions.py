@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from exme.search.directions import DIRECTIONS, vectors
+from exme.search.directions import DIRECTIONS, direction_of, vectors
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.residence import Sources
 from exme.search.merging.sources.task_vector import made_by
-from exme.search.opening.workshop import direction_of
 from tests.helpers.models.directions import FLOAT32, bench, compute, family, make_adapter
 from tests.helpers.models.small_models import make_family, make_model, open_sources
 

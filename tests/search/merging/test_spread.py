@@ -42,7 +42,7 @@ def logits(model: ResidentModel, math: float, code: float) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2-tied", "gpt-neox"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2-tied", "gpt-neox", "mixtral"])
 def test_layers_that_are_copied_in_for_their_computation_are_the_candidates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -18,6 +18,7 @@ from exme.search.opening import workshop as settle
 from exme.search.opening.workshop import Workshop
 from exme.search.proof.verdict import verdict
 from exme.search.reports.exports.export import export_best
+from exme.search.running.search import open_search
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 from tests.helpers.models.directions import quick_and_wide
@@ -182,10 +183,9 @@ def test_a_winner_with_a_direction_is_exported_and_its_recipe_makes_it_again(
 
 def test_a_real_worker_scores_a_search_from_a_direction(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"directions": ["doge"], "documents": {"search": 3, "report": 2}}
-    opened = Opened(tmp_path, **settings, max_gen_toks=8, budget={"trials": 5})
-    opened.search._worker = None  # no landscape: the models themselves
-    outcome = opened.search.run()
-    close(opened)
+    study = study_file(**settings, max_gen_toks=8, budget={"trials": 5})
+    with open_search(study, "gsm8k", name="test", runs=tmp_path) as search:  # the models themselves
+        outcome = search.run()
     scored = {t.origin: t.scores for t in outcome.trials if t.scores is not None}
     assert {"sums alone", "products alone", "mean", "doge"} <= set(scored)
     assert scored["doge"].count == 3

@@ -125,9 +125,10 @@ class Cuts(Landscape):
 
 
 def cutting(folder: Path, **changed: Any) -> tuple[Opened, Cuts]:
-    opened = Opened(folder, **{"budget": {"trials": 8}, **changed})
-    opened.search._worker = found = Cuts(opened.search.documents, PEAK)
-    return opened, found
+    settings = {"budget": {"trials": 8}, "scorer": lambda d: Cuts(d, PEAK), **changed}
+    opened = Opened(folder, **settings)
+    assert isinstance(opened.landscape, Cuts)
+    return opened, opened.landscape
 
 
 def written(opened: Opened, outcome: Outcome) -> str:
@@ -176,8 +177,7 @@ def test_a_proof_that_ended_before_the_longer_answers_goes_on_with_them(tmp_path
                 raise KeyboardInterrupt
             return super().score_longer(candidate)
 
-    opened, _ = cutting(tmp_path)
-    opened.search._worker = Dies(opened.search.documents, PEAK)
+    opened, _ = cutting(tmp_path, scorer=lambda d: Dies(d, PEAK))
     with pytest.raises(KeyboardInterrupt):
         opened.search.run()
     close(opened)

@@ -32,8 +32,14 @@ class Shares(Landscape):
 def searched(folder: Path, share: float, suite: str = "gsm8k", **changed: Any) -> list[str]:
     """The lines of a search in which all candidates solve this share."""
     settings: dict[str, Any] = {"racing": {"chunk": 32}, "budget": {"trials": 6}, **changed}
-    opened = Opened(folder, suites=[suite], task=suite, sampler="auto", **settings)
-    opened.search._worker = Shares(opened.search.documents, share)
+    opened = Opened(
+        folder,
+        suites=[suite],
+        task=suite,
+        sampler="auto",
+        **settings,
+        scorer=lambda d: Shares(d, share),
+    )
     opened.search.work()
     close(opened)
     return opened.lines

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -49,6 +50,28 @@ def configuration(folder: Path, **content: Any) -> Path:
             "ties",
             {"sums": 0.4, "products": 0.6, "density": 0.5},
         ),
+        # What mergekit 0.1.5 takes where nothing is said: these do not divide by the sum of the weights ...
+        (
+            {"merge_method": "dare_linear", "parameters": {"density": 0.5}},
+            "dare_linear",
+            {"sums": 0.6, "products": 0.9, "density": 0.5},
+        ),
+        (
+            {"merge_method": "dare_ties", "parameters": {"density": 0.5}},
+            "dare_ties",
+            {"sums": 0.6, "products": 0.9, "density": 0.5},
+        ),
+        # ... and these have parameters that are not 0.
+        (
+            {"merge_method": "breadcrumbs", "parameters": {"density": 0.5}},
+            "breadcrumbs",
+            {"sums": 0.6, "products": 0.9, "density": 0.5, "gamma": 0.01},
+        ),
+        (
+            {"merge_method": "della", "parameters": {"density": 0.5}},
+            "della",
+            {"sums": 0.4, "products": 0.6, "density": 0.5, "epsilon": 0.15},
+        ),
         ({"merge_method": "model_stock"}, "model_stock", {}),
     ],
 )
@@ -60,6 +83,23 @@ def test_models_method_and_point_are_taken(
     assert found.checkpoints == {"sums": "mini/sums", "products": "mini/products"}
     assert found.method == method
     assert found.point == pytest.approx(point)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("of_base", [0.0, 0.5])
+def test_a_linear_merge_is_tried_as_mergekit_makes_it(
+    tmp_path: Path, of_base: float, normalize: bool
+) -> None:
+    weights = {"base": of_base, "sums": 0.3, "products": 0.7 - of_base}
+    vectors = {name: torch.randn(9, dtype=torch.float64) for name in weights}
+    models = [{"model": NAMES[n], "parameters": {"weight": w}} for n, w in weights.items()]
+    path = tmp_path / "merge.yml"
+    content = {"merge_method": "linear", "models": models, "parameters": {"normalize": normalize}}
+    path.write_text(yaml.safe_dump(content))
+    made = sum(w * vectors[name] for name, w in weights.items())  # its linear.py
+    point = read_mergekit(path, "mini/base").point
+    tried = vectors["base"] + sum(c * (vectors[n] - vectors["base"]) for n, c in point.items())
+    torch.testing.assert_close(tried, made)
 
 
 def test_our_own_recipe_comes_back(tmp_path: Path) -> None:
@@ -81,6 +121,10 @@ def test_our_own_recipe_comes_back(tmp_path: Path) -> None:
             r"weight is \[0, 1\], expected one number",
         ),
         ({"models": [{"parameters": {}}]}, "a model without a name"),
+        (
+            {"merge_method": "linear", "parameters": {"normalize": False}},
+            "its weights add up to 1.5: no sum of task vectors does that",
+        ),
     ],
 )
 def test_what_a_study_cannot_hold_is_refused(
@@ -119,11 +163,71 @@ def test_a_start_of_something_unknown_is_refused() -> None:
         study_file(suites=["gsm8k"], starts=[{"sum": 1.0}])
 
 
+@pytest.mark.parametrize(
+    ("method", "start", "message"),
+    [
+        (
+            "linear",
+            {"sums": 0.1, "products": 1.0},
+            "as weights they give sums 0.09091, products 0.9091",
+        ),
+        (
+            "linear",
+            {"sums": 2.0},
+            "found sums 2, products 0; as weights they give sums 1, products 0",
+        ),
+        ("linear", {"sums": -0.5, "products": 1.5}, "0 or more and add up to 1, found sums -0.5"),
+        ("ties", {"sums": 0.5, "density": 0.01}, "density is 0.01, outside of 0.05 to 1"),
+        ("exme", {"sums": 1.7}, r"sums is 1.7, outside of 0 to 1.6, .* set space.widen to true"),
+    ],
+)
+def test_a_start_that_would_not_be_tried_as_it_is_is_refused(
+    method: str, start: dict[str, float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        study_file(suites=["gsm8k"], method=method, starts=[start], space={"widen": False})
+
+
+def test_a_checkpoint_with_the_name_of_a_parameter_is_refused() -> None:
+    names = {"density": "mini/sums", "products": "mini/products"}
+    with pytest.raises(ValueError, match="name 'density' is that of a parameter of ties, too"):
+        study_file(suites=["gsm8k"], method="ties", checkpoints=names)
+
+
+def test_what_init_cannot_write_is_refused_by_the_name_of_its_file(tmp_path: Path) -> None:
+    content = {"merge_method": "ties", "parameters": {"density": 0.01}}
+    source = ["--from-mergekit", str(configuration(tmp_path, **content))]
+    result = CliRunner().invoke(app, ["init", str(tmp_path / "mine.yaml"), *source])
+    assert str(result.exception).startswith(f"{tmp_path / 'mine.yaml'}: starts: density is 0.01")
+
+
+@pytest.mark.parametrize(
+    ("method", "start"),
+    [
+        ("linear", {"sums": 0.25, "products": 0.75}),
+        ("linear", {"products": 1.0}),
+        ("exme", {"sums": 7.0, "products": -2.0}),
+        ("ties", {"sums": 0.5, "products": 0.9, "density": 0.05}),
+        ("slerp", {"sums": 0.4, "products": 0.9}),
+        (["ties", "dare_ties"], {"sums": 0.4, "products": 0.9, "density": 0.3}),
+    ],
+)
+def test_a_start_is_tried_as_the_study_says_it(method: Any, start: dict[str, float]) -> None:
+    plan = Plan(study_file(suites=["gsm8k"], method=method, starts=[start]))
+    (point,) = [point for point in plan.due_points([]) if point.name == "start 1"]
+    made = plan.proposals.candidate(plan.of_point(point), dtype="float32", sources={})
+    given = {"sums": 0.0, "products": 0.0} | start
+    own = {"density": given.pop("density")} if "density" in given else {}
+    assert made.coefficients == pytest.approx(given)
+    assert dict(made.parameters) == own
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_tables_hold_every_trial_and_every_score(tmp_path: Path, suffix: str) -> None:
     study: StudyFile = study_file(suites=["gsm8k"], starts=[{"sums": 0.6, "products": 0.9}])
-    with open_search(study, name="test", runs=tmp_path) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        study, name="test", runs=tmp_path, worker=lambda d: Landscape(d, PEAK)
+    ) as search:
         outcome = search.run()
     assert "start 1" in {trial.origin for trial in outcome.trials}
     files = {"trials": trials_table(outcome.trials), "documents": documents_table(outcome)}

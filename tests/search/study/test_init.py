@@ -133,6 +133,7 @@ def test_weights_are_not_loaded_for_the_check(
         ("base", "base", {"math": "math"}, "gsm8k", "is a folder; give the name of a file"),
         ("m.yaml", "base", {"math": "math"}, "gsm8", "no suite 'gsm8'.*did you mean 'gsm8k'"),
         ("m.yaml", "base", {"base": "math"}, "gsm8k", "name 'base': expected letters"),
+        ("m.yaml", "base", {"method": "math"}, "gsm8k", "name 'method': expected letters"),
         ("m.yaml", "base", {"a b": "math"}, "gsm8k", "name 'a b': expected letters"),
         ("m.yaml", "base", {}, "gsm8k", "no checkpoint given"),
         ("m.yaml", "base", {"m": "gone"}, "gsm8k", "checkpoint 'm': no folder gone"),
@@ -180,6 +181,7 @@ def test_what_cannot_be_used_is_refused_by_name(
         (["/"], ["checkpoint"]),
         (["x/merged", "base"], ["x-merged", "base-2"]),
         (["x/vocabulary"], ["x-vocabulary"]),
+        (["x/method"], ["x-method"]),
     ],
 )
 def test_checkpoints_are_named_after_their_folders(given: list[str], expected: list[str]) -> None:

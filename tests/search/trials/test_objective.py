@@ -68,8 +68,14 @@ def open_all(tmp_path: Path, data: Path, task: str) -> tuple[Search, io.StringIO
     text = io.StringIO()
     screen = Screen(Console(file=text, width=300, soft_wrap=True))
     study = study_file(data=str(data))
-    search = open_search(study, task, name="test", runs=tmp_path / "runs", screen=screen)
-    search._worker = Landscape(search.documents, PEAK)
+    search = open_search(
+        study,
+        task,
+        name="test",
+        runs=tmp_path / "runs",
+        screen=screen,
+        worker=lambda d: Landscape(d, PEAK),
+    )
     return search, text
 
 

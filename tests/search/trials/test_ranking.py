@@ -143,8 +143,13 @@ def test_scores_are_flat_where_none_differ_as_far_as_can_be_compared() -> None:
 def test_a_flat_search_names_an_input_moves_no_bound_and_finds_nothing_important(
     tmp_path: Path, racing: Any, sampler: str
 ) -> None:
-    opened = Opened(tmp_path, racing=racing, sampler=sampler, budget={"trials": 14})
-    opened.search._worker = Flat(opened.search.documents, PEAK)
+    opened = Opened(
+        tmp_path,
+        racing=racing,
+        sampler=sampler,
+        budget={"trials": 14},
+        scorer=lambda d: Flat(d, PEAK),
+    )
     outcome = opened.search.run()
     assert outcome.winner is not None and is_input(outcome.winner)
     assert outcome.widened == () and outcome.importance == {}
@@ -153,8 +158,13 @@ def test_a_flat_search_names_an_input_moves_no_bound_and_finds_nothing_important
 
 def test_a_best_that_is_an_input_moves_no_bound(tmp_path: Path) -> None:
     peak = {"sums": 1.0, "products": 0.0}
-    opened = Opened(tmp_path, peak=peak, sampler={"name": "random"}, budget={"trials": 20})
-    opened.search._worker = Landscape(opened.search.documents, peak, width=0.4)
+    opened = Opened(
+        tmp_path,
+        peak=peak,
+        sampler={"name": "random"},
+        budget={"trials": 20},
+        scorer=lambda d: Landscape(d, peak, width=0.4),
+    )
     outcome = opened.search.run()
     assert outcome.winner is not None and is_input(outcome.winner)
     assert outcome.widened == ()

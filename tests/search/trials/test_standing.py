@@ -16,7 +16,7 @@ from exme.search.proof.outcome import Outcome
 from exme.search.reports.dashboard.annotate import differences
 from exme.search.reports.dashboard.notes import documents_csv, trial_note
 from exme.search.reports.exports.model_card import model_card
-from exme.search.reports.pages.charts import race_log
+from exme.search.reports.pages.charts import regret_curve
 from exme.search.reports.pages.plane import scene_of_outcome
 from exme.search.reports.pages.plane_chart import plane
 from exme.search.reports.pages.report import write_report
@@ -51,8 +51,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Search]:
     study = study_file(
         suites=["gsm8k"], racing=RACING, budget={"documents": 900}, sampler={"name": "auto"}
     )
-    with open_search(study, name="hill", runs=folder) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        study, name="hill", runs=folder, worker=lambda d: Landscape(d, PEAK)
+    ) as search:
         search.run()
         yield search
 
@@ -205,7 +206,7 @@ def test_the_line_of_regret_is_what_the_best_so_far_is_worth_in_the_end(
     assert len(steps) == sum(t.scores is not None or t.race_log is not None for t in trials)
     assert outcome.winner is not None and outcome.winner.candidate is not None
     assert steps[-1][1] == standing_of(found, outcome.winner.candidate.digest)
-    drawing = race_log(outcome)
+    drawing = regret_curve(outcome)
     assert drawing is not None
     assert len(drawing.dots) == len([t for t in trials if t.duplicate_of is None])
     assert sum(dot.whole for dot in drawing.dots) == sum(t.scores is not None for t in trials)

@@ -195,6 +195,7 @@ for turn in range(turns):
 """
 
 
+@pytest.mark.slow
 def test_workers_that_write_at_once_and_are_killed_cost_no_one_elses_drafts(tmp_path: Path) -> None:
     path = tmp_path / "drafts.jsonl"
     turns = 60

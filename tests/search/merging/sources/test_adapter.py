@@ -17,11 +17,11 @@ from exme.search.merging.sources.adapter import Adapter, open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.residence import Sources
 from exme.tasks.errors import ShapeMismatch, UserError
+from tests.helpers.models.adapters import PLAIN, make_adapter
 from tests.helpers.models.small_models import edit_json, load_weights, make_model
 
 peft = pytest.importorskip("peft", reason="peft makes the adapters and is the reference")
 
-PLAIN: dict[str, Any] = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"]}
 CASES: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
     "rank-stabilised": PLAIN | {"use_rslora": True},
@@ -30,20 +30,6 @@ CASES: dict[str, dict[str, Any]] = {
     "patterns": PLAIN | {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.1.*q_proj": 3}},
     "every layer": PLAIN | {"target_modules": "all-linear"},
 }
-
-
-def make_adapter(base: Path, folder: Path, seed: int = 0, **settings: Any) -> Path:
-    """A random adapter, and what peft makes of it in ``merged/`` beside it."""
-    torch.manual_seed(seed)
-    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    wrapped = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **settings))
-    with torch.no_grad():
-        for name, parameter in wrapped.named_parameters():
-            if "lora_" in name or "modules_to_save" in name:
-                parameter.add_(0.1 * torch.randn(parameter.shape))
-    wrapped.save_pretrained(folder)
-    wrapped.merge_and_unload().save_pretrained(folder / "merged")
-    return folder
 
 
 @pytest.fixture
@@ -137,6 +123,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "DoRA": ({"use_dora": True}, "uses DoRA, which is more than"),
     "another type": ({"peft_type": "IA3"}, "PEFT adapter of type IA3, expected LORA"),
     "biases": ({"bias": "all"}, "uses bias: all"),
+    "biases of the factors": ({"lora_bias": True}, r"uses biases of its own \(lora_bias\)"),
+    "single tokens": ({"trainable_token_indices": [5]}, "uses single tokens' embeddings"),
+    "repeated layers": ({"layer_replication": [[0, 2]]}, "uses repeated layers"),
+    "parameters": (
+        {"target_parameters": ["experts.down_proj"]},
+        "uses parameters without a module",
+    ),
+    "an unknown start": ({"init_lora_weights": "lora_ga"}, "begun with init_lora_weights: lora_ga"),
 }
 
 
@@ -146,6 +140,74 @@ def test_what_is_more_than_two_factors_is_refused(base: Path, tmp_path: Path, ca
     folder = make_adapter(base, tmp_path / "lora", **PLAIN)
     edit_json(folder / "adapter_config.json", **changes)
     with pytest.raises(UserError, match=said):
+        opened(base, lora=folder)
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = model.eval()(torch.arange(4, 40)[None]).logits
+    return found
+
+
+def wrapped(base: Path, folder: Path) -> Any:
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    return peft.PeftModel.from_pretrained(model, folder)
+
+
+@pytest.mark.parametrize("start", ["gaussian", "eva", "orthogonal", "mica", False])
+def test_a_start_that_leaves_the_base_alone_is_scored_as_pefts_model(
+    base: Path, tmp_path: Path, start: object
+) -> None:
+    folder = make_adapter(base, tmp_path / "lora", **PLAIN)
+    edit_json(folder / "adapter_config.json", init_lora_weights=start)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model.load_state_dict(made(opened(base, lora=folder), {"lora": 1.0}))
+    torch.testing.assert_close(logits(model), logits(wrapped(base, folder)), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora"])
+def test_a_start_that_takes_from_the_base_is_refused_for_it_is_another_model(
+    base: Path, tmp_path: Path, start: str
+) -> None:
+    folder = make_adapter(base, tmp_path / "lora", **PLAIN | {"init_lora_weights": start})
+    with pytest.raises(UserError, match=f"begun with init_lora_weights: {start}, which takes part"):
+        opened(base, lora=folder)
+    of_peft = logits(wrapped(base, folder))
+    edit_json(folder / "adapter_config.json", init_lora_weights=True)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model.load_state_dict(made(opened(base, lora=folder), {"lora": 1.0}))
+    assert (
+        logits(model) - of_peft
+    ).abs().max() > of_peft.std() / 10  # the refusal is not for nothing
+
+
+@pytest.mark.filterwarnings("ignore:Model with `tie_word_embeddings")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["embed_tokens", "q_proj"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+        {"target_modules": ["lm_head", "q_proj"]},
+        {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+        {"target_modules": ["embed_tokens"], "ensure_weight_tying": True},
+    ],
+    ids=str,
+)
+def test_an_adapter_of_one_of_two_tied_tensors_is_refused(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    base = make_model(tmp_path / "base", "llama-tied", dtype=torch.float32)
+    folder = make_adapter(base, tmp_path / "lora", r=4, lora_alpha=8, **settings)
+    with pytest.raises(
+        UserError, match=r"alone, and the base's embedding and output layer are one"
+    ):
+        opened(base, lora=folder)
+
+
+def test_a_whole_model_beside_an_adapter_is_refused(base: Path, tmp_path: Path) -> None:
+    folder = make_adapter(base, tmp_path / "lora", **PLAIN)
+    AutoModelForCausalLM.from_pretrained(base).save_pretrained(folder)
+    with pytest.raises(UserError, match="holds a whole model and an adapter"):
         opened(base, lora=folder)
 
 

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 import pickle  # noqa: TID251  (to disguise one)
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GraniteConfig,
+    LlamaConfig,
+    MistralConfig,
+    MixtralConfig,
+    PretrainedConfig,
+    Qwen2Config,
+)
 
-from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.checkpoint import Checkpoint, tied_names
 from exme.search.merging.sources.fit import check_fit
 from exme.search.merging.sources.weight_files import split, write_shards
 from exme.tasks.errors import ShapeMismatch, UserError
@@ -86,12 +98,20 @@ def test_a_tied_output_layer_that_is_stored_again_is_left_out(tmp_path: Path) ->
     assert "lm_head.weight" not in Checkpoint("tied", folder).load()
 
 
-def test_an_output_layer_fits_where_config_json_leaves_tying_to_the_default(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("model_type", "tied"), [("gemma", True), ("llama", False)])
+def test_where_config_json_is_silent_on_tying_its_class_decides(
+    family: dict[str, Path], model_type: str, tied: bool
+) -> None:
+    edit_json(family["math"] / "config.json", model_type=model_type, tie_word_embeddings=None)
+    assert bool(tied_names(Checkpoint("math", family["math"]))) == tied
+
+
+def test_a_head_of_its_own_is_not_dropped_for_a_tied_base(tmp_path: Path) -> None:
     family = make_family(tmp_path, "llama-tied")
-    for folder in family.values():
-        edit_json(folder / "config.json", tie_word_embeddings=None)
-    edit_weights(family["math"], lm_head__weight=load_weights(family["math"])[EMBEDDING].clone())
-    fit(family)
+    edit_weights(family["math"], lm_head__weight=torch.ones(len(VOCABULARY), 16))
+    edit_json(family["math"] / "config.json", tie_word_embeddings=None)  # not tied: Llama's default
+    with pytest.raises(UserError, match="tie_word_embeddings is False, the base's is True"):
+        fit(family)
 
 
 def test_masks_and_frequencies_that_old_files_hold_are_not_parameters(tmp_path: Path) -> None:
@@ -232,6 +252,24 @@ def test_quantised_weights_are_refused_by_name(family: dict[str, Path]) -> None:
         Checkpoint("math", family["math"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+        ({"load_in_4bit": True}, "quantization_config"),
+    ],
+)
+def test_quantised_weights_are_named_by_their_settings(
+    family: dict[str, Path], settings: dict[str, object], kind: str
+) -> None:
+    edit_json(family["math"] / "config.json", quantization_config=settings)
+    edit_weights(
+        family["math"], lm_head__weight=None, lm_head__qweight=torch.ones(2, dtype=torch.int32)
+    )
+    with pytest.raises(UserError, match=rf"was quantised \({kind}\)"):
+        Checkpoint("math", family["math"])
+
+
 def test_a_file_without_floating_point_tensors_is_refused(family: dict[str, Path]) -> None:
     save_file({"steps": torch.ones(1, dtype=torch.int64)}, family["math"] / "model.safetensors")
     with pytest.raises(UserError, match="holds no floating-point tensors"):
@@ -249,6 +287,18 @@ def test_fine_tunes_of_the_base_fit(made: dict[str, Path]) -> None:
 def test_a_missing_tensor_is_named(family: dict[str, Path]) -> None:
     edit_weights(family["math"], model__norm__weight=None)
     with pytest.raises(UserError, match=rf"'math': tensor '{NORM}' of the base is missing"):
+        fit(family)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+@pytest.mark.parametrize("whose", ["base", "math"])
+def test_names_that_differ_by_a_prefix_are_said_to(
+    family: dict[str, Path], whose: str, prefix: str
+) -> None:
+    tensors = {prefix + name: tensor for name, tensor in load_weights(family[whose]).items()}
+    save_file(tensors, family[whose] / "model.safetensors")
+    who = "the base's" if whose == "base" else "its"
+    with pytest.raises(UserError, match=rf"is missing: {who} tensors' names begin with '{prefix}'"):
         fit(family)
 
 
@@ -301,6 +351,90 @@ def test_another_rotary_base_is_named_wherever_it_is_written(
 
 def test_the_same_rotary_base_fits_wherever_it_is_written(family: dict[str, Path]) -> None:
     edit_json(family["math"] / "config.json", rope_parameters=None, rope_theta=10000)
+    fit(family)
+
+
+def _config(kind: type[PretrainedConfig], **other: Any) -> PretrainedConfig:
+    sizes: dict[str, Any] = {
+        "vocab_size": len(VOCABULARY), "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64,
+    }  # fmt: skip
+    return kind(**sizes, **other)
+
+
+LINEAR = {"rope_theta": 10000.0, "rope_type": "linear", "factor": 4.0}
+DYNAMIC = {"rope_theta": 10000.0, "rope_type": "dynamic", "factor": 4.0}
+# A class, what the base says, what the checkpoint says instead, and how that is named.
+MEANINGS: dict[str, tuple[type[PretrainedConfig], dict[str, Any], dict[str, Any], str]] = {
+    "scaled rope": (LlamaConfig, {}, {"rope_parameters": LINEAR}, "factor is 4.0, the base's is None"),
+    "scaled rope, as transformers 4 writes it": (
+        LlamaConfig, {}, {"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 4.0}},
+        "factor is 4.0, the base's is None",
+    ),
+    "no scaling of the base's": (
+        LlamaConfig, {"rope_parameters": LINEAR}, {"rope_parameters": None}, "factor is None, the base's is 4.0",
+    ),
+    "a context that scaling reckons with": (
+        LlamaConfig, {"rope_parameters": DYNAMIC}, {"max_position_embeddings": 16},
+        "max_position_embeddings is 16, the base's is 64",
+    ),
+    "a window": (MistralConfig, {"sliding_window": None}, {"sliding_window": 8}, "sliding_window is 8"),
+    "a window by default": (
+        MistralConfig, {"sliding_window": 8}, {"sliding_window": None}, "sliding_window is 4096",
+    ),
+    "a window of some layers": (
+        Qwen2Config, {"use_sliding_window": False},
+        {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1, "layer_types": None},
+        "layer_types",
+    ),
+    "a soft cap": (
+        Gemma2Config, {"head_dim": 8, "final_logit_softcapping": None}, {"final_logit_softcapping": 3.0},
+        "final_logit_softcapping is 3.0, the base's is None",
+    ),
+    "a soft cap by default": (
+        Gemma2Config, {"head_dim": 8, "attn_logit_softcapping": 3.0}, {"attn_logit_softcapping": None},
+        "attn_logit_softcapping is 50.0",
+    ),
+    "a multiplier": (GraniteConfig, {}, {"logits_scaling": 2.0}, "logits_scaling is 2.0"),
+    "experts per token": (
+        MixtralConfig, {"num_local_experts": 4}, {"num_experts_per_tok": 1}, "num_experts_per_tok is 1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MEANINGS)
+def test_a_setting_that_changes_what_weights_mean_is_named(tmp_path: Path, case: str) -> None:
+    kind, own, change, expected = MEANINGS[case]
+    family = make_family(tmp_path, config=_config(kind, **own))
+    fit(family)
+    file = family["math"] / "config.json"
+    edit_json(file, **change)
+    ids = torch.arange(40)[None] % len(VOCABULARY)
+    with torch.no_grad():
+        as_it_says = AutoModelForCausalLM.from_pretrained(family["math"])(ids).logits
+        shutil.copyfile(family["base"] / "config.json", tmp_path / "as-the-base.json")
+        with pytest.raises(UserError, match=re.escape(expected)):
+            fit(family)
+        shutil.copyfile(tmp_path / "as-the-base.json", file)
+        as_the_base_says = AutoModelForCausalLM.from_pretrained(family["math"])(ids).logits
+    assert not torch.equal(as_it_says, as_the_base_says)  # the refusal is not for nothing
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_position_embeddings": 128},
+        {"attention_dropout": 0.5, "initializer_range": 0.5, "use_cache": False},
+        {"eos_token_id": [2, 3], "pad_token_id": 3, "bos_token_id": None},
+        {"dtype": None, "torch_dtype": "float16", "transformers_version": "4.1"},
+        {"architectures": ["Other"], "_name_or_path": "elsewhere", "made_by": "a trainer"},
+        {"head_dim": 8, "rms_norm_eps": 1e-6, "attention_bias": False},  # the defaults, written out
+    ],
+)
+def test_a_setting_that_leaves_logits_alone_may_differ(
+    family: dict[str, Path], change: dict[str, object]
+) -> None:
+    edit_json(family["math"] / "config.json", **change)
     fit(family)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -202,3 +203,24 @@ def test_offline_is_one_clear_line(tmp_path: Path) -> None:
 
 def _path() -> str:
     return ":".join(path for path in sys.path if path)
+
+
+def test_a_name_that_the_locale_cannot_write_is_said_to_be_that() -> None:
+    code = (
+        "from exme.search.merging.sources.locate import locate\n"
+        "from exme.tasks.errors import UserError\n"
+        "try: locate('models/mod\\xe8le', who='base')\n"
+        "except UserError as error: print(error)\n"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | plain,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (
+        "base: 'models/mod\\xe8le' cannot be named here: Python writes file names in ascii"
+        in found.stdout
+    )

@@ -238,6 +238,23 @@ def test_padding_rows_are_used_before_new_ones_are_added(tmp_path: Path) -> None
     assert torch.equal(wide[48], load_weights(math)[EMBEDDINGS[0]][48])
 
 
+@pytest.mark.parametrize("padded", ["base", "math"])
+def test_padding_of_one_of_them_is_no_obstacle(tmp_path: Path, padded: str) -> None:
+    family = make_family(tmp_path / "models", dtypes=(torch.float32,) * 3)
+    model = AutoModelForCausalLM.from_pretrained(family[padded])
+    model.resize_token_embeddings(64)
+    model.save_pretrained(family[padded])
+    with pytest.raises(UserError, match="with `vocabulary: union` rows are told by token string"):
+        opened(family, union=False)
+    live = resident(opened(family))
+    ids = torch.arange(4, 30)[None]
+    for name in ("base", "math"):
+        live.materialise(candidate(live.sources, float(name == "math"), 0.0))
+        wanted = AutoModelForCausalLM.from_pretrained(family[name])(ids).logits
+        words = len(VOCABULARY)
+        torch.testing.assert_close(live.model(ids).logits[..., :words], wanted[..., :words])
+
+
 def test_the_same_vocabulary_is_no_union(tmp_path: Path) -> None:
     assert opened(make_family(tmp_path)).union is None
 

@@ -29,8 +29,9 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Search]:
     """A search of eight trials, annotated."""
     folder = tmp_path_factory.mktemp("annotated")
     study = study_file(suites=["gsm8k"])
-    with open_search(study, name="test", runs=folder) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        study, name="test", runs=folder, worker=lambda d: Landscape(d, PEAK)
+    ) as search:
         search.work()
         for trial in search.storage.trials():
             if trial.candidate is None:

@@ -136,7 +136,7 @@ def test_ctrl_c_ends_it_cleanly(url: str) -> None:
         get(line.split()[1] + "api/studies")
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert out == "\nDashboard closed.\n"
     assert err == ""

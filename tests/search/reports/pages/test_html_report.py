@@ -22,8 +22,9 @@ NASTY = '<script>alert("x")</script> & | `'
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("page")
     study = study_file(suites=["gsm8k"], racing="off")  # every trial is complete: eight dots
-    with open_search(study, name="test", runs=folder) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        study, name="test", runs=folder, worker=lambda d: Landscape(d, PEAK)
+    ) as search:
         outcome = search.run()
         for entry in (outcome.merged, *outcome.inputs):
             assert entry is not None
@@ -79,10 +80,8 @@ def test_bars_lie_within_the_drawing(page: str) -> None:
 
 
 def test_every_trial_is_a_dot_that_says_what_it_is(page: str) -> None:
-    race_log = page[page.index("<h2>Regret against documents</h2>") :]
-    dots = re.findall(
-        r'class="course-dot".*?<title>trial (\d+), [^<]+; sums [^<]+</title>', race_log
-    )
+    chart = page[page.index("<h2>Regret against documents</h2>") :]
+    dots = re.findall(r'class="curve-dot".*?<title>trial (\d+), [^<]+; sums [^<]+</title>', chart)
     assert [int(number) for number in dots] == sorted(map(int, dots))
     assert len(dots) == 8
 
@@ -129,8 +128,12 @@ def test_chromium_prints_it(page: str, tmp_path: Path) -> None:
 
 
 def test_a_report_without_answers_has_no_examples(tmp_path: Path) -> None:
-    with open_search(study_file(suites=["gsm8k"]), name="test", runs=tmp_path) as search:
-        search._worker = Landscape(search.documents, PEAK)
+    with open_search(
+        study_file(suites=["gsm8k"]),
+        name="test",
+        runs=tmp_path,
+        worker=lambda d: Landscape(d, PEAK),
+    ) as search:
         outcome = search.run()
         digest = outcome.inputs[0].candidate.digest
         for broken in (

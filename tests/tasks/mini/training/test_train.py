@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.tasks.mini import MODEL_NAMES, MODELS
 from exme.tasks.mini.training.presets import TINY
+from exme.tasks.mini.training.saving import digests
 from exme.tasks.mini.training.scoring import combine
-from exme.tasks.mini.training.train import digests, train
+from exme.tasks.mini.training.train import train
 
 
 @pytest.fixture(scope="module")

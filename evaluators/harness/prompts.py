@@ -1,0 +1,90 @@
+"""Whether a model's tokeniser and embedding can take a suite's prompts, before any is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+from exme.tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from .judge import Judge
+
+
+class Reference(Protocol):
+    """What prompts are asked of: one of lm-eval's model classes."""
+
+    tokenizer: Any
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens of a prompt and its answer."""
+        ...
+
+    @property
+    def prefix_token_id(self) -> int | None:
+        """What stands before a continuation without a context."""
+        ...
+
+    def tok_encode(self, string: str) -> list[int]:
+        """Tokens of a text."""
+        ...
+
+
+def check_prompts(judge: Judge, reference: Reference, rows: int) -> None:
+    """Refuse prompts on which lm-eval's `hf` model would break.
+
+    Args:
+        judge: of the suite; its prompts are those of the base.
+        reference: lm-eval's model over the base.
+        rows: of the model's embedding.
+
+    Raises:
+        UserError: answers have no room or no end, a prompt has no token, or one beyond the embedding.
+    """
+    where = f"suite '{judge.suite.suite}'"
+    longest, context = judge.longest_answer, reference.max_length
+    if longest >= context:
+        raise UserError(
+            f"{where}: answers of up to {longest} tokens leave no room for a prompt in a context of "
+            f"{context}; set `max_gen_toks` in the study file"
+        )
+    if longest and reference.tokenizer.eos_token_id is None:
+        raise UserError(
+            f"{where}: its answers are generated, and the base's tokenizer has no end token (eos_token), at "
+            f"which lm-eval ends them; name one in the base's tokenizer_config.json"
+        )
+    for document, asked in zip(judge.documents, judge.requests, strict=True):
+        for request in asked:
+            prompt = str(request.args[0])
+            generates = request.request_type == "generate_until"
+            if prompt.strip() == "" and not _begins(prompt, reference, generates=generates):
+                raise UserError(
+                    f"{where}: the prompt of document {document.id} is empty, and the base's tokenizer puts "
+                    f"no token before it; see `doc_to_text` of lm-eval task '{document.task}'"
+                )
+    beyond = next(_beyond(judge, reference, rows), None)
+    if beyond is not None:
+        identifier, token, count = beyond
+        text = reference.tokenizer.convert_ids_to_tokens(token)
+        raise UserError(
+            f"{where}: document {identifier} has token {token} ({text!r}) of the base's tokenizer, and the base's "
+            f"embedding has {count} rows; give the base the tokenizer that it was trained with"
+        )
+
+
+def _begins(prompt: str, reference: Reference, *, generates: bool) -> bool:
+    if generates:
+        return bool(reference.tok_encode(prompt))
+    return bool(prompt) or reference.prefix_token_id is not None
+
+
+def _beyond(judge: Judge, reference: Reference, count: int) -> Iterator[tuple[str, int, int]]:
+    """Documents with a token that the model has no row for, that token, and how many rows there are."""
+    if max(reference.tokenizer.get_vocab().values(), default=0) < count:
+        return
+    for document, asked in zip(judge.documents, judge.requests, strict=True):
+        for request in asked:
+            for text in request.args:
+                ids = reference.tok_encode(text) if isinstance(text, str) else []
+                yield from ((document.id, i, count) for i in ids if i >= count)

@@ -1,0 +1,102 @@
+"""Whether checkpoints are fine-tunes of the base, and no two are one: what their task vectors' lengths tell.
+
+A part of every tensor is read; where it tells that nothing differs, all of it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from exme.search.merging.sources.adapter import Adapter
+from exme.search.merging.sources.checkpoint import Checkpoint, tied_names
+from exme.search.merging.sources.fetched import Fetched, whole_rows
+from exme.search.merging.sources.residence import Sources
+
+# Elements of each tensor that are read: task vectors' lengths are known to a percent or so.
+_SAMPLE = 2**14
+# A task vector as long as the base: a checkpoint of zeros, or of other weights altogether, which are longer still.
+_AS_LONG = 0.999
+
+
+@dataclass(frozen=True)
+class Kinship:
+    """What a study's task vectors tell of its checkpoints.
+
+    Attributes:
+        lengths: of each checkpoint's task vector, over the base's, by name.
+        equal: names of two checkpoints, or of the base and one, whose weights are the same.
+    """
+
+    lengths: dict[str, float]
+    equal: tuple[tuple[str, str], ...]
+
+    def __iter__(self) -> Iterator[str]:
+        """A sentence for each thing that is not as it should be."""
+        for one, other in self.equal:
+            if one == "base":
+                yield f"Checkpoint '{other}' is the base, weight for weight: its coefficient changes nothing."
+            else:
+                yield (
+                    f"Checkpoints '{one}' and '{other}' are the same, weight for weight: only the sum of their "
+                    f"coefficients matters; leave one out."
+                )
+        for name, length in self.lengths.items():
+            if length >= _AS_LONG:
+                yield (
+                    f"Checkpoint '{name}' is no fine-tune of this base: its task vector is {length:.2f} times as long "
+                    f"as the base's weights (a fine-tune's is far shorter); check `base`."
+                )
+
+
+def kinship(sources: Sources) -> Kinship:
+    """Measure the checkpoints of a study; directions, which are made of them, are left out."""
+    names = [n for n, c in sources.checkpoints.items() if isinstance(c, Checkpoint | Adapter)]
+    squares, apart = dict.fromkeys(names, 0.0), dict.fromkeys(_pairs(names), 0.0)
+    length = 0.0
+    for tensor in _tensors(sources):
+        found = _fetch(sources, names, tensor)
+        parts = list(whole_rows(found.base, _SAMPLE))
+        part = parts[len(parts) // 2]
+        few = found.part(part)
+        length += float(few.base.double().square().sum())
+        deltas = {name: few.delta(name).whole().double() for name in names}
+        for name in names:
+            squares[name] += float(deltas[name].square().sum())
+        for a, b in apart:
+            apart[a, b] += float((deltas[a] - deltas[b]).square().sum())
+    nothing = [("base", name) for name in names if not squares[name]]
+    alike = [pair for pair, square in apart.items() if not square and squares[pair[0]]]
+    equal = tuple(pair for pair in (*nothing, *alike) if _is_equal(sources, *pair))
+    ratio = {name: (square / length) ** 0.5 if length else 0.0 for name, square in squares.items()}
+    return Kinship(ratio, equal)
+
+
+def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
+    yield from ((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
+
+
+def _tensors(sources: Sources) -> list[str]:
+    tied = tied_names(sources.base)
+    return [n for n, spec in sources.base.tensors.items() if spec.is_float and n not in tied]
+
+
+def _fetch(sources: Sources, names: list[str], tensor: str) -> Fetched:
+    values = {name: sources.checkpoints[name].tensor(tensor) for name in names}
+    return Fetched(sources.base.tensor(tensor), {n: v for n, v in values.items() if v is not None})
+
+
+def _is_equal(sources: Sources, one: str, other: str) -> bool:
+    """Whether two inputs have the same weights, all of them."""
+    names = [name for name in (one, other) if name != "base"]
+    for tensor in _tensors(sources):
+        found = _fetch(sources, names, tensor)
+        deltas = [found.delta(name).parts() for name in names]
+        if len(deltas) == 1:
+            if any(bool(elements.any()) for _, elements in deltas[0]):
+                return False
+        elif any(not torch.equal(a, b) for (_, a), (_, b) in zip(*deltas, strict=True)):
+            return False
+    return True

@@ -1,0 +1,259 @@
+"""A search as its storage holds it: for all that shows or hands out what was found.
+
+No model is opened and nothing is written. It can be read when the study file was edited since, and when the models have moved: what
+the study said when its search was begun is kept with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.methods import PLAIN
+from exme.search.opening.settling import settle_objective, shift_of
+from exme.search.proof.examples import Example, examples
+from exme.search.proof.outcome import Outcome
+from exme.search.proof.proving import proved
+from exme.search.proposing.history import History
+from exme.search.proposing.plan import Plan
+from exme.search.proposing.settled import Settled
+from exme.search.storage.backend import sqlite_url, study_names
+from exme.search.storage.run_folder import DATABASE, latest, run_folder
+from exme.search.storage.stored_study import StoredStudy
+from exme.search.study.space import unit
+from exme.search.study.study_file import StudyFile, load_study_file
+from exme.search.study.suites import pick_suites
+from exme.search.trials.trial import TrialRecord
+from exme.tasks.documents import SuiteDocuments
+from exme.tasks.errors import UserError
+from exme.tasks.suite import load_suite
+
+from .blind import is_of_blind
+from .view import View, view_of
+
+if TYPE_CHECKING:
+    from exme.search.merging.sources.residence import Sources
+
+RUNS = Path("studies/runs")
+OLDER = (
+    "Begun by another version of ExMe: what its trials scored in part cannot be read, "
+    "and it cannot be gone on with (--fork begins a new study next to it)."
+)
+
+
+class StoredSearch:
+    """A search that can be read.
+
+    Args:
+        study: as it was when the search was begun.
+        name: of the study.
+        task: suites that are searched on, parted by ``+``.
+        folder: of the run.
+        storage: of the run.
+        settled: before the first trial.
+        where: what error messages call the study file.
+    """
+
+    def __init__(
+        self,
+        study: StudyFile,
+        name: str,
+        task: str,
+        folder: Path,
+        storage: StoredStudy,
+        settled: Settled,
+        where: str = "study",
+    ) -> None:
+        self.study, self.name, self.task, self.where = study, name, task, where
+        self.folder, self.settled = folder, settled
+        self.storage: StoredStudy = storage
+
+    # What was found ------------------------------------------------------------------------------
+
+    def history(self) -> History:
+        """All trials so far."""
+        return self.storage.history(self.settled)
+
+    @property
+    def trials(self) -> Sequence[TrialRecord]:
+        """All trials so far, in order of their numbers."""
+        return self.history().trials
+
+    def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
+        """The plain sum with these effective coefficients."""
+        method = self.settled.plan.method.name
+        return Candidate(
+            coefficients=coefficients,
+            method=method if method in PLAIN else "task_arithmetic",
+            dtype=self.settled.dtype,
+            sources=self.settled.sources,
+        )
+
+    def inputs(self) -> dict[str, Candidate]:
+        """The base and every checkpoint, as candidates."""
+        names = self.settled.plan.method.checkpoints
+        return {
+            "base": self.candidate(dict.fromkeys(names, 0.0)),
+            **{name: self.candidate(unit(names, name)) for name in self.study.checkpoints},
+        }
+
+    def outcome(self) -> Outcome:
+        """All that is in the storage."""
+        history, inputs, record = self.history(), self.inputs(), self.storage.record
+        found = proved(self.storage, history.trials, inputs, self.folder.parent)
+        return Outcome(
+            study=self.name,
+            task=self.task,
+            bounds=history.bounds,
+            trials=tuple(history.trials),
+            winner=found.winner,
+            inputs=found.inputs,
+            merged=found.merged,
+            use=found.use,
+            names=tuple(inputs),
+            aim=self.settled.objective.goal,
+            widened=tuple(history.widened),
+            blind=tuple(note for note in record.notes() if is_of_blind(note)),
+            importance=self.storage.importance(),
+            work=self.storage.work(),
+            facts=self.facts(),
+        )
+
+    def facts(self) -> Mapping[str, str]:
+        """What is needed to repeat the search, as it was when it ran last."""
+        found: Mapping[str, str] = self.storage.record.description().get("facts", {})
+        return found
+
+    @cached_property
+    def documents(self) -> list[SuiteDocuments]:
+        """Of each suite.
+
+        Raises:
+            UserError: they cannot be loaded any more.
+        """
+        from exme.search.opening.opening import load_study_documents  # noqa: PLC0415  (loads torch)
+
+        suites = pick_suites(self.study, self.task.replace("+", ","), self.where)
+        return [load_study_documents(self.study, suite) for suite in suites]
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The base, the checkpoints and the task vectors of directions.
+
+        Raises:
+            UserError: one of them is not where the study says.
+        """
+        from exme.search.merging.sources.residence import Sources  # noqa: PLC0415
+        from exme.search.opening.opening import open_sources  # noqa: PLC0415  (loads torch)
+        from exme.search.opening.workshop import vectors_in  # noqa: PLC0415
+
+        found = open_sources(self.study)
+        vectors = vectors_in(self.folder, self.study.directions, found.base)
+        return Sources(found.base, {**found.checkpoints, **vectors}) if vectors else found
+
+    def examples(self, outcome: Outcome) -> list[Example]:
+        """Report documents won and lost against the best input, with both answers; none where documents cannot be loaded."""
+        try:
+            return examples(outcome, self.documents, self.folder)
+        except UserError:
+            return []
+
+    def view(self) -> View:
+        """The search as it is now."""
+        record = self.storage.record
+        view = view_of(self.study, self.folder.name, self.trials, len(record.proofs()))
+        return view if record.is_older else replace(view, verdict=self.outcome().verdict)
+
+    @property
+    def report(self) -> Path | None:
+        """The report, where it has been written."""
+        path = self.folder / "report.html"
+        return path if path.is_file() else None
+
+    @property
+    def note(self) -> str:
+        """What to know of it beside its view; empty where there is nothing."""
+        if self.storage.record.is_older:
+            return OLDER
+        return f"Report: {self.report}" if self.report else ""
+
+
+def open_stored(study: Path, task: str | None = None, runs: Path = RUNS) -> StoredSearch:
+    """A search that was begun, to be read: the latest of a study and its forks.
+
+    Args:
+        study: the study file; or the run's folder, where the storage is in it.
+        task: its suites, parted by commas, or ``all``; the study's first by default.
+        runs: folder of all runs.
+
+    Raises:
+        UserError: the search was never begun, or cannot be read.
+    """
+    if (study / DATABASE).is_file():
+        return _read(study, None, str(study))
+    content: StudyFile | None = None
+    refusal: UserError | None = None
+    try:
+        content = load_study_file(study)
+        task = task or load_suite(content.suites[0]).suite
+        pick_suites(content, task, str(study))
+    except UserError as error:  # what it said when it was begun is in the storage
+        refusal = error
+    if task is None:
+        raise refusal or UserError(f"{study}: names no suite; give --task")
+    folder = latest(run_folder(runs, study.stem, task))
+    url = None if content is None else content.storage
+    if not url and not (folder / DATABASE).is_file():
+        raise refusal or _not_begun(folder, study, task, str(runs))
+    if url and folder.name not in study_names(url):
+        raise refusal or _not_begun(folder, study, task, url)
+    return _read(folder, content, str(study))
+
+
+def _not_begun(folder: Path, study: Path, task: str, place: str) -> UserError:
+    return UserError(
+        f"study {folder.name}: not begun yet, in {place}; `exme search {study} --task {task}` begins it"
+    )
+
+
+def _read(folder: Path, content: StudyFile | None, where: str) -> StoredSearch:
+    """The search in a run's folder.
+
+    Args:
+        folder: the run's.
+        content: the study file as it is now, where it can be read.
+        where: it is.
+    """
+    url = None if content is None else content.storage
+    storage = StoredStudy(url or sqlite_url(folder), folder.name, folder)
+    record = storage.record
+    kept = record.description()
+    if "study" in kept:
+        content = StudyFile.model_validate(kept["study"])
+    if content is None:
+        raise UserError(
+            f"{folder}: was begun by an earlier version of ExMe, which kept no study with it; give the study file"
+        )
+    sizes = {suite: len(record.identifiers(suite, "search")) for suite in record.suites()}
+    objective = settle_objective(content, sizes, list(content.checkpoints)) if sizes else None
+    if objective is None:  # (another version's)
+        suites = {load_suite(name).suite: 0 for name in content.suites}
+        objective = settle_objective(content, suites, list(content.checkpoints))
+    shift = shift_of(content, record)
+    pinned = record.pinned()
+    settled = Settled(
+        content,
+        Plan(content, kept.get("groups", ()), record.agreed("directions"), shift),
+        replace(objective, shift=shift),
+        {suite: record.identifiers(suite, "search") for suite in sizes},
+        str(pinned.get("dtype", "")),
+        pinned.get("content of the checkpoints", {}) | kept.get("sources", {}),
+    )
+    name = kept.get("name", folder.name)
+    return StoredSearch(
+        content, name, kept.get("task", "+".join(sizes)), folder, storage, settled, where
+    )

@@ -1,0 +1,75 @@
+"""Copies and strangers among a study's checkpoints are named."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from exme.search.opening.kinship import kinship
+from tests.helpers.models.small_models import (
+    edit_weights,
+    load_weights,
+    make_family,
+    make_model,
+    open_sources,
+)
+
+
+def zeros(family: dict[str, Path]) -> None:
+    weights = load_weights(family["math"])
+    save_file(
+        {n: torch.zeros_like(t) for n, t in weights.items()}, family["math"] / "model.safetensors"
+    )
+
+
+def copied(name: str) -> Callable[[dict[str, Path]], object]:
+    file = "model.safetensors"
+    return lambda family: shutil.copyfile(family[name] / file, family["math"] / file)
+
+
+ODD: dict[str, tuple[Callable[[dict[str, Path]], object], str]] = {
+    "the base once more": (copied("base"), "Checkpoint 'math' is the base, weight for weight"),
+    "another checkpoint's copy": (copied("code"), "Checkpoints 'math' and 'code' are the same"),
+    "no fine-tune": (
+        lambda family: make_model(family["math"], seed=9),
+        r"'math' is no fine-tune of this base: its task vector is 1\.\d\d times as long",
+    ),
+    "zeros": (
+        zeros,
+        r"'math' is no fine-tune of this base: its task vector is 1\.00 times as long",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_an_odd_checkpoint_is_named(tmp_path: Path, case: str) -> None:
+    family = make_family(tmp_path)
+    assert list(kinship(open_sources(family))) == []
+    change, expected = ODD[case]
+    change(family)
+    (line,) = kinship(open_sources(family))
+    assert re.search(expected, line)
+
+
+def test_one_weight_that_differs_makes_two_checkpoints(tmp_path: Path) -> None:
+    family = make_family(tmp_path)
+    copied("code")(family)
+    weight = load_weights(family["math"])["lm_head.weight"]
+    weight[-1, -1] += 1
+    edit_weights(family["math"], lm_head__weight=weight)
+    assert list(kinship(open_sources(family))) == []
+
+
+def test_the_length_of_a_task_vector_is_that_of_all_deltas(tmp_path: Path) -> None:
+    family = make_family(tmp_path)
+    base, math = (load_weights(family[name]) for name in ("base", "math"))
+    moved = sum(float((math[n].double() - t.double()).square().sum()) for n, t in base.items())
+    whole = sum(float(t.double().square().sum()) for t in base.values())
+    found = kinship(open_sources(family)).lengths["math"]
+    assert found == pytest.approx((moved / whole) ** 0.5)

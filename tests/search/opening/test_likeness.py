@@ -1,0 +1,164 @@
+"""Every input is scored as itself, or the search does not start; what is odd about one is said before it."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from exme.search.opening import likeness
+from exme.search.running.screen import Screen
+from exme.search.running.search import open_search
+from exme.search.study.study_file import load_study_file
+from exme.tasks.errors import UserError
+from tests.helpers.malformed.given import good_folder, set_key
+from tests.helpers.models.adapters import PLAIN, make_adapter
+from tests.helpers.models.small_models import (
+    edit_json,
+)
+
+
+class TurnedConfig(LlamaConfig):
+    model_type = "turned_llama"
+
+
+class Turned(LlamaForCausalLM):
+    """A Llama with a setting that only its code knows of."""
+
+    config_class = TurnedConfig
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        found = super().forward(*given, **named)
+        found.logits = found.logits * getattr(self.config, "sharpness", 1.0)
+        return found
+
+
+AutoConfig.register("turned_llama", TurnedConfig, exist_ok=True)
+AutoModelForCausalLM.register(TurnedConfig, Turned, exist_ok=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    good_folder(tmp_path / "study")
+    monkeypatch.chdir(tmp_path / "study")
+    return tmp_path / "study"
+
+
+def settle(task: str = "own") -> list[str]:
+    """What is said when the study of the current folder is settled, before its first trial."""
+    text = io.StringIO()
+    screen = Screen(Console(file=text, width=400, soft_wrap=True))
+    study = load_study_file(Path("study.yaml"))
+    with open_search(study, task, runs="runs", screen=screen) as search:
+        search.settle()
+    return text.getvalue().splitlines()
+
+
+def offs(line: str) -> dict[str, float]:
+    """Differences in percent, by input."""
+    found = re.findall(r"(\w+) ([\d.]+)%", line.split(": ")[1])
+    return {name: float(percent) for name, percent in found}
+
+
+# As itself ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_every_input_is_compared_with_its_own_model_before_the_first_trial(
+    folder: Path, dtype: str
+) -> None:
+    set_key("dtype", dtype)(folder)
+    (line,) = settle()
+    assert f"at most {1 if dtype == 'float32' else 5}% of their spread" in line
+    assert offs(line) == {"base": 0, "math": 0, "code": 0}
+
+
+def test_an_adapter_is_compared_with_pefts_model(folder: Path) -> None:
+    make_adapter(folder / "models/base", folder / "models/other", **PLAIN)
+    set_key("checkpoints", {"math": "models/math", "other": "models/other"})(folder)
+    (line,) = settle()
+    assert offs(line).keys() == {"base", "math", "other"}
+    assert 0 < offs(line)["other"] < 5  # (the merge is rounded, peft's sum is not)
+
+
+def test_an_input_of_another_vocabulary_is_compared_on_the_tokens_that_it_has(folder: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folder / "models/math")
+    model.resize_token_embeddings(64)
+    model.save_pretrained(folder / "models/math")
+    set_key("vocabulary", "union")(folder)
+    line = settle()[-1]
+    assert offs(line) == {"base": 0, "math": 0, "code": 0}
+
+
+def turn(folder: Path, **settings: object) -> None:
+    """Make all of the study's models `Turned`, and one of them with settings of its own."""
+    for name in ("base", "math", "code"):
+        edit_json(folder / "models" / name / "config.json", model_type="turned_llama")
+    edit_json(folder / "models" / "math" / "config.json", **settings)
+
+
+def test_what_no_list_of_settings_knows_of_is_found_by_the_logits(folder: Path) -> None:
+    turn(folder)
+    assert offs(settle()[0]) == {"base": 0, "math": 0, "code": 0}
+    turn(folder, sharpness=1.5)
+    ids = torch.arange(4, 9)[None]
+    logits = AutoModelForCausalLM.from_pretrained(folder / "models/math")(ids).logits
+    edit_json(folder / "models/math/config.json", sharpness=1.0)
+    plain = AutoModelForCausalLM.from_pretrained(folder / "models/math")(ids).logits
+    torch.testing.assert_close(logits, 1.5 * plain)
+    turn(folder, sharpness=1.5)
+    with pytest.raises(
+        UserError, match=r"'math': made from coefficients, it is not the model of its own"
+    ):
+        settle()
+
+
+def test_what_was_found_equal_is_remembered_by_fingerprint(folder: Path) -> None:
+    assert len(settle()) == 1
+    assert settle() == []
+    edit_json(folder / "models/math/config.json", note="another file")
+    assert offs(settle()[0]).keys() == {"math"}
+
+
+def test_an_input_that_does_not_fit_beside_the_live_model_is_left_out_with_a_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=100))
+    monkeypatch.setattr(likeness, "psutil", few)
+    lines = settle()
+    assert len(lines) == 3
+    assert all("was not compared: its own model takes" in line for line in lines)
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    assert offs(settle()[0]).keys() == {"base", "math", "code"}  # nothing was taken for granted
+
+
+# What is odd --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("twin", ["models/math", "models/../models/math", "models/base"])
+def test_a_folder_that_is_named_twice_is_refused(folder: Path, twin: str) -> None:
+    set_key("checkpoints", {"math": "models/math", "other": twin})(folder)
+    with pytest.raises(UserError, match=r"'other': .* is the same folder as '(math|base)'"):
+        settle()
+
+
+def test_it_is_said_before_the_first_trial(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copyfile(
+        folder / "models/code/model.safetensors", folder / "models/math/model.safetensors"
+    )
+    with open_search(load_study_file(Path("study.yaml")), "own", runs="runs") as search:
+        search.run()
+    lines = capsys.readouterr().out.splitlines()
+    (said,) = (i for i, line in enumerate(lines) if "are the same, weight for weight" in line)
+    assert said < next(i for i, line in enumerate(lines) if line.startswith("#0"))
