@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from exme.evaluators.harness import settle, task_order
-from exme.search.merging.resident import Sources
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.locate import locate
+from exme.search.merging.sources.sources import Sources
 from exme.search.proposing.plan import Plan
 from exme.search.scoring.precision import Precision
 from exme.search.study.study_file import StudyFile
