@@ -105,7 +105,7 @@ class OwnSuite:
         text = tasks.read_text().replace("test_split: test", f"test_split: {split}")
         (alone / "own.yaml").write_text(text.replace("task: own", "task: own_alone"))
         manager = TaskManager(include_defaults=False, include_path=str(alone))
-        found = lm_eval.simple_evaluate(
+        found: dict[str, Any] | None = lm_eval.simple_evaluate(
             model=HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1),
             tasks=["own_alone"],
             task_manager=manager,
@@ -114,7 +114,7 @@ class OwnSuite:
             **arguments,
         )
         assert found is not None
-        return found
+        return dict(found)
 
 
 def by_question(found: Mapping[str, Any], key: Callable[[Any], Any]) -> dict[str, Any]:

@@ -34,9 +34,8 @@ from exme.search.statistics.intervals import Interval, is_bounded
 from exme.search.trials.ranking import best_trial
 from exme.search.trials.standing import standing_by_trial, standings
 from exme.search.trials.unit import Unit
-from tests.own_tasks import OwnSuite, lossy, write_suite
-
-from .small_models import make_family
+from tests.helpers.models.own_tasks import OwnSuite, lossy, write_suite
+from tests.helpers.models.small_models import make_family
 
 
 @pytest.fixture(scope="module", params=["err", "nll"])

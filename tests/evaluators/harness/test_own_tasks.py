@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
-from tests.search.small_models import make_model, tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.evaluators.fast import FastEngine
@@ -22,7 +21,16 @@ from exme.evaluators.harness import (
 )
 from exme.evaluators.harness.interface import PLAIN
 from exme.tasks.errors import UserError
-from tests.own_tasks import CHOICE, GENERATE, by_question, hashed, lossy, rows_of, write_suite
+from tests.helpers.models.own_tasks import (
+    CHOICE,
+    GENERATE,
+    by_question,
+    hashed,
+    lossy,
+    rows_of,
+    write_suite,
+)
+from tests.helpers.models.small_models import make_model, tokenizer
 
 ROWS = {split: rows_of(split) for split in ("train", "test", "dev")}
 # One document, which may not be chosen, has other types than all others.
@@ -305,7 +313,8 @@ def test_random_answers_are_the_same_in_every_run_whatever_else_is_asked(
 ) -> None:
     task = {**hashed(generated(do_sample=True, temperature=0.9)), "repeats": 2}
     documents = write_suite(tmp_path, task).documents(search=12)
-    answers, drawn = [], []
+    answers: list[tuple[str, ...]] = []
+    drawn: list[list[Any]] = []
     for chosen in (None, None, [7, 2, 9]):
         judge = Judge(documents, "search")
         torch.manual_seed(len(answers))  # what was drawn before does not matter
@@ -328,7 +337,12 @@ def test_a_random_answer_is_transformers_own_from_its_seed(
     judge = Judge(write_suite(tmp_path, task).documents(search=3), "search")
     seeds: list[int] = []
     plain = torch.manual_seed
-    monkeypatch.setattr(torch, "manual_seed", lambda seed: (seeds.append(seed), plain(seed))[1])
+
+    def noted(seed: int) -> torch.Generator:
+        seeds.append(seed)
+        return plain(seed)
+
+    monkeypatch.setattr(torch, "manual_seed", noted)
     found = judge.score(StockEngine(model, words, 4))
     assert len(set(seeds)) == 3
     for seed, prompt, answer in zip(seeds, judge.prompts, found.answers, strict=True):
