@@ -103,7 +103,9 @@ def test_what_no_data_set_can_hold_is_named_by_line_and_column(
 def test_what_looks_like_it_and_can_be_held_is_read(tmp_path: Path) -> None:
     write_data(tmp_path)
     train = tmp_path / "gsm8k" / "train.jsonl"
-    more = r'{"question": "\ud83d\ude00", "answer": "9223372036854775807", "n": 9223372036854775807}'
+    more = (
+        r'{"question": "\ud83d\ude00", "answer": "9223372036854775807", "n": 9223372036854775807}'
+    )
     train.write_text(train.read_text() + more + "\n")
     load_documents(GSM8K, str(tmp_path), search=1, report=1, seed=0)
 
