@@ -19,6 +19,7 @@ from jinja2 import Environment, TemplateSyntaxError, meta
 from .errors import UserError
 
 _NAME = re.compile(r"^task:\s*['\"]?([\w.-]+)['\"]?\s*$", re.MULTILINE)
+_GROUP = re.compile(_NAME.pattern.replace("task", "group"), re.MULTILINE)
 # What a task without a list of metrics is scored by (lm-eval's DEFAULT_METRIC_REGISTRY, the first of each).
 _METRICS = {
     "loglikelihood": "perplexity",
@@ -44,6 +45,13 @@ _Loader.add_constructor("!function", lambda loader, node: _Function(node.value))
 def task_names() -> list[str]:
     """Names of all of lm-eval's tasks, sorted; seconds where the disk is slow."""
     return sorted(_files())
+
+
+def members_of_group(name: str) -> list[str]:
+    """What lm-eval puts together under a name that is no task's; empty where it is none of a group's."""
+    path = _groups().get(name)
+    members = [] if path is None else _read(path).get("task") or []
+    return [m if isinstance(m, str) else str(m.get("task") or m.get("group")) for m in members]
 
 
 def suite_of_task(name: str) -> dict[str, Any] | None:
@@ -152,12 +160,24 @@ def _find(name: str) -> Path | None:
     return _files().get(name)
 
 
-@lru_cache(maxsize=1)
 def _files() -> Mapping[str, Path]:
     """The file of every task."""
+    return _by_name()[0]
+
+
+def _groups() -> Mapping[str, Path]:
+    """The file of every group."""
+    return _by_name()[1]
+
+
+@lru_cache(maxsize=1)
+def _by_name() -> tuple[Mapping[str, Path], Mapping[str, Path]]:
+    """Files of tasks and of groups."""
     root = _root()
-    found: dict[str, Path] = {}
+    tasks: dict[str, Path] = {}
+    groups: dict[str, Path] = {}
     for path in sorted(root.rglob("*.yaml")) if root is not None else ():
         text = path.read_text(encoding="utf-8", errors="replace")
-        found |= dict.fromkeys(_NAME.findall(text), path)
-    return found
+        tasks |= dict.fromkeys(_NAME.findall(text), path)
+        groups |= dict.fromkeys(_GROUP.findall(text), path)
+    return tasks, groups

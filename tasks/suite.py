@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .errors import UserError, did_you_mean
-from .lm_eval_task import suite_of_task, task_names
+from .errors import UserError, did_you_mean, one_line
+from .lm_eval_task import members_of_group, suite_of_task, task_names
 from .yaml_file import read_yaml
 
 
@@ -207,6 +207,11 @@ def load_suite(name: str) -> Suite:
         made = suite_of_task(name)
         if made is not None:
             return Suite.model_validate(made)
+        members = members_of_group(name)
+        if members:
+            raise UserError(
+                f"suite '{name}' is a group of lm-eval's tasks; name some of them: {one_line(', '.join(members), 300)}"
+            )
         have, near = ", ".join(known), did_you_mean(name, known) or did_you_mean(name, task_names())
         raise UserError(
             f"no suite '{name}', nor a task of lm-eval's (have: {have}; of lm-eval's: exme suites --all)"

@@ -136,6 +136,11 @@ def test_a_search_takes_any_task_by_its_name_and_says_how(tmp_path: Path) -> Non
     )
 
 
+def test_a_group_is_refused_with_its_tasks() -> None:
+    with pytest.raises(UserError, match="'leaderboard' is a group of .*leaderboard_bbh"):
+        load_suite("leaderboard")
+
+
 def test_tasks_are_found_by_a_part_of_their_names() -> None:
     table = tasks_table("arc_challenge")
     (names, metrics, *_) = (list(column.cells) for column in table.columns)
