@@ -63,10 +63,13 @@ def main() -> None:
             for row in rows({**MINI, **content}, name, f"mini/{name}", data):
                 print(row, flush=True)
         if options.model is not None:
-            model = str(Path(options.model).resolve())
-            own = {"base": model, "checkpoints": {"same": model}, "method": "expo"}
-            for row in rows({**own, **content}, "base", Path(model).name, data):
-                print(row, flush=True)
+            model = Path(options.model).resolve()
+            with tempfile.TemporaryDirectory() as same:  # (a study names no folder twice)
+                for file in model.iterdir():
+                    (Path(same) / file.name).symlink_to(file)
+                own = {"base": str(model), "checkpoints": {"same": same}, "method": "expo"}
+                for row in rows({**own, **content}, "base", model.name, data):
+                    print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from exme.tasks.errors import UserError
 
 if TYPE_CHECKING:  # what a search takes is also said where no model is loaded, and no torch
     from exme.search.merging.sources.residence import Sources
-    from exme.search.scoring.worker import Precision
+    from exme.search.scoring.precision import Precision
 
 # Resident size of Python with torch, transformers, lm-eval and Optuna loaded.
 LIBRARIES = 700 * 2**20
@@ -75,6 +75,11 @@ def check_memory(weights: Weights, precision: Precision, residence: str = "auto"
             f"{' and its sources need' if residence == 'device' else ' needs'} {_size(needed)}, "
             f"{_size(free)} are free; use a smaller dtype, a larger machine or `residence: auto`"
         )
+
+
+def available_memory() -> int:
+    """Bytes of the host's memory that can be had."""
+    return int(psutil.virtual_memory().available)
 
 
 def set_aside() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     import torch
 
     from exme.search.merging.sources.residence import Sources
-    from exme.search.scoring.worker import Precision, Worker
+    from exme.search.scoring.precision import Precision
+    from exme.search.scoring.worker import Worker
     from exme.search.storage.storage import Storage
 
 MEMORY = "inputs.json"
@@ -238,7 +240,8 @@ def _own_model(worker: Worker, source: Source) -> Any:
         from peft import PeftModel  # noqa: PLC0415
 
         base = load_model(resident.sources.base.folder, resident.model.dtype, trusts)
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # (of peft's dealings with transformers)
             model: Any = PeftModel.from_pretrained(base, str(source.folder))
     else:
         model = load_model(source.folder, resident.dtype, trusts).to(resident.model.dtype)  # type: ignore[arg-type]  # transformers' annotation is too narrow

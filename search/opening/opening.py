@@ -11,7 +11,7 @@ from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.locate import locate
 from exme.search.proposing.plan import Plan
-from exme.search.scoring.worker import Precision
+from exme.search.scoring.precision import Precision
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.objective import Objective
 from exme.tasks.documents import SuiteDocuments, load_documents
@@ -49,6 +49,8 @@ def pinned_facts(
         "max_gen_toks": study.max_gen_toks,
         "dtype": precision.dtype,
         "compute_dtype": precision.compute,
+        # (its sums have another order than the others', which agree)
+        **({"engine": "vllm"} if precision.engine == "vllm" else {}),
         "content of the checkpoints": sources.fingerprints,
         "settings of the base": sources.base.settings_fingerprint,
     }

@@ -29,7 +29,7 @@ from exme.tasks.errors import UserError
 if TYPE_CHECKING:
     from exme.search.directions.direction import Found
     from exme.search.directions.prompts import Examples
-    from exme.search.scoring.worker import Precision
+    from exme.search.scoring.precision import Precision
     from exme.search.storage.storage import Storage
     from exme.search.study.study_file import StudyFile
 

@@ -137,7 +137,7 @@ def test_a_search_takes_any_task_by_its_name_and_says_how(tmp_path: Path) -> Non
 
 
 def test_a_group_is_refused_with_its_tasks() -> None:
-    with pytest.raises(UserError, match="'leaderboard' is a group of .*leaderboard_bbh"):
+    with pytest.raises(UserError, match=r"'leaderboard' is a group of .*leaderboard_bbh"):
         load_suite("leaderboard")
 
 

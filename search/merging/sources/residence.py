@@ -160,25 +160,35 @@ class Held:
     """In memory: the device's, or the host's, pinned and copied one tensor ahead of its use.
 
     Args:
-        sources: base and checkpoints.
-        device: where they are kept.
-        pinned: keep them in memory that the GPU reads by itself.
-
-    Raises:
-        UserError: a source holds NaN or infinity.
+        kept: every tensor of all sources, where it is to stay.
     """
 
     frugal = False
 
-    def __init__(self, sources: Sources, device: torch.device, *, pinned: bool = False) -> None:
+    def __init__(self, kept: Mapping[str, Fetched]) -> None:
+        self._kept = kept
+
+    @classmethod
+    def of(cls, sources: Sources, device: torch.device, *, pinned: bool = False) -> Held:
+        """Copies of all sources.
+
+        Args:
+            sources: base and checkpoints.
+            device: where they are kept.
+            pinned: keep them in memory that the GPU reads by itself.
+
+        Raises:
+            UserError: a source holds NaN or infinity.
+        """
         mapped = Mapped(sources)
-        self._kept: dict[str, Fetched] = {}
+        kept = {}
         for tensor in mapped.names:
             found = mapped.fetch(tensor, torch.device("cpu"))
-            self._kept[tensor] = Fetched(
+            kept[tensor] = Fetched(
                 _keep_tensor(found.base, device, pinned),
                 {n: _keep(values, device, pinned) for n, values in found.checkpoints.items()},
             )
+        return cls(kept)
 
     def fetch(self, tensor: str, device: torch.device) -> Fetched:
         """See `Residence.fetch`."""
@@ -294,7 +304,7 @@ def settle(place: str, sources: Sources, device: torch.device) -> Residence:
     if place == "mapped":
         return Mapped(sources)
     if place == "host" and device.type == "cuda":
-        return Held(sources, torch.device("cpu"), pinned=True)
+        return Held.of(sources, torch.device("cpu"), pinned=True)
     if place in ("device", "host"):
-        return Held(sources, device)
+        return Held.of(sources, device)
     raise UserError(f"residence '{place}': expected auto, device, host or mapped")

@@ -12,7 +12,13 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.evaluators.fast import FastEngine
-from exme.evaluators.harness import Judge, StockEngine, check_prompts, lm_eval_scores
+from exme.evaluators.harness import (
+    Judge,
+    StockEngine,
+    check_prompts,
+    hf_model,
+    lm_eval_scores,
+)
 from exme.evaluators.harness.interface import PLAIN
 from exme.tasks.errors import UserError
 from tests.helpers.models.own_tasks import (
@@ -294,7 +300,9 @@ def test_a_model_that_cannot_take_the_prompts_is_refused(
         model.resize_token_embeddings(change["rows"])
     judge = Judge(write_suite(tmp_path, suite).documents(search=None), "search")
     with pytest.raises(UserError, match=match):
-        check_prompts(judge, StockEngine(model, words, 4))
+        check_prompts(
+            judge, StockEngine(model, words, 4), model.get_input_embeddings().num_embeddings
+        )
 
 
 # Random answers ----------------------------------------------------------------------------------
@@ -317,7 +325,7 @@ def test_random_answers_are_the_same_in_every_run_whatever_else_is_asked(
     assert answers[2] == tuple(answers[0][p] for p in (7, 2, 9))
     assert len(set(answers[0])) > 6
     assert any(first != second for first, second in drawn[0])  # each repeat is drawn anew
-    theirs = lm_eval_scores(documents, "search", *model_and_tokenizer, 4, PLAIN)
+    theirs = lm_eval_scores(documents, "search", hf_model(*model_and_tokenizer, 4), PLAIN)
     assert tuple(theirs.answers[d.id] for d in documents.search) == answers[0]
 
 

@@ -114,7 +114,7 @@ class OwnSuite:
             **arguments,
         )
         assert found is not None
-        return found
+        return dict(found)
 
 
 def by_question(found: Mapping[str, Any], key: Callable[[Any], Any]) -> dict[str, Any]:

@@ -55,6 +55,11 @@ def examples(folder: Path) -> None:
     rows(folder, "test", ["how many w1 are there?"] * 8)
 
 
+def in_two_parts(folder: Path) -> None:
+    for split in ("train", "test"):
+        rows(folder, split, [f"w{i} w2?" for i in range(6)])
+
+
 CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     "a setting": (
         lambda f: edit_json(f / "models/math/config.json", rms_norm_eps=0.5),
@@ -67,7 +72,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         "checkpoints", ABSENT, "'code' and 'math' are the same, weight for weight",
     ),
     "documents in two parts": (
-        lambda f: [rows(f, split, [f"w{i} w2?" for i in range(6)]) for split in ("train", "test")],
+        in_two_parts,
         "documents of own", ABSENT, "read the same in two parts",
     ),
     "answers that are cut": (
