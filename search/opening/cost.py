@@ -132,8 +132,8 @@ def describe(
     )
     if trials is None:
         return (
-            f"{place}, up to {search} documents a trial until another hour is expected to bring less than "
-            f"{study.budget.gain_per_hour:g}, and {models} models on {report} report documents."
+            f"{place}, up to {search} documents a trial until more documents are expected to bring less than "
+            f"{study.budget.gain:g}, and {models} models on {report} report documents."
         )
     return (
         f"{place}, {documents:,} documents ({trials} trials of {search}, {models} models on "
