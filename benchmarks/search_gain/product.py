@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from exme.search.study.study_file import StudyFile
 from exme.search.trials.ranking import best_trial
 from exme.search.trials.trial import Claim, TrialRecord
 from exme.tasks.documents import SuiteDocuments
+from exme.tasks.mini import MODELS
 
 from .half import Half
 
@@ -100,8 +102,14 @@ def opened(half: Half, study: StudyFile, runs: Path) -> Iterator[Search]:
     """A search that reads the table and says nothing."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         screen = Screen(Console(file=nowhere, width=200))
-        with open_search(study, _SUITE, name="gain", runs=runs, screen=screen) as search:
-            search._worker = Table(half, search.documents)
+        with open_search(
+            study,
+            _SUITE,
+            name="gain",
+            runs=runs,
+            screen=screen,
+            worker=lambda documents: Table(half, documents),
+        ) as search:
             yield search
 
 
@@ -191,8 +199,19 @@ def settled_for(half: Half) -> tuple[Settled, Sequence[SuiteDocuments]]:
     if shape not in _SETTLED:
         with (
             tempfile.TemporaryDirectory() as folder,
-            opened(half, study_of(half, 1), Path(folder)) as search,
+            opened(half, study_of(half, 1, **_checkpoints(half, folder)), Path(folder)) as search,
         ):
             _SETTLED[shape] = search.settled, search.documents
     settled, documents = _SETTLED[shape]
     return replace(settled, study=study_of(half, 1)), documents
+
+
+def _checkpoints(half: Half, folder: str) -> dict[str, Any]:
+    """Checkpoints of a study: a folder each, for the same one twice would be refused."""
+    names = [f"c{i + 1}" for i in range(half.landscape.checkpoints)]
+    found = dict(zip(names, _MODELS, strict=False))
+    for name in names[len(_MODELS) :]:
+        copy = Path(folder) / name
+        shutil.copytree(MODELS / "products", copy)
+        found[name] = str(copy)
+    return {"checkpoints": found}
