@@ -34,6 +34,7 @@ def _import_class() -> Any:
 
 
 VLLM: Any = _import_class()
+logging.getLogger("vllm").setLevel(logging.ERROR)  # in this process; the engine's own have a log
 
 # Of one request: the prompt's tokens, and the answer's.
 Answered = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], None]
@@ -63,7 +64,6 @@ class VllmModel(VLLM):  # type: ignore[misc]  # lm_eval is not typed
         self._encoded: dict[tuple[Any, ...], list[int]] = {}
         with quiet():
             super().__init__(pretrained=folder, batch_size="auto", **settings)
-        logging.getLogger("vllm").setLevel(logging.ERROR)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
         """See `Engine.generate_until`."""

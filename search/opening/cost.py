@@ -17,7 +17,7 @@ from exme.search.trials.unit import duration
 from exme.tasks.errors import UserError
 
 if TYPE_CHECKING:  # what a search takes is also said where no model is loaded, and no torch
-    from exme.search.merging.sources.residence import Sources
+    from exme.search.merging.sources.sources import Sources
     from exme.search.scoring.precision import Precision
 
 # Resident size of Python with torch, transformers, lm-eval and Optuna loaded.

@@ -152,13 +152,7 @@ def new_strata(runners: Sequence[Runner], field: Field) -> Strata:
 
 
 def draw(runners: Sequence[Runner], field: Field, seed: int) -> Draw:
-    """An order for a new candidate, when `runners` are known.
-
-    Args:
-        runners: those before it.
-        field: what is raced over.
-        seed: of this candidate alone.
-    """
+    """An order for a new candidate, by what the ones before it solved, from a seed of its own."""
     return Draw(new_strata(runners, field), (seed, len(runners), ORDERS))
 
 

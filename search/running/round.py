@@ -14,8 +14,7 @@ from exme.search.racing.field import Field, Racing, Runner, advance, estimates_o
 from exme.search.scoring.worker import Scored, Scorer
 from exme.search.trials.partial import Partial
 from exme.search.trials.race_log import RaceLog, Round
-from exme.search.trials.result import Result
-from exme.search.trials.trial import Claim
+from exme.search.trials.trial import Claim, Result
 from exme.tasks.errors import UserError
 
 

@@ -19,8 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from exme.search.proposing.proposal import Proposal
 from exme.search.proposing.sampler import BoundedSampler, distributions
 from exme.search.trials.objective import Way
-from exme.search.trials.result import Result
-from exme.search.trials.trial import Claim, TrialRecord, TrialTaken
+from exme.search.trials.trial import Claim, Result, TrialRecord, TrialTaken
 
 from .backend import open_backend
 from .heartbeat import Heart, Member

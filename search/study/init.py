@@ -96,7 +96,8 @@ def write_study(
     if path.exists() and not force:
         raise UserError(f"{path}: exists already; --force replaces it, or give another name")
     _check_names(checkpoints)
-    load_suite(task)
+    for name in task.split(","):
+        load_suite(name.strip())
     lines = _check_models(base, checkpoints)
     _write(path, _study(base, checkpoints, task, method, start or {}))
     return "\n".join(

@@ -30,7 +30,8 @@ STUDY: dict[str, Any] = {
     "engine": "vllm",
 }
 EXME = [sys.executable, "-c", "from exme.search.cli.main import main; main()"]
-PATIENCE = 300.0
+PATIENCE = 900.0  # an engine starts in half a minute on two quiet cores, and in six on busy ones
+pytestmark = pytest.mark.timeout(3600)
 
 
 def write(folder: Path, **changed: Any) -> Path:
@@ -41,7 +42,7 @@ def write(folder: Path, **changed: Any) -> Path:
 
 def exme(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [*EXME, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=3000, check=False)
 
 
 Started = Callable[..., subprocess.Popen[str]]

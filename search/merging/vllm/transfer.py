@@ -20,12 +20,15 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.materialise import WORTH_COMPILING, Merger
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Mapped, Sources
+from exme.search.merging.sources.residence import Mapped
+from exme.search.merging.sources.sources import Sources
 from exme.tasks.errors import UserError
 
 from .in_place import InPlace, tensors_of
 from .layout import Unmappable
 from .loaded import Loaded
+
+_SCRATCH = 2**30  # bytes of a GPU that reading the sources takes for a while
 
 
 @dataclass
@@ -104,7 +107,7 @@ class ExmeTransfer(WeightTransferEngine[Begin, Update]):  # type: ignore[misc]  
         import psutil  # noqa: PLC0415
 
         share = size / self.parallel_config.tensor_parallel_size
-        if share < 0.9 * torch.cuda.mem_get_info(self.device)[0]:
+        if share + _SCRATCH < torch.cuda.mem_get_info(self.device)[0]:
             return "device"
         return "host" if size < 0.7 * psutil.virtual_memory().available else "mapped"
 

@@ -130,24 +130,27 @@ class Dying(Landscape):
 def test_an_engine_that_ends_frees_its_trial_and_the_search_goes_on(
     racing: str, tmp_path: Path
 ) -> None:
-    opened = Opened(tmp_path, racing=racing)
-    worker = Dying(opened.search.documents, PEAK)
+    opened = Opened(tmp_path, racing=racing, scorer=lambda d: Dying(d, PEAK))
+    worker = opened.landscape
+    assert isinstance(worker, Dying)
     worker.deaths = MOST_DEATHS - 1
-    opened.search._worker = worker
     outcome = opened.search.run()
     assert not [t for t in outcome.trials if t.state == "failed"]
     assert outcome.winner is not None
     assert sum("the engine is started again" in line for line in opened.lines) == 2
-    assert outcome.trials[0].origin == "base" or outcome.trials[0].scores is not None
+    cut = [t.candidate for t in outcome.trials if t.state == "cut off"]
+    scored = [t.candidate for t in outcome.trials if t.scores is not None or t.state == "stopped"]
+    assert len(cut) == 2
+    assert all(c in scored for c in cut)
 
 
 def test_an_engine_that_always_ends_ends_the_search_and_the_same_command_resumes(
     tmp_path: Path,
 ) -> None:
-    opened = Opened(tmp_path)
-    worker = Dying(opened.search.documents, PEAK)
+    opened = Opened(tmp_path, scorer=lambda d: Dying(d, PEAK))
+    worker = opened.landscape
+    assert isinstance(worker, Dying)
     worker.deaths = 100
-    opened.search._worker = worker
     with pytest.raises(UserError, match=r"have ended, see vllm\.log, 3 times in a row"):
         opened.search.run()
     worker.deaths = 0

@@ -15,7 +15,7 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.groups import Groups
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.opening.gram import gram
 from exme.search.proof.outcome import Outcome
 from exme.search.reports.pages.report import write_report

@@ -15,7 +15,7 @@ from lm_eval.api.model import LM
 from lm_eval.tasks import TaskManager
 
 from exme.evaluators.harness import Judge
-from exme.evaluators.harness.task import build_task, task_manager
+from exme.evaluators.harness.tasks.task import build_task, task_manager
 from exme.tasks.documents import SuiteDocuments, load_documents, reads
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite

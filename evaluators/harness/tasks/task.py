@@ -13,6 +13,7 @@ import datasets
 import lm_eval.tasks
 import lm_eval.utils
 
+from exme.evaluators.harness.quiet import quiet
 from exme.evaluators.sandbox.code_eval import CodeEval
 from exme.tasks.documents import Document, Order, Split, SuiteDocuments
 from exme.tasks.errors import UserError, did_you_mean
@@ -20,7 +21,6 @@ from exme.tasks.suite import Suite
 
 from .fewshot import check_own_examples, draw_by_document, fewshot_config, task_config
 from .ifeval import ifeval_ready
-from .quiet import quiet
 from .splits import Processed, dataset, lm_eval_seeds, process
 
 

@@ -12,7 +12,7 @@ import nltk
 import pytest
 
 from exme.evaluators.harness import Judge
-from exme.evaluators.harness.ifeval import NEED_PUNKT
+from exme.evaluators.harness.tasks.ifeval import NEED_PUNKT
 from exme.tasks.documents import SuiteDocuments, load_documents
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
