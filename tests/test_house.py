@@ -37,8 +37,8 @@ COVERED_BY: Mapping[str, str] = {
     "search/merging/sources/test_adapter.py": "merging/sources/adapter_settings",
     "search/merging/sources/test_checkpoint.py": "merging/sources/fit merging/sources/settings merging/sources/unchanged merging/sources/weight_files",
     "journeys/test_kept_runs.py": "storage/read_only",
-    "search/merging/sources/test_vocabulary.py": "merging/sources/scratch",
-    "search/opening/test_workshop.py": "directions/prompts",
+    "search/merging/sources/test_vocabulary.py": "merging/sources/scratch merging/sources/sources",
+    "search/opening/test_workshop.py": "directions/prompts scoring/live_model",
     "search/running/test_stored_search.py": "storage/run_folder",
     "search/proof/test_gain.py": "proof/finals",
     "search/proposing/test_proposer.py": "proposing/allocation",
@@ -57,6 +57,8 @@ COVERED_BY: Mapping[str, str] = {
     "search/trials/test_expected.py": "trials/shrinkage",
     "search/trials/test_shift.py": "opening/gram",
     "search/trials/test_standing.py": "trials/trial",
+    "vllm/test_merging.py": "merging/vllm/layout merging/vllm/loaded merging/vllm/plugin merging/vllm/transfer",
+    "vllm/test_search.py": "scoring/served_model",
 }
 
 LARGEST_MODULE = 300  # lines

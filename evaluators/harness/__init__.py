@@ -12,7 +12,7 @@ from .prompts import check_prompts
 from .settling import settle
 from .stock import StockEngine
 from .task import TaskHeader, task_headers, task_order
-from .verify import LmEvalScores, lm_eval_scores
+from .verify import LmEvalScores, hf_model, lm_eval_scores
 
 __all__ = [
     "Chat",
@@ -24,6 +24,7 @@ __all__ = [
     "StockEngine",
     "TaskHeader",
     "check_prompts",
+    "hf_model",
     "lm_eval_scores",
     "settle",
     "task_headers",

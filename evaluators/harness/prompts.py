@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from exme.tasks.errors import UserError
 
 if TYPE_CHECKING:
     from .judge import Judge
-    from .stock import StockEngine
 
 
-def check_prompts(judge: Judge, reference: StockEngine) -> None:
+class Reference(Protocol):
+    """What prompts are asked of: one of lm-eval's model classes."""
+
+    tokenizer: Any
+
+    @property
+    def max_length(self) -> int:
+        """Most tokens of a prompt and its answer."""
+        ...
+
+    @property
+    def prefix_token_id(self) -> int | None:
+        """What stands before a continuation without a context."""
+        ...
+
+    def tok_encode(self, string: str) -> list[int]:
+        """Tokens of a text."""
+        ...
+
+
+def check_prompts(judge: Judge, reference: Reference, rows: int) -> None:
     """Refuse prompts on which lm-eval's `hf` model would break.
 
     Args:
         judge: of the suite; its prompts are those of the base.
         reference: lm-eval's model over the base.
+        rows: of the model's embedding.
 
     Raises:
         UserError: answers have no room or no end, a prompt has no token, or one beyond the embedding.
@@ -43,7 +63,7 @@ def check_prompts(judge: Judge, reference: StockEngine) -> None:
                     f"{where}: the prompt of document {document.id} is empty, and the base's tokenizer puts "
                     f"no token before it; see `doc_to_text` of lm-eval task '{document.task}'"
                 )
-    beyond = next(_beyond(judge, reference), None)
+    beyond = next(_beyond(judge, reference, rows), None)
     if beyond is not None:
         identifier, token, count = beyond
         text = reference.tokenizer.convert_ids_to_tokens(token)
@@ -53,16 +73,14 @@ def check_prompts(judge: Judge, reference: StockEngine) -> None:
         )
 
 
-def _begins(prompt: str, reference: StockEngine, *, generates: bool) -> bool:
+def _begins(prompt: str, reference: Reference, *, generates: bool) -> bool:
     if generates:
         return bool(reference.tok_encode(prompt))
     return bool(prompt) or reference.prefix_token_id is not None
 
 
-def _beyond(judge: Judge, reference: StockEngine) -> Iterator[tuple[str, int, int]]:
+def _beyond(judge: Judge, reference: Reference, count: int) -> Iterator[tuple[str, int, int]]:
     """Documents with a token that the model has no row for, that token, and how many rows there are."""
-    embedding: Any = reference.model.get_input_embeddings()
-    count = int(embedding.weight.shape[0])
     if max(reference.tokenizer.get_vocab().values(), default=0) < count:
         return
     for document, asked in zip(judge.documents, judge.requests, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import datasets
 import lm_eval.tasks
+import lm_eval.utils
 
 from exme.evaluators.sandbox.code_eval import CodeEval
 from exme.tasks.documents import Document, Order, Split, SuiteDocuments
@@ -20,7 +22,6 @@ from .fewshot import check_own_examples, draw_by_document, fewshot_config, task_
 from .ifeval import ifeval_ready
 from .quiet import quiet
 from .splits import Processed, dataset, lm_eval_seeds, process
-from .templates import compile_templates_once
 
 
 @dataclass(frozen=True)
@@ -160,13 +161,24 @@ def load_task(
         "process_docs": None,
         **overrides,
     }
-    compile_templates_once()
+    _compile_templates_once()
     with _loading(suite, name), ifeval_ready(suite.suite, mine), quiet():
         if "fewshot_config" in overrides:
             written = fewshot_config(manager, name)
             config["fewshot_config"] = {**written, **overrides["fewshot_config"]}
         # A group of one: only a group's members are laid over the stock task of their name.
         return manager.load([{"group": "exme", "task": [config]}])["tasks"][name]
+
+
+def _compile_templates_once() -> None:
+    """Have lm-eval's template environment remember what it compiled; calling it again does nothing.
+
+    It compiles a document's template anew for every prompt, every few-shot example and every score: once the
+    model is quick, that is most of what judging costs. A template's text never changes.
+    """
+    environment = lm_eval.utils.env
+    if not hasattr(environment.from_string, "cache_info"):
+        environment.from_string = functools.lru_cache(maxsize=1024)(environment.from_string)
 
 
 @contextlib.contextmanager

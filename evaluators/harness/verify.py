@@ -38,12 +38,15 @@ class LmEvalScores:
     answers: dict[str, str]
 
 
+def hf_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> Any:
+    """lm-eval's `hf` model over a model in this process, `batch_size` rows a batch."""
+    return SeededHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+
+
 def lm_eval_scores(
     documents: SuiteDocuments,
     split: str,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    batch_size: int,
+    model: Any,
     chat: Chat,
     only: Collection[str] | None = None,
 ) -> LmEvalScores:
@@ -52,9 +55,7 @@ def lm_eval_scores(
     Args:
         documents: the suite's documents.
         split: ``search`` or ``report``.
-        model: the live model, with the weights to judge.
-        tokenizer: its tokenizer.
-        batch_size: rows per batch.
+        model: lm-eval's model, with the weights to judge.
         chat: how prompts are put.
         only: identifiers of the documents to score; all by default.
     """
@@ -73,7 +74,7 @@ def lm_eval_scores(
     results = _evaluate(
         suite,
         chat,
-        model=SeededHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size),
+        model=model,
         tasks=tasks,
         task_manager=manager,  # one of its own would index all of lm-eval, for seconds
         samples=samples,

@@ -40,7 +40,7 @@ class Share:
 
 
 def shares(
-    count: int, gpus: Sequence[str], cores: int, environment: Mapping[str, str]
+    count: int, gpus: Sequence[str], cores: int, environment: Mapping[str, str], each: int = 0
 ) -> list[Share]:
     """Divide a machine among workers.
 
@@ -49,6 +49,10 @@ def shares(
         gpus: names of the GPUs, as ``CUDA_VISIBLE_DEVICES`` names them; workers take turns on them.
         cores: CPU cores that may be used; each worker gets its part as threads, one at least.
         environment: where the number of threads is set already, it stays.
+        each: GPUs that a worker has to itself; 0 where workers may share one.
+
+    Raises:
+        UserError: workers that need GPUs of their own are more than there are.
     """
     threads = str(max(1, cores // count))
     given = {name: threads for name in _THREADS if name not in environment}
@@ -57,6 +61,20 @@ def shares(
     words = f"{environment.get(_THREADS[0], threads)} CPU threads"
     if not gpus:
         return [Share(given, words)] * count
+    if each:
+        if count * each > len(gpus):
+            raise UserError(
+                f"--workers {count}: {each} GPUs each (vllm.tensor_parallel_size) are {count * each}, there are "
+                f"{len(gpus)}; start {len(gpus) // each or 'no more than one'}, or lower tensor_parallel_size"
+            )
+        groups = [gpus[i * each : (i + 1) * each] for i in range(count)]
+        return [
+            Share(
+                {**given, "CUDA_VISIBLE_DEVICES": ",".join(own)},
+                f"GPU{'s' if each > 1 else ''} {', '.join(own)}",
+            )
+            for own in groups
+        ]
     turns = [gpus[i % len(gpus)] for i in range(count)]
     return [Share({**given, "CUDA_VISIBLE_DEVICES": gpu}, f"GPU {gpu}") for gpu in turns]
 

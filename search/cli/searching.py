@@ -37,6 +37,9 @@ def search(
     runs: RunsOption = RUNS_DEFAULT,
     json: JsonOption = False,
     plain: PlainOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the search would take, and stop.")
+    ] = False,
 ) -> None:
     """Search for the best candidate, prove it on the report documents, write the report.
 
@@ -46,8 +49,16 @@ def search(
     On a terminal a picture of the search stays in view; elsewhere each trial is a line.
     `--json` writes one JSON object a line instead: docs/reference/events.md.
 
+    `--dry-run` loads the models, measures one batch, says how much memory, how many documents and
+    how long, the proof included, and keeps nothing.
+
     Example: `exme search studies/mini.yaml --task gsm8k --workers 4`
     """
+    if dry_run:
+        from .dry_run import dry_run as try_out  # noqa: PLC0415
+
+        try_out(study_path(study), task, trials, pick_screen(json=json, plain=plain))
+        return
     from exme.search.reports.pages.report import write_report  # noqa: PLC0415
 
     screen = pick_screen(json=json, plain=plain)
@@ -65,7 +76,9 @@ def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | 
     from .processes import run_workers, shares, usable_cores, visible_gpus  # noqa: PLC0415
 
     gpus = visible_gpus(opened.study.device)
-    parts = shares(count, gpus, usable_cores(), os.environ)
+    is_served = opened.precision.engine == "vllm"
+    each = opened.study.vllm.tensor_parallel_size if is_served else 0
+    parts = shares(count, gpus, usable_cores(), os.environ, each)
     named = ", ".join(dict.fromkeys(part.words for part in parts))
     opened.screen.say(
         f"Starting {count} workers: {named} each."

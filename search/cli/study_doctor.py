@@ -51,7 +51,7 @@ def examine_study(path: Path, task: str | None, note: Callable[[str], None]) -> 
             yield _hub(search)
             yield from _documents(search)
             yield from _room(search)
-            worker = search.local_worker()
+            worker = search.worker_here()
             yield from _models(search, worker, note)
             yield from _answers(search, worker, note)
     except UserError as error:
@@ -169,7 +169,7 @@ def _models(search: Search, worker: Worker, note: Callable[[str], None]) -> Iter
 def _template(search: Search, worker: Worker) -> Finding:
     from exme.search.merging.folders.model_folder import read_template  # noqa: PLC0415
 
-    own = worker.resident.tokenizer.chat_template is not None
+    own = worker.live.tokenizer.chat_template is not None
     theirs = [
         n for n, s in search.sources.checkpoints.items() if read_template(s.folder) is not None
     ]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from exme.evaluators.harness import Judge, LmEvalScores, lm_eval_scores
+from exme.evaluators.harness import Evaluation, Judge, LmEvalScores, hf_model, lm_eval_scores
 from exme.search.merging.candidate import Candidate
-from exme.search.running.search import open_search
+from exme.search.merging.folders.model_folder import write_model
+from exme.search.merging.resident import load_model, load_tokenizer
+from exme.search.running.search import Search, open_search
 from exme.search.running.stored_search import open_stored
+from exme.search.scoring.live_model import LocalModel
+from exme.search.scoring.served_model import ServedModel
 from exme.search.scoring.worker import Worker
 from exme.search.study.study_file import load_study_file
 from exme.search.trials.ranking import best_trial
@@ -38,6 +44,8 @@ class Parity:
         generates: whether there are answers to compare.
         our_seconds: wall time of our evaluation, prompts built and tokenised before; `their_seconds`
             of all that lm-eval did.
+        as_hf: of how many documents the answer (without one, the value) is that of lm-eval's `hf` model, where
+            lm-eval was run with its `vllm` model: sums in another order may give another answer.
     """
 
     suite: str
@@ -51,6 +59,7 @@ class Parity:
     generates: bool
     our_seconds: float
     their_seconds: float
+    as_hf: int | None = None
 
     @property
     def equal(self) -> bool:
@@ -117,36 +126,101 @@ def verify_study(
         candidate = best or inputs[model]
         say(f"Loading {told}.")
         worker = search.local_worker()
-        worker.resident.materialise(candidate)
-        judges = zip(worker.judges("search"), search.documents, strict=True)
-        return [_verify(worker, judge, documents, told, say) for judge, documents in judges]
+        judged = []
+        try:
+            worker.take_in(candidate)
+            for judge, asked in zip(worker.judges("search"), search.documents, strict=True):
+                judged.append(_judge(worker, judge, asked, told, say))
+        finally:
+            worker.close()
+        with _alone(search, worker, candidate, say) as others:
+            return [_compare(each, others, say) for each in judged]
 
 
-def _verify(
+@dataclass(frozen=True)
+class _Judged:
+    """One suite, judged by us."""
+
+    documents: SuiteDocuments
+    judge: Judge
+    evaluation: Evaluation
+    told: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Others:
+    """lm-eval's own model with the same weights.
+
+    Attributes:
+        name: of its class.
+        model: gives it for a size of batches.
+        batch_size: of the first try; where answers differ they are asked for one by one, unless it is 1.
+        hf: its `hf` model, where it is not the one that is compared with.
+    """
+
+    name: str
+    model: Callable[[int], Any]
+    batch_size: int
+    hf: Any = None
+
+
+def _judge(
     worker: Worker,
     judge: Judge,
     documents: SuiteDocuments,
     told: str,
     say: Callable[[str], None],
-) -> Parity:
-    """Judge the model that is in a worker by one suite, twice."""
-    suite = documents.suite.suite
-    say(f"{suite}: {len(documents.search)} documents, by ExMe ({worker.engine_name}).")
+) -> _Judged:
+    """Judge the model that is in a worker by one suite."""
+    say(
+        f"{documents.suite.suite}: {len(documents.search)} documents, by ExMe ({worker.engine_name})."
+    )
     start = time.perf_counter()
     evaluation = judge.score(worker.engine)
-    scores, middle = evaluation.scores, time.perf_counter()
-    say(f"{suite}: the same by lm-eval's hf model.")
+    return _Judged(documents, judge, evaluation, told, time.perf_counter() - start)
+
+
+@contextlib.contextmanager
+def _alone(
+    search: Search, worker: Worker, candidate: Candidate, say: Callable[[str], None]
+) -> Iterator[_Others]:
+    """lm-eval's own model with a candidate's weights: `hf`, or `vllm` where vLLM has answered."""
+    if isinstance(worker.live, LocalModel):
+        resident = worker.resident
+        yield _Others(
+            "hf", lambda n: hf_model(resident.model, resident.tokenizer, n), worker.batch_size
+        )
+        return
+    from exme.evaluators.vllm.alone import vllm_alone  # noqa: PLC0415  (imports vLLM)
+
+    assert isinstance(worker.live, ServedModel)
+    code = search.study.trust_remote_code
+    with tempfile.TemporaryDirectory(prefix="exme-verify-") as temporary:
+        folder = Path(temporary)
+        say("Writing the candidate, and starting lm-eval's vllm model on it.")
+        write_model(folder, search.sources, candidate, code=code)
+        model = load_model(folder, search.precision.compute, code).eval()
+        hf = hf_model(model, load_tokenizer(folder, code), worker.batch_size)
+        with vllm_alone(worker.live.started(folder), search.study.vllm.settings) as theirs:
+            yield _Others("vllm", lambda _: theirs, 1, hf)
+
+
+def _compare(judged: _Judged, others: _Others, say: Callable[[str], None]) -> Parity:
+    """Have lm-eval score the same documents by itself."""
+    documents, evaluation = judged.documents, judged.evaluation
+    suite, scores = documents.suite.suite, evaluation.scores
+    say(f"{suite}: the same by lm-eval's {others.name} model.")
+    start = time.perf_counter()
 
     def theirs_of(batch_size: int, only: Sequence[str] | None = None) -> LmEvalScores:
-        resident = worker.resident
-        return lm_eval_scores(
-            documents, "search", resident.model, resident.tokenizer, batch_size, judge.chat, only
-        )
+        model = others.model(batch_size)
+        return lm_eval_scores(documents, "search", model, judged.judge.chat, only)
 
-    theirs = theirs_of(worker.batch_size)
+    theirs = theirs_of(others.batch_size)
     answers = dict(zip(scores.documents, evaluation.answers, strict=True))
     answering = [d for d, said in theirs.answers.items() if said != answers[d]]
-    if answering and worker.batch_size > 1:
+    if answering and others.batch_size > 1:
         # In a batch the hf model may go on after a row's end, and rounds otherwise: it is asked one by one.
         say(f"{suite}: {len(answering)} answers differ; lm-eval is asked for these one by one.")
         alone = theirs_of(1, answering)
@@ -156,23 +230,36 @@ def _verify(
             answers=theirs.answers | alone.answers,
         )
         answering = [d for d in answering if alone.answers[d] != answers[d]]
-    end = time.perf_counter()
+    seconds = time.perf_counter() - start
     values = {d: scores.scale.turn(v) for d, v in zip(scores.documents, scores.values, strict=True)}
     sizes = {t: sum(d.task == t for d in documents.search) for t in theirs.aggregates}
     weighed = sum(theirs.aggregates[t] * n for t, n in sizes.items()) / sum(sizes.values())
     return Parity(
         suite=scores.suite,
         metric=scores.metric,
-        model=told,
+        model=judged.told,
         count=scores.count,
         ours=scores.scale.turn(scores.mean),
         theirs=weighed,
         differing=tuple(d for d, v in values.items() if not _agree(v, theirs.per_document.get(d))),
         answering=tuple(answering),
         generates=bool(theirs.answers),
-        our_seconds=middle - start,
-        their_seconds=end - middle,
+        our_seconds=judged.seconds,
+        their_seconds=seconds,
+        as_hf=_as_hf(judged, others.hf, values, answers),
     )
+
+
+def _as_hf(
+    judged: _Judged, hf: Any, values: Mapping[str, float], answers: Mapping[str, str]
+) -> int | None:
+    """Of how many documents the answer is that of lm-eval's `hf` model; without answers, the value."""
+    if hf is None:
+        return None
+    other = lm_eval_scores(judged.documents, "search", hf, judged.judge.chat)
+    if other.answers:
+        return sum(said == answers[d] for d, said in other.answers.items())
+    return sum(_agree(values[d], v) for d, v in other.per_document.items())
 
 
 def table(found: Sequence[Parity]) -> str:
@@ -190,6 +277,11 @@ def table(found: Sequence[Parity]) -> str:
             f"{parity.theirs:.4f} | {parity.same} of {parity.count} ({what}) | "
             f"{parity.our_seconds:.1f} | {parity.their_seconds:.1f} |"
         )
+    lines += [
+        f"{p.suite}: {p.as_hf} of {p.count} are those of lm-eval's `hf` model."
+        for p in found
+        if p.as_hf is not None
+    ]
     return "\n".join(lines)
 
 

@@ -17,8 +17,8 @@ from exme.search.trials.unit import duration
 from exme.tasks.errors import UserError
 
 if TYPE_CHECKING:  # what a search takes is also said where no model is loaded, and no torch
-    from exme.search.merging.sources.residence import Sources
-    from exme.search.scoring.worker import Precision
+    from exme.search.merging.sources.sources import Sources
+    from exme.search.scoring.precision import Precision
 
 # Resident size of Python with torch, transformers, lm-eval and Optuna loaded.
 LIBRARIES = 700 * 2**20
@@ -77,6 +77,11 @@ def check_memory(weights: Weights, precision: Precision, residence: str = "auto"
         )
 
 
+def available_memory() -> int:
+    """Bytes of the host's memory that can be had."""
+    return int(psutil.virtual_memory().available)
+
+
 def set_aside() -> None:
     """Spare what is loaded by now the collector's rounds: one over torch and transformers takes a quarter of a second."""
     gc.freeze()
@@ -127,8 +132,8 @@ def describe(
     )
     if trials is None:
         return (
-            f"{place}, up to {search} documents a trial until another hour is expected to bring less than "
-            f"{study.budget.gain_per_hour:g}, and {models} models on {report} report documents."
+            f"{place}, up to {search} documents a trial until more documents are expected to bring less than "
+            f"{study.budget.gain:g}, and {models} models on {report} report documents."
         )
     return (
         f"{place}, {documents:,} documents ({trials} trials of {search}, {models} models on "

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from exme.search.directions import DIRECTIONS, About, direction_of
 from exme.search.merging.groups import Groups
 from exme.search.merging.sources.checkpoint import Checkpoint, read_json
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.merging.sources.task_vector import RECORD, VECTOR, TaskVector, VectorFile
 from exme.search.merging.sources.weight_files import sync
 from exme.tasks.documents import SuiteDocuments
@@ -29,7 +29,7 @@ from exme.tasks.errors import UserError
 if TYPE_CHECKING:
     from exme.search.directions.direction import Found
     from exme.search.directions.prompts import Examples
-    from exme.search.scoring.worker import Precision
+    from exme.search.scoring.precision import Precision
     from exme.search.storage.storage import Storage
     from exme.search.study.study_file import StudyFile
 

@@ -162,6 +162,17 @@ def draw(runners: Sequence[Runner], field: Field, seed: int) -> Draw:
     return Draw(new_strata(runners, field), (seed, len(runners), ORDERS))
 
 
+def common_draw(field: Field, seed: int, start: int = 0) -> Draw:
+    """The order of documents that all candidates of a search share, from a place on.
+
+    Args:
+        field: what is searched on.
+        seed: the study's.
+        start: place at which a candidate begins.
+    """
+    return Draw(single_stratum(field.count), (seed, ORDERS), start)
+
+
 def advance(runner: Runner, values: Floats, racing: Racing, field: Field) -> Runner:
     """The candidate after another chunk of its documents; stopped when it has lost."""
     seen = np.concatenate([runner.seen, values])

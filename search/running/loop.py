@@ -10,11 +10,13 @@ import contextlib
 import time
 from dataclasses import replace
 
+from exme.evaluators.vllm.logs import EngineDied
 from exme.search.proposing.history import History
 from exme.search.proposing.policy import next_proposal, why_over
 from exme.search.scoring.answers import load_answers, merge_answers, save_answers
 from exme.search.trials.result import Result
 from exme.search.trials.trial import Claim, TrialRecord, TrialTaken
+from exme.tasks.errors import UserError
 
 from .interrupts import stop_if_asked
 from .opened_search import OpenedSearch
@@ -22,6 +24,8 @@ from .round import run_round
 
 # Seconds between two looks at what the other workers have in hand.
 WAIT = 0.5
+# Engines that end one after the other, before the search gives up.
+MOST_DEATHS = 3
 
 
 class Loop:
@@ -34,6 +38,7 @@ class Loop:
     def __init__(self, search: OpenedSearch) -> None:
         self.search, self.storage, self.screen = search, search.storage, search.screen
         self._is_waiting = False
+        self._deaths = 0  # of engines, since the last trial
 
     def trial(self) -> int | None:
         """One trial, and its number; None when there is none to be had now, or another worker was given it."""
@@ -47,6 +52,10 @@ class Loop:
                 self.score(claim, history, time.perf_counter() - start)
             except TrialTaken:
                 raise
+            except EngineDied as error:
+                self.screen.say(self.storage.release(claim), "yellow")
+                self._bury(error)
+                return None
             except BaseException:  # Ctrl-C as well: no other worker shall wait for this one
                 self.screen.say(self.storage.release(claim), "yellow")
                 raise
@@ -91,6 +100,7 @@ class Loop:
             return
         stop_if_asked()  # a candidate may take minutes
         result = run_round(claim, history, self.search.worker)
+        self._deaths = 0
         if result.scores is not None:
             trials = self.search.history().trials
             penalty = trials[claim.number].penalty
@@ -98,6 +108,16 @@ class Loop:
             result = replace(result, values=told)
         self._keep_answers(result)
         self.storage.save(replace(result, seconds={"propose": proposing, **result.seconds}))
+
+    def _bury(self, error: EngineDied) -> None:
+        """Have the next trial start the engine again; an engine that always ends is not the trials' fault."""
+        self._deaths += 1
+        if self._deaths >= MOST_DEATHS:
+            raise UserError(
+                f"{error}, {self._deaths} times in a row; put that right; the same command resumes"
+            )
+        self.screen.say(f"{error}; the engine is started again.", "yellow")
+        self.search.rest()
 
     def recover(self) -> None:
         """Take back the trials of workers that died."""

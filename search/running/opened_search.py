@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,15 @@ from types import TracebackType
 from typing import Self
 
 from exme.search.merging.groups import Groups
-from exme.search.merging.resident import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.merging.spread import SPREAD
-from exme.search.opening.cost import check_memory, give_back_memory, set_aside, weigh
+from exme.search.opening.cost import (
+    available_memory,
+    check_memory,
+    give_back_memory,
+    set_aside,
+    weigh,
+)
 from exme.search.opening.gram import measure
 from exme.search.opening.joining import join_study
 from exme.search.opening.likeness import check_inputs, fingerprints_of
@@ -22,7 +29,8 @@ from exme.search.opening.settling import scale_of_suite, settle_objective, shift
 from exme.search.opening.workshop import Workshop, agree
 from exme.search.proposing.plan import Plan
 from exme.search.proposing.settled import Settled
-from exme.search.scoring.worker import Precision, Scorer, Worker, settle_precision
+from exme.search.scoring.precision import Precision, choose_engine, settle_precision
+from exme.search.scoring.worker import Scorer, Worker
 from exme.search.storage.read_only import is_writable
 from exme.search.storage.run_folder import run_folder
 from exme.search.storage.storage import Storage
@@ -61,7 +69,10 @@ class OpenedSearch(StoredSearch):
         suites = pick_suites(study, task, where)
         self.screen = screen or Screen()
         self.sources = open_sources(study)
-        self.precision: Precision = settle_precision(study, self.sources.base.dtype)
+        self.engine = choose_engine(study, self.sources.base.config)
+        self.precision: Precision = settle_precision(
+            study, self.sources.base.dtype, self.engine.name
+        )
         self.weights = weigh(self.sources, self.precision)
         self.documents = [load_study_documents(study, suite) for suite in suites]
         self._worker: Scorer | None = worker(self.documents) if worker else None
@@ -102,6 +113,8 @@ class OpenedSearch(StoredSearch):
     ) -> None:
         self.screen.close()
         self.storage.close()
+        if isinstance(self._worker, Worker):
+            self._worker.close()
 
     def _settle(self, objective: Objective) -> Settled:
         """What is settled now, of what the study asks for: all of it once `settle` was called.
@@ -159,25 +172,38 @@ class OpenedSearch(StoredSearch):
         Raises:
             UserError: the models do not fit into memory, or cannot be loaded.
         """
-        if self.study.device != SPREAD:  # accelerate finds out whether it fits
+        finds_out = self.study.device == SPREAD or self.engine.name == "vllm"
+        if not finds_out:
             check_memory(self.weights, self.precision, self.study.residence)
         drafts = self.folder / "drafts.jsonl"
         worker = Worker(self.study, self.sources, self.documents, self.precision, drafts)
         set_aside()
+        for line in worker.live.told:
+            self.screen.say(line)
         return worker
 
     def rest(self) -> None:
         """Give the worker's memory back; its next use loads the models again."""
         if isinstance(self._worker, Worker):
             self._engine_name = self._worker.engine_name
+            self._worker.close()
             self._worker = None
             give_back_memory()
 
     def _check_inputs(self) -> None:
         """Refuse to begin with an input that is not what its folder holds."""
         if self._worker is None or isinstance(self._worker, Worker):  # (others have no models)
+            own = self._own_worker
+            if self.engine.name == "vllm":
+                if self.weights.live + self.weights.sources > 0.7 * available_memory():
+                    self.screen.say(
+                        "Inputs were not compared with their own models: too little memory.",
+                        "yellow",
+                    )
+                    return
+                own = functools.cache(self.worker_here)
             check_inputs(
-                self._own_worker,
+                own,
                 self.inputs(),
                 fingerprints_of(self.sources, self.precision),
                 self.storage,
@@ -185,6 +211,14 @@ class OpenedSearch(StoredSearch):
                 self.screen.say,
                 self.screen.note,
             )
+
+    def worker_here(self) -> Worker:
+        """A worker whose model is in this process, for what is asked of a model beside its answers."""
+        if self.engine.name != "vllm":
+            return self.local_worker()
+        study = self.study.model_copy(update={"engine": "stock"})
+        here = replace(self.precision, device="cpu", engine="stock")
+        return Worker(study, self.sources, self.documents, here)
 
     def _own_worker(self) -> Worker:
         assert isinstance(self.worker, Worker)

@@ -15,7 +15,6 @@ from exme.search.scoring.worker import Scorer
 from exme.search.study.space import alone
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.search.trials.budget import is_over, spent
-from exme.search.trials.trial import TrialRecord
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
@@ -78,7 +77,7 @@ class Search(OpenedSearch):
         self.loop.recover()
         history = self.history()
         if not is_over(self.study.budget, history.trials):
-            self._announce(history.trials)
+            self.announce()
         self.screen.begin(self.view)
         forecast = self._forecast()
         blind = BlindSuites(self.documents, inputs, self.storage.record, self.screen)
@@ -131,9 +130,15 @@ class Search(OpenedSearch):
 
     # What is said --------------------------------------------------------------------------------
 
-    def _announce(self, trials: Sequence[TrialRecord]) -> None:
+    def announce(self) -> None:
+        """Say what is ahead: memory, documents, time and engine, and what is special about the study."""
+        trials = self.history().trials
         used, _, _ = spent(trials)
         line = self._forecast().cost(trials, self.worker.seconds_per_document())
+        name = getattr(self.worker, "engine_name", self.engine.name)
+        line += f" Engine: {name}" + (
+            f", as {self.engine.why}." if self.study.engine == "auto" else "."
+        )
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)

@@ -8,25 +8,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
-from exme.evaluators.fast import DraftStore, FastEngine
-from exme.evaluators.harness import (
-    Chat,
-    Engine,
-    Evaluation,
-    FiniteLogits,
-    Judge,
-    StockEngine,
-    check_prompts,
-)
+from exme.evaluators.harness import Chat, Engine, Evaluation, Judge, StockEngine, check_prompts
 from exme.evaluators.scores import Scores, join
 from exme.search.merging.candidate import Candidate
-from exme.search.merging.resident import ResidentModel, Sources, pick_device
-from exme.search.merging.spread import SPREAD
+from exme.search.merging.resident import ResidentModel, Sources
 from exme.search.study.study_file import StudyFile
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError
+
+from .live_model import LiveModel, LocalModel
+from .precision import Precision
 
 
 @dataclass(frozen=True)
@@ -46,41 +37,15 @@ class Scored:
     answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Precision:
-    """Dtypes and device of a study, as torch names them.
+class Templates(Protocol):
+    """What renders messages: lm-eval's model classes."""
 
-    Attributes:
-        dtype: what weights are rounded to and exported in.
-        compute: what the model computes in; never narrower than `dtype`, so that what is exported
-            is what was scored.
-    """
-
-    dtype: str
-    compute: str
-    device: str
+    def apply_chat_template(self, chat_history: Any, add_generation_prompt: bool = True) -> str:
+        """Messages as one prompt."""
+        ...
 
 
-def settle_precision(study: StudyFile, base_dtype: str) -> Precision:
-    """Fill in what the study leaves to us.
-
-    Args:
-        study: the study file.
-        base_dtype: dtype that the base's weights are stored in.
-    """
-    device = pick_device(study.device)
-    dtype: str = base_dtype if study.dtype == "auto" else study.dtype
-    compute: str = study.compute_dtype
-    if compute == "auto":
-        # bfloat16 arithmetic is emulated on most CPUs, and float32 gives the same answers at any
-        # batch size.
-        compute = "float32" if device.type == "cpu" else dtype
-    if getattr(torch, compute).itemsize < getattr(torch, dtype).itemsize:
-        dtype = compute
-    return Precision(dtype, compute, str(device))
-
-
-def chat_of(study: StudyFile, tokenizer: Any, stock: StockEngine) -> Chat:
+def chat_of(study: StudyFile, tokenizer: Any, templates: Templates) -> Chat:
     """How a study puts its prompts.
 
     Raises:
@@ -92,7 +57,7 @@ def chat_of(study: StudyFile, tokenizer: Any, stock: StockEngine) -> Chat:
             f"chat: apply_chat_template: the tokenizer of base '{study.base}' has no chat "
             f"template; leave it out, or give the base a tokenizer that has one"
         )
-    apply = stock.apply_chat_template if wanted.apply_chat_template else None
+    apply = templates.apply_chat_template if wanted.apply_chat_template else None
     return Chat(apply, wanted.system_instruction, wanted.fewshot_as_multiturn)
 
 
@@ -122,17 +87,17 @@ class Scorer(Protocol):
 
 
 class Worker:
-    """Materialises candidates in its resident model and has them judged.
+    """Has its live model hold candidates, and has them judged.
 
     Args:
         study: the study file.
         sources: base and checkpoints.
         documents: the documents of each suite.
-        precision: dtypes and device.
-        drafts: file of earlier candidates' answers, for the fast engine; None keeps none.
+        precision: dtypes, device and engine.
+        drafts: file of earlier candidates' answers; None keeps none.
 
     Raises:
-        UserError: the study asks for the fast engine, and the device is not a CPU.
+        UserError: the models cannot be loaded, or the engine does not compute what they say.
     """
 
     def __init__(
@@ -143,33 +108,23 @@ class Worker:
         precision: Precision,
         drafts: Path | None = None,
     ) -> None:
-        if study.engine == "fast" and torch.device(precision.device).type != "cpu":
-            raise UserError(
-                f"engine: fast is for CPUs, and the device is {precision.device}; use `engine: auto` or `stock`"
-            )
         self.study = study
         self.documents = documents
         self.batch_size = study.batch_size
-        self.resident = ResidentModel(
-            sources,
-            dtype=getattr(torch, precision.dtype),
-            compute_dtype=getattr(torch, precision.compute),
-            device=torch.device(precision.device),
-            trust_remote_code=study.trust_remote_code,
-            residence=study.residence,
-            over_all=study.device == SPREAD,
-        )
-        self.stock = StockEngine(self.resident.model, self.resident.tokenizer, study.batch_size)
-        self.engine: Engine = self.stock
-        self.logits = FiniteLogits(self.resident.model)
-        self.engine_name = "stock"
-        if study.engine != "stock":
-            fast = FastEngine(self.stock, DraftStore(drafts))
-            self.engine = fast
-            self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
+        if precision.engine == "vllm":
+            from .served_model import ServedModel  # noqa: PLC0415  (rarely needed)
+
+            self.live: LiveModel = ServedModel(study, sources, precision, drafts)
+        else:
+            self.live = LocalModel(study, sources, precision, drafts)
+        self.sources = sources
+        self.engine: Engine = self.live.engine
+        self.engine_name = self.live.engine_name
         self._judges: dict[str, list[Judge]] = {}
         self._longer: list[Judge] = []
         self._live = ""  # digest of the candidate that is in the model
+        if precision.engine == "vllm":
+            self.live.probe([p for judge in self.judges("search") for p in judge.prompts])
 
     def judges(self, split: str) -> list[Judge]:
         """The judges of ``search`` or ``report``, one a suite, built at their first use.
@@ -179,10 +134,10 @@ class Worker:
                 chat template that the base's tokenizer lacks.
         """
         if split not in self._judges:
-            chat = chat_of(self.study, self.resident.tokenizer, self.stock)
+            chat = chat_of(self.study, self.live.tokenizer, self.live)
             self._judges[split] = [Judge(documents, split, chat) for documents in self.documents]
             for judge in self._judges[split]:
-                check_prompts(judge, self.stock)
+                check_prompts(judge, self.live.reference, self.live.rows)
         return self._judges[split]
 
     def seconds_per_document(self) -> float:
@@ -226,12 +181,28 @@ class Worker:
         Raises:
             FloatingPointError, ValueError: see `score`.
         """
-        self.logits.begin()
+        self.live.begin()
         self.take_in(candidate)
         judges = [j for j in self.judges("search") if j.suite.suite in suites]
         found = {judge.suite.suite: judge.score(self.engine) for judge in judges}
-        self.logits.check()
+        self.live.check()
         return found
+
+    @property
+    def resident(self) -> ResidentModel:
+        """The model in this process; there is none where vLLM's workers hold it."""
+        assert isinstance(self.live, LocalModel)
+        return self.live.resident
+
+    @property
+    def stock(self) -> StockEngine:
+        """lm-eval's own engine over the model in this process."""
+        assert isinstance(self.live, LocalModel)
+        return self.live.stock
+
+    def close(self) -> None:
+        """End what runs beside this process."""
+        self.live.close()
 
     def take_documents(self, documents: Sequence[SuiteDocuments]) -> None:
         """Judge by these documents from now on."""
@@ -245,36 +216,34 @@ class Worker:
             FloatingPointError, ValueError: see `score`.
         """
         if not self._longer:
-            chat = chat_of(self.study, self.resident.tokenizer, self.stock)
+            chat = chat_of(self.study, self.live.tokenizer, self.live)
             for judge, suite_of in zip(self.judges("report"), self.documents, strict=True):
                 limit = 2 * judge.longest_answer
-                if limit >= self.stock.max_length:
+                if limit >= self.live.max_length:
                     return None
                 suite = suite_of.suite.model_copy(update={"max_gen_toks": limit} if limit else {})
                 self._longer.append(Judge(replace(suite_of, suite=suite), "report", chat))
-        self.logits.begin()
+        self.live.begin()
         self.take_in(candidate)
         found = [judge.score(self.engine) for judge in self._longer]
-        self.logits.check()
+        self.live.check()
         seconds = {"model": sum(e.engine_seconds for e in found)}
         return Scored(join([e.scores for e in found]), seconds)
 
     def take_in(self, candidate: Candidate) -> None:
         """Have a candidate in the model; none is known to be there while it is written."""
         self._live = ""
-        self.resident.materialise(candidate)
+        self.live.take_in(candidate)
         self._live = candidate.digest
 
     def _evaluate(
         self, candidate: Candidate, split: str, chosen: Sequence[Sequence[int] | None]
     ) -> Scored:
         start = time.perf_counter()
-        self.resident.sources.check_unchanged()
-        self.logits.begin()
+        self.sources.check_unchanged()
+        self.live.begin()
         if chosen[0] is None or self._live != candidate.digest:
             self.take_in(candidate)
-        if self.resident.device.type == "cuda":
-            torch.cuda.synchronize(self.resident.device)
         middle = time.perf_counter()
         by_target = self.study.objective == "target_nll"
         found, proxies = [], []
@@ -285,7 +254,7 @@ class Worker:
                 proxies.append(judge.score_targets(self.engine, places))
             if not by_target or split == "report":
                 found.append(judge.score(self.engine, places))
-        self.logits.check()
+        self.live.check()
         end = time.perf_counter()
         model = sum(e.engine_seconds for e in (*found, *proxies))
         return Scored(

@@ -111,7 +111,7 @@ class Storage(StoredStudy):
         trial_id = self._backend.create_new_trial(self.study._study_id, trial)
         self._take_in_hand(trial_id)
         number = self._backend.get_trial_number_from_id(trial_id)
-        return Claim(number, trial_id, made.origin, made.candidate, made.documents)
+        return Claim(number, trial_id, made.origin, made.candidate, made.documents, made.start)
 
     def _ask(self, sampler: BoundedSampler) -> Claim:
         """A trial that waits to be taken up again, else one of the sampler's."""

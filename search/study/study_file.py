@@ -30,18 +30,19 @@ from .study_sections import (
     BudgetSection,
     ChatSection,
     DocumentsSection,
+    Dtype,
     GroupsSection,
     RacingSection,
     SamplerSection,
     Section,
     ShiftSection,
     SpaceSection,
+    VllmSection,
 )
 
 # What a checkpoint may be called: names that mean something else in a study are reserved.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 RESERVED = ("base", "merged", "vocabulary", "method")
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class StudyFile(Section):
@@ -79,8 +80,10 @@ class StudyFile(Section):
         track: where trials are copied for people to look at, beside the storage.
         dtype: dtype that candidates are rounded to and exported in; auto is the base's.
         compute_dtype: dtype that the model computes in; auto is float32 on the CPU, `dtype` else.
-        engine: ``fast`` gives lm-eval's answers sooner, on a CPU, where the architecture allows; ``stock``
-            is lm-eval's own model; ``auto`` is fast on a CPU and stock elsewhere.
+        engine: ``vllm`` serves large models on GPUs; ``fast`` gives lm-eval's answers sooner, on a CPU, where the
+            architecture allows; ``stock`` is lm-eval's own model; ``auto`` is vllm where it is installed, knows
+            the model and finds a GPU, else fast on a CPU, else stock.
+        vllm: settings of the engine vllm.
     """
 
     base: str = Field(min_length=1)
@@ -104,7 +107,7 @@ class StudyFile(Section):
     tail: float = Field(default=0.5, gt=0, le=1)
     keep: Mapping[str, float] = {}
     shift: ShiftSection | None = None
-    budget: BudgetSection = BudgetSection(trials=30)
+    budget: BudgetSection = BudgetSection(trials=60, gain=0.5)
     storage: str | None = None
     track: tuple[Literal["wandb", "mlflow"], ...] = ()
     dtype: Dtype = "auto"
@@ -113,7 +116,8 @@ class StudyFile(Section):
     vocabulary: Literal["same", "union"] = "same"
     residence: Literal["auto", "device", "host", "mapped"] = "auto"
     batch_size: int = Field(default=32, ge=1)
-    engine: Literal["auto", "fast", "stock"] = "auto"
+    engine: Literal["auto", "fast", "stock", "vllm"] = "auto"
+    vllm: VllmSection = VllmSection()
     trust_remote_code: bool = False
 
     @field_validator("suites")

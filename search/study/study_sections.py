@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from exme.evaluators.vllm.settings import VllmSettings, check_engine_args
 from exme.tasks.errors import did_you_mean
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class Section(BaseModel):
@@ -26,8 +29,8 @@ class SpaceSection(Section):
         limits: how far widening may go.
     """
 
-    coefficients: tuple[float, float] = (0.0, 1.6)
-    widen: bool = True
+    coefficients: tuple[float, float] = (0.0, 2.4)
+    widen: bool = False
     limits: tuple[float, float] = (-5.0, 30.0)
 
     @model_validator(mode="after")
@@ -136,14 +139,14 @@ class BudgetSection(Section):
         trials: candidates tried; another look at one of them is none.
         documents: search documents scored.
         minutes: of scoring, added up over all workers.
-        gain_per_hour: another hour is expected to bring less than this, in points (in the metric's own
-            unit for target_nll).
+        gain: more documents are expected to bring less than this, in points (in the metric's own unit for
+            target_nll).
     """
 
     trials: int | None = Field(default=None, ge=1)
     documents: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
-    gain_per_hour: float | None = Field(default=None, gt=0)
+    gain: float | None = Field(default=None, gt=0)
 
 
 class ChatSection(Section):
@@ -158,3 +161,37 @@ class ChatSection(Section):
     apply_chat_template: bool = False
     system_instruction: str | None = None
     fewshot_as_multiturn: bool = True
+
+
+class VllmSection(Section):
+    """The engine vllm; the names are vLLM's. See docs/how-to/gpu.md.
+
+    Attributes:
+        tensor_parallel_size: GPUs that share one model.
+        gpu_memory_utilization: share of each GPU's memory for weights and cache; null leaves room for the sources
+            where they fit beside these.
+        max_model_len: most tokens of a prompt and its answer; null is 8192, or the model's own limit.
+        dtype: in which the model computes, instead of `compute_dtype`.
+        max_num_seqs: most answers that are decoded beside each other.
+        drafts: draft answers from those of earlier candidates; the answers are the same without.
+        engine_args: further arguments of vLLM, by their names in Python.
+    """
+
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    max_model_len: int | None = Field(default=None, ge=1)
+    dtype: Dtype = "auto"
+    max_num_seqs: int = Field(default=256, ge=1)
+    drafts: bool = True
+    engine_args: Mapping[str, Any] = {}
+
+    @field_validator("engine_args")
+    @classmethod
+    def _for_the_study_to_set(cls, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        check_engine_args(arguments)
+        return arguments
+
+    @property
+    def settings(self) -> VllmSettings:
+        """As the engine takes it."""
+        return VllmSettings(**self.model_dump(exclude={"dtype"}))

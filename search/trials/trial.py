@@ -10,7 +10,7 @@ from exme.search.racing.strata import Estimate
 
 from .race_log import RaceLog
 
-# Origin of trials that score a finalist on all documents.
+# Origin of the trial that scores the model that is named on the documents it lacks.
 FINAL = "final"
 
 
@@ -39,6 +39,8 @@ class TrialRecord:
         shift: from `parent`, relative to that parent's task vector; None where the study does not ask.
         penalty: what its merit loses for that, in the metric's unit; `value` has lost it already.
         barred: it is beyond the bound on the shift.
+        belief: what is believed now of what the search maximises, less its penalty; the best is named by it. None where
+            nothing was scored, and on a Pareto front.
     """
 
     number: int
@@ -58,6 +60,7 @@ class TrialRecord:
     shift: float | None = None
     penalty: float = 0.0
     barred: bool = False
+    belief: float | None = None
 
     @property
     def is_scored(self) -> bool:
@@ -84,6 +87,7 @@ class Claim:
         origin: who proposed it.
         candidate: to be scored.
         documents: that it may take, where whoever proposed it has a view on that.
+        start: place in the search's order of documents at which a candidate that was not scored yet begins.
     """
 
     number: int
@@ -91,3 +95,4 @@ class Claim:
     origin: str
     candidate: Candidate
     documents: int | None = None
+    start: int = 0

@@ -18,7 +18,8 @@ import torch
 
 from exme.search.merging.candidate import Candidate
 from exme.search.running.search import Search, open_search
-from exme.search.scoring.worker import Precision, Scored, Worker
+from exme.search.scoring.precision import Precision
+from exme.search.scoring.worker import Scored, Worker
 from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
 from tests.helpers.malformed.given import STUDY, good_folder

@@ -80,6 +80,36 @@ def test_a_broken_line_is_named(tmp_path: Path, broken: str, message: str) -> No
         load_documents(GSM8K, str(tmp_path), search=1, report=1, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("1" + "0" * 19, "holds 10000000000000000000, an integer beyond 64 bits"),
+        ('{"a": [-9223372036854775809]}', "holds -9223372036854775809, an integer beyond 64 bits"),
+        (r'"half \ud83d of one"', "holds half of a surrogate pair"),
+        (r'[{"\udc00": 1}]', "holds half of a surrogate pair"),
+    ],
+)
+def test_what_no_data_set_can_hold_is_named_by_line_and_column(
+    tmp_path: Path, value: str, message: str
+) -> None:
+    write_data(tmp_path)
+    train = tmp_path / "gsm8k" / "train.jsonl"
+    more = f'{{"question": "a?", "answer": "b", "other": {value}}}\n'
+    train.write_text(train.read_text() + more)
+    with pytest.raises(UserError, match=rf"train\.jsonl:\d+: column 'other' {message}"):
+        load_documents(GSM8K, str(tmp_path), search=1, report=1, seed=0)
+
+
+def test_what_looks_like_it_and_can_be_held_is_read(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    train = tmp_path / "gsm8k" / "train.jsonl"
+    more = (
+        r'{"question": "\ud83d\ude00", "answer": "9223372036854775807", "n": 9223372036854775807}'
+    )
+    train.write_text(train.read_text() + more + "\n")
+    load_documents(GSM8K, str(tmp_path), search=1, report=1, seed=0)
+
+
 def test_too_few_documents_are_refused_with_their_number(tmp_path: Path) -> None:
     write_data(tmp_path)
     with pytest.raises(UserError, match=r"search documents: 8 asked for, 7 there"):

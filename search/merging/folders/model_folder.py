@@ -110,9 +110,9 @@ def export_model(
     check_space(out, size)
     try:
         with staged(out) as folder:
-            made = write_stream(folder, sources, candidate, max_shard_bytes=max_shard_bytes)
-            copy_from_base(sources, folder, code=code)
-            write_text(folder / "config.json", config_file(sources, candidate.dtype))
+            made = write_model(
+                folder, sources, candidate, code=code, max_shard_bytes=max_shard_bytes
+            )
             digest = verify(folder, made)
             if made_before not in ("", digest):
                 raise UserError(
@@ -135,6 +135,31 @@ def export_model(
             f"{out}: the export could not be written, nothing was left there ({error})"
         ) from None
     return ExportResult(out, candidate.digest, digest, size)
+
+
+def write_model(
+    folder: Path,
+    sources: Sources,
+    candidate: Candidate,
+    *,
+    code: bool,
+    max_shard_bytes: int = SHARD_BYTES,
+) -> dict[str, str]:
+    """Write a candidate and what `from_pretrained` needs beside its weights.
+
+    Args:
+        folder: an existing folder.
+        sources: the base and the checkpoints.
+        candidate: what to write.
+        code: copy the base's model code.
+        max_shard_bytes: largest weight file.
+
+    Returns and raises: see `write_stream`.
+    """
+    made = write_stream(folder, sources, candidate, max_shard_bytes=max_shard_bytes)
+    copy_from_base(sources, folder, code=code)
+    write_text(folder / "config.json", config_file(sources, candidate.dtype))
+    return made
 
 
 def verify(folder: Path, made: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exme.search.proof.outcome import Outcome
-from exme.search.reports.pages.plane_chart import plane, plane_place
+from exme.search.reports.pages.plane_chart import plane, plane_place, plane_svg
 from exme.search.scoring.answers import load_answers
 from exme.search.storage.stored_study import StoredStudy
 from exme.search.study.space import alone
@@ -23,7 +23,7 @@ from exme.search.trials.standing import best_inputs, inputs_of, standing_of, sta
 from exme.search.trials.trial import TrialRecord
 from exme.tasks.documents import SuiteDocuments
 
-from .notes import Difference, documents_csv, paired, trial_note, trial_picture
+from .notes import Difference, documents_csv, paired, trial_note
 
 if TYPE_CHECKING:
     from exme.search.running.stored_search import StoredSearch
@@ -108,7 +108,7 @@ class Annotator:
             note = trial_note(trial, standing, before, best_input, found, rival)
             files = {"documents": documents_csv(trial, before)} if trial.is_scored else {}
             if drawn is not None and trial.candidate is not None:
-                files["plane"] = trial_picture(drawn, plane_place(outcome, trial))
+                files["plane"] = plane_svg(drawn, plane_place(outcome, trial), alone=True)
             self._write(trial.number, ids[trial.number], note, files)
             self.done.add(trial.number)
         return len(new)
@@ -158,10 +158,10 @@ def differences(
     found = []
     for number, i, x, y in paired(trial, incumbent):
         suite = documents[number]
-        name, columns = suite.suite.suite, suite.suite.question or suite.suite.columns[:1]
+        name = suite.suite.suite
         mine, other = ours.get(name, ()), theirs.get(name, ())
         if x != y and len(mine) == len(other) == len(suite.search):
             document = suite.search[i]
-            question = "\n".join(str(document.row[c]) for c in columns)
+            question = "\n".join(map(str, suite.suite.question_of(document.row)))
             found.append(Difference(document.id, question, mine[i], other[i], x > y))
     return found

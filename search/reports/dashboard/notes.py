@@ -8,14 +8,11 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from exme.evaluators.scores import DocumentScores, metric_text
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.methods import PLAIN
 from exme.search.proof.audit import KINDS, share_text
-from exme.search.reports.pages.plane import FLAT
-from exme.search.reports.pages.plane_chart import Plane
 from exme.search.reports.pages.section import table
 from exme.search.statistics.intervals import is_binary
 from exme.search.study.space import read
@@ -207,54 +204,3 @@ def documents_csv(trial: TrialRecord, incumbent: TrialRecord | None) -> str:
                 beside = "" if math.isnan(other) else f"{other:g}"
                 writer.writerow([part.suite, document, f"{part.scale.turn(value):g}", beside])
     return stream.getvalue()
-
-
-def trial_picture(plane: Plane, at: tuple[float, float] | None) -> str:
-    """The plane of coefficients as an SVG, with a ring around one place.
-
-    Args:
-        plane: as `plane_chart.plane` gives it.
-        at: the trial's place in it; None where it is beyond its edges.
-    """
-    right, bottom = plane.x + plane.width, plane.y + plane.height
-    surface = ""
-    if plane.image:
-        surface = (
-            f'<image href="{plane.image}" x="{plane.x}" y="{plane.y}" width="{plane.width}" '
-            f'height="{plane.height}" preserveAspectRatio="none"/>'
-        )
-    if plane.is_flat:
-        surface = f'<text x="{(plane.x + right) / 2}" y="{plane.y + 16}" text-anchor="middle">{FLAT}</text>'
-    dots = "".join(
-        f'<circle cx="{d.x}" cy="{d.y}" r="4" fill="{d.colour}" stroke="#fff"/>'
-        if d.whole
-        else f'<circle cx="{d.x}" cy="{d.y}" r="3" fill="#fff" stroke="{d.colour}" stroke-width="2"/>'
-        for d in plane.dots
-    )
-    inputs = "".join(
-        f'<path d="M{d.x} {d.y - 6}l6 6l-6 6l-6 -6z" fill="#fff" stroke="#222"/>'
-        for d in plane.inputs
-    )
-    ticks = "".join(
-        f'<text x="{plane.x - 5}" y="{t.at + 4}" text-anchor="end">{t.text}</text>'
-        for t in plane.left
-    ) + "".join(
-        f'<text x="{t.at}" y="{bottom + 15}" text-anchor="middle">{t.text}</text>'
-        for t in plane.below
-    )
-    ring = ""
-    if at is not None:
-        ring = "".join(
-            f'<circle cx="{at[0]}" cy="{at[1]}" r="{r}" fill="none" stroke="{c}" stroke-width="3"/>'
-            for r, c in ((11, "#fff"), (9, "#e4570e"))
-        )
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 420 350" width="630" height="525" '
-        'font-family="sans-serif" font-size="12" fill="#333"><rect width="420" height="350" '
-        f'fill="#fff"/>{surface}<rect x="{plane.x}" y="{plane.y}" width="{plane.width}" '
-        f'height="{plane.height}" fill="none" stroke="#ccc"/>{ticks}'
-        f'<text x="{(plane.x + right) / 2}" y="{bottom + 33}" text-anchor="middle">coefficient of '
-        f'{escape(plane.across)}</text><text transform="translate(12 {(plane.y + bottom) / 2}) '
-        f'rotate(-90)" text-anchor="middle">coefficient of {escape(plane.up)}</text>{dots}{inputs}'
-        f"{ring}</svg>"
-    )

@@ -16,7 +16,7 @@ from exme.search.trials.budget import spent
 from exme.search.trials.unit import Unit, duration
 
 from .charts import bar_charts, regret_curve
-from .plane_chart import plane
+from .plane_chart import plane, plane_svg
 from .section import Report
 
 
@@ -45,6 +45,7 @@ def html_page(
         tiles=_tiles(outcome),
         bars=bar_charts(outcome),
         plane=drawn,
+        plane_svg=plane_svg(drawn) if drawn else "",
         curve=regret_curve(outcome),
         importance=sorted(outcome.importance.items(), key=lambda item: -item[1]),
         examples=_grouped(examples, decision.best_input),

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
+import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from exme.search.proof.outcome import Outcome
 from exme.search.trials.standing import standing_by_trial, standings, unit_of
@@ -15,7 +19,7 @@ from exme.search.trials.trial import TrialRecord
 
 from .charts import BOTTOM, LEFT, TOP, Dot, Tick, dot_words, round_steps
 from .colours import lowest_shown, shares_of, viridis
-from .plane import Array, Scene, scene_of_outcome, short
+from .plane import FLAT, Array, Scene, scene_of_outcome, short
 
 PLANE_HEIGHT = 350.0
 _WIDTH = 356.0 - LEFT  # the scale of colours stands beside it
@@ -140,6 +144,27 @@ def plane(outcome: Outcome) -> Plane | None:
         is_slice=len(scene.names) > 2,
         is_flat=scene.is_flat,
     )  # fmt: skip
+
+
+def plane_svg(
+    drawn: Plane, at: tuple[float, float] | None = None, *, alone: bool = False
+) -> Markup:
+    """The picture as an SVG.
+
+    Args:
+        drawn: the plane.
+        at: where a ring shows a trial; None draws none.
+        alone: it is a file of its own, with the styles that the page has.
+    """
+    return Markup(_template().render(plane=drawn, at=at, is_alone=alone, flat=FLAT).strip())
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    text = resources.files(__package__).joinpath("plane.svg.jinja").read_text(encoding="utf-8")
+    return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        text
+    )
 
 
 def _labels(dots: Sequence[Dot], frame: tuple[float, float, float, float]) -> tuple[Label, ...]:

@@ -118,7 +118,11 @@ def _import_all(python: str) -> None:
         for found in pkgutil.walk_packages(package.__path__, f"{name}."):
             # What a sandbox's process runs changes the process that imports it.
             if not found.name.startswith("exme.evaluators.sandbox."):
-                importlib.import_module(found.name)
+                try:
+                    importlib.import_module(found.name)
+                except ModuleNotFoundError as error:
+                    if error.name != "vllm":  # only its own processes need it
+                        raise
     for name in _LATE:
         with contextlib.suppress(ImportError):  # some are of optional packages
             importlib.import_module(name)

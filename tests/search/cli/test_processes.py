@@ -31,6 +31,14 @@ def test_more_workers_than_gpus_take_turns_on_them() -> None:
     assert {s.environment["OMP_NUM_THREADS"] for s in found} == {"1"}  # one at least
 
 
+def test_workers_that_share_a_model_have_gpus_of_their_own() -> None:
+    found = shares(2, ["0", "1", "2", "3", "4"], 16, NOTHING, each=2)
+    assert [s.environment["CUDA_VISIBLE_DEVICES"] for s in found] == ["0,1", "2,3"]
+    assert [s.words for s in found] == ["GPUs 0, 1", "GPUs 2, 3"]
+    with pytest.raises(UserError, match=r"2 GPUs each .* are 6, there are 5; start 2"):
+        shares(3, ["0", "1", "2", "3", "4"], 16, NOTHING, each=2)
+
+
 def test_without_gpus_the_cores_are_divided_and_what_is_set_stays() -> None:
     (first, *_) = shares(3, [], 8, NOTHING)
     assert first.environment == {

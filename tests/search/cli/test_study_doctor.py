@@ -48,16 +48,16 @@ def rows(folder: Path, split: str, questions: list[str]) -> None:
     (folder / "data" / "own" / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
 
 
-def both_parts(folder: Path) -> None:
-    for split in ("train", "test"):
-        rows(folder, split, [f"w{i} w2?" for i in range(6)])
-
-
 def examples(folder: Path) -> None:
     own = SUITE | {"fewshot": {"count": 1, "split": "train"}, "search": {"split": "test"}}
     (folder / "own.yaml").write_text(json.dumps(own))
     rows(folder, "train", ["how many w1 are there?", *(f"w{i} w2?" for i in range(7))])
     rows(folder, "test", ["how many w1 are there?"] * 8)
+
+
+def in_two_parts(folder: Path) -> None:
+    for split in ("train", "test"):
+        rows(folder, split, [f"w{i} w2?" for i in range(6)])
 
 
 CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
@@ -72,7 +72,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         "checkpoints", ABSENT, "'code' and 'math' are the same, weight for weight",
     ),
     "documents in two parts": (
-        both_parts,
+        in_two_parts,
         "documents of own", ABSENT, "read the same in two parts",
     ),
     "answers that are cut": (

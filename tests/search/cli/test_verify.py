@@ -93,5 +93,5 @@ def test_it_says_what_it_does_and_nothing_else_is_on_the_screen(
 def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no model 'sumz'.*did you mean 'sums'"):
         verify_study(write(tmp_path), None, "sumz", 8, tmp_path / "runs")
-    with pytest.raises(UserError, match="no trial yet"):
+    with pytest.raises(UserError, match="not begun yet"):
         verify_study(write(tmp_path), None, "best", 8, tmp_path / "runs")

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.opening import kinship as module
 from exme.search.opening.kinship import kinship
 from tests.helpers.models.adapters import PLAIN, make_adapter

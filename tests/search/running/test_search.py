@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from exme.evaluators.vllm.logs import EngineDied
 from exme.search.merging.candidate import Candidate
+from exme.search.running.loop import MOST_DEATHS
 from exme.search.running.search import open_search
 from exme.search.scoring.worker import Scored
 from exme.tasks.errors import UserError
@@ -110,6 +112,49 @@ def test_a_candidate_that_is_not_finite_fails_as_a_trial_and_the_search_goes_on(
     assert failed[0].candidate is not None
     assert sum(t.scores is not None for t in outcome.trials) == 11
     assert any("failed: tensor 'lm_head.weight'" in line for line in opened.lines)
+
+
+class Dying(Landscape):
+    """Its engine ends as so many candidates are scored; another is started each time."""
+
+    deaths = 0
+
+    def score(self, candidate: Candidate, split: str) -> Scored:
+        if self.deaths and split == "search":
+            self.deaths -= 1
+            raise EngineDied("vLLM's processes have ended, see vllm.log")
+        return super().score(candidate, split)
+
+
+@pytest.mark.parametrize("racing", ["off", "on"])
+def test_an_engine_that_ends_frees_its_trial_and_the_search_goes_on(
+    racing: str, tmp_path: Path
+) -> None:
+    opened = Opened(tmp_path, racing=racing)
+    worker = Dying(opened.search.documents, PEAK)
+    worker.deaths = MOST_DEATHS - 1
+    opened.search._worker = worker
+    outcome = opened.search.run()
+    assert not [t for t in outcome.trials if t.state == "failed"]
+    assert outcome.winner is not None
+    assert sum("the engine is started again" in line for line in opened.lines) == 2
+    cut = [t.candidate for t in outcome.trials if t.state == "cut off"]
+    scored = [t.candidate for t in outcome.trials if t.scores is not None or t.state == "stopped"]
+    assert len(cut) == 2
+    assert all(c in scored for c in cut)
+
+
+def test_an_engine_that_always_ends_ends_the_search_and_the_same_command_resumes(
+    tmp_path: Path,
+) -> None:
+    opened = Opened(tmp_path)
+    worker = Dying(opened.search.documents, PEAK)
+    worker.deaths = 100
+    opened.search._worker = worker
+    with pytest.raises(UserError, match=r"have ended, see vllm\.log, 3 times in a row"):
+        opened.search.run()
+    worker.deaths = 0
+    assert sum(t.scores is not None for t in opened.search.run().trials) == 12
 
 
 def test_a_known_candidate_is_not_scored_again(tmp_path: Path) -> None:

@@ -63,8 +63,8 @@ def test_tensors_that_are_streamed_are_those_that_are_fetched(
     names = sorted(sources.base.tensors)
     for place in (
         Mapped(sources),
-        Held(sources, torch.device("cpu"), pinned=device.type == "cuda"),
-        Held(sources, device),
+        Held.of(sources, torch.device("cpu"), pinned=device.type == "cuda"),
+        Held.of(sources, device),
     ):
         streamed: dict[str, list[torch.Tensor]] = {}
         for name, part, found in place.stream([(name, device) for name in names]):

@@ -12,7 +12,7 @@ import torch
 from lm_eval.loggers import EvaluationTracker
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from exme.evaluators.harness import Chat, lm_eval_scores
+from exme.evaluators.harness import Chat, hf_model, lm_eval_scores
 from exme.evaluators.scores import DocumentScores
 from exme.search.reports.exports.lm_eval_results import lm_eval_results
 from exme.tasks.documents import load_documents
@@ -43,7 +43,7 @@ def test_it_says_the_same_in_the_same_places(
         return found
 
     monkeypatch.setattr(lm_eval, "simple_evaluate", evaluate)
-    scored = lm_eval_scores(documents, "report", model, tokenizer, 4, Chat())
+    scored = lm_eval_scores(documents, "report", hf_model(model, tokenizer, 4), Chat())
     samples = kept.pop("samples")
     EvaluationTracker(output_path=str(tmp_path)).save_results_aggregated(kept, samples)
     (file,) = tmp_path.rglob("results_*.json")

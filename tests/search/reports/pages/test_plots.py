@@ -14,10 +14,9 @@ from matplotlib.transforms import Bbox
 from exme.evaluators.scores import DocumentScores
 from exme.search.merging.candidate import Candidate
 from exme.search.proof.outcome import Entry, Outcome
-from exme.search.reports.dashboard.notes import trial_picture
 from exme.search.reports.pages import plots
 from exme.search.reports.pages.plane import Array, Scene, scene_of_outcome
-from exme.search.reports.pages.plane_chart import plane
+from exme.search.reports.pages.plane_chart import plane, plane_svg
 from exme.search.reports.pages.plots import plot_plane
 from exme.search.reports.terminal.plane_map import plane_map
 from exme.search.trials.trial import TrialRecord
@@ -224,7 +223,7 @@ def test_the_page_and_the_terminal_draw_no_surface_over_equal_scores() -> None:
     found = plane(flat())
     assert found is not None and found.is_flat
     assert found.image == "" and found.scale == ()
-    assert "all scores are the same" in trial_picture(found, None)
+    assert "all scores are the same" in plane_svg(found, alone=True)
     lines = [line.plain for line in plane_map(scene_of_outcome(flat()), 40, 8)]
     assert sum("all scores are the same" in line for line in lines) == 1
     assert not any("\u2580" in line or "\u2584" in line for line in lines)

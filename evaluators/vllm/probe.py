@@ -1,0 +1,77 @@
+"""Whether an engine computes what the model says: log-probabilities beside transformers', before they are believed.
+
+A wrong dtype, kernel or layout answers fluently and wrongly; scores would not show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+# Largest difference allowed, as a share of the spread of the log-probabilities, by the engine's dtype.
+TOLERANCE = {"float32": 0.01, "bfloat16": 0.05, "float16": 0.05}
+# So many prompts, of so many tokens each.
+PROMPTS, TOKENS = 4, 96
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a probe found.
+
+    Attributes:
+        difference: largest difference of a token's log-probability, in nats.
+        spread: standard deviation of the reference's, in nats.
+        tokens: how many were compared.
+    """
+
+    difference: float
+    spread: float
+    tokens: int
+
+    def within(self, dtype: str) -> bool:
+        """Whether an engine that computes in this dtype is to be believed."""
+        return self.difference <= TOLERANCE[dtype] * self.spread  # (NaN is not)
+
+    def told(self, dtype: str) -> str:
+        """In words."""
+        return (
+            f"log-probabilities of {self.tokens} tokens differ from transformers' by at most "
+            f"{self.difference:.2g} nats, {self.difference / self.spread:.2%} of their spread "
+            f"({TOLERANCE[dtype]:.0%} allowed in {dtype})"
+        )
+
+
+def compare(ours: Sequence[Sequence[float]], reference: Sequence[Sequence[float]]) -> Agreement:
+    """Compare log-probabilities of the same tokens of the same prompts."""
+    mine = torch.tensor([p for row in ours for p in row], dtype=torch.float64)
+    theirs = torch.tensor([p for row in reference for p in row], dtype=torch.float64)
+    difference = float((mine - theirs).abs().max())
+    return Agreement(difference, float(theirs.std()), len(mine))
+
+
+@torch.inference_mode()
+def reference_logprobs(
+    folder: Path, prompts: Sequence[Sequence[int]], dtype: torch.dtype, trust_remote_code: bool
+) -> list[list[float]]:
+    """Log-probability of every token but the first, by transformers on the CPU.
+
+    Args:
+        folder: of the model.
+        prompts: tokens of each.
+        dtype: in which it computes.
+        trust_remote_code: run the model code in the folder.
+    """
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
+    ).eval()
+    found = []
+    for prompt in prompts:
+        ids = torch.tensor([list(prompt)])
+        scores = model(ids).logits[0, :-1].float().log_softmax(-1)
+        found.append(scores.gather(1, ids[0, 1:, None])[:, 0].tolist())
+    return found

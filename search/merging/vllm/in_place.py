@@ -1,0 +1,156 @@
+"""Candidates written in place: one elementwise pass over what a worker holds, without a gather and without a disk.
+
+The sources are read once through the model's own loading, into the engine's layout, and kept as copies of its
+parameters. A method that needs facts of whole tensors (thresholds, angles) has them from the files; only draws and
+ranks go by an element's place in its tensor, which no shard knows: such candidates are loaded (`Loaded`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from exme.search.merging.materialise import Merger
+from exme.search.merging.methods.method import Merge
+from exme.search.merging.sources.checkpoint import Checkpoint, tied_names
+from exme.search.merging.sources.fetched import Fetched
+from exme.search.merging.sources.residence import Held
+from exme.search.merging.sources.scratch import on_disk
+from exme.search.merging.sources.sources import Sources
+from exme.search.merging.sources.weight_files import TORCH_NAMES, TensorSpec
+
+from .layout import Load, Span, Unmappable, find_spans, live_parameters
+
+
+class InPlace:
+    """Sources in an engine's own layout.
+
+    Args:
+        model: the worker's model, which holds the base.
+        load: its own loading.
+        sources: base and checkpoints.
+        place: where the copies are kept: ``device``, ``host`` (pinned), or ``mapped`` on disk.
+
+    Raises:
+        Unmappable: this model's parameters, or these sources, are none for this; the base is in the model then.
+    """
+
+    def __init__(self, model: torch.nn.Module, load: Load, sources: Sources, place: str) -> None:
+        check_sources(model, sources)
+        self._live = live_parameters(model)
+        before = {name: values.to("cpu", copy=True) for name, values in self._live.items()}
+        shapes = {n: s.shape for n, s in tensors_of(sources.base).items() if s.is_float}
+        try:
+            load(stream(sources.base))
+            if changed := [n for n, v in self._live.items() if not v.cpu().equal(before[n])]:
+                raise Unmappable(f"'{changed[0]}' is not as it was, read again")
+            spans = find_spans(self._live, shapes, load)
+        finally:
+            for name, values in self._live.items():
+                values.copy_(before[name])
+        del before
+        self._spans = {name: found for name, found in spans.items() if found}
+        kept = {name: Fetched(self._copy(name, place), {}) for name in self._spans}
+        copies: dict[str, dict[str, torch.Tensor]] = {name: {} for name in kept}
+        for checkpoint, source in sources.checkpoints.items():
+            assert isinstance(source, Checkpoint)
+            load(stream(source))
+            for name in kept:
+                copies[name][checkpoint] = self._copy(name, place)
+        self._held = Held({n: Fetched(f.base, dict(copies[n])) for n, f in kept.items()})
+        for name, found in kept.items():
+            self._live[name].copy_(found.base.view_as(self._live[name]))
+        self.bytes = sum(f.base.nbytes * (1 + len(copies[n])) for n, f in kept.items())
+
+    def _copy(self, name: str, place: str) -> torch.Tensor:
+        """A copy of a parameter as it is now, flat."""
+        values = self._live[name].reshape(-1)
+        if place == "mapped":
+            return on_disk((values.numel(),), values.dtype).copy_(values)
+        if place == "host" and values.device.type == "cuda":
+            return torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values)
+        return values.clone()
+
+    @staticmethod
+    def takes(merges: Mapping[str, Merge]) -> bool:
+        """Whether a candidate made like this can be written in place."""
+        masks = (term.mask for merge in merges.values() for term in merge.terms)
+        return all(mask.keep >= 1 and not mask.slope for mask in masks)
+
+    def write(self, merger: Merger, merges: Mapping[str, Merge]) -> None:
+        """Write a candidate.
+
+        Args:
+            merger: of the same sources.
+            merges: how each tensor is made; what `takes` takes.
+
+        Raises:
+            FloatingPointError: a weight is not finite; names the tensor.
+        """
+        asked = []
+        places = [(name, self._live[name].device) for name in self._spans]
+        for name, part, found in self._held.stream(places):
+            out = self._live[name].view(-1)[part]
+            for tensor, piece in _pieces(self._spans[name], part, merges):
+                few = Fetched(found.base[piece], _cut(found.checkpoints, piece))
+                finite = merger.write(tensor, piece, merges[tensor], few, out[piece])
+                asked.append((tensor, finite))
+        for tensor, finite in asked:  # all is under way: now to wait for the GPU costs nothing
+            if not finite:
+                raise FloatingPointError(f"tensor '{tensor}' of the candidate is not finite")
+
+
+def _pieces(
+    spans: Sequence[Span], part: slice, merges: Mapping[str, Merge]
+) -> Iterator[tuple[str, slice]]:
+    """The spans in a part, in the order of their elements; neighbours that are made alike are one."""
+    last: tuple[str, slice] | None = None
+    for span in spans:
+        piece = span.within(part)
+        if piece.start >= piece.stop:
+            continue
+        if last is not None:
+            if last[1].stop == piece.start and merges[last[0]] == merges[span.tensor]:
+                last = last[0], slice(last[1].start, piece.stop)
+                continue
+            yield last
+        last = span.tensor, piece
+    if last is not None:
+        yield last
+
+
+def _cut(values: Mapping[str, object], piece: slice) -> dict[str, torch.Tensor]:
+    return {name: v[piece] for name, v in values.items() if isinstance(v, torch.Tensor)}
+
+
+def check_sources(model: torch.nn.Module, sources: Sources) -> None:
+    """Refuse sources that would be rounded as the model reads them, or that are no weights.
+
+    Raises:
+        Unmappable: names the source.
+    """
+    narrow = min(
+        (p.dtype for p in model.parameters() if p.is_floating_point()), key=lambda d: d.itemsize
+    )
+    for name, source in {"base": sources.base, **sources.checkpoints}.items():
+        if not isinstance(source, Checkpoint):
+            raise Unmappable(f"'{name}' is a delta in a form of its own")
+        for spec in source.tensors.values():
+            stored: torch.dtype = getattr(torch, TORCH_NAMES[spec.dtype])
+            if spec.is_float and torch.promote_types(stored, narrow) != narrow:
+                raise Unmappable(
+                    f"'{name}' is stored in {spec.dtype}, the engine computes in {narrow}"
+                )
+
+
+def tensors_of(checkpoint: Checkpoint) -> dict[str, TensorSpec]:
+    """What a model's files hold, tied tensors once."""
+    tied = tied_names(checkpoint)
+    return {name: spec for name, spec in checkpoint.tensors.items() if name not in tied}
+
+
+def stream(checkpoint: Checkpoint) -> Iterator[tuple[str, torch.Tensor]]:
+    """Its tensors, for a model's own loading."""
+    for name in tensors_of(checkpoint):
+        yield name, checkpoint.tensor(name)

@@ -1,0 +1,133 @@
+"""What a worker scores with: a model that candidates are written into, and that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from exme.evaluators.fast import DraftStore, FastEngine
+from exme.evaluators.harness import Engine, FiniteLogits, StockEngine
+from exme.search.merging.candidate import Candidate
+from exme.search.merging.resident import ResidentModel, Sources
+from exme.search.merging.spread import SPREAD
+from exme.search.study.study_file import StudyFile
+from exme.tasks.errors import UserError
+
+from .precision import Precision
+
+
+class LiveModel(Protocol):
+    """A model that holds one candidate at a time.
+
+    Attributes:
+        engine: answers the judge's requests with what the model holds.
+        engine_name: as the report names it.
+        tokenizer: of all candidates.
+        max_length: most tokens of a prompt and its answer.
+        apply_chat_template: lm-eval's, by the tokenizer's template.
+        told: what people are to know of it before the first trial, a line each.
+        reference: lm-eval's model class that asks.
+        rows: of the model's embedding.
+    """
+
+    engine: Engine
+    reference: Any
+    rows: int
+    engine_name: str
+    tokenizer: Any
+    max_length: int
+    apply_chat_template: Callable[..., str]
+    told: Sequence[str]
+
+    def take_in(self, candidate: Candidate) -> None:
+        """Hold a candidate.
+
+        Raises:
+            FloatingPointError: a weight is not finite.
+        """
+        ...
+
+    def begin(self) -> None:
+        """Forget what logits were seen."""
+        ...
+
+    def check(self) -> None:
+        """Refuse logits that were not finite since `begin`, with a FloatingPointError."""
+        ...
+
+    def probe(self, prompts: Sequence[str]) -> None:
+        """Refuse to go on with an engine that does not compute what the model says, with a UserError."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds beyond this process."""
+        ...
+
+
+class LocalModel:
+    """A model in this process, with lm-eval's own engine or the fast one.
+
+    Args:
+        study: the study file.
+        sources: base and checkpoints.
+        precision: dtypes and device.
+        drafts: file of earlier candidates' answers, for the fast engine; None keeps none.
+
+    Raises:
+        UserError: the study asks for the fast engine, and the device is not a CPU.
+    """
+
+    def __init__(
+        self, study: StudyFile, sources: Sources, precision: Precision, drafts: Path | None
+    ) -> None:
+        if study.engine == "fast" and torch.device(precision.device).type != "cpu":
+            raise UserError(
+                f"engine: fast is for CPUs, and the device is {precision.device}; use `engine: auto` or `stock`"
+            )
+        self.resident = ResidentModel(
+            sources,
+            dtype=getattr(torch, precision.dtype),
+            compute_dtype=getattr(torch, precision.compute),
+            device=torch.device(precision.device),
+            trust_remote_code=study.trust_remote_code,
+            residence=study.residence,
+            over_all=study.device == SPREAD,
+        )
+        self.tokenizer = self.resident.tokenizer
+        self.stock = StockEngine(self.resident.model, self.tokenizer, study.batch_size)
+        self.engine: Engine = self.stock
+        self.engine_name = "stock"
+        self.reference = self.stock
+        embedding: Any = self.resident.model.get_input_embeddings()
+        self.rows = int(embedding.weight.shape[0])
+        self.max_length: int = self.stock.max_length
+        self.apply_chat_template: Callable[..., str] = self.stock.apply_chat_template
+        self.told: Sequence[str] = ()
+        self._logits = FiniteLogits(self.resident.model)
+        if study.engine != "stock":
+            fast = FastEngine(self.stock, DraftStore(drafts))
+            self.engine = fast
+            self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
+
+    def take_in(self, candidate: Candidate) -> None:
+        """See `LiveModel.take_in`."""
+        self.resident.materialise(candidate)
+        if self.resident.device.type == "cuda":
+            torch.cuda.synchronize(self.resident.device)
+
+    def begin(self) -> None:
+        """See `LiveModel.begin`."""
+        self._logits.begin()
+
+    def check(self) -> None:
+        """See `LiveModel.check`."""
+        self._logits.check()
+
+    def probe(self, prompts: Sequence[str]) -> None:
+        """Nothing: lm-eval's own model answers, and the fast engine probes itself."""
+
+    def close(self) -> None:
+        """Nothing: it goes with the process."""

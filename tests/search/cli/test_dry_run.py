@@ -1,0 +1,35 @@
+"""`exme search --dry-run` says what a search would take, and leaves nothing."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from exme.search.cli.dry_run import dry_run
+from exme.search.running.screen import Screen
+
+
+def test_a_dry_run_tells_memory_documents_time_and_engine_and_writes_nothing(
+    tmp_path: Path,
+) -> None:
+    study = tmp_path / "mine.yaml"
+    keys = {
+        "base": "mini/base",
+        "checkpoints": {"sums": "mini/sums", "products": "mini/products"},
+        "suites": ["gsm8k"],
+        "data": "mini",
+        "documents": {"search": 16, "report": 8},
+        "batch_size": 2,
+        "storage": f"sqlite:///{tmp_path}/study.db",
+    }
+    study.write_text(yaml.safe_dump(keys))
+    text = io.StringIO()
+    dry_run(study, "gsm8k", 3, Screen(Console(file=text, width=400, soft_wrap=True)))
+    first = text.getvalue().splitlines()[0]
+    assert first.startswith("This will take about ")
+    assert "80 documents (3 trials of 16, 4 models on 8 report documents)" in first
+    assert first.endswith("Engine: fast, as the device is a CPU.")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
