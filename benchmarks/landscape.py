@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +123,7 @@ class Landscape:
     def save(self, path: Path) -> None:
         """Write as .npz: packed bits and plain arrays, no pickle."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        gram: dict[str, Any] = {} if self.gram is None else {"gram": self.gram}
         np.savez_compressed(
             path,
             names=np.array(self.names),
@@ -129,7 +131,7 @@ class Landscape:
             bits=np.packbits(self.outcomes, axis=1),
             kinds=np.array(self.kinds),
             checkpoints=self.checkpoints,
-            **({} if self.gram is None else {"gram": self.gram}),
+            **gram,
         )
 
 

@@ -57,7 +57,8 @@ def harmful(c: Floats, moved: float) -> Floats:
     """Both checkpoints are good, their mean is neither better nor worse, and whoever goes on falls."""
     total = c.sum(1)
     found: Floats = 0.6 * np.exp(-0.5 * np.maximum(total - 1.05 - moved, 0) ** 2 / 0.5**2)
-    return found * (0.75 + 0.25 * np.exp(-0.5 * np.minimum(total - 1, 0) ** 2 / 0.5**2))
+    found *= 0.75 + 0.25 * np.exp(-0.5 * np.minimum(total - 1, 0) ** 2 / 0.5**2)
+    return found
 
 
 def modest(c: Floats, moved: float) -> Floats:

@@ -50,7 +50,8 @@ class Half:
 
     def seen(self, point: Sequence[float] | Floats) -> Floats:
         """On the search documents, shape (n,)."""
-        return self.outcomes(point)[self.search]
+        found: Floats = self.outcomes(point)[self.search]
+        return found
 
     def score(self, point: Sequence[float] | Floats) -> float:
         """Mean on all search documents."""
