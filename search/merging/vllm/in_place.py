@@ -57,21 +57,28 @@ class InPlace:
                 values.copy_(before[name])
         del before
         self._spans = {name: found for name, found in spans.items() if found}
-        kept = {name: Fetched(self._copy(name, place), {}) for name in self._spans}
+        stored = sources.base.dtype
+        kept = {name: Fetched(self._copy(name, place, stored), {}) for name in self._spans}
         copies: dict[str, dict[str, torch.Tensor]] = {name: {} for name in kept}
         for checkpoint, source in sources.checkpoints.items():
             assert isinstance(source, Checkpoint)
             load(stream(source))
             for name in kept:
-                copies[name][checkpoint] = self._copy(name, place)
+                copies[name][checkpoint] = self._copy(name, place, source.dtype)
         self._held = Held({n: Fetched(f.base, dict(copies[n])) for n, f in kept.items()})
         for name, found in kept.items():
             self._live[name].copy_(found.base.view_as(self._live[name]))
-        self.bytes = sum(f.base.nbytes * (1 + len(copies[n])) for n, f in kept.items())
+        self.written = sum(self._live[name].nbytes for name in kept)
+        everything = [c for found in copies.values() for c in found.values()]
+        self.bytes = sum(v.nbytes for v in (*everything, *(f.base for f in kept.values())))
 
-    def _copy(self, name: str, place: str) -> torch.Tensor:
-        """A copy of a parameter as it is now, flat."""
+    def _copy(self, name: str, place: str, stored: str) -> torch.Tensor:
+        """A copy of a parameter as it is now, flat; as narrow as its file holds it, where nothing is lost by that."""
         values = self._live[name].reshape(-1)
+        dtype: torch.dtype = getattr(torch, stored)
+        if dtype.itemsize < values.dtype.itemsize:
+            narrow = values.to(dtype)
+            values = narrow if narrow.to(values.dtype).equal(values) else values
         if place == "mapped":
             return on_disk((values.numel(),), values.dtype).copy_(values)
         if place == "host" and values.device.type == "cuda":

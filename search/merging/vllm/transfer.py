@@ -143,14 +143,22 @@ class ExmeTransfer(WeightTransferEngine[Begin, Update]):  # type: ignore[misc]  
             _pack_again(self.model)
 
     def report(self) -> dict[str, Any]:
-        """How candidates are written here: ``in place`` or ``loaded``, why, where the sources are, their bytes.
+        """How candidates are written here: ``in place`` or ``loaded``, why, where the sources are, and their bytes.
 
+        Of a candidate in place the bytes that it writes, too.
         Where the sources were refused, why (``refused``).
         """
         if self._refused:
             return {"refused": self._refused}
         path = "in place" if self._in_place is not None else "loaded"
-        return {"path": path, "why": self._why, "place": self._place, "bytes": self._bytes}
+        written = self._in_place.written if self._in_place is not None else 0
+        return {
+            "path": path,
+            "why": self._why,
+            "place": self._place,
+            "bytes": self._bytes,
+            "written": written,
+        }
 
     def shutdown(self) -> None:
         """Nothing is open that the process would not close."""
