@@ -37,7 +37,7 @@ from exme.search.directions import DIRECTIONS, direction_of, prompts
 from exme.search.directions.bench import Bench, Example
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
 from exme.search.scoring.worker import Scored, Worker

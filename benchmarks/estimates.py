@@ -15,13 +15,15 @@ from dataclasses import replace
 import numpy as np
 
 from exme.search.merging.candidate import Candidate
-from exme.search.racing.field import Field, Racing, Runner, draw, incumbent_of
+from exme.search.racing.field import Field, Runner, draw
 from exme.search.statistics.intervals import Interval
 from exme.search.trials.expected import expected_scores
+from exme.search.trials.ranking import best_trial
 from exme.search.trials.shrinkage import places
 
 from .landscape import FOLDER, Floats, Landscape, load
-from .methods import Step, ours
+from .search_gain.half import Half
+from .search_gain.product import Replay, point_of
 
 # Documents of a search at most; candidates looked at; documents that each has seen.
 _DOCUMENTS, _PLACES, _PARTS = 256, (1, 2, 5, 10), (16, 32, 64, 128)
@@ -167,25 +169,18 @@ def _bests(
     landscape: Landscape, seed: int, budgets: Sequence[float]
 ) -> Iterator[tuple[Interval, Floats]]:
     """What is shown of the best, and the best, when each budget is used up."""
-    left = list(budgets)
-    for step in ours(Racing())(landscape, seed):
-        while left and step.documents >= left[0] * landscape.count:
-            left.pop(0)
-            yield _best(landscape, step)
-        if not left:
-            return
-
-
-def _best(landscape: Landscape, step: Step) -> tuple[Interval, Floats]:
-    low, high = landscape.bounds.T
-    points = low + (high - low) * np.stack([runner.point for runner in step.runners])
-    field = Field((landscape.count,))
-    number = incumbent_of(step.runners, field)
-    if number is None:  # the one whose estimate is high for sure, as a search names it
-        part = slice(0, landscape.count)
-        found = [e for e, _ in expected_scores(step.runners, points, part)]
-        number = max(range(len(found)), key=lambda i: found[i].mean - found[i].standard_error)
-    return _shown(landscape, step.runners, points)[number], points[number]
+    half = Half(landscape, seed, np.arange(landscape.count), np.arange(0))
+    replay = Replay(half)
+    for budget in budgets:
+        replay.run(budget)
+        history = replay.history()
+        best = best_trial(history.trials)
+        assert best is not None and best.candidate is not None
+        number = history.lineup.place_of(best.candidate)
+        assert number is not None
+        tried = [t.candidate for t in history.lineup.trials if t.candidate is not None]
+        points = np.stack([point_of(candidate, half) for candidate in tried])
+        yield _shown(landscape, history.lineup.runners, points)[number], points[number]
 
 
 def main() -> None:

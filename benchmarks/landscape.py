@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,9 @@ class Landscape:
         outcomes: whether a document is solved, shape (p, n).
         kinds: kind of each document, shape (n,).
         thresholds: in (0, 1), shape (n,).
+        checkpoints: how many; with groups, coefficients stand group by group.
+        gram: inner products of the task vectors, shape (checkpoints, checkpoints), or one such matrix per group;
+            None where they were not measured.
     """
 
     name: str
@@ -47,16 +51,13 @@ class Landscape:
     outcomes: Bools
     kinds: tuple[str, ...]
     thresholds: Floats
+    checkpoints: int = 2
+    gram: Floats | None = None
 
     @property
     def count(self) -> int:
         """Number of documents."""
         return int(self.outcomes.shape[1])
-
-    @property
-    def checkpoints(self) -> int:
-        """Number of checkpoints; with groups, coefficients stand group by group."""
-        return len(self.names) if len(self.names) == 2 else 2
 
     @property
     def bounds(self) -> Floats:
@@ -122,12 +123,15 @@ class Landscape:
     def save(self, path: Path) -> None:
         """Write as .npz: packed bits and plain arrays, no pickle."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        extra: dict[str, Any] = {} if self.gram is None else {"gram": self.gram}
         np.savez_compressed(
             path,
             names=np.array(self.names),
             points=self.points,
             bits=np.packbits(self.outcomes, axis=1),
             kinds=np.array(self.kinds),
+            checkpoints=self.checkpoints,
+            **extra,
         )
 
 
@@ -144,6 +148,12 @@ def load(path: Path, seed: int = 0) -> Landscape:
             outcomes=bits,
             kinds=kinds,
             thresholds=np.random.default_rng(seed).uniform(1e-9, 1 - 1e-9, len(kinds)),
+            checkpoints=(
+                int(file["checkpoints"])
+                if "checkpoints" in file
+                else len({name.split(", ")[0] for name in names})
+            ),
+            gram=file.get("gram"),
         )
 
 

@@ -218,7 +218,8 @@ def against_mergekit(
     """Print times of the same merge by mergekit and by us."""
     from exme.search.merging.folders.stream import write_stream  # noqa: PLC0415
     from exme.search.merging.sources.checkpoint import Checkpoint  # noqa: PLC0415
-    from exme.search.merging.sources.residence import Mapped, Sources  # noqa: PLC0415
+    from exme.search.merging.sources.residence import Mapped  # noqa: PLC0415
+    from exme.search.merging.sources.sources import Sources  # noqa: PLC0415
 
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=scratch)))

@@ -11,13 +11,12 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from scipy import stats
 
 from exme.search.racing.race import Leg, Race
 from exme.search.racing.strata import draw_order, stratify
 
-from .landscape import Landscape
-from .methods import pruned_at
-from .replay import landscapes
+from .landscape import FOLDER, Floats, Landscape, load
 
 GAPS = (0.02, 0.05, 0.1, 0.2, 1.0)
 KNOWN = 6  # points whose outcomes made the strata
@@ -50,6 +49,46 @@ def races(landscape: Landscape, pairs: int, seed: int = 0) -> None:
             f"| {name} | {len(part)} | {ours_hit:.1%} | {ours_at:.0f} "
             f"| {their_hit:.1%} | {their_at:.0f} |"
         )
+
+
+def landscapes(name: str) -> dict[str, Landscape]:
+    """The landscape on all documents, and one for each kind of documents."""
+    whole = load(FOLDER / f"{name}.npz")
+    found = {name: whole}
+    for kind in sorted(set(whole.kinds)):
+        chosen = np.array([k == kind for k in whole.kinds])
+        if kind:
+            found[kind] = whole.of(f"{name}: {kind}", chosen)
+    return found
+
+
+def pruned_at(values: Floats, best: Floats, best_mean: float, threshold: float) -> int | None:
+    """Document after which optuna.pruners.WilcoxonPruner would prune; None for never.
+
+    Its test, `scipy.stats.wilcoxon(..., zero_method="zsplit")`, for differences of -1, 0 and 1 at all
+    numbers of documents at once, by the normal approximation that scipy uses where there are ties.
+
+    Args:
+        values: the trial's, 0 or 1, in order, shape (n,).
+        best: the best trial's on the same documents, NaN where it has none, shape (n,).
+        best_mean: of the best trial.
+        threshold: of the p-value.
+    """
+    difference = np.nan_to_num(values - best)
+    n = (~np.isnan(best)).cumsum().astype(float)
+    won, lost = (difference > 0).cumsum(), (difference < 0).cumsum()
+    zero = n - won - lost
+    moved = won + lost
+    rank_zero, rank_moved = (zero + 1) / 2, zero + (moved + 1) / 2
+    plus = rank_moved * won + rank_zero * zero / 2
+    mean = n * (n + 1) / 4
+    square = n * (n + 1) * (2 * n + 1) - (zero**3 - zero) / 2 - (moved**3 - moved) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = (plus - mean) / np.sqrt(square / 24)
+    p = np.nan_to_num(stats.norm.cdf(z), nan=1.0)
+    running = values.cumsum() / np.arange(1, len(values) + 1)
+    hits = np.flatnonzero((p < threshold) & (n >= 2) & (best_mean > running))
+    return int(hits[0]) + 1 if len(hits) else None
 
 
 def _bin(gap: float) -> str:

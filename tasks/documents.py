@@ -75,14 +75,13 @@ class SuiteDocuments:
 
         Texts are compared by `reads`.
         """
-        columns = _question(self.suite)
         examples = [d for task in self.fewshot.values() for d in task]
         seen: dict[str, str] = {}
         found: list[tuple[str, str]] = []
         for part in (examples, self.search, self.report):
             texts: dict[str, str] = {}
             for document in part:
-                key = reads(*(document.row[c] for c in columns))
+                key = reads(*self.suite.question_of(document.row))
                 if key in seen:
                     found.append((seen[key], document.id))
                 texts.setdefault(key, document.id)
@@ -107,11 +106,6 @@ def reads(*columns: object) -> str:
     """
     texts = (c if isinstance(c, str) else json.dumps(c, default=str) for c in columns)
     return "\n".join(re.sub(r"[\s.,;:!?]+", "", text.lower()) for text in texts)
-
-
-def _question(suite: Suite) -> tuple[str, ...]:
-    """The columns by which documents are told apart."""
-    return suite.question or suite.columns[:1]
 
 
 def load_documents(
@@ -150,8 +144,7 @@ def load_documents(
             pool += [
                 d
                 for d in documents
-                if d.id not in shown
-                and not (own and reads(*(d.row[c] for c in _question(suite))) in own)
+                if d.id not in shown and not (own and reads(*suite.question_of(d.row)) in own)
             ]
     what = f"{suite.suite} ({data})"
     return SuiteDocuments(

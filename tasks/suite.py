@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .errors import UserError, did_you_mean
+from .errors import UserError, did_you_mean, one_line
+from .lm_eval_task import members_of_group, suite_of_task, task_names
 from .yaml_file import read_yaml
 
 
@@ -108,6 +110,7 @@ class Suite(_Frozen):
         runs_code: whether answers are programs that must be run to be scored.
         needs: packages beside ExMe's own, as pip names them.
         mini: the suite's mini form; None where there is none yet.
+        of_lm_eval: made by rule of one of lm-eval's tasks (`suite_of_task`).
     """
 
     suite: str
@@ -117,7 +120,7 @@ class Suite(_Frozen):
     metric: str
     filter: str = "none"
     higher_is_better: bool | None = None
-    columns: tuple[str, ...] = Field(min_length=1)
+    columns: tuple[str, ...] = ()
     fewshot: Fewshot
     hub: HubData | None = None
     published: Published | None = None
@@ -133,6 +136,7 @@ class Suite(_Frozen):
     needs: tuple[str, ...] = ()
     mini: MiniForm | None = None
     changes: dict[int, str] = Field(default_factory=dict)
+    of_lm_eval: bool = False
 
     @field_validator("suite")
     @classmethod
@@ -143,12 +147,19 @@ class Suite(_Frozen):
 
     @model_validator(mode="after")
     def _known_columns(self) -> Suite:
+        if not self.columns and not self.of_lm_eval:
+            raise ValueError("columns: name the columns that every document must have")
         unknown = [column for column in self.question if column not in self.columns]
         if unknown:
             raise ValueError(
                 f"question: column '{unknown[0]}' is not in columns (have: {', '.join(self.columns)})"
             )
         return self
+
+    def question_of(self, row: Mapping[str, Any]) -> list[Any]:
+        """What a document is told apart by."""
+        columns = self.question or self.columns[:1] or tuple(row)
+        return [row[column] for column in columns]
 
     @property
     def metric_name(self) -> str:
@@ -184,7 +195,7 @@ def load_suite(name: str) -> Suite:
     """Read a suite's file.
 
     Args:
-        name: a suite that ships with the package, or the path of a YAML file.
+        name: a suite that ships with the package, the path of a YAML file, or one of lm-eval's tasks.
 
     Raises:
         UserError: there is no such suite, or its file cannot be used.
@@ -193,8 +204,19 @@ def load_suite(name: str) -> Suite:
         return _read_own(Path(name))
     known = suite_names()
     if name not in known:
-        have = ", ".join(known)
-        raise UserError(f"no suite '{name}' (have: {have}){did_you_mean(name, known)}")
+        made = suite_of_task(name)
+        if made is not None:
+            return Suite.model_validate(made)
+        members = members_of_group(name)
+        if members:
+            raise UserError(
+                f"suite '{name}' is a group of lm-eval's tasks; name some of them: {one_line(', '.join(members), 300)}"
+            )
+        have, near = ", ".join(known), did_you_mean(name, known) or did_you_mean(name, task_names())
+        raise UserError(
+            f"no suite '{name}', nor a task of lm-eval's (have: {have}; of lm-eval's: exme suites --all)"
+            f"{near}"
+        )
     text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     raw: dict[str, Any] = yaml.safe_load(text)
     return Suite.model_validate(raw)

@@ -15,12 +15,12 @@ from tests.helpers.places import ROOT
 COVERED_BY: Mapping[str, str] = {
     "docs/test_blocks.py": "cli/looking cli/making cli/preparing",
     "journeys/test_budget_spent.py": "proposing/box proposing/policy proposing/untried trials/budget",
-    "journeys/test_distributed.py": "running/loop storage/heartbeat storage/lock storage/patience storage/recovery trials/result",
+    "journeys/test_distributed.py": "running/loop storage/heartbeat storage/lock storage/patience storage/recovery",
     "journeys/test_failures.py": "storage/backend scoring/worker",
     "journeys/test_goal_searches.py": "proposing/sampler",
     "journeys/test_interrupts.py": "running/interrupts",
     "journeys/test_proofs.py": "proof/proving proof/outcome",
-    "journeys/test_races.py": "proposing/assignment proposing/auto proposing/finalists racing/field running/round trials/lineup trials/race_log",
+    "journeys/test_races.py": "proposing/assignment proposing/auto racing/field running/round trials/lineup trials/race_log",
     "journeys/test_screens.py": "cli/doctor reports/terminal/events reports/terminal/live reports/terminal/status running/screen",
     "search/cli/test_main.py": "cli/options cli/searching",
     "search/directions/test_closed_forms.py": "directions/gradient_matching directions/regmean",
@@ -37,18 +37,17 @@ COVERED_BY: Mapping[str, str] = {
     "search/merging/sources/test_adapter.py": "merging/sources/adapter_settings",
     "search/merging/sources/test_checkpoint.py": "merging/sources/fit merging/sources/settings merging/sources/unchanged merging/sources/weight_files",
     "journeys/test_kept_runs.py": "storage/read_only",
-    "search/merging/sources/test_vocabulary.py": "merging/sources/scratch",
-    "search/opening/test_workshop.py": "directions/prompts",
+    "search/merging/sources/test_vocabulary.py": "merging/sources/scratch merging/sources/sources",
+    "search/opening/test_workshop.py": "directions/prompts scoring/live_model",
     "search/running/test_stored_search.py": "storage/run_folder",
     "search/proof/test_gain.py": "proof/finals",
-    "search/proposing/test_proposer.py": "proposing/allocation",
     "search/reports/dashboard/test_annotate.py": "reports/dashboard/notes scoring/answers trials/unit",
     "search/reports/exports/test_selection.py": "reports/exports/publish",
     "search/reports/pages/test_html_report.py": "proof/examples reports/pages/charts",
     "search/reports/pages/test_plots.py": "reports/pages/colours reports/pages/plane reports/pages/plane_chart",
     "search/reports/pages/test_report.py": "reports/pages/proof_sections reports/pages/search_sections reports/pages/section",
     "search/reports/terminal/test_panel.py": "reports/terminal/plane_map running/view",
-    "search/running/test_search.py": "opening/cost opening/joining opening/opening opening/provenance opening/settling proposing/bounded "
+    "search/running/test_search.py": "opening/cost opening/joining opening/opening opening/provenance opening/settling "
     "proposing/history proposing/plan proposing/proposal proposing/settled running/forecast running/opened_search",
     "search/statistics/test_paired.py": "statistics/combine",
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",
@@ -56,12 +55,15 @@ COVERED_BY: Mapping[str, str] = {
     "search/study/test_study_file.py": "study/study_checks study/study_sections study/suites",
     "search/trials/test_expected.py": "trials/shrinkage",
     "search/trials/test_shift.py": "opening/gram",
+    "search/proposing/test_allocation.py": "trials/believed trials/weight_space",
     "search/trials/test_standing.py": "trials/trial",
+    "vllm/test_merging.py": "merging/vllm/layout merging/vllm/loaded merging/vllm/plugin merging/vllm/transfer",
+    "vllm/test_search.py": "scoring/served_model",
 }
 
 LARGEST_MODULE = 300  # lines
 LARGEST_FUNCTION = 50  # lines without its docstring
-LARGEST_FOLDER = 16  # entries; twelve is the aim
+LARGEST_FOLDER = 14  # entries; twelve is the aim
 
 CODE = ("search", "evaluators", "tasks")
 

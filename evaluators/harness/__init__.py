@@ -11,7 +11,7 @@ from .judge import Judge
 from .prompts import check_prompts
 from .settling import settle
 from .stock import StockEngine
-from .task import TaskHeader, task_headers, task_order
+from .tasks.task import TaskHeader, task_headers, task_order
 from .verify import LmEvalScores, hf_model, lm_eval_scores
 
 __all__ = [

@@ -20,11 +20,11 @@ from exme.tasks.errors import UserError
 
 from .generation import check_settings
 from .interface import PLAIN, Chat, Engine, Evaluation, answer_limit, is_cut, responses
-from .metrics import agreed, check_metric, higher_is_better, metric_of, try_metric
 from .quiet import quiet
-from .splits import lm_eval_seeds
-from .targets import NoReference, target_request
-from .task import build_task, task_manager
+from .tasks.metrics import agreed, check_metric, higher_is_better, metric_of, try_metric
+from .tasks.splits import lm_eval_seeds
+from .tasks.targets import NoReference, target_request
+from .tasks.task import build_task, task_manager
 
 
 class Judge:

@@ -20,7 +20,7 @@ from exme.tasks.suite import Suite
 from .interface import Chat
 from .quiet import quiet, silent
 from .stock import SeededHFLM
-from .task import build_task, row_of, task_manager
+from .tasks.task import build_task, row_of, task_manager
 
 
 @dataclass(frozen=True)

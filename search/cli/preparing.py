@@ -27,7 +27,9 @@ def init(
         Path | None,
         typer.Option(help="Take models, method and first point from a mergekit configuration."),
     ] = None,
-    task: Annotated[str, typer.Option("--task", "-t", help="Suite to search on.")] = "gsm8k",
+    task: Annotated[
+        str, typer.Option("--task", "-t", help="Suites to search on, by commas.")
+    ] = "gsm8k",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Check that checkpoints fit a base and write a commented study file for them.
@@ -66,17 +68,28 @@ def suites(
         str | None,
         typer.Option(help="hub, mini, or a folder of JSON lines. Default: the study's, or mini."),
     ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            "--all", metavar="PATTERN", help="Instead: lm-eval's tasks whose names hold PATTERN."
+        ),
+    ] = None,
 ) -> None:
     """List the suites: documents, splits, metric, and what each needs.
 
-    Example: `exme suites --data mini`
+    Any of lm-eval's tasks can be searched on by its name.
+
+    Example: `exme suites --all arc`
     """
     from rich.console import Console  # noqa: PLC0415
 
     from exme.search.study.study_file import load_study_file  # noqa: PLC0415
-    from exme.search.study.suites import suites_table  # noqa: PLC0415
+    from exme.search.study.suites import suites_table, tasks_table  # noqa: PLC0415
     from exme.tasks.suite import load_suite, suite_names  # noqa: PLC0415
 
+    if pattern is not None:
+        Console().print(tasks_table(pattern))
+        return
     names, where = suite_names(), "mini"
     if study is not None:
         content = load_study_file(study)

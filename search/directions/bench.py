@@ -21,7 +21,8 @@ from exme.search.merging.live import places
 from exme.search.merging.resident import load_model, load_tokenizer
 from exme.search.merging.sources.checkpoint import tied_names
 from exme.search.merging.sources.fetched import Fetched
-from exme.search.merging.sources.residence import Mapped, Sources
+from exme.search.merging.sources.residence import Mapped
+from exme.search.merging.sources.sources import Sources
 from exme.tasks.errors import UserError
 
 # Most tokens of an example; a longer prompt loses its beginning. And of a batch, padding included.

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from exme.search.merging.methods.method import Merge
 from exme.search.merging.sources.checkpoint import read_json, tied_names
-from exme.search.merging.sources.residence import Sources, choose, settle
+from exme.search.merging.sources.residence import choose, settle
+from exme.search.merging.sources.sources import Sources
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate

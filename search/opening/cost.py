@@ -17,7 +17,7 @@ from exme.search.trials.unit import duration
 from exme.tasks.errors import UserError
 
 if TYPE_CHECKING:  # what a search takes is also said where no model is loaded, and no torch
-    from exme.search.merging.sources.residence import Sources
+    from exme.search.merging.sources.sources import Sources
     from exme.search.scoring.precision import Precision
 
 # Resident size of Python with torch, transformers, lm-eval and Optuna loaded.
@@ -132,8 +132,8 @@ def describe(
     )
     if trials is None:
         return (
-            f"{place}, up to {search} documents a trial until another hour is expected to bring less than "
-            f"{study.budget.gain_per_hour:g}, and {models} models on {report} report documents."
+            f"{place}, up to {search} documents a trial until more documents are expected to bring less than "
+            f"{study.budget.gain:g}, and {models} models on {report} report documents."
         )
     return (
         f"{place}, {documents:,} documents ({trials} trials of {search}, {models} models on "

@@ -10,7 +10,7 @@ import torch
 from exme.search.merging.groups import Groups, Spec
 from exme.search.merging.sources.checkpoint import refuse_unbounded, tied_names
 from exme.search.merging.sources.fetched import PART, Fetched
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.storage.storage import Storage
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.shift import GRAM, Gram, settle_shift

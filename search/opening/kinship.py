@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
-from exme.search.merging.sources.adapter import Adapter
+from exme.search.merging.sources.adapter import Adapter, LowRank
 from exme.search.merging.sources.checkpoint import Checkpoint, tied_names
-from exme.search.merging.sources.fetched import Fetched, whole_rows
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.fetched import Fetched, Values, row_length, whole_rows
+from exme.search.merging.sources.sources import Sources
 
 # Elements of each tensor that are read: task vectors' lengths are known to a percent or so.
 _SAMPLE = 2**14
@@ -57,10 +57,7 @@ def kinship(sources: Sources) -> Kinship:
     squares, apart = dict.fromkeys(names, 0.0), dict.fromkeys(_pairs(names), 0.0)
     length = 0.0
     for tensor in _tensors(sources):
-        found = _fetch(sources, names, tensor)
-        parts = list(whole_rows(found.base, _SAMPLE))
-        part = parts[len(parts) // 2]
-        few = found.part(part)
+        few = _some_rows(_fetch(sources, names, tensor))
         length += float(few.base.double().square().sum())
         deltas = {name: few.delta(name).whole().double() for name in names}
         for name in names:
@@ -86,6 +83,23 @@ def _tensors(sources: Sources) -> list[str]:
 def _fetch(sources: Sources, names: list[str], tensor: str) -> Fetched:
     values = {name: sources.checkpoints[name].tensor(tensor) for name in names}
     return Fetched(sources.base.tensor(tensor), {n: v for n, v in values.items() if v is not None})
+
+
+def _some_rows(found: Fetched) -> Fetched:
+    """Rows from the middle of a tensor, of about so many elements as are read; shape (n, columns)."""
+    columns = row_length(found.base)
+    parts = list(whole_rows(found.base, _SAMPLE))
+    middle = parts[len(parts) // 2]
+    rows = slice(middle.start // columns, middle.stop // columns)
+
+    def part(values: Values) -> Values:
+        if isinstance(values, LowRank):
+            return LowRank(values.left[rows], values.right, values.scale)
+        return values.reshape(-1, columns)[rows]
+
+    return Fetched(
+        found.base.reshape(-1, columns)[rows], {n: part(v) for n, v in found.checkpoints.items()}
+    )
 
 
 def _is_equal(sources: Sources, one: str, other: str) -> bool:

@@ -26,7 +26,7 @@ from exme.tasks.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from exme.search.merging.sources.residence import Sources
+    from exme.search.merging.sources.sources import Sources
     from exme.search.scoring.precision import Precision
     from exme.search.scoring.worker import Worker
     from exme.search.storage.storage import Storage

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from exme.evaluators.harness import settle, task_order
-from exme.search.merging.resident import Sources
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.locate import locate
+from exme.search.merging.sources.sources import Sources
 from exme.search.proposing.plan import Plan
 from exme.search.scoring.precision import Precision
 from exme.search.study.study_file import StudyFile
@@ -109,10 +109,25 @@ def remarks(
     for line in kinship(sources):
         yield line, "yellow"
     for suite in documents:
-        if suite.suite.higher_is_better is False:
-            yield f"Suite '{suite.suite.suite}': {suite.suite.metric}, lower is better.", ""
+        if suite.suite.of_lm_eval or suite.suite.higher_is_better is False:
+            yield describe_suite(suite.suite), ""
         if suite.near_duplicates:
             yield _describe_duplicates(suite), "yellow"
+
+
+def describe_suite(suite: Suite) -> str:
+    """How a suite judges, where that was chosen by rule or is not as most."""
+    way = "lower" if suite.higher_is_better is False else "higher"
+    shots = suite.fewshot.count
+    drawn = f"{shots} examples" + (f" of {suite.fewshot.split}" if suite.fewshot.split else "")
+    of = "lm-eval's task, " * suite.of_lm_eval
+    same = suite.search.split == suite.report.split
+    splits = (
+        f"halves of {suite.report.split}"
+        if same
+        else f"search on {suite.search.split}, report on {suite.report.split}"
+    )
+    return f"Suite '{suite.suite}': {of}{splits}, {drawn if shots else 'no examples'}, {suite.metric} ({way} is better)."
 
 
 def _describe_duplicates(documents: SuiteDocuments) -> str:

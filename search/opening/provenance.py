@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from exme.search.merging.resident import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.scoring.precision import Precision
 from exme.search.study.study_file import StudyFile
 from exme.tasks.documents import SuiteDocuments

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from exme.search.directions import DIRECTIONS, About, direction_of
 from exme.search.merging.groups import Groups
 from exme.search.merging.sources.checkpoint import Checkpoint, read_json
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.merging.sources.task_vector import RECORD, VECTOR, TaskVector, VectorFile
 from exme.search.merging.sources.weight_files import sync
 from exme.tasks.documents import SuiteDocuments

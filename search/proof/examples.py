@@ -47,13 +47,12 @@ def examples(outcome: Outcome, documents: Sequence[SuiteDocuments], folder: Path
     found: dict[bool, list[Example]] = {True: [], False: []}
     for suite, a, b in zip(documents, merged.report.parts, best.report.parts, strict=True):
         name = suite.suite.suite
-        columns = suite.suite.question or suite.suite.columns[:1]
         mine, other = ours.get(name, ()), theirs.get(name, ())
         if not len(mine) == len(other) == a.count:
             continue
         for i, document in enumerate(suite.report):
             if a.values[i] != b.values[i]:
-                question = "\n".join(str(document.row[c]) for c in columns)
+                question = "\n".join(map(str, suite.suite.question_of(document.row)))
                 won = a.values[i] > b.values[i]
                 found[won].append(
                     Example(name, document.id, question, mine[i], other[i], won)

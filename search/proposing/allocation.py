@@ -1,186 +1,158 @@
-"""How documents are shared out among candidates: looks, races, and who is named best.
+"""How documents are shared out: the next round goes to the leader or to who may be better, whichever tells them apart.
 
-A search works in *looks* of a few documents each. A look goes to a new point, or to one that was begun and
-left, whichever the knowledge gradient (`proposer`) prefers; now and then it goes to the point that would be
-named best, so that the leader comes to be scored on all documents and becomes the incumbent. A
-candidate leaves the race in two ways only: it has been scored on all documents, or the test of `racing` has
-stopped it. One that was left without either may be taken up again.
+The search documents have one order, in blocks of a sixteenth. A candidate begins at a block and goes on from there, around
+the end, so that candidates meet on the same documents. Each round:
 
-Everything is decided from the history, with random numbers seeded by its length.
+1. The leader is the candidate, or the point that was not tried, of which most is believed (`belief`).
+2. The challenger is the best in one draw of what may be true (top-two Thompson sampling; Russo 2020,
+   doi:10.1287/opre.2019.1911): who is likely to be better is drawn often, whoever is not is left alone.
+3. Of the two, and of the blocks, the pair is scored that lowers the variance of their difference most.
+
+A round is one block at first, and a sixteenth of all that was spent later: a search of twenty times all documents makes
+some sixty rounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.racing.field import (
-    Field,
-    Racing,
-    Runner,
-    combined,
-    estimates_of,
-    incumbent_of,
-    within_suite,
-)
-from exme.search.racing.strata import Estimate, Floats, estimate
-from exme.search.racing.surrogate import Surrogate, fit
+from exme.search.racing.belief import Belief, Posterior
+from exme.search.racing.goal import Goal
+from exme.search.racing.strata import Floats
 
-from .proposer import Choice, best_point, candidates, choose, knowledge_gradient
-
-# Variance of a score's roughness, which no neighbour shares, over the variance of a document's outcome within
-# its neighbourhood: 0.03 over about 0.13 on the tuning landscapes.
-ROUGHNESS = 0.2
-
-# Of so many looks one goes to the leader, to the end of its race; not before so many times all documents were scored.
-LEAD = 6
-LEAD_FROM = 2.0
-# Standard errors by which a candidate is behind when its race is broken off.
-LEAVE = 1.0
-
-# Stream of random numbers; `field.ORDERS` is another.
-_PROPOSALS = 2
+BLOCKS = 16
+# Documents of a block at least.
+LEAST = 8
+# A round takes one in so many of the documents that were spent.
+GROWTH = 16
+DRAWS = 64
 
 
 @dataclass(frozen=True)
-class State:
-    """What a history says.
+class Choice:
+    """What is scored next.
 
     Attributes:
-        estimates: of each candidate's mean over all documents.
-        surrogate: fitted to them.
-        incumbent: number of the best complete candidate; None before the first.
-        best: the point that would be named best, in [0, 1], shape (d,).
-        leader: its number, None where it was not tried.
+        point: its number among the points.
+        block: where a candidate that was not tried begins.
+        blocks: that it is worth.
     """
 
-    estimates: tuple[Estimate, ...]
-    surrogate: Surrogate
-    incumbent: int | None
-    leader: int | None
-    best: Floats
+    point: int
+    block: int
+    blocks: int
 
 
-def survey(runners: Sequence[Runner], racing: Racing, field: Field) -> State:
-    """What the history says; at least one candidate must have been looked at."""
-    estimates = estimates_of(runners, field)
-    x = np.stack([r.point for r in runners])
-    y = np.array([e.mean - r.penalty for e, r in zip(estimates, runners, strict=True)])
-    rough = ROUGHNESS * look_spread(estimates, field.count) / field.count
-    surrogate = fit(x, y, np.array([e.standard_error**2 for e in estimates]), nugget=rough)
-    best, leader = best_point(surrogate, np.random.default_rng(len(runners)))
-    return State(estimates, surrogate, incumbent_of(runners, field), leader, best)
+def block_size(count: int) -> int:
+    """Documents of a block, of so many in all."""
+    return min(count, max(LEAST, -(-count // BLOCKS)))
 
 
-def next_look(
-    runners: Sequence[Runner],
-    state: State,
-    racing: Racing,
-    seed: int,
-    looks: int,
-    blocks: Sequence[Sequence[int]] = (),
-    pending: Floats | None = None,
-    busy: Collection[int] = (),
-    is_new: Callable[[Floats], bool] = lambda point: True,
-) -> Choice:
-    """Where the next look goes.
+def merits(suites: Sequence[Floats], goal: Goal) -> Floats:
+    """What a search goes by, of the suites' means; shapes (q,) or (q, draws)."""
+    if len(suites) == 1:
+        return suites[0]
+    table = np.stack([s.ravel() for s in suites], 1)
+    found = np.array([goal.merit(row) for row in table.tolist()])
+    return found.reshape(suites[0].shape)
+
+
+def root_of(posterior: Posterior) -> Floats:
+    """A root of the covariance, shape (q, q)."""
+    own = posterior.covariance
+    jitter = 1e-9 + 1e-6 * float(np.diag(own).mean())
+    return np.asarray(np.linalg.cholesky(own + jitter * np.eye(len(own))), dtype=float)
+
+
+def choose(
+    beliefs: Sequence[Belief],
+    goal: Goal,
+    points: Floats,
+    seen: np.ndarray,
+    following: Sequence[int],
+    may: np.ndarray,
+    size: int,
+    generator: np.random.Generator,
+    penalties: Floats | float = 0.0,
+) -> Choice | None:
+    """What is scored next; None where nothing may be.
 
     Args:
-        runners: all candidates.
-        state: what they say.
-        racing: how the search races.
-        seed: the study's.
-        looks: looks so far.
-        blocks: coefficients that belong together.
-        pending: points that other workers are looking at, in [0, 1], shape (q, d).
-        busy: numbers of the candidates among them.
-        is_new: whether a point that was not tried may be looked at: what is settled may not.
-
-    Raises:
-        NothingLeft: no point that may be looked at was found.
+        beliefs: of each suite.
+        goal: over the suites.
+        points: in weight space, those tried first, shape (q, d).
+        seen: which of them has seen which block, shape (K, blocks).
+        following: the block that each of those tried goes on with.
+        may: who may be scored, shape (q,).
+        size: documents of a block.
+        generator: of the draws.
+        penalties: taken off what is believed, shape (q,).
     """
-    count = len(runners[0].order.documents)
-    open_points = {
-        i: count - len(r.seen)
-        for i, r in enumerate(runners)
-        if not (r.stopped or r.barred or r.is_complete or i in busy)
-    }
-    spent = sum(len(r.seen) for r in runners)
-    leads = spent >= LEAD_FROM * count and (state.incumbent is None or looks % LEAD == 0)
-    if leads and (is_new(state.best) if state.leader is None else state.leader in open_points):
-        return Choice(state.best, state.leader, 0.0, count)
-    spread = look_spread(state.estimates, count)
-    sizes = [racing.chunk]
-    while sizes[-1] < count and state.incumbent is not None:
-        sizes.append(min(count, 2 * sizes[-1]))
-    noises = {m: look_noise(spread, m, count) for m in sizes}
-    generator = np.random.default_rng([seed, looks, _PROPOSALS])
-    surrogate = state.surrogate
-    if pending is not None and len(pending):
-        surrogate = surrogate.believing(pending, noises[sizes[0]])
-    tried = len(runners)
-    return choose(surrogate, open_points, noises, generator, blocks, tried=tried, is_new=is_new)
-
-
-def expected_gain(state: State, looks: float, noise: float, seed: int = 0) -> float:
-    """By how much so many further looks are expected to raise the score of what is named best.
-
-    The lower of what they would bring if each brought what the next one does (the knowledge gradient), and of what
-    knowing every score would bring, E max f - max E f over points drawn all over and about the best. No bound:
-    looks bring more about half of the time.
-
-    Args:
-        state: what the history says.
-        looks: how many.
-        noise: variance of what one look tells.
-        seed: of the points and draws.
-    """
-    generator = np.random.default_rng([seed, len(state.surrogate.x)])
-    d = state.surrogate.x.shape[1]
-    fresh = candidates(state.best[None], len(state.surrogate.x), d, generator, (), 60, 40)
-    points = np.concatenate([state.surrogate.x, fresh])
-    posterior = state.surrogate.at(points)
-    values, vectors = np.linalg.eigh(posterior.covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0))
-    draws = posterior.mean[:, None] + root @ generator.normal(size=(len(points), 400))
-    everything = float(draws.max(0).mean() - posterior.mean.max())
-    told = knowledge_gradient(posterior, np.full(len(points), state.surrogate.nugget + noise))
-    return max(0.0, min(everything, looks * float(told.max())))
-
-
-def look_spread(estimates: Sequence[Estimate], count: int) -> float:
-    """Variance of one document's part in an estimate: as much as in those that were given."""
-    each = [
-        e.standard_error**2 / look_noise(1.0, e.count, count)
-        for e in estimates
-        if e.standard_error > 0 and e.count < count
+    posteriors = [belief.at(points) for belief in beliefs]
+    means = merits([p.mean for p in posteriors], goal) - penalties
+    drawn = [
+        p.mean[:, None] + root_of(p) @ generator.normal(size=(len(points), DRAWS))
+        for p in posteriors
     ]
-    return float(np.median(each)) if each else 0.25
+    tops = (merits(drawn, goal) - np.broadcast_to(penalties, len(points))[:, None]).argmax(0)
+    leader = int(means.argmax())
+    others = tops[tops != leader]
+    linear = goal.tangent([float(p.mean[leader]) for p in posteriors])
+    blocks = max(1, round(seen.sum() / GROWTH))
+    for challenger in [*others[:4].tolist(), int(np.where(may, means, -np.inf).argmax())]:
+        best, gain = None, 0.0
+        for place, number in enumerate((leader, challenger)):
+            if not may[number]:
+                continue
+            free = [following[number]] if number < len(seen) else range(seen.shape[1])
+            for block in free:
+                who = np.flatnonzero(seen[:, block])
+                told = sum(
+                    w**2 * b.told(p, points, (leader, challenger), who, blocks * size)[place]
+                    for w, b, p in zip(linear, beliefs, posteriors, strict=True)
+                )
+                if best is None or told > gain:
+                    best, gain = Choice(number, block, blocks), float(told)
+        if best is not None:
+            return best
+    return None
 
 
-def look_noise(spread: float, documents: int, count: int) -> float:
-    """Variance of what a look at so many of all documents tells: none, where nothing is left to be told."""
-    return spread * (1 / documents - 1 / count)
+def expected_gain(
+    beliefs: Sequence[Belief],
+    goal: Goal,
+    points: Floats,
+    counts: Sequence[int],
+    generator: np.random.Generator,
+    penalties: Floats | float = 0.0,
+) -> float:
+    """By how much the score of what is named would rise, were every point scored on all search documents.
 
+    That is E max of the means that would be believed then, less the highest of today's. More documents of these suites
+    cannot bring more; what fresh ones would say beside it is out of a search's reach.
 
-def is_left(runner: Runner, runners: Sequence[Runner], racing: Racing, field: Field) -> bool:
-    """Whether to leave a candidate for now: it is `LEAVE` standard errors behind.
-
-    That is no verdict: it stays open, its estimate is what the surrogate learns from.
+    Args:
+        beliefs: of each suite.
+        goal: over the suites.
+        points: in weight space, shape (q, d).
+        counts: of the search documents of each suite.
+        generator: of the draws.
+        penalties: taken off what is believed, shape (q,).
     """
-    number = incumbent_of(runners, field)
-    if number is None or runner.is_complete:
-        return False
-    rival, handicap = runners[number].values, runner.penalty - runners[number].penalty
-    suites = []
-    for part in field.parts:
-        mine = within_suite(runner, part)
-        if not len(mine.seen):
-            return False
-        suites.append(estimate(mine.seen, mine.order, rival[part]))
-    found = combined(suites, field)
-    return bool(
-        found.mean - handicap + LEAVE * found.standard_error < field.goal.merit(field.means(rival))
-    )
+    drawn, now = [], []
+    for belief, count in zip(beliefs, counts, strict=True):
+        posterior = belief.at(points)
+        noise = belief.noise(points, posterior) / count
+        own = posterior.covariance
+        learnt = own @ np.linalg.solve(own + noise, own)
+        root = root_of(Posterior(posterior.mean, (learnt + learnt.T) / 2))
+        drawn.append(
+            posterior.mean[:, None] + root @ generator.normal(size=(len(points), 4 * DRAWS))
+        )
+        now.append(posterior.mean)
+    less = np.broadcast_to(penalties, len(points))
+    top = (merits(drawn, goal) - less[:, None]).max(0).mean()
+    return max(0.0, float(top - (merits(now, goal) - less).max()))

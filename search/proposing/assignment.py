@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.racing.field import Field, Runner, draw, face, rivals
+from exme.search.racing.field import Field, Runner, common_draw, draw, face, rivals
 from exme.search.racing.strata import Draw
 from exme.search.trials.lineup import Lineup
 from exme.search.trials.partial import Partial
 from exme.search.trials.ranking import distance
-from exme.search.trials.trial import FINAL, Claim, TrialRecord
+from exme.search.trials.trial import Claim, TrialRecord
 
 from .history import History
 from .sampler import trial_seed
@@ -29,7 +29,7 @@ class Assignment:
         field: what is raced over.
         legs: from which document on it races against which trial; several from one on are a front.
         most: documents to score at most.
-        patient: it goes on though it is behind, until the test says that it has lost.
+        chunk: documents that are scored together, and after which is looked whether it has lost.
         continues: its last trial.
     """
 
@@ -40,7 +40,7 @@ class Assignment:
     field: Field
     legs: tuple[tuple[int, int], ...]
     most: int
-    patient: bool
+    chunk: int
     continues: int | None = None
 
 
@@ -63,23 +63,26 @@ def assign(history: History, claim: Claim) -> Assignment:
         runner, drawn, partial = lineup.runners[place], last.race_log.draw, last.race_log.partial
         legs, before = last.race_log.legs, last.number
     whole = settled.objective.is_reference(claim.origin)
-    if not whole:
+    if not whole and not settled.is_adaptive:
         found = rivals(runner, lineup.runners, field)
         new = [(len(runner.seen), lineup.trials[rival].number) for rival in found]
         legs, runner = (*legs, *new), face(runner, lineup.runners, field)
     documents = claim.documents
     if documents is None:
-        documents = settled.count if claim.origin == FINAL else settled.first_chunk
+        documents = settled.first_chunk
     left = settled.count - len(runner.seen)
-    patient = whole or claim.origin == FINAL or not settled.is_adaptive
     most = left if whole else min(left, documents)
-    return Assignment(runner, drawn, partial, lineup, field, legs, most, patient, before)
+    chunk = most if settled.is_adaptive else settled.racing.chunk
+    return Assignment(runner, drawn, partial, lineup, field, legs, most, chunk, before)
 
 
 def _newcomer(history: History, claim: Claim) -> tuple[Runner, Draw]:
     """A candidate that was not scored before, and the order of its documents."""
     settled = history.settled
-    drawn = draw(history.lineup.runners, history.field, trial_seed(settled.seed, claim.number))
+    if settled.is_adaptive:
+        drawn = common_draw(history.field, settled.seed, claim.start)
+    else:
+        drawn = draw(history.lineup.runners, history.field, trial_seed(settled.seed, claim.number))
     judged = settled.objective.judge(
         TrialRecord(claim.number, "running", claim.origin, claim.candidate)
     )

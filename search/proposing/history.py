@@ -11,10 +11,10 @@ from exme.search.merging.methods.method import KnownPoint
 from exme.search.racing.field import Field
 from exme.search.racing.strata import Floats
 from exme.search.study.space import Bounds
+from exme.search.trials.believed import Believed, believe
 from exme.search.trials.lineup import Lineup, line_up, suite_means
 from exme.search.trials.trial import TrialRecord
 
-from .allocation import State, survey
 from .box import Box, Known, point_of
 from .settled import Settled
 from .untried import Untried
@@ -70,9 +70,9 @@ class History:
         return line_up(self.trials, self.field, self.point)
 
     @cached_property
-    def state(self) -> State:
-        """What the candidates say; at least one must have been scored."""
-        return survey(self.lineup.runners, self.settled.racing, self.field)
+    def believed(self) -> Believed | None:
+        """What is believed of the candidates; None before the first was scored."""
+        return believe(self.trials, self.settled.weight_space)
 
     @cached_property
     def running(self) -> list[Candidate]:

@@ -1,7 +1,6 @@
 """The policy of a search: what is scored next, and when there is an end; decided from the history alone.
 
-Known points come first, then the study's sampler; `auto` also says on how many documents. At the end of a race the
-candidates that may yet be the best, the *finalists*, are scored on all documents.
+Known points come first, then the study's sampler; `auto` also says on how many documents.
 """
 
 from __future__ import annotations
@@ -9,14 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from exme.search.study.space import Value
-from exme.search.trials.budget import documents_left, has_room, is_over, spent
+from exme.search.trials.budget import documents_left, has_room, is_over
+from exme.search.trials.ranking import best_trial
 from exme.search.trials.trial import FINAL
 
 from . import auto
-from .finalists import FINALISTS, finalists, owed
 from .history import History
 from .proposal import Proposal
 from .sampler import BoundedSampler
+
+# A search that may score so many times all documents ends with scoring the model that it names on all of them: an eighth.
+RESERVED = 8
+# Models that come to be named in the end one after the other, and are scored on all documents, at most.
+FINALS = 3
 
 NOTHING_LEFT = "nothing is left to try, for every candidate within the bounds has been tried"
 
@@ -31,41 +35,36 @@ def next_proposal(history: History) -> Proposal | BoundedSampler | None:
     settled = history.settled
     over = why_used_up(history)
     if over or not has_room(settled.study.budget, history.trials, settled.count):
-        return _finalist(history) if over else None
-    if _is_near_end(history):
-        finalist = _finalist(history)
-        if finalist is not None:
-            return finalist
+        return _final(history) if over else None
+    if _is_near_end(history) and (final := _final(history)) is not None:
+        return final
     if history.is_waiting:
         return BoundedSampler(history)
     if history.due:
         return _known_point(history)
     if _is_exhausted(history):
-        return _finalist(history)
+        return _final(history)
     return (_adaptive(history) if settled.is_adaptive else None) or BoundedSampler(history)
 
 
 def why_over(history: History) -> str:
-    """Why the search is at its end, finalists and all; or the empty string."""
+    """Why the search is at its end, or the empty string."""
     reason = why_used_up(history) or _why_nothing_left(history)
-    # (a finalist in another's hands may come back)
-    if reason and history.settled.is_racing and (history.running or _finalist(history)):
-        return ""
-    return reason
+    return "" if reason and _final(history) is not None else reason
 
 
 def why_used_up(history: History) -> str:
-    """Why nothing but finalists is to be scored, or the empty string."""
+    """Why nothing more is to be scored, or the empty string."""
     study = history.settled.study
     reason = is_over(study.budget, history.trials)
-    least = study.budget.gain_per_hour
+    least = study.budget.gain
     if reason or least is None:
         return reason
-    found = auto.outlook(history)
+    found = auto.promise(history)
     unit = 1.0 if study.objective == "target_nll" else 100.0
     if found is None or unit * found >= least:
         return ""
-    return f"another hour is expected to bring {unit * found:.2g}, less than {least:g}"
+    return f"more documents are expected to bring {unit * found:.2g}, less than {least:g}"
 
 
 def _why_nothing_left(history: History) -> str:
@@ -94,10 +93,48 @@ def _known_point(history: History) -> Proposal:
 
 
 def _proposal(
-    history: History, parameters: Mapping[str, Value], origin: str, documents: int | None
+    history: History,
+    parameters: Mapping[str, Value],
+    origin: str,
+    documents: int | None,
+    start: int = 0,
 ) -> Proposal:
     placed = history.settled.within(history.box.nearest(parameters))
-    return Proposal(placed, origin, history.settled.candidate(placed), documents, history.box)
+    return Proposal(
+        placed, origin, history.settled.candidate(placed), documents, history.box, start
+    )
+
+
+def _final(history: History) -> Proposal | None:
+    """The model that is named, on the documents that it lacks, where the budget has room for them.
+
+    That tells nothing of others; but what is reported of the winner is then of all search documents.
+    """
+    settled, best = history.settled, best_trial(history.trials)
+    if not settled.is_racing or best is None or best.candidate is None or best.scores is not None:
+        return None
+    if best.candidate.digest in {candidate.digest for candidate in history.running}:
+        return None
+    place = history.lineup.place_of(best.candidate)
+    if place is None or place not in history.lineup.open_places():
+        return None
+    lacks = settled.count - len(history.lineup.runners[place].seen)
+    left = documents_left(settled.study.budget, history.trials, settled.count)
+    finals = sum(trial.origin == FINAL for trial in history.trials)
+    if finals >= FINALS or (left is not None and left < lacks):
+        return None
+    point = settled.plan.proposals.of_candidate(best.candidate)
+    return _proposal(history, point, FINAL, lacks)
+
+
+def _is_near_end(history: History) -> bool:
+    """Whether what is left of the documents is just enough to score the model that is named on all of them."""
+    settled = history.settled
+    budget = settled.study.budget.documents
+    if not settled.is_racing or budget is None or budget < RESERVED * settled.count:
+        return False
+    left = documents_left(settled.study.budget, history.trials, settled.count)
+    return left is not None and left <= settled.count + settled.first_chunk
 
 
 def _adaptive(history: History) -> Proposal | None:
@@ -105,37 +142,10 @@ def _adaptive(history: History) -> Proposal | None:
     found = auto.propose(history)
     if found is None:
         return None
-    parameters, documents = found
     settled = history.settled
     left = documents_left(settled.study.budget, history.trials, settled.count)
-    return _proposal(history, parameters, settled.sampler, min(documents, left or documents))
-
-
-def _is_near_end(history: History) -> bool:
-    """Whether what is left of the budget is no more than the finalists need."""
-    settled = history.settled
-    documents = settled.study.budget.documents
-    if not settled.is_racing or documents is None:
-        return False
-    left = documents - spent(history.trials)[1]
-    return left <= FINALISTS * settled.count and left <= owed(finalists(history))
-
-
-def _finalist(history: History) -> Proposal | None:
-    """A candidate that is to be scored on all documents before the search ends."""
-    if not history.settled.is_racing:
-        return None
-    finals = 0
-    for trial in reversed([t for t in history.trials if t.state not in ("waiting", "cut off")]):
-        if trial.origin != FINAL:
-            break
-        finals += 1
-    if finals >= FINALISTS:
-        return None
-    running = {candidate.digest for candidate in history.running}
-    for trial, documents in finalists(history):
-        assert trial.candidate is not None
-        if trial.candidate.digest not in running:
-            point = history.settled.plan.proposals.of_candidate(trial.candidate)
-            return _proposal(history, point, FINAL, documents)
-    return None
+    documents = min(found.documents, left or found.documents)
+    budget = settled.study.budget.documents
+    if left is not None and budget is not None and budget >= RESERVED * settled.count:
+        documents = min(documents, max(settled.first_chunk, left - settled.count))
+    return _proposal(history, found.parameters, settled.sampler, documents, found.start)

@@ -21,6 +21,7 @@ class Proposal:
         candidate: itself.
         documents: that it may take; None for as many as a known point.
         box: within which the parameters were chosen.
+        start: place in the search's order of documents at which a new candidate begins.
     """
 
     parameters: Mapping[str, Value]
@@ -28,3 +29,4 @@ class Proposal:
     candidate: Candidate
     documents: int | None
     box: Box
+    start: int = 0

@@ -11,7 +11,9 @@ from exme.search.racing.field import Racing
 from exme.search.study.space import Value
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.objective import Objective
+from exme.search.trials.weight_space import WeightSpace, root_of
 
+from .allocation import block_size
 from .plan import Plan
 
 
@@ -68,7 +70,15 @@ class Settled:
     @property
     def first_chunk(self) -> int:
         """Documents that a known point is worth."""
-        return self.racing.chunk if self.is_adaptive else self.count
+        return block_size(self.count) if self.is_adaptive and self.is_racing else self.count
+
+    @cached_property
+    def weight_space(self) -> WeightSpace:
+        """Where candidates stand."""
+        space, shift = self.plan.proposals, self.objective.shift
+        sources = space.first.checkpoints
+        root = root_of(sources, None if shift is None else shift.gram)
+        return WeightSpace(tuple(sources), space.groups, tuple(space.own), root)
 
     @property
     def seed(self) -> int:

@@ -53,9 +53,13 @@ class Untried:
             t.candidate.digest for t in trials if t.candidate is not None and is_settled(t)
         }
 
+    def may_be(self, candidate: Candidate) -> bool:
+        """Whether a candidate may be scored: it is not settled."""
+        return candidate.digest not in self._settled
+
     def has(self, proposal: Mapping[str, Value]) -> bool:
         """Whether a proposal may be made: its candidate is not settled."""
-        return self._candidate(self._place(proposal)).digest not in self._settled
+        return self.may_be(self._candidate(self._place(proposal)))
 
     def draw(self, seed: int) -> dict[str, Value] | None:
         """One of them by chance; None where none was found, so that nothing is left to try.

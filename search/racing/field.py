@@ -152,14 +152,19 @@ def new_strata(runners: Sequence[Runner], field: Field) -> Strata:
 
 
 def draw(runners: Sequence[Runner], field: Field, seed: int) -> Draw:
-    """An order for a new candidate, when `runners` are known.
+    """An order for a new candidate, by what the ones before it solved, from a seed of its own."""
+    return Draw(new_strata(runners, field), (seed, len(runners), ORDERS))
+
+
+def common_draw(field: Field, seed: int, start: int = 0) -> Draw:
+    """The order of documents that all candidates of a search share, from a place on.
 
     Args:
-        runners: those before it.
-        field: what is raced over.
-        seed: of this candidate alone.
+        field: what is searched on.
+        seed: the study's.
+        start: place at which a candidate begins.
     """
-    return Draw(new_strata(runners, field), (seed, len(runners), ORDERS))
+    return Draw(single_stratum(field.count), (seed, ORDERS), start)
 
 
 def advance(runner: Runner, values: Floats, racing: Racing, field: Field) -> Runner:

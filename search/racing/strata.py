@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -178,15 +178,24 @@ class Draw:
     Attributes:
         strata: of the documents.
         seed: of the random numbers.
+        start: place in what is drawn at which the order begins; it goes on around the end.
     """
 
     strata: Strata
     seed: tuple[int, ...]
+    start: int = 0
 
     @cached_property
     def order(self) -> Order:
         """The order itself."""
-        return draw_order(self.strata, list(self.seed))
+        drawn = draw_order(self.strata, list(self.seed))
+        if not self.start:
+            return drawn
+        return replace(
+            drawn,
+            documents=np.roll(drawn.documents, -self.start),
+            appeal=np.roll(drawn.appeal, -self.start),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types; `from_json` is the inverse. Appeals are kept by stratum."""
@@ -197,6 +206,7 @@ class Draw:
             "appeal": [float(strata.appeal[i]) for i in first],
             "variance": [float(v) for v in strata.variance],
             "seed": list(self.seed),
+            **({"start": self.start} if self.start else {}),
         }
 
     @classmethod
@@ -205,7 +215,7 @@ class Draw:
         labels = np.array([ord(c) - ord("0") for c in data["labels"]], dtype=np.int64)
         appeal = np.array(data["appeal"], dtype=float)[labels]
         variance = np.array(data["variance"], dtype=float)
-        return cls(Strata(labels, appeal, variance), tuple(data["seed"]))
+        return cls(Strata(labels, appeal, variance), tuple(data["seed"]), int(data.get("start", 0)))
 
 
 @dataclass(frozen=True)

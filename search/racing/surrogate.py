@@ -15,7 +15,7 @@ likelihood (eq. 5.8) times log-normal priors, by L-BFGS with its gradient (eq. 5
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg, optimize
@@ -68,53 +68,6 @@ class Surrogate:
         solved = linalg.solve_triangular(self.root, cross.T, lower=True, check_finite=False)
         mean: Floats = self.centre + cross @ self.weights
         return Posterior(mean, self._kernel(points, points) + level - solved.T @ solved)
-
-    def tried(self) -> Posterior:
-        """Posterior of m + f + g at the points tried: of the scores on these documents, roughness and all."""
-        level = _BROAD * self.spread**2
-        own = self._kernel(self.x, self.x) + level + self.nugget * np.eye(len(self.x))
-        solved = linalg.solve_triangular(self.root, own, lower=True, check_finite=False)
-        mean: Floats = self.centre + own @ self.weights
-        return Posterior(mean, own - solved.T @ solved)
-
-    def height(self, point: Floats, optimism: float) -> tuple[float, Floats]:
-        """Posterior mean plus so many standard deviations at one point, shape (d,), and its gradient there."""
-        away = point - self.x
-        r = np.sqrt(5 * ((away / self.lengths) ** 2).sum(1))
-        cross = self.amplitude * _matern(r) + _BROAD * self.spread**2
-        slope = (-self.amplitude * 5 / 3 * (1 + r) * np.exp(-r))[:, None] * away / self.lengths**2
-        value, gradient = self.centre + cross @ self.weights, self.weights @ slope
-        if optimism:
-            solved = linalg.cho_solve((self.root, True), cross, check_finite=False)
-            own = self.amplitude + _BROAD * self.spread**2
-            deviation = np.sqrt(max(own - cross @ solved, 1e-12))
-            value += optimism * deviation
-            gradient = gradient - optimism / deviation * (solved @ slope)
-        return float(value), gradient
-
-    def believing(self, points: Floats, noise: float) -> Surrogate:
-        """As if looks at these points had said what is expected of them: less doubt, the same means.
-
-        Source: Ginsbourger, Le Riche and Carraro 2010 ("Kriging believer"),
-        doi:10.1007/978-3-642-10701-6_6.
-
-        Args:
-            points: in [0, 1], shape (q, d).
-            noise: variance of what each look tells.
-        """
-        level = _BROAD * self.spread**2
-        cross = self._kernel(points, self.x) + level
-        side = linalg.solve_triangular(self.root, cross.T, lower=True, check_finite=False).T
-        own = self._kernel(points, points) + level - side @ side.T
-        own[np.diag_indices(len(points))] += noise + self.nugget + 1e-8 * self.spread**2
-        corner = linalg.cholesky(own, lower=True)
-        blank = np.zeros((len(self.x), len(points)))
-        return replace(
-            self,
-            x=np.concatenate([self.x, points]),
-            root=np.block([[self.root, blank], [side, corner]]),
-            weights=np.append(self.weights, np.zeros(len(points))),
-        )
 
     def _kernel(self, a: Floats, b: Floats) -> Floats:
         return self.amplitude * _matern(_scaled(a, b, self.lengths))

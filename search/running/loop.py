@@ -14,8 +14,7 @@ from exme.evaluators.vllm.logs import EngineDied
 from exme.search.proposing.history import History
 from exme.search.proposing.policy import next_proposal, why_over
 from exme.search.scoring.answers import load_answers, merge_answers, save_answers
-from exme.search.trials.result import Result
-from exme.search.trials.trial import Claim, TrialRecord, TrialTaken
+from exme.search.trials.trial import Claim, Result, TrialRecord, TrialTaken
 from exme.tasks.errors import UserError
 
 from .interrupts import stop_if_asked

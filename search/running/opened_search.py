@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from exme.search.merging.groups import Groups
-from exme.search.merging.resident import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.merging.spread import SPREAD
 from exme.search.opening.cost import (
     available_memory,

@@ -1,4 +1,4 @@
-"""One round of a trial: a candidate is scored chunk by chunk, until it has lost, is left, or has had its documents."""
+"""One round of a trial: a candidate is scored chunk by chunk, until it has lost or has had its documents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from exme.search.proposing.allocation import is_left
 from exme.search.proposing.assignment import Assignment, assign
 from exme.search.proposing.history import History
 from exme.search.racing.domination import Domination
@@ -15,8 +14,7 @@ from exme.search.racing.field import Field, Racing, Runner, advance, estimates_o
 from exme.search.scoring.worker import Scored, Scorer
 from exme.search.trials.partial import Partial
 from exme.search.trials.race_log import RaceLog, Round
-from exme.search.trials.result import Result
-from exme.search.trials.trial import Claim
+from exme.search.trials.trial import Claim, Result
 from exme.tasks.errors import UserError
 
 
@@ -45,7 +43,7 @@ def run_round(claim: Claim, history: History, worker: Scorer) -> Result:
 
 
 def _race(claim: Claim, history: History, worker: Scorer) -> Result:
-    """Score a candidate, chunk by chunk, until it has lost, is left, or has had its documents."""
+    """Score a candidate, chunk by chunk, until it has lost or has had its documents."""
     task, racing = assign(history, claim), history.settled.racing
     runner, partial = task.runner, task.partial
     answers: dict[str, dict[str, str]] = {}
@@ -53,7 +51,7 @@ def _race(claim: Claim, history: History, worker: Scorer) -> Result:
     done = 0
     while done < task.most:
         at = len(runner.seen)
-        size = min(racing.chunk, task.most - done)
+        size = min(task.chunk, task.most - done)
         chosen = [int(i) for i in runner.order.documents[at : at + size]]
         scored = worker.score_part(claim.candidate, chosen)
         for name, value in scored.seconds.items():
@@ -64,8 +62,7 @@ def _race(claim: Claim, history: History, worker: Scorer) -> Result:
         field = _safe(task.field, partial)
         runner = advance(runner, partial.values[chosen], racing, field)
         done += len(chosen)
-        behind = not task.patient and is_left(runner, task.lineup.runners, racing, field)
-        if runner.stopped or behind:
+        if runner.stopped:
             break
     made = Round(_logged(task, runner, partial, racing), done, task.continues)
     scores = partial.whole() if partial.is_complete else None

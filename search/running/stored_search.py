@@ -36,7 +36,7 @@ from .blind import is_of_blind
 from .view import View, view_of
 
 if TYPE_CHECKING:
-    from exme.search.merging.sources.residence import Sources
+    from exme.search.merging.sources.sources import Sources
 
 RUNS = Path("studies/runs")
 OLDER = (
@@ -147,7 +147,7 @@ class StoredSearch:
         Raises:
             UserError: one of them is not where the study says.
         """
-        from exme.search.merging.sources.residence import Sources  # noqa: PLC0415
+        from exme.search.merging.sources.sources import Sources  # noqa: PLC0415
         from exme.search.opening.opening import open_sources  # noqa: PLC0415  (loads torch)
         from exme.search.opening.workshop import vectors_in  # noqa: PLC0415
 

@@ -82,7 +82,7 @@ class Recovery:
         self._followed |= {t.user_attrs["again"] for t in new if "again" in t.user_attrs}
         for trial in new:
             is_cut_off = trial.state == TrialState.FAIL and "message" not in trial.user_attrs
-            # (whether a finalist is still one is decided anew)
+            # (what is named in the end is decided anew)
             if not is_cut_off or trial.user_attrs.get("origin") == FINAL:
                 continue
             parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}

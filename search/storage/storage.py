@@ -19,8 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from exme.search.proposing.proposal import Proposal
 from exme.search.proposing.sampler import BoundedSampler, distributions
 from exme.search.trials.objective import Way
-from exme.search.trials.result import Result
-from exme.search.trials.trial import Claim, TrialRecord, TrialTaken
+from exme.search.trials.trial import Claim, Result, TrialRecord, TrialTaken
 
 from .backend import open_backend
 from .heartbeat import Heart, Member
@@ -111,7 +110,7 @@ class Storage(StoredStudy):
         trial_id = self._backend.create_new_trial(self.study._study_id, trial)
         self._take_in_hand(trial_id)
         number = self._backend.get_trial_number_from_id(trial_id)
-        return Claim(number, trial_id, made.origin, made.candidate, made.documents)
+        return Claim(number, trial_id, made.origin, made.candidate, made.documents, made.start)
 
     def _ask(self, sampler: BoundedSampler) -> Claim:
         """A trial that waits to be taken up again, else one of the sampler's."""

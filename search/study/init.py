@@ -96,7 +96,8 @@ def write_study(
     if path.exists() and not force:
         raise UserError(f"{path}: exists already; --force replaces it, or give another name")
     _check_names(checkpoints)
-    load_suite(task)
+    for name in task.split(","):
+        load_suite(name.strip())
     lines = _check_models(base, checkpoints)
     _write(path, _study(base, checkpoints, task, method, start or {}))
     return "\n".join(
@@ -216,8 +217,8 @@ groups: null # coefficients per group of tensors: {{blocks: 4}} or {{kinds: [att
 directions: [] # merge methods to start from, computed once: regmean, doge, ...: see docs/directions.md
 
 space:
-  coefficients: [0.0, 1.6] # 0 leaves a checkpoint out, 1 takes it whole, above 1 extrapolates
-  widen: true              # move a bound outwards when the best so far sits on it ...
+  coefficients: [0.0, 2.4] # 0 leaves a checkpoint out, 1 takes it whole, above 1 extrapolates
+  widen: false             # move a bound outwards when the best so far sits on it ...
   limits: [-5, 30]         # ... but never beyond these
 
 suites: [{task}] # what this study may search on: names (`exme suites`) or suite files of your own
@@ -251,10 +252,10 @@ keep: {{}}    # least gain on a suite, in points: {{mmlu: -0.5}} may lose half a
 shift: null # {{bound: 0.5, penalty: 2}}: distance to the nearest checkpoint, 1 being the base's
 
 budget: # the search ends at whichever comes first; null: no limit
-  trials: 30
+  trials: 60      # candidates
   documents: null # documents scored, all trials together
   minutes: null
-  gain_per_hour: null # end when another hour is expected to bring fewer points than this
+  gain: 0.5       # end when more documents are expected to bring fewer points than this
 
 storage: null # URL of an Optuna storage; null: an SQLite file in studies/runs/
 track: []     # copy trials to wandb, mlflow, to look at; each set up as its own documentation says

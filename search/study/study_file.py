@@ -107,7 +107,7 @@ class StudyFile(Section):
     tail: float = Field(default=0.5, gt=0, le=1)
     keep: Mapping[str, float] = {}
     shift: ShiftSection | None = None
-    budget: BudgetSection = BudgetSection(trials=30)
+    budget: BudgetSection = BudgetSection(trials=60, gain=0.5)
     storage: str | None = None
     track: tuple[Literal["wandb", "mlflow"], ...] = ()
     dtype: Dtype = "auto"

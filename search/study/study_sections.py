@@ -29,8 +29,8 @@ class SpaceSection(Section):
         limits: how far widening may go.
     """
 
-    coefficients: tuple[float, float] = (0.0, 1.6)
-    widen: bool = True
+    coefficients: tuple[float, float] = (0.0, 2.4)
+    widen: bool = False
     limits: tuple[float, float] = (-5.0, 30.0)
 
     @model_validator(mode="after")
@@ -139,14 +139,14 @@ class BudgetSection(Section):
         trials: candidates tried; another look at one of them is none.
         documents: search documents scored.
         minutes: of scoring, added up over all workers.
-        gain_per_hour: another hour is expected to bring less than this, in points (in the metric's own
-            unit for target_nll).
+        gain: more documents are expected to bring less than this, in points (in the metric's own unit for
+            target_nll).
     """
 
     trials: int | None = Field(default=None, ge=1)
     documents: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
-    gain_per_hour: float | None = Field(default=None, gt=0)
+    gain: float | None = Field(default=None, gt=0)
 
 
 class ChatSection(Section):

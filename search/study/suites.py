@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from exme.evaluators.sandbox import require_run_generated_code
 from exme.tasks.documents import load_documents
 from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks.lm_eval_task import task_names
 from exme.tasks.suite import Suite, load_suite
 
 from .study_file import StudyFile
@@ -22,10 +24,13 @@ def pick_suites(study: StudyFile, task: str, where: str) -> list[Suite]:
     wanted = list(known) if task == "all" else [name.strip() for name in task.split(",")]
     for name in wanted:
         if name not in known:
-            raise UserError(
-                f"{where}: suite '{name}' is not in suites (have: {', '.join(known)})"
-                f"{did_you_mean(name, known)}"
-            )
+            try:
+                known[name] = load_suite(name)
+            except UserError as error:
+                raise UserError(
+                    f"{where}: suite '{name}' is not in suites (have: {', '.join(known)})"
+                    f"{did_you_mean(name, known)}; {error}"
+                ) from None
     picked = [suite for name, suite in known.items() if name in wanted]
     for suite in picked:
         if suite.runs_code:
@@ -56,6 +61,35 @@ def suites_table(suites: Sequence[Suite], data: str) -> Table:
             _splits(suite),
             _needs(suite),
         )
+    return table
+
+
+def tasks_table(pattern: str) -> Table:
+    """A table of lm-eval's tasks, as suites by rule, whose names hold a text or match it (``*``, ``?``).
+
+    Raises:
+        UserError: there is none.
+    """
+    known = task_names()
+    wanted = pattern if set(pattern) & set("*?[") else f"*{pattern}*"
+    names = fnmatch.filter(known, wanted)
+    if not names:
+        raise UserError(f"no task of lm-eval's is named {pattern}{did_you_mean(pattern, known)}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("lm-eval task", "metric", "shots", "splits (search / report)", "data set"):
+        table.add_column(column, overflow="fold")
+    for name in names:
+        try:
+            suite = load_suite(name)
+        except (
+            UserError,
+            ValueError,
+        ):  # a task without splits, or one that is not read by this rule
+            table.add_row(name, "–", "–", "–", "–")
+            continue
+        data = "–" if suite.hub is None else f"{suite.hub.path} {suite.hub.name or ''}".strip()
+        cells = (name, suite.metric, str(suite.fewshot.count), _splits(suite), data)
+        table.add_row(*map(escape, cells))
     return table
 
 

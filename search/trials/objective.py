@@ -7,12 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+
 from exme.evaluators.scores import HIGHER, Scale, Scores
 from exme.search.racing.field import Field
 from exme.search.racing.goal import Goal, knee
 
+from .believed import believe
+from .ranking import is_flat
 from .shift import Shift
 from .trial import TrialRecord
+from .weight_space import space_of
 
 # What Optuna calls the direction of a value.
 Way = Literal["maximize", "minimize"]
@@ -113,8 +118,14 @@ class Objective:
             for i, t in enumerate(trials)
             if t.scores is not None and not (is_final and t.value is not None)
         ]
-        if not done:
-            return trials
+        if done:
+            trials = self._valued(trials, done)
+        return trials if self.values_per_trial > 1 else self._believed(trials)
+
+    def _valued(
+        self, trials: list[TrialRecord], done: Sequence[tuple[int, list[float]]]
+    ) -> list[TrialRecord]:
+        """Trials with the values of some complete ones, by their suites' means."""
         goal = self.goal_of(trials)
         if goal.kind == "pareto":
             values = knee([means for _, means in done])
@@ -126,4 +137,28 @@ class Objective:
             feasible = goal.shortfall(means) == 0 and not rated[i].barred
             if (rated[i].value, rated[i].feasible) != (value, feasible):
                 rated[i] = replace(rated[i], value=value, feasible=feasible)
+        return rated
+
+    def _believed(self, trials: list[TrialRecord]) -> list[TrialRecord]:
+        """Trials with what is believed of their candidates; the same of all where nothing tells them apart."""
+        scored = [t for t in trials if t.is_scored and t.candidate is not None]
+        if not scored:
+            return trials
+        gram = None if self.shift is None else self.shift.gram
+        found = believe(trials, space_of([t.candidate for t in scored if t.candidate], gram))
+        if found is None:
+            return trials
+        goal, numbers = self.goal_of(trials), found.of
+        means = np.zeros_like(found.means) if is_flat(scored) else found.means
+        rated = list(trials)
+        for i, trial in enumerate(trials):
+            if trial.candidate is None or not trial.is_scored:
+                continue
+            mine = means[numbers[trial.candidate.digest]].tolist()
+            belief = goal.merit(mine) - trial.penalty
+            feasible = trial.feasible
+            if trial.scores is None:
+                feasible = goal.shortfall(mine) == 0 and not trial.barred
+            if (trial.belief, trial.feasible) != (belief, feasible):
+                rated[i] = replace(trial, belief=belief, feasible=feasible)
         return rated

@@ -34,13 +34,18 @@ def eligible(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The complete trial with the highest value, feasible ones first; of equals see above."""
-    return _first(eligible(trials))
+    """The trial of which most is believed, feasible ones first; of equals see above.
+
+    Where nothing is believed, on a Pareto front, the complete trial with the highest value.
+    """
+    last = {t.candidate.digest: t for t in trials if t.belief is not None and t.candidate}
+    believed = [t for t in last.values() if not t.barred]
+    return _first(believed or eligible(trials))
 
 
 def best_known(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """As `best_trial`; while no trial is complete, the one whose estimate is high for sure."""
-    return _first([t for t in trials if t.is_scored and not t.barred])
+    """As `best_trial`; on a Pareto front, while no trial is complete, the one whose estimate is high for sure."""
+    return best_trial(trials) or _first([t for t in trials if t.is_scored and not t.barred])
 
 
 def _first(trials: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -50,7 +55,9 @@ def _first(trials: Sequence[TrialRecord]) -> TrialRecord | None:
 
 
 def merit(trial: TrialRecord) -> tuple[bool, bool, float]:
-    """By what scored trials are ranked before ties: complete, feasible, and the value."""
+    """By what scored trials are ranked before ties: feasible, and what is believed; else complete, feasible, and the value."""
+    if trial.belief is not None:
+        return True, trial.feasible, round(trial.belief, _DIGITS)
     if trial.scores is not None:
         value = trial.scores.mean - trial.penalty if trial.value is None else trial.value
         return True, trial.feasible, round(value, _DIGITS)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from exme.evaluators.scores import Scores
 from exme.search.merging.candidate import Candidate
 from exme.search.racing.strata import Estimate
 
-from .race_log import RaceLog
+from .race_log import RaceLog, Round
 
-# Origin of trials that score a finalist on all documents.
+# Origin of the trial that scores the model that is named on the documents it lacks.
 FINAL = "final"
 
 
@@ -39,6 +40,8 @@ class TrialRecord:
         shift: from `parent`, relative to that parent's task vector; None where the study does not ask.
         penalty: what its merit loses for that, in the metric's unit; `value` has lost it already.
         barred: it is beyond the bound on the shift.
+        belief: what is believed now of what the search maximises, less its penalty; the best is named by it. None where
+            nothing was scored, and on a Pareto front.
     """
 
     number: int
@@ -58,6 +61,7 @@ class TrialRecord:
     shift: float | None = None
     penalty: float = 0.0
     barred: bool = False
+    belief: float | None = None
 
     @property
     def is_scored(self) -> bool:
@@ -84,6 +88,7 @@ class Claim:
         origin: who proposed it.
         candidate: to be scored.
         documents: that it may take, where whoever proposed it has a view on that.
+        start: place in the search's order of documents at which a candidate that was not scored yet begins.
     """
 
     number: int
@@ -91,3 +96,29 @@ class Claim:
     origin: str
     candidate: Candidate
     documents: int | None = None
+    start: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a trial in hand: scores on all documents, or on some of them, or neither.
+
+    Attributes:
+        claim: the trial.
+        scores: on all search documents; None where it was scored in part or not at all.
+        values: what is maximised, as known now, of one that was scored on all documents.
+        round: how it raced; None where it did not.
+        seconds: wall time by what it was spent on.
+        answers: given in this trial, by suite and document.
+        message: why the candidate could not be scored, else empty.
+        twin: the ended trial of the same candidate, whose scores it shares.
+    """
+
+    claim: Claim
+    scores: Scores | None = None
+    values: Sequence[float] = ()
+    round: Round | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    message: str = ""
+    twin: TrialRecord | None = None

@@ -14,8 +14,7 @@ import pytest
 
 from exme.search.storage.heartbeat import Member
 from exme.search.storage.storage import Storage
-from exme.search.trials.result import Result
-from exme.search.trials.trial import TrialTaken
+from exme.search.trials.trial import Result, TrialTaken
 from exme.tasks.errors import UserError
 from tests.helpers.places import ROOT
 from tests.helpers.searches.crew import Crew, complaints

@@ -234,14 +234,14 @@ def test_a_search_on_suites_of_no_weight_is_refused(tmp_path: Path, data: Path) 
         open_search(study, "shop", runs=tmp_path)
 
 
-def test_a_search_ends_when_another_hour_is_expected_to_bring_little(
+def test_a_search_ends_when_more_documents_are_expected_to_bring_little(
     tmp_path: Path, data: Path
 ) -> None:
-    """And says so at its end only: what was expected of an hour is exceeded half of the time."""
+    """And says so at its end."""
     plain = io.StringIO()
     screen = Screen(Console(file=plain, soft_wrap=True, width=300, highlight=False))
     study = study_file(
-        data=str(data), sampler={"name": "auto"}, budget={"documents": 6000, "gain_per_hour": 3.0}
+        data=str(data), sampler={"name": "auto"}, budget={"documents": 6000, "gain": 1.5}
     )
     with open_search(
         study, "all", name="test", runs=tmp_path, screen=screen, worker=two_hills
@@ -249,21 +249,22 @@ def test_a_search_ends_when_another_hour_is_expected_to_bring_little(
         search.work()
         assert 500 < sum(t.documents for t in search.storage.trials()) < 5000
     lines = plain.getvalue().splitlines()
-    assert "another hour is expected to bring" in lines[-1]
-    assert not any("another hour" in line for line in lines[1:-1])
+    assert "more documents are expected to bring" in lines[-1]
+    assert not any("more documents" in line for line in lines[1:-1])
 
 
 def test_a_budget_of_gain_alone_promises_no_number_of_trials(tmp_path: Path, data: Path) -> None:
     plain = io.StringIO()
     screen = Screen(Console(file=plain, soft_wrap=True, width=300, highlight=False))
-    study = study_file(data=str(data), sampler={"name": "auto"}, budget={"gain_per_hour": 20.0})
+    study = study_file(data=str(data), sampler={"name": "auto"}, budget={"gain": 20.0})
     with open_search(
         study, "all", name="test", runs=tmp_path, screen=screen, worker=two_hills
     ) as search:
         search.work()
     first = plain.getvalue().splitlines()[0]
     assert (
-        "up to 120 documents a trial until another hour is expected to bring less than 20" in first
+        "up to 120 documents a trial until more documents are expected to bring less than 20"
+        in first
     )
 
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
@@ -49,10 +50,9 @@ def test_a_racing_search_finds_the_hill_with_the_documents_of_a_dozen_full_trial
     assert isinstance(landscape, Watches)
     outcome = opened.search.run()
     assert outcome.winner is not None and outcome.winner.candidate is not None
-    assert outcome.winner.scores is not None and outcome.winner.scores.count == 128
     found = outcome.winner.candidate.coefficients
     assert max(abs(found[n] - PEAK[n]) for n in PEAK) < 0.35
-    assert len(landscape.asked) == spent(outcome.trials)[1] <= 1500 + 3 * 128
+    assert len(landscape.asked) == spent(outcome.trials)[1] <= 1500
     assert len(outcome.trials) > 1.5 * 1500 / 128  # most were scored in part
     # No candidate was asked a document twice, though many were looked at more than once.
     assert len(set(landscape.asked)) == len(landscape.asked)
@@ -131,14 +131,28 @@ def test_a_race_that_was_cut_off_is_taken_up_again_as_if_nothing_had_been(tmp_pa
     assert again.landscape.calls == []
 
 
-def test_a_finalist_is_scored_on_all_documents_before_the_end(tmp_path: Path) -> None:
-    opened = racing(tmp_path, budget={"trials": 8})
+def test_a_model_is_named_and_proved_before_any_was_scored_on_all_documents(
+    tmp_path: Path,
+) -> None:
+    """That of which most is believed, on every surface; the budget is what scoring one candidate in full costs."""
+    opened = racing(tmp_path, budget={"documents": 128})
     outcome = opened.search.run()
-    finals = [t for t in outcome.trials if t.origin == "final"]
-    assert 1 <= len(finals) <= 3
-    assert all(t.continues is not None for t in finals)
-    assert outcome.winner is not None and outcome.winner.scores is not None
-    assert spent(outcome.trials)[0] == 8  # looks at known candidates are no new ones
+    assert not [t for t in outcome.trials if t.scores is not None]
+    assert outcome.winner is not None and outcome.winner.belief is not None
+    assert outcome.winner.belief == max(t.belief for t in outcome.trials if t.belief is not None)
+    assert outcome.merged is not None and outcome.merged.candidate == outcome.winner.candidate
+    best = opened.search.view().best
+    assert best is not None and best.trial.candidate == outcome.winner.candidate
+
+
+def test_candidates_meet_on_the_same_documents(tmp_path: Path) -> None:
+    outcome = racing(tmp_path, budget={"documents": 256}).search.run()
+    logs = [t.race_log for t in outcome.trials if t.race_log is not None]
+    assert len({log.draw.seed for log in logs}) == 1 and not any(log.legs for log in logs)
+    tables = [~np.isnan(log.partial.values) for log in logs]
+    assert all((tables[0] & table).any() for table in tables[1:5])  # the known points
+    seen = np.sum(tables, axis=0)
+    assert (seen > 1).sum() > 8
 
 
 def test_a_look_that_was_stored_but_not_told_is_finished_by_who_comes_next(tmp_path: Path) -> None:
@@ -159,7 +173,7 @@ def test_an_estimate_is_shown_with_its_interval_and_its_documents(tmp_path: Path
     opened = racing(tmp_path, budget={"documents": 200})
     opened.search.run()
     first = next(line for line in opened.lines if line.startswith("#0 "))
-    assert re.search(r"\d\.\d% \[[\d.]+%, [\d.]+%\]  32 documents  ", first) and "left " in first
+    assert re.search(r"\d\.\d% \[[\d.]+%, [\d.]+%\]  8 documents  ", first) and "left " in first
 
 
 def test_without_complete_trials_nothing_is_best() -> None:

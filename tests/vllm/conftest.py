@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import LlamaConfig
 
 from exme.evaluators.fast import DraftStore
 from exme.evaluators.vllm.engine import Start, VllmEngine
 from exme.evaluators.vllm.settings import VllmSettings
 from exme.search.merging.sources.checkpoint import read_json
-from tests.helpers.models.small_models import KINDS, make_family
+from tests.helpers.models.served import Open, eight_heads
+from tests.helpers.models.small_models import make_family
 
 CACHE = 64 * 2**20
 
@@ -27,25 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="vLLM is not installed: `make test-vllm`"))
 
 
-def eight_heads() -> LlamaConfig:
-    """A Llama that two workers can share; vLLM on a CPU wants heads of 32."""
-    settings = KINDS["llama"]().to_diff_dict() | {
-        "hidden_size": 64,
-        "intermediate_size": 96,
-        "num_attention_heads": 8,
-        "head_dim": 32,
-        "num_key_value_heads": 4,
-        "tie_word_embeddings": False,
-    }
-    return LlamaConfig(**settings)
-
-
 @pytest.fixture(scope="session")
 def family(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return make_family(tmp_path_factory.mktemp("family"), config=eight_heads())
-
-
-Open = Callable[..., VllmEngine]
 
 
 @pytest.fixture(scope="session")

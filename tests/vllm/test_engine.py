@@ -16,12 +16,10 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.model_folder import write_model
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.locate import locate
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.tasks.documents import load_documents
 from exme.tasks.suite import load_suite
-
-from .conftest import Open
-from .test_merging import begin
+from tests.helpers.models.served import Open, begin
 
 POINTS = (
     {"sums": 1.0, "products": 0.0},

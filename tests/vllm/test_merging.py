@@ -16,12 +16,11 @@ import torch
 from exme.evaluators.vllm.engine import VllmEngine
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.model_folder import write_model
-from exme.search.merging.resident import Sources
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.sources import Sources
+from tests.helpers.models.served import Open, begin
 from tests.helpers.models.small_models import edit_weights, load_weights, make_model, open_sources
-
-from .conftest import Open
 
 PROMPT = [[1, 5, 9, 30, 7, 8, 22]]
 KINDS = {"patterns": {"queries": ["*q_proj*"], "keys and gates": ["*k_proj*", "*gate_proj*"]}}
@@ -61,18 +60,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "in place, two workers": {"unpacked": True, "tensor_parallel_size": 2},
     "loaded": {"unpacked": False},
 }
-
-
-def begin(engine: VllmEngine, sources: Sources, residence: str = "auto") -> None:
-    engine.begin(
-        {
-            "base": str(sources.base.folder),
-            "checkpoints": {name: str(c.folder) for name, c in sources.checkpoints.items()},
-            "union": sources.union is not None,
-            "dtype": "bfloat16",
-            "residence": residence,
-        }
-    )
 
 
 def held(engine: VllmEngine) -> tuple[list[dict[str, str]], list[list[float]]]:
@@ -177,9 +164,8 @@ def test_a_weight_that_overflows_fails_the_candidate_and_not_the_engine(
 def test_merged_vocabularies_are_served(
     open_engine: Open, family: dict[str, Path], tmp_path: Path
 ) -> None:
+    from tests.helpers.models.served import eight_heads
     from tests.helpers.models.small_models import VOCABULARY, tokenizer
-
-    from .conftest import eight_heads
 
     config = eight_heads()
     config.vocab_size = len(VOCABULARY) + 1

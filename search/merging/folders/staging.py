@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from exme.search.merging.resident import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.merging.sources.weight_files import sync
 from exme.tasks.errors import UserError
 

@@ -17,8 +17,9 @@ from exme.search.merging.materialise import Merger
 from exme.search.merging.methods.method import Merge
 from exme.search.merging.sources.checkpoint import Checkpoint, tied_names
 from exme.search.merging.sources.fetched import Fetched
-from exme.search.merging.sources.residence import Held, Sources
+from exme.search.merging.sources.residence import Held
 from exme.search.merging.sources.scratch import on_disk
+from exme.search.merging.sources.sources import Sources
 from exme.search.merging.sources.weight_files import TORCH_NAMES, TensorSpec
 
 from .layout import Load, Span, Unmappable, find_spans, live_parameters

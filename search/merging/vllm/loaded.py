@@ -12,7 +12,8 @@ import torch
 
 from exme.search.merging.materialise import Merger
 from exme.search.merging.methods.method import Merge
-from exme.search.merging.sources.residence import Mapped, Sources
+from exme.search.merging.sources.residence import Mapped
+from exme.search.merging.sources.sources import Sources
 
 from .in_place import tensors_of
 

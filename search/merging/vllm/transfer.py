@@ -23,7 +23,8 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.materialise import WORTH_COMPILING, Merger
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Mapped, Sources
+from exme.search.merging.sources.residence import Mapped
+from exme.search.merging.sources.sources import Sources
 from exme.tasks.errors import UserError
 
 from .in_place import InPlace, tensors_of

@@ -158,10 +158,10 @@ def differences(
     found = []
     for number, i, x, y in paired(trial, incumbent):
         suite = documents[number]
-        name, columns = suite.suite.suite, suite.suite.question or suite.suite.columns[:1]
+        name = suite.suite.suite
         mine, other = ours.get(name, ()), theirs.get(name, ())
         if x != y and len(mine) == len(other) == len(suite.search):
             document = suite.search[i]
-            question = "\n".join(str(document.row[c]) for c in columns)
+            question = "\n".join(map(str, suite.suite.question_of(document.row)))
             found.append(Difference(document.id, question, mine[i], other[i], x > y))
     return found

@@ -50,8 +50,8 @@ def _numbered(trials: Sequence[TrialRecord], number: int) -> TrialRecord:
 
 
 def ranking(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Complete trials as `best_trial` ranks them, the best first, each candidate once."""
-    done = complete(trials)
+    """Trials as `best_trial` ranks them, the best first, each candidate once; of a Pareto front complete ones only."""
+    done = [t for t in trials if t.belief is not None] or complete(trials)
     found, seen = [], set[str]()
     while (best := best_trial(done)) is not None:
         done.remove(best)

@@ -52,7 +52,7 @@ ADDED = {
     "python benchmarks/soak_kill.py": "--kills 1 --trials 12 --workers 2",
     "python benchmarks/soak.py": "--trials 20 --workers 2",
     "python -m benchmarks.make_landscape": "--documents 4 --points 4 --steps 2",
-    "python -m benchmarks.replay ": "--seeds 1 --multiples 1",
+    "python -m benchmarks.search_gain": "--only math --seeds 1 --methods product random",
     "python -m benchmarks.closing": "--documents 32",
     "python -m benchmarks.wrong_stops": "--pairs 20",
     "python -m benchmarks.guarantees": "--studies 4",
@@ -66,9 +66,6 @@ BEFORE = {
     "python benchmarks/directions.py table": (
         "python benchmarks/directions.py compare --out runs.jsonl --methods doge --suites gsm8k --seeds 1 "
         "--search 8 --report 8 --documents 32"
-    ),
-    "python -m benchmarks.replay_table": (
-        "python -m benchmarks.replay --landscape math --method ours --seeds 1 --multiples 1"
     ),
 }
 # What reads or writes elsewhere than the warm process has it: a program that is started as any other.

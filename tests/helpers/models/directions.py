@@ -20,7 +20,7 @@ from exme.search.directions.direction import Direction, Found
 from exme.search.directions.np_merge import NPMerge
 from exme.search.directions.prodistill import ProDistill
 from exme.search.directions.warm_start import WarmStart
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from tests.helpers.models.small_models import load_weights, make_family, open_sources
 
 FLOAT32 = (torch.float32,) * 3

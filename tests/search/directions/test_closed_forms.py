@@ -10,7 +10,7 @@ import torch
 
 from exme.search.directions.gradient_matching import GradientMatching
 from exme.search.directions.regmean import RegMean, grams
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.tasks.errors import UserError
 from tests.helpers.models.directions import EXAMPLES, bench, compute, deltas, dense, family, weights
 

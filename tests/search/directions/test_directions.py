@@ -11,7 +11,7 @@ import torch
 from exme.search.directions import DIRECTIONS, direction_of, vectors
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.merging.sources.task_vector import made_by
 from tests.helpers.models.directions import FLOAT32, bench, compute, family, make_adapter
 from tests.helpers.models.small_models import make_family, make_model, open_sources

@@ -11,7 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from exme.search.merging.sources.adapter import open_checkpoint
+from exme.search.merging.sources.checkpoint import Checkpoint
+from exme.search.merging.sources.sources import Sources
+from exme.search.opening import kinship as module
 from exme.search.opening.kinship import kinship
+from tests.helpers.models.adapters import PLAIN, make_adapter
 from tests.helpers.models.small_models import (
     edit_weights,
     load_weights,
@@ -73,3 +78,36 @@ def test_the_length_of_a_task_vector_is_that_of_all_deltas(tmp_path: Path) -> No
     whole = sum(float(t.double().square().sum()) for t in base.values())
     found = kinship(open_sources(family)).lengths["math"]
     assert found == pytest.approx((moved / whole) ** 0.5)
+
+
+def test_an_adapter_is_as_long_as_what_peft_merges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("peft", reason="peft makes the adapter and is the reference")
+    base = make_model(tmp_path / "base", dtype=torch.float32)
+    settings = {**PLAIN, "target_modules": ["q_proj", "embed_tokens", "down_proj"]}
+    folder = make_adapter(base, tmp_path / "lora", **settings)
+    origin = Checkpoint("base", base)
+    sources = Sources(origin, {"lora": open_checkpoint("lora", folder, origin)})
+    before, merged = load_weights(base), load_weights(folder / "merged")
+    moved = sum(float((merged[n] - t).double().square().sum()) for n, t in before.items())
+    whole = sum(float(t.double().square().sum()) for t in before.values())
+    assert kinship(sources).lengths["lora"] == pytest.approx((moved / whole) ** 0.5, rel=1e-4)
+    monkeypatch.setattr(module, "_SAMPLE", 64)  # four rows of each
+    assert kinship(sources).lengths["lora"] == pytest.approx((moved / whole) ** 0.5, rel=0.5)
+
+
+@pytest.mark.parametrize("sample", [1, 64])
+def test_an_odd_checkpoint_is_named_by_a_few_rows_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: int
+) -> None:
+    monkeypatch.setattr(module, "_SAMPLE", sample)
+    family = make_family(tmp_path)
+    assert list(kinship(open_sources(family))) == []
+    copied("code")(family)
+    weight = load_weights(family["math"])["lm_head.weight"]
+    weight[-1, -1] += 1  # a row that is not read at first
+    edit_weights(family["math"], lm_head__weight=weight)
+    assert list(kinship(open_sources(family))) == []
+    copied("code")(family)
+    assert len(list(kinship(open_sources(family)))) == 1

@@ -89,6 +89,13 @@ def test_an_adapter_is_compared_with_pefts_model(folder: Path) -> None:
     assert 0 < offs(line)["other"] < 5  # (the merge is rounded, peft's sum is not)
 
 
+def test_a_search_with_an_adapter_ends_in_a_report(folder: Path) -> None:
+    make_adapter(folder / "models/base", folder / "models/other", **PLAIN)
+    set_key("checkpoints", {"math": "models/math", "other": "models/other"})(folder)
+    with open_search(load_study_file(Path("study.yaml")), "own", runs="runs") as search:
+        assert [entry.name for entry in search.run().inputs] == ["base", "math", "other"]
+
+
 def test_an_input_of_another_vocabulary_is_compared_on_the_tokens_that_it_has(folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder / "models/math")
     model.resize_token_embeddings(64)

@@ -69,21 +69,3 @@ def test_few_or_equal_estimates_are_no_obstacle(y: list[float]) -> None:
     posterior = fit(x, np.array(y), np.full(len(y), 0.01)).at(x)
     assert posterior.mean == pytest.approx(y, abs=0.05)
     assert np.isfinite(posterior.covariance).all()
-
-
-@pytest.mark.parametrize("optimism", [0.0, 1.0, -0.5])
-def test_the_gradient_of_the_posterior_is_its_slope(optimism: float) -> None:
-    generator = np.random.default_rng(3)
-    x = generator.random((15, 3))
-    surrogate = fit(x, np.sin(3 * x).sum(1) / 9, np.full(15, 1e-4))
-    point = np.array([0.3, 0.6, 0.45])
-    value, gradient = surrogate.height(point, optimism)
-    posterior = surrogate.at(point[None])
-    wanted = posterior.mean[0] + optimism * np.sqrt(posterior.covariance[0, 0])
-    assert value == pytest.approx(wanted, abs=1e-9)
-    step = 1e-5
-    for k in range(3):
-        there, back = (
-            surrogate.height(point + s * step * np.eye(3)[k], optimism)[0] for s in (1, -1)
-        )
-        assert gradient[k] == pytest.approx((there - back) / (2 * step), rel=1e-3, abs=1e-6)

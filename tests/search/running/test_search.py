@@ -130,10 +130,10 @@ class Dying(Landscape):
 def test_an_engine_that_ends_frees_its_trial_and_the_search_goes_on(
     racing: str, tmp_path: Path
 ) -> None:
-    opened = Opened(tmp_path, racing=racing)
-    worker = Dying(opened.search.documents, PEAK)
+    opened = Opened(tmp_path, racing=racing, scorer=lambda d: Dying(d, PEAK))
+    worker = opened.landscape
+    assert isinstance(worker, Dying)
     worker.deaths = MOST_DEATHS - 1
-    opened.search._worker = worker
     outcome = opened.search.run()
     assert not [t for t in outcome.trials if t.state == "failed"]
     assert outcome.winner is not None
@@ -147,10 +147,10 @@ def test_an_engine_that_ends_frees_its_trial_and_the_search_goes_on(
 def test_an_engine_that_always_ends_ends_the_search_and_the_same_command_resumes(
     tmp_path: Path,
 ) -> None:
-    opened = Opened(tmp_path)
-    worker = Dying(opened.search.documents, PEAK)
+    opened = Opened(tmp_path, scorer=lambda d: Dying(d, PEAK))
+    worker = opened.landscape
+    assert isinstance(worker, Dying)
     worker.deaths = 100
-    opened.search._worker = worker
     with pytest.raises(UserError, match=r"have ended, see vllm\.log, 3 times in a row"):
         opened.search.run()
     worker.deaths = 0

@@ -31,8 +31,8 @@ def test_a_minimal_study_gets_the_documented_defaults(
     monkeypatch.delenv("EXME_DATA", raising=False)
     study = load(tmp_path, MINIMAL)
     assert (study.method, study.data, study.sampler.name) == ("exme", "hub", "auto")
-    assert study.space.coefficients == (0.0, 1.6)
-    assert study.budget.trials == 30
+    assert study.space.coefficients == (0.0, 2.4)
+    assert (study.budget.trials, study.budget.gain) == (60, 0.5)
     assert study.trust_remote_code is False
 
 
@@ -53,7 +53,7 @@ REFUSED = {
     ),
     "misspelt nested key": (
         MINIMAL + "budget: {trails: 3}\n",
-        "unknown key 'budget.trails' (have: trials, documents, minutes, gain_per_hour)",
+        "unknown key 'budget.trails' (have: trials, documents, minutes, gain)",
         "did you mean 'trials'?",
     ),
     "no base": ("checkpoints: {a: mini/sums}\n", "key 'base' is missing", ""),

@@ -15,7 +15,7 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.groups import Groups
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.opening.gram import gram
 from exme.search.proof.outcome import Outcome
 from exme.search.reports.pages.report import write_report
@@ -23,6 +23,7 @@ from exme.search.study.space import Space
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.ranking import best_trial
 from exme.search.trials.shift import Gram, Shift
+from exme.search.trials.standing import scores_seen
 from exme.tasks.errors import UserError
 from tests.helpers.models.small_models import make_family
 from tests.helpers.searches.opened import Opened, close, racing, study_file
@@ -232,20 +233,20 @@ def test_a_penalty_draws_the_best_to_a_parent_and_leaves_scores_as_they_are(tmp_
         outcome = opened.search.run()
         assert outcome.winner is not None and outcome.winner.candidate is not None
         truth = opened.landscape.score(outcome.winner.candidate, "search").scores
-        assert outcome.winner.scores is not None and outcome.winner.scores.values == truth.values
-        value = opened.search.storage.frozen(outcome.winner.number).value
-        return outcome, value, in_the_report(outcome, tmp_path / name)
+        (counted,), (whole,) = scores_seen(outcome.winner).parts, truth.parts
+        known = dict(zip(whole.documents, whole.values, strict=True))
+        assert counted.values == tuple(known[document] for document in counted.documents)
+        return outcome, in_the_report(outcome, tmp_path / name)
 
-    plain, value, _ = best("plain")
-    assert value == pytest.approx(plain.winner.scores.mean) and plain.winner.shift is None
-    near, value, report = best("near", shift={"penalty": 60})
+    plain, _ = best("plain")
+    assert plain.winner.shift is None and plain.winner.penalty == 0
+    near, report = best("near", shift={"penalty": 60})
     assert near.winner.penalty == pytest.approx(0.6 * near.winner.shift)
-    assert value == pytest.approx(near.winner.scores.mean - near.winner.penalty)
-    assert near.winner.value == pytest.approx(value)
     far = [t for t in near.trials if t.candidate == plain.winner.candidate]
     assert not far or near.winner.shift < far[0].shift
-    merits = [t.scores.mean - t.penalty for t in near.trials if t.scores]
-    assert near.winner.value == pytest.approx(max(merits))
+    assert near.winner.belief == max(t.belief for t in near.trials if t.belief is not None)
+    merits = {t.number: t.scores.mean - t.penalty for t in near.trials if t.scores}
+    assert all(near.trials[n].value == pytest.approx(merit) for n, merit in merits.items())
     assert "points off its score for that, which the scores here do not show" in report
 
 

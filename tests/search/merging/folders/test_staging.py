@@ -88,7 +88,7 @@ from pathlib import Path
 from exme.search.merging.folders import model_folder as export
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.resident import Sources
+from exme.search.merging.sources.sources import Sources
 
 root, step = Path(sys.argv[1]), sys.argv[2]
 opened = {n: Checkpoint(n, root / n) for n in ("base", "math", "code")}

@@ -20,7 +20,8 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.stream import write_stream
 from exme.search.merging.materialise import Merger
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Mapped, Sources
+from exme.search.merging.sources.residence import Mapped
+from exme.search.merging.sources.sources import Sources
 
 STATUS = Path("/proc/self/status")
 SHAPES = {"a.weight": (2048, 4096), "b.weight": (2000, 4096), "c.weight": (3000, 1000)}

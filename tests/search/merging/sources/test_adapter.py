@@ -15,7 +15,7 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.resident import ResidentModel
 from exme.search.merging.sources.adapter import Adapter, open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.tasks.errors import ShapeMismatch, UserError
 from tests.helpers.models.adapters import PLAIN, make_adapter
 from tests.helpers.models.small_models import edit_json, load_weights, make_model

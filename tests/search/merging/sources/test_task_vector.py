@@ -11,7 +11,7 @@ import torch
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.resident import ResidentModel
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.search.merging.sources.task_vector import RECORD, VECTOR, TaskVector, VectorFile
 from exme.tasks.errors import ShapeMismatch, UserError
 from tests.helpers.models.small_models import load_weights, make_family, make_model

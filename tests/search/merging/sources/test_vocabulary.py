@@ -17,7 +17,7 @@ from exme.search.merging.folders.recipe import materialise
 from exme.search.merging.resident import ResidentModel
 from exme.search.merging.sources.adapter import Adapter
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Sources
+from exme.search.merging.sources.sources import Sources
 from exme.tasks.errors import UserError
 from tests.helpers.models.small_models import (
     KINDS,

@@ -1,0 +1,118 @@
+"""Whole splits as lm-eval's tasks process them, and our documents among what comes out.
+
+lm-eval gives a task's `process_docs` a split as a whole. It may drop, sort or rewrite documents, and the types
+of columns are those of all rows; so a document is only itself where the others stand beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+
+from exme.evaluators.harness.quiet import quiet
+from exme.tasks.errors import UserError
+
+# A column that says which row a document was, while a task processes a split.
+_PLACE = "exme_place"
+# lm-eval's own seeds (`simple_evaluate`), of what a task may draw as it processes documents.
+_RANDOM_SEED, _NUMPY_SEED = 0, 1234
+
+
+Docs = Callable[[datasets.Dataset], datasets.Dataset]
+
+
+@dataclass(frozen=True)
+class Processed:
+    """A split as a task has it.
+
+    Attributes:
+        documents: in the task's order.
+        places: of each of them, the place of its row in the split.
+    """
+
+    documents: datasets.Dataset
+    places: Sequence[int]
+
+    def of(self, rows: Sequence[int]) -> list[int]:
+        """Where rows stand among the documents; all of them must."""
+        found = {row: place for place, row in enumerate(self.places)}
+        return [found[row] for row in rows]
+
+    def select(self, rows: Sequence[int]) -> datasets.Dataset:
+        """The documents that these rows became, in the order of the rows."""
+        return self.documents.select(self.of(rows))
+
+
+def dataset(rows: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
+    """Rows as `datasets` reads them from JSON lines for lm-eval: with all columns that any has."""
+    # from_list() has the columns of the first row only.
+    columns = dict.fromkeys(name for row in rows for name in row)
+    whole = [{name: row.get(name) for name in columns} for row in rows]
+    # (as its JSON loader does: objects with other keys stay as they are, and are not filled up)
+    return datasets.Dataset.from_list(whole, on_mixed_types="use_json")
+
+
+def process(suite: str, name: str, rows: datasets.Dataset, docs: Docs | None) -> Processed:
+    """What a task makes of a split.
+
+    Args:
+        suite: the suite's name, for errors.
+        name: the lm-eval task's.
+        rows: the split.
+        docs: the task's `process_docs`.
+
+    Raises:
+        UserError: what it makes cannot be told apart, row by row.
+    """
+    if docs is None or not len(rows):
+        return Processed(rows, range(len(rows)))
+    with quiet(), lm_eval_seeds():
+        found = docs(rows.add_column(_PLACE, list(range(len(rows)))))
+    has_place = _PLACE in found.column_names
+    places = list(found[_PLACE]) if has_place else list(range(len(found)))
+    documents = found.remove_columns(_PLACE) if has_place else found
+    if has_place and len(set(places)) == len(places):
+        return Processed(documents, places)
+    if len(documents) != len(rows):
+        many = "drops" if len(documents) < len(rows) else "doubles"
+        raise UserError(
+            f"suite '{suite}': lm-eval task '{name}' {many} documents ({len(documents)} of {len(rows)} "
+            f"come out), and which they are cannot be told; it cannot be used"
+        )
+    if not _is_by_document(docs, rows, documents):
+        raise UserError(
+            f"suite '{suite}': lm-eval task '{name}' puts documents in another order, and which they are "
+            f"cannot be told; it cannot be used"
+        )
+    return Processed(documents, places)
+
+
+def _is_by_document(docs: Docs, rows: datasets.Dataset, documents: datasets.Dataset) -> bool:
+    """Whether a task makes the same of the rows, in their order, when they come the other way round."""
+    with quiet(), lm_eval_seeds():
+        turned = docs(rows.select(range(len(rows) - 1, -1, -1)))
+    ours, theirs = (
+        [json.dumps(document, sort_keys=True, default=str) for document in found]
+        for found in (documents, turned)
+    )
+    return ours == theirs[::-1]
+
+
+@contextlib.contextmanager
+def lm_eval_seeds() -> Iterator[None]:
+    """Within this, what a task draws is drawn as in any other process."""
+    before, numpys = random.getstate(), np.random.get_state()
+    random.seed(_RANDOM_SEED)
+    np.random.seed(_NUMPY_SEED)
+    try:
+        yield
+    finally:
+        random.setstate(before)
+        np.random.set_state(numpys)

@@ -1,0 +1,102 @@
+"""What is believed of a study's candidates: who is named the best goes by this, on every surface."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exme.search.racing.belief import Belief
+from exme.search.racing.strata import Floats
+
+from .trial import TrialRecord
+from .weight_space import WeightSpace
+
+# The model is fitted to so many candidates at most: beyond that those with the highest scores, and the first ones, stand for all.
+MOST = 160
+FIRST = 20
+
+_KNOWN: deque[tuple[tuple[object, ...], Believed]] = deque(maxlen=4)
+
+
+@dataclass(frozen=True)
+class Believed:
+    """Candidates that were scored, and what is believed of them.
+
+    Attributes:
+        trials: the last of each candidate.
+        places: of theirs in weight space, shape (K, d).
+        values: by document of all suites, NaN where not scored, shape (K, n).
+        suites: the belief on each suite.
+        means: of each candidate on each suite, shape (K, suites).
+    """
+
+    trials: tuple[TrialRecord, ...]
+    places: Floats
+    values: Floats
+    suites: tuple[Belief, ...]
+    means: Floats
+
+    @property
+    def of(self) -> dict[str, int]:
+        """Each candidate's number, by its digest."""
+        return {t.candidate.digest: i for i, t in enumerate(self.trials) if t.candidate}
+
+
+def believe(trials: Sequence[TrialRecord], space: WeightSpace) -> Believed | None:
+    """What is believed now; None before the first candidate was scored.
+
+    Args:
+        trials: all of the study's.
+        space: of the candidates.
+    """
+    last: dict[str, TrialRecord] = {}
+    for trial in trials:
+        if trial.candidate is not None and trial.duplicate_of is None and trial.is_scored:
+            last[trial.candidate.digest] = trial
+    if not last:
+        return None
+    mine = tuple(last.values())
+    asked = (space.key, *(part for t in mine for part in (t.scores, t.race_log)))
+    for known, found in tuple(_KNOWN):
+        if known[0] != asked[0] or len(known) != len(asked):
+            continue
+        if all(a is b for a, b in zip(known[1:], asked[1:], strict=True)):
+            return found
+    told = _believe(mine, space)
+    _KNOWN.append((asked, told))
+    return told
+
+
+def _believe(trials: tuple[TrialRecord, ...], space: WeightSpace) -> Believed:
+    places = space.places([t.candidate for t in trials if t.candidate is not None])
+    values = np.stack([values_of(t) for t in trials])
+    chosen = np.arange(len(trials))
+    if len(trials) > MOST:
+        order = np.argsort(-np.nanmean(values, axis=1), kind="stable")
+        chosen = np.unique([*order[: MOST - FIRST], *range(FIRST)])
+    sizes = _sizes(trials[0])
+    ends = np.cumsum(sizes)
+    suites, means = [], []
+    for start, end in zip(ends - sizes, ends, strict=True):
+        suites.append(Belief(places[chosen], values[chosen, start:end], space.usual_place))
+        means.append(suites[-1].mean(places))
+    return Believed(trials, places, values, tuple(suites), np.stack(means, 1))
+
+
+def _sizes(trial: TrialRecord) -> list[int]:
+    """Number of search documents of each suite."""
+    if trial.scores is not None:
+        return [part.count for part in trial.scores.parts]
+    assert trial.race_log is not None
+    return [len(part.documents) for part in trial.race_log.partial.parts]
+
+
+def values_of(trial: TrialRecord) -> Floats:
+    """A trial's values by document of all suites, NaN where not scored."""
+    if trial.scores is not None:
+        return np.array(trial.scores.values)
+    assert trial.race_log is not None
+    return trial.race_log.partial.values
