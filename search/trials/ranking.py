@@ -17,6 +17,10 @@ from exme.search.merging.methods import PLAIN
 
 from .trial import TrialRecord
 
+# Of a candidate that was scored in part so much more must be believed, in the metric's unit, as of one that was scored on all
+# documents: half a point. One that was begun a moment ago is otherwise named for a tenth of one.
+NEAR = 0.005
+
 # Sums of scores over suites may differ in their last digits where scores are equal.
 _DIGITS = 12
 # Masks and turns change the weights even where coefficients are an input's.
@@ -34,13 +38,22 @@ def eligible(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The trial of which most is believed, feasible ones first; of equals see above.
+    """The trial of which most is believed, feasible ones first, complete ones before others within `NEAR`; of equals see above.
 
     Where nothing is believed, on a Pareto front, the complete trial with the highest value.
     """
     last = {t.candidate.digest: t for t in trials if t.belief is not None and t.candidate}
     believed = [t for t in last.values() if not t.barred]
-    return _first(believed or eligible(trials))
+    best, whole = _first(believed), _first([t for t in believed if t.scores is not None])
+    if best is None:
+        return _first(eligible(trials))
+    return whole if whole is not None and _is_near(whole, best) else best
+
+
+def _is_near(whole: TrialRecord, best: TrialRecord) -> bool:
+    """Whether a complete trial is next to as good as the best, which then would be named on less evidence for nothing."""
+    assert whole.belief is not None and best.belief is not None
+    return whole.feasible == best.feasible and best.belief - whole.belief <= NEAR
 
 
 def best_known(trials: Sequence[TrialRecord]) -> TrialRecord | None:

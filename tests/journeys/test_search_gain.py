@@ -1,0 +1,50 @@
+"""The measure of what a search gains replays the product's own trials."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def product(root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(root))
+    return importlib.import_module("benchmarks.search_gain.product")
+
+
+def half_of(name: str, seed: int) -> Any:
+    half = importlib.import_module("benchmarks.search_gain.half")
+    landscape = importlib.import_module("benchmarks.landscape")
+    (found,) = half.halves(landscape.load(landscape.FOLDER / f"{name}.npz"), [seed])
+    return found
+
+
+def made(trials: Any) -> list[Any]:
+    return [(t.origin, t.candidate.coefficients, t.candidate.grouped, t.documents) for t in trials]
+
+
+@pytest.mark.parametrize(("name", "seed"), [("math", 0), ("math", 1), ("math-6", 0)])
+def test_a_replay_has_the_trials_of_a_search(
+    tmp_path: Path, product: Any, name: str, seed: int
+) -> None:
+    found = half_of(name, seed)
+    replay = product.Replay(found)
+    replay.run(1.5)
+    with product.opened(found, product.study_of(found, 1.5), tmp_path) as search:
+        search.work()
+        assert made(search.trials) == made(replay.trials)
+        assert len(replay.trials) > 15
+
+
+def test_several_workers_spend_the_same_budget(product: Any) -> None:
+    found = half_of("math", 0)
+    one, four = product.Replay(found), product.Replay(found)
+    one.run(1.0)
+    four.run(1.0, 4)
+    spent = [sum(t.documents for t in replay.trials) for replay in (one, four)]
+    assert spent == [found.count, found.count]
+    digests = [t.candidate.digest for t in four.trials if t.continues is None]
+    assert len(set(digests)) == len(digests)
