@@ -140,7 +140,7 @@ def measure_merging(worker: Worker, candidate: Candidate) -> None:
     )
     served.call("finish_weight_update")
     [bandwidth] = served.model.model.collective_rpc(copy_bandwidth, args=(REPEATS,))
-    moved = report["bytes"] * 4 / 3  # base and two checkpoints are read, the candidate written
+    moved = report["bytes"] + report["written"]
     own, ideal = statistics.median(seconds), moved / bandwidth
     print(
         f"merge in place: {own:.3f} s ({min(seconds):.3f} to {max(seconds):.3f}) for {moved / 1e9:.2f} GB moved; "

@@ -63,7 +63,7 @@ COVERED_BY: Mapping[str, str] = {
 
 LARGEST_MODULE = 300  # lines
 LARGEST_FUNCTION = 50  # lines without its docstring
-LARGEST_FOLDER = 14  # entries; twelve is the aim
+LARGEST_FOLDER = 15  # entries; twelve is the aim
 
 CODE = ("search", "evaluators", "tasks")
 

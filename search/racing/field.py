@@ -1,7 +1,6 @@
 """Candidates in a race on documents: who has seen what, who has lost, and what is estimated of each.
 
-A candidate leaves the race in two ways only: it has been scored on all documents, or the test of `racing` has
-stopped it.
+A candidate leaves the race when it was scored on all documents, or when the test of `race` has stopped it.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from .strata import (
 DRAWN = 0.8
 ROUNDS = 8
 
-# Stream of random numbers: an order must not share one with the proposal of its candidate.
+# Stream of random numbers, for an order must not share one with its candidate's proposal.
 ORDERS = 1
 
 
@@ -253,13 +252,12 @@ def combined(suites: Sequence[Estimate], field: Field) -> Estimate:
 def suite_estimates(runners: Sequence[Runner], part: slice, first: int = 0) -> list[Estimate]:
     """Each candidate's mean, from a number on, over the documents of a suite, their difficulties being taken out of it.
 
-    Outcomes are value = candidate's effect + document's effect + rest, the documents' effects random
-    (Henderson 1975): effects of documents are means of what candidates left unexplained, shrunk towards 0 as if
-    `DRAWN` more candidates with effect 0 had been seen, and effects of candidates stratified means of what
-    documents left; a few rounds bring both to rest. Each candidate's estimate takes the difficulties that the
-    others tell: of a document that it alone has seen its own outcome would pass for the difficulty, and half
-    of the variance would be lost. A candidate without results on the suite gets the others' mean and the
-    prior standard error.
+    Outcomes are value = candidate's effect + document's effect + rest, the documents' effects random (Henderson
+    1975): effects of documents are means of what candidates left unexplained, shrunk towards 0 as if `DRAWN` more
+    candidates with effect 0 had been seen, and effects of candidates stratified means of what documents left; a few
+    rounds bring both to rest. Each candidate's estimate takes the difficulties that the others tell: of a document
+    that it alone has seen its own outcome would pass for the difficulty, and half of the variance would be lost. A
+    candidate without results on the suite gets the others' mean and the prior standard error.
     """
     mine = [within_suite(r, part) for r in runners]
     some = [r for r in mine if len(r.seen)]

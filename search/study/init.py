@@ -242,7 +242,7 @@ sampler:
   seed: 0
 
 racing:            # losers are stopped before all of their documents are scored; off: nobody is
-  error_rate: 0.05 # chance to stop a candidate as good as the best so far, however often they are compared
+  error_rate: 0.05 # chance to stop a candidate as good as the best so far, however often tested
   chunk: 32        # documents between two looks
 
 goal: mean # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto

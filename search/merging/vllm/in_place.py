@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
+from exme.evaluators.c_library import pool
+from exme.search.merging.arithmetic.plain import Finite
 from exme.search.merging.materialise import Merger
 from exme.search.merging.methods.method import Merge
 from exme.search.merging.sources.checkpoint import Checkpoint, tied_names
@@ -21,6 +23,11 @@ from exme.search.merging.sources.sources import Sources
 from exme.search.merging.sources.weight_files import TORCH_NAMES, TensorSpec
 
 from .layout import Load, Span, Unmappable, find_spans, live_parameters
+
+_EACH = 2**19  # elements
+
+# A tensor, which elements of a part, the part of all sources, and where it is written.
+_Job = tuple[str, slice, Fetched, torch.Tensor]
 
 
 class InPlace:
@@ -51,21 +58,28 @@ class InPlace:
                 values.copy_(before[name])
         del before
         self._spans = {name: found for name, found in spans.items() if found}
-        kept = {name: Fetched(self._copy(name, place), {}) for name in self._spans}
+        stored = sources.base.dtype
+        kept = {name: Fetched(self._copy(name, place, stored), {}) for name in self._spans}
         copies: dict[str, dict[str, torch.Tensor]] = {name: {} for name in kept}
         for checkpoint, source in sources.checkpoints.items():
             assert isinstance(source, Checkpoint)
             load(stream(source))
             for name in kept:
-                copies[name][checkpoint] = self._copy(name, place)
+                copies[name][checkpoint] = self._copy(name, place, source.dtype)
         self._held = Held({n: Fetched(f.base, dict(copies[n])) for n, f in kept.items()})
         for name, found in kept.items():
             self._live[name].copy_(found.base.view_as(self._live[name]))
-        self.bytes = sum(f.base.nbytes * (1 + len(copies[n])) for n, f in kept.items())
+        self.written = sum(self._live[name].nbytes for name in kept)
+        everything = [c for found in copies.values() for c in found.values()]
+        self.bytes = sum(v.nbytes for v in (*everything, *(f.base for f in kept.values())))
 
-    def _copy(self, name: str, place: str) -> torch.Tensor:
-        """A copy of a parameter as it is now, flat."""
+    def _copy(self, name: str, place: str, stored: str) -> torch.Tensor:
+        """A copy of a parameter as it is now, flat; as narrow as its file holds it, where nothing is lost by that."""
         values = self._live[name].reshape(-1)
+        dtype: torch.dtype = getattr(torch, stored)
+        if dtype.itemsize < values.dtype.itemsize:
+            narrow = values.to(dtype)
+            values = narrow if narrow.to(values.dtype).equal(values) else values
         if place == "mapped":
             return on_disk((values.numel(),), values.dtype).copy_(values)
         if place == "host" and values.device.type == "cuda":
@@ -88,14 +102,21 @@ class InPlace:
         Raises:
             FloatingPointError: a weight is not finite; names the tensor.
         """
-        asked = []
         places = [(name, self._live[name].device) for name in self._spans]
-        for name, part, found in self._held.stream(places):
-            out = self._live[name].view(-1)[part]
-            for tensor, piece in _pieces(self._spans[name], part, merges):
-                few = Fetched(found.base[piece], _cut(found.checkpoints, piece))
-                finite = merger.write(tensor, piece, merges[tensor], few, out[piece])
-                asked.append((tensor, finite))
+        is_cpu = all(device.type == "cpu" for _, device in places)
+
+        def write(job: _Job) -> tuple[str, Finite]:
+            tensor, piece, found, out = job
+            few = Fetched(found.base[piece], _cut(found.checkpoints, piece))
+            return tensor, merger.write(tensor, piece, merges[tensor], few, out[piece])
+
+        jobs = (
+            (tensor, piece, found, self._live[name].view(-1)[part])
+            for name, part, found in self._held.stream(places)
+            for tensor, whole in _pieces(self._spans[name], part, merges)
+            for piece in (_short(whole) if is_cpu else (whole,))
+        )
+        asked = list(pool().map(write, jobs) if is_cpu else map(write, jobs))
         for tensor, finite in asked:  # all is under way: now to wait for the GPU costs nothing
             if not finite:
                 raise FloatingPointError(f"tensor '{tensor}' of the candidate is not finite")
@@ -118,6 +139,12 @@ def _pieces(
         last = span.tensor, piece
     if last is not None:
         yield last
+
+
+def _short(piece: slice) -> Iterator[slice]:
+    """Pieces that are made by one thread each, so that all threads have something to do."""
+    for start in range(piece.start, piece.stop, _EACH):
+        yield slice(start, min(start + _EACH, piece.stop))
 
 
 def _cut(values: Mapping[str, object], piece: slice) -> dict[str, torch.Tensor]:

@@ -6,6 +6,8 @@ start and finish empty.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from vllm.config import set_current_vllm_config
 from vllm.distributed.weight_transfer.base import WeightTransferEngine
 from vllm.model_executor.model_loader.reload.inplace import reload_weights
 
+from exme.evaluators.c_library import pool
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.materialise import WORTH_COMPILING, Merger
 from exme.search.merging.sources.adapter import open_checkpoint
@@ -70,6 +73,8 @@ class ExmeTransfer(WeightTransferEngine[Begin, Update]):  # type: ignore[misc]  
     def init_transfer_engine(self, init_info: Begin) -> None:
         """Read the sources; they are in the engine's layout afterwards, or stay on the disk."""
         self.failure, self._refused = "", ""
+        if self.device.type == "cpu":
+            _start_threads()
         try:
             self._read(init_info)
         except UserError as error:
@@ -139,17 +144,40 @@ class ExmeTransfer(WeightTransferEngine[Begin, Update]):  # type: ignore[misc]  
             _pack_again(self.model)
 
     def report(self) -> dict[str, Any]:
-        """How candidates are written here: ``in place`` or ``loaded``, why, where the sources are, their bytes.
+        """How candidates are written here: ``in place`` or ``loaded``, why, where the sources are, and their bytes.
 
+        Of a candidate in place the bytes that it writes, too.
         Where the sources were refused, why (``refused``).
         """
         if self._refused:
             return {"refused": self._refused}
         path = "in place" if self._in_place is not None else "loaded"
-        return {"path": path, "why": self._why, "place": self._place, "bytes": self._bytes}
+        written = self._in_place.written if self._in_place is not None else 0
+        return {
+            "path": path,
+            "why": self._why,
+            "place": self._place,
+            "bytes": self._bytes,
+            "written": written,
+        }
 
     def shutdown(self) -> None:
         """Nothing is open that the process would not close."""
+
+
+def _start_threads() -> None:
+    """Start the threads that merge where all of this process's may run: vLLM binds the one that we are in to a core."""
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    own = os.sched_getaffinity(0)
+    threads = [int(task) for task in os.listdir("/proc/self/task")]  # noqa: PTH208  (no files)
+    os.sched_setaffinity(0, own.union(*(os.sched_getaffinity(task) for task in threads)))
+    count = torch.get_num_threads()
+    barrier = threading.Barrier(count + 1)
+    for _ in range(count):
+        pool().submit(barrier.wait)
+    barrier.wait()
+    os.sched_setaffinity(0, own)
 
 
 def _pack_again(model: torch.nn.Module) -> None:

@@ -79,7 +79,7 @@ def test_help_loads_nothing_heavy() -> None:
         (["search", "small.yaml", "--task", "gsm8"], "did you mean 'gsm8k'?"),
         (["search", "small.yaml", "--trials", "0"], "greater than or equal to 1"),
         (["serach"], "No such command 'serach'"),
-        (["export", "small.yaml"], "no trial has been scored yet"),
+        (["export", "small.yaml"], "not begun yet"),
         (["search", "small.yaml", "--color"], "No such option"),
     ],
 )
