@@ -266,7 +266,8 @@ device: auto        # auto, cpu, cuda, cuda:1, ...; spread: all GPUs and memory
 vocabulary: same    # the base's in all checkpoints; union: merged by token string
 residence: auto     # sources on the device, in the host's memory, or mapped from disk
 batch_size: 32      # rows that the model answers at once
-engine: auto        # on a CPU fast: lm-eval's answers, sooner; else stock: lm-eval's own model
+engine: auto        # vllm on a GPU where installed; fast on a CPU; else stock, lm-eval's own model
+vllm: {{}}            # its settings, e.g. {{tensor_parallel_size: 2}}: docs/how-to/gpu.md
 
 trust_remote_code: false # true runs Python code that the base brings along
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from exme.search.trials.ranking import best_trial
 from exme.search.trials.shift import Gram, Shift
 from exme.search.trials.standing import scores_seen
 from exme.tasks.errors import UserError
+from exme.tasks.mini import MODELS
 from tests.helpers.models.small_models import make_family
 from tests.helpers.searches.opened import Opened, close, racing, study_file
 
@@ -244,7 +246,9 @@ def test_a_penalty_draws_the_best_to_a_parent_and_leaves_scores_as_they_are(tmp_
     assert near.winner.penalty == pytest.approx(0.6 * near.winner.shift)
     far = [t for t in near.trials if t.candidate == plain.winner.candidate]
     assert not far or near.winner.shift < far[0].shift
-    assert near.winner.belief == max(t.belief for t in near.trials if t.belief is not None)
+    # (within half a point the one that was scored on all documents keeps the name)
+    believed = max(t.belief for t in near.trials if t.belief is not None)
+    assert believed - 0.005 <= near.winner.belief <= believed
     merits = {t.number: t.scores.mean - t.penalty for t in near.trials if t.scores}
     assert all(near.trials[n].value == pytest.approx(merit) for n, merit in merits.items())
     assert "points off its score for that, which the scores here do not show" in report
@@ -322,8 +326,9 @@ def test_a_shift_that_cannot_be_used_is_refused(changed: dict[str, Any], message
 
 
 def test_a_parent_that_is_the_base_is_refused_before_anything_is_scored(tmp_path: Path) -> None:
+    shutil.copytree(MODELS / "base", tmp_path / "same")
     study: dict[str, Any] = {
-        "checkpoints": {"same": "mini/base", "sums": "mini/sums"},
+        "checkpoints": {"same": str(tmp_path / "same"), "sums": "mini/sums"},
         "method": "exme",
     }
     opened = Opened(tmp_path, {"same": 1.0}, **study, shift={"parent": "same", "bound": 1.0})
