@@ -151,6 +151,7 @@ help: ## show this list
 	  'BENCH='       'benchmark to run ($(BENCH))' \
 	  'VENV='        'where the set-up goes ($(VENV))' \
 	  'PYTHON='      'Python 3.11 or later ($(PYTHON))' \
+	  'VLLM_VENV='   'where the environment of the engine vllm goes ($(VLLM_VENV))' \
 	  'UV='          'nothing: pip is used even where uv is installed ($(or $(UV),there is none))' \
 	  'TORCH_INDEX=' "package index to take torch from. Without a GPU, that of PyTorch's CPU builds" \
 	  ''             'leaves the CUDA libraries out; read when the set-up is made' \

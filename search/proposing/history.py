@@ -54,9 +54,12 @@ class History:
     @cached_property
     def untried(self) -> Untried:
         """What may be proposed, for its candidate is not settled."""
-        settled = self.settled
+        settled, box = (
+            self.settled,
+            self.box,
+        )  # (not `self`: a history that is not needed any more is let go of at once)
         return Untried(
-            self.trials, self.box, lambda p: settled.within(self.box.nearest(p)), settled.candidate
+            self.trials, box, lambda p: settled.within(box.nearest(p)), settled.candidate
         )
 
     @cached_property

@@ -23,6 +23,9 @@ from .screen import Screen
 # of all inputs together are asked before it is said that they are not: 40% are then told from 25% in 94 of 100 cases.
 _LEVEL = 0.05
 _ENOUGH = 100
+# So many answers of all candidates together are asked before it is said that none is right, or all are: where one in
+# twenty is, 64 in a row are wrong by chance in 4 of 100 cases.
+_SURE = 64
 _ENDING = "this suite cannot tell candidates apart"
 # Metrics of tasks that choose among answers; chance is one of as many as a document has.
 _CHOOSING = ("acc", "acc_norm")
@@ -60,7 +63,7 @@ class BlindSuites:
         asked = sum(t.count for t in map(scores_seen, known))
         self._is_done = asked >= _ENOUGH * len(self._documents) or all(t.scores for t in known)
         said = self._record.notes()
-        for suite, line in blind_suites(known, self._documents):
+        for suite, line in blind_suites(known, trials, self._documents):
             # (other workers, and a search that goes on, may know of more documents by then)
             if any(note.startswith(f"{suite}: ") and is_of_blind(note) for note in said):
                 continue
@@ -85,33 +88,53 @@ def known_inputs(trials: Sequence[TrialRecord], inputs: Sequence[str]) -> list[T
 
 
 def blind_suites(
-    inputs: Sequence[TrialRecord], documents: Sequence[SuiteDocuments]
+    inputs: Sequence[TrialRecord],
+    trials: Sequence[TrialRecord],
+    documents: Sequence[SuiteDocuments],
 ) -> Iterator[tuple[str, str]]:
     """Suites on which all inputs score alike for a reason that merges share, and a sentence about each.
 
     Args:
         inputs: the trials of all inputs, scored in part at least.
+        trials: all of the study's.
         documents: of each suite.
     """
     for each in documents:
         name = each.suite.suite
-        parts = [part for t in inputs for part in scores_seen(t).parts if part.suite == name]
-        if len(parts) == len(inputs) and (why := _why_blind(parts, chance(each))):
+        parts, others = _of_suite(inputs, name), _of_suite(_last(trials), name)
+        if len(parts) == len(inputs) and (why := _why_blind(parts, others, chance(each))):
             yield name, f"{name}: {why}: {_ENDING}"
 
 
-def _why_blind(parts: Sequence[DocumentScores], guessing: float | None) -> str:
-    """Why inputs' scores on a suite say nothing; empty where they may say something."""
+def _of_suite(trials: Sequence[TrialRecord], suite: str) -> list[DocumentScores]:
+    return [part for t in trials for part in scores_seen(t).parts if part.suite == suite]
+
+
+def _last(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The last trial of each candidate that was scored, in part at least."""
+    return list({t.candidate.digest: t for t in trials if t.candidate and t.is_scored}.values())
+
+
+def _why_blind(
+    parts: Sequence[DocumentScores], everyone: Sequence[DocumentScores], guessing: float | None
+) -> str:
+    """Why scores on a suite say nothing; empty where they may say something.
+
+    Args:
+        parts: scores of the inputs; `everyone` those of all candidates, inputs among them.
+        everyone: see `parts`.
+        guessing: share that guessing would solve; None where that is not known.
+    """
     least, most = min(p.count for p in parts), max(p.count for p in parts)
     count = str(least) if least == most else f"{least} to {most}"
+    values = [value for p in everyone for value in p.values]
     # (0 is the best score of a metric without a bound that is better when lower)
-    if parts[0].scale.top != 0 and all(value == 0 for p in parts for value in p.values):
-        return f"all inputs solve 0 of {count} documents"
+    for what, score in (("0", 0), ("all", 1)):
+        if len(values) >= _SURE and parts[0].scale.top != 0 and set(values) == {score}:
+            return f"{len(everyone)} candidates, the inputs among them, solve {what} of {len(values)} documents"
     if not is_binary([value for p in parts for value in p.values]):
         return ""
     solved, asked = sum(sum(p.values) for p in parts), sum(p.count for p in parts)
-    if solved == asked:
-        return f"all inputs solve all of {count} documents"
     if guessing is None or asked < _ENOUGH:
         return ""
     # P(X >= solved) of X ~ B(asked, guessing), as if inputs guessed apart

@@ -80,6 +80,9 @@ class OpenedSearch(StoredSearch):
         sizes = {found.suite.suite: len(found.search) for found in self.documents}
         scales = {found.suite.suite: scale_of_suite(found.suite) for found in self.documents}
         objective = settle_objective(study, sizes, list(study.checkpoints), scales)
+        spec = study.groups.spec if study.groups is not None else {}
+        floats = [n for n, tensor in self.sources.base.tensors.items() if tensor.is_float]
+        self._groups = Groups(spec, floats).labels if spec else ()
         folder, self.storage = join_study(
             run_folder(runs, name, task),
             study.storage,
@@ -95,9 +98,6 @@ class OpenedSearch(StoredSearch):
             study, self.sources, self.documents, self.precision, folder, self.screen.say
         )
         self._directions = self._workshop.present()
-        spec = study.groups.spec if study.groups is not None else {}
-        floats = [n for n, tensor in self.sources.base.tensors.items() if tensor.is_float]
-        self._groups = Groups(spec, floats).labels if spec else ()
         self.folder, self.study = folder, study
         settled = self._settle(objective)
         super().__init__(study, name, task.replace(",", "+"), folder, self.storage, settled, where)

@@ -18,7 +18,7 @@ from .weight_space import WeightSpace
 MOST = 160
 FIRST = 20
 
-_KNOWN: deque[tuple[tuple[object, ...], Believed]] = deque(maxlen=4)
+_KNOWN: deque[tuple[tuple[object, ...], Believed]] = deque(maxlen=2)
 
 
 @dataclass(frozen=True)

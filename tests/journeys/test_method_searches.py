@@ -73,7 +73,7 @@ def test_bounds_of_a_methods_own_parameters_never_widen(tmp_path: Path) -> None:
         tmp_path,
         peak={"sums": 1.4, "products": 0.5},
         method="ties",
-        space={"coefficients": [0.0, 1.0]},
+        space={"coefficients": [0.0, 1.0], "widen": True},
         budget={"trials": 16},
         sampler={"name": "gp"},
     )

@@ -16,6 +16,7 @@ PLACEHOLDERS = {
     r"\bSUITE\b": "gsm8k",
     r"\bCOMMAND\b": "search",
     r"NLTK_DATA=FOLDER": "NLTK_DATA=../shared/data/nltk_data",
+    r"--models FOLDER": "--models made",
     r"--model FOLDER": "--model ../shared/models/stories260K",
     r"(?<=suites.py)(.*)--data FOLDER": r"\1--data ../shared/data",
     r"--data FOLDER": "--data data",

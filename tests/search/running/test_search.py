@@ -174,7 +174,7 @@ def test_bounds_widen_when_the_best_sits_on_one(tmp_path: Path) -> None:
     opened = Opened(
         tmp_path,
         peak={"sums": 1.4, "products": 0.5},
-        space={"coefficients": [0.0, 1.0]},
+        space={"coefficients": [0.0, 1.0], "widen": True},
         budget={"trials": 20},
         sampler={"name": "gp"},
     )
@@ -200,7 +200,7 @@ def test_every_sampler_proposes_within_bounds_without_repeating_itself(
     outcome = Opened(tmp_path, sampler={"name": sampler, "seed": 1}).search.run()
     points = [tuple(t.candidate.coefficients.values()) for t in outcome.trials if t.candidate]
     assert len(set(points)) == len(points) == 12
-    assert all(0 <= c <= 1.6 for point in points for c in point)
+    assert all(0 <= c <= 2.4 for point in points for c in point)
 
 
 @pytest.mark.parametrize("budget", [{"documents": 128 * 7}, {"minutes": 8 / 60}])
@@ -300,8 +300,8 @@ def test_the_cost_is_said_before_the_first_trial(tmp_path: Path) -> None:
 
 
 def test_an_unknown_suite_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"suite 'mmlu' is not in suites \(have: gsm8k\)"):
-        open_search(study_file(), "mmlu", runs=tmp_path)
+    with pytest.raises(UserError, match=r"'gsm8'.*did you mean 'gsm8k'"):
+        open_search(study_file(), "gsm8", runs=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
