@@ -152,7 +152,7 @@ def _root() -> Path | None:
 def _find(name: str) -> Path | None:
     """The file of a task: most have its name."""
     root = _root()
-    if root is None or not re.fullmatch(r"[\w.-]+", name):
+    if root is None or not re.fullmatch(r"[\w.-]{1,200}", name):
         return None
     for path in sorted(root.rglob(f"{name}.yaml")):
         if name in _NAME.findall(path.read_text(encoding="utf-8", errors="replace")):

@@ -69,7 +69,7 @@ class SamplerSection(Section):
         if name not in SAMPLER_NAMES:
             have = ", ".join(SAMPLER_NAMES)
             raise ValueError(
-                f"sampler: no sampler '{name}' (have: {have}){did_you_mean(name, SAMPLER_NAMES)}"
+                f"sampler: name '{name}' is no sampler (have: {have}){did_you_mean(name, SAMPLER_NAMES)}"
             )
         return name
 

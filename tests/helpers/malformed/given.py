@@ -56,7 +56,7 @@ RECIPE: dict[str, Any] = {
 }
 
 
-REPORT = ("report", "study.yaml", "--runs", "runs")
+REPORT = ("search", "study.yaml", "--runs", "runs", "--trials", "1")
 
 
 SEARCH = ("search", "study.yaml", "--runs", "runs")
