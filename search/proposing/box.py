@@ -48,9 +48,3 @@ def point_of(proposal: Mapping[str, Value], bounds: Bounds) -> Floats:
     return np.array(
         [(float(proposal[n]) - low) / ((high - low) or 1.0) for n, (low, high) in bounds.items()]
     )
-
-
-def proposal_at(point: Floats, bounds: Bounds) -> dict[str, Value]:
-    """Inverse of `point_of`."""
-    pairs = zip(bounds.items(), point, strict=True)
-    return {name: low + float(x) * (high - low) for (name, (low, high)), x in pairs}

@@ -41,6 +41,14 @@ ODD = {
     ]
     for split, rows in ROWS.items()
 }
+# A question and an answer that are numbers, as datasets reads them.
+NUMBERS = {
+    split: [
+        {**r, "question": 5 if i == 11 else r["question"], "answer": 7 if i == 12 else r["answer"]}
+        for i, r in enumerate(rows)
+    ]
+    for split, rows in ROWS.items()
+}
 SHUFFLE = "def docs(ds): return ds.shuffle(seed=3)\n"
 FILTER = "def docs(ds): return ds.filter(lambda d: d['gold'] != 1)\n"
 MAP = """
@@ -76,6 +84,7 @@ def processed(task: dict[str, Any]) -> dict[str, Any]:
         (processed(CHOICE), MAP, ROWS),
         (lossy("nll"), "", ROWS),
         (hashed(GENERATE), "", ROWS),
+        (hashed(GENERATE), "", NUMBERS),
         (hashed({**GENERATE, "generation_kwargs": {"until": [""], "max_gen_toks": 6}}), "", ROWS),
         (hashed({**GENERATE, "generation_kwargs": {"until": "w7", "max_tokens": 5}}), "", ROWS),
     ],
@@ -87,6 +96,7 @@ def processed(task: dict[str, Any]) -> dict[str, Any]:
         "rewritten",
         "a loss",
         "generated",
+        "a number for a question and for an answer",
         "an empty stop string",
         "another name for the limit",
     ],
@@ -114,7 +124,7 @@ def test_prompts_answers_and_scores_are_lm_evals_over_the_whole_split(
             assert len(judge.documents) == count
             for place, request in enumerate(judge.requests):
                 question = request[0].doc["question"]
-                assert question.startswith(judge.documents[place].row["question"])
+                assert str(question).startswith(str(judge.documents[place].row["question"]))
                 assert request[0].args[0] == prompts[question]
                 assert scale.turn(found.scores.values[place]) == pytest.approx(
                     values[question], abs=1e-4
