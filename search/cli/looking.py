@@ -113,7 +113,7 @@ def table(
 
     Example: `exme table studies/mini.yaml --task gsm8k --out trials.csv`
     """
-    from exme.search.reports.pages.table import documents_table, trials_table, write_table  # noqa: PLC0415
+    from exme.search.reports.pages.data_frame import documents_table, trials_table, write_table  # noqa: PLC0415
 
     outcome = open_run(study, task, runs).outcome()
     found = documents_table(outcome) if documents else trials_table(outcome.trials)

@@ -61,7 +61,7 @@ def examine_study(path: Path, task: str | None, note: Callable[[str], None]) -> 
 
 
 def _hub(search: Search) -> Finding:
-    from exme.search.merging.sources.locate import is_hub_id  # noqa: PLC0415
+    from exme.search.merging.sources.location import is_hub_id  # noqa: PLC0415
 
     study = search.study
     models = [place for place in (study.base, *study.checkpoints.values()) if is_hub_id(place)]
@@ -124,7 +124,7 @@ def _room(search: Search) -> Iterator[Finding]:
 
 def _models(search: Search, worker: Worker, note: Callable[[str], None]) -> Iterator[Finding]:
     """Whether inputs are themselves, and fine-tunes."""
-    from exme.search.opening.kinship import kinship  # noqa: PLC0415
+    from exme.search.opening.kinship import kinship_of  # noqa: PLC0415
     from exme.search.opening.likeness import likenesses, refusal, tolerance  # noqa: PLC0415
 
     most = tolerance(worker)
@@ -147,7 +147,7 @@ def _models(search: Search, worker: Worker, note: Callable[[str], None]) -> Iter
                 refusal(found, most),
                 "compare its config.json with the base's, or leave it out",
             )
-    family = kinship(search.sources)
+    family = kinship_of(search.sources)
     odd = list(family)
     for line in odd:
         yield Finding(

@@ -20,9 +20,9 @@ from exme.search.merging.sources.sources import Sources
 from exme.tasks.errors import UserError
 
 from .candidate import Candidate
+from .devices import SPREAD, spread, where_they_live
 from .live import live_tensors, places
 from .materialise import WORTH_COMPILING, Merger
-from .spread import SPREAD, spread, where_they_live
 
 __all__ = ["ResidentModel", "Sources", "load_model", "pick_device"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from exme.search.storage.backend import sqlite_url
-from exme.search.storage.run_folder import DATABASE, forks
+from exme.search.storage.run_folders import DATABASE, forks
 from exme.search.storage.storage import Storage
 from exme.search.storage.study_record import StudyChanged
 from exme.search.trials.objective import Way

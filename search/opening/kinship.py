@@ -51,7 +51,7 @@ class Kinship:
                 )
 
 
-def kinship(sources: Sources) -> Kinship:
+def kinship_of(sources: Sources) -> Kinship:
     """Measure the checkpoints of a study; directions, which are made of them, are left out."""
     names = [n for n, c in sources.checkpoints.items() if isinstance(c, Checkpoint | Adapter)]
     squares, apart = dict.fromkeys(names, 0.0), dict.fromkeys(_pairs(names), 0.0)

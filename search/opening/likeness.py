@@ -231,8 +231,8 @@ def _own_model(worker: Worker, source: Source) -> Any:
     import torch  # noqa: PLC0415
 
     from exme.evaluators.harness.quiet import quiet  # noqa: PLC0415
+    from exme.search.merging.devices import spread  # noqa: PLC0415
     from exme.search.merging.resident import load_model  # noqa: PLC0415
-    from exme.search.merging.spread import spread  # noqa: PLC0415
 
     resident = worker.resident
     trusts = resident.trust_remote_code

@@ -8,7 +8,7 @@ from dataclasses import replace
 from exme.evaluators.harness import settle, task_order
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.locate import locate
+from exme.search.merging.sources.location import locate
 from exme.search.merging.sources.sources import Sources
 from exme.search.proposing.plan import Plan
 from exme.search.scoring.precision import Precision
@@ -18,7 +18,7 @@ from exme.tasks.documents import SuiteDocuments, load_documents
 from exme.tasks.errors import UserError
 from exme.tasks.suite import Suite
 
-from .kinship import kinship
+from .kinship import kinship_of
 
 
 def pinned_facts(
@@ -106,7 +106,7 @@ def remarks(
         yield f"Not tried: {name}, whose shift of {shift:.2f} is beyond the bound.", ""
     for line in sources.union.report if sources.union is not None else ():
         yield line, ""
-    for line in kinship(sources):
+    for line in kinship_of(sources):
         yield line, "yellow"
     for suite in documents:
         if suite.suite.of_lm_eval or suite.suite.higher_is_better is False:

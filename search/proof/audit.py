@@ -63,7 +63,7 @@ class Audit:
         return f"Caution: the gain may be one of format, for {reason}."
 
 
-def audit(merged: Entry, best: Entry) -> Audit:
+def audit_of(merged: Entry, best: Entry) -> Audit:
     """Compare the winner with the best input.
 
     Args:

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from exme.search.merging.devices import SPREAD
 from exme.search.merging.groups import Groups
 from exme.search.merging.sources.sources import Sources
-from exme.search.merging.spread import SPREAD
 from exme.search.opening.cost import (
     available_memory,
     check_memory,
@@ -32,7 +32,7 @@ from exme.search.proposing.settled import Settled
 from exme.search.scoring.precision import Precision, choose_engine, settle_precision
 from exme.search.scoring.worker import Scorer, Worker
 from exme.search.storage.read_only import is_writable
-from exme.search.storage.run_folder import run_folder
+from exme.search.storage.run_folders import run_folder
 from exme.search.storage.storage import Storage
 from exme.search.study.study_file import StudyFile
 from exme.search.study.suites import pick_suites

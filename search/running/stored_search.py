@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.methods import PLAIN
 from exme.search.opening.settling import settle_objective, shift_of
-from exme.search.proof.examples import Example, examples
+from exme.search.proof.examples import Example, examples_of
 from exme.search.proof.outcome import Outcome
 from exme.search.proof.proving import proved
 from exme.search.proposing.history import History
 from exme.search.proposing.plan import Plan
 from exme.search.proposing.settled import Settled
 from exme.search.storage.backend import sqlite_url, study_names
-from exme.search.storage.run_folder import DATABASE, latest, run_folder
+from exme.search.storage.run_folders import DATABASE, latest, run_folder
 from exme.search.storage.stored_study import StoredStudy
 from exme.search.study.space import unit
 from exme.search.study.study_file import StudyFile, load_study_file
@@ -158,7 +158,7 @@ class StoredSearch:
     def examples(self, outcome: Outcome) -> list[Example]:
         """Report documents won and lost against the best input, with both answers; none where documents cannot be loaded."""
         try:
-            return examples(outcome, self.documents, self.folder)
+            return examples_of(outcome, self.documents, self.folder)
         except UserError:
             return []
 

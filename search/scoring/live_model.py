@@ -11,8 +11,8 @@ import torch
 from exme.evaluators.fast import DraftStore, FastEngine
 from exme.evaluators.harness import Engine, FiniteLogits, StockEngine
 from exme.search.merging.candidate import Candidate
+from exme.search.merging.devices import SPREAD
 from exme.search.merging.resident import ResidentModel, Sources
-from exme.search.merging.spread import SPREAD
 from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
 

@@ -10,8 +10,8 @@ import torch
 
 from exme.evaluators.vllm.available import check_installed, why_not_installed, why_not_supported
 from exme.evaluators.vllm.settings import check_model
+from exme.search.merging.devices import SPREAD
 from exme.search.merging.resident import pick_device
-from exme.search.merging.spread import SPREAD
 from exme.search.study.study_file import StudyFile
 
 EngineName = Literal["fast", "stock", "vllm"]

@@ -17,7 +17,7 @@ from exme.tasks.errors import UserError
 
 from .patience import Patience, hide_secrets
 from .read_only import reachable
-from .run_folder import DATABASE
+from .run_folders import DATABASE
 
 
 def open_backend(url: str, patience: Patience) -> BaseStorage:

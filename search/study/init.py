@@ -13,7 +13,7 @@ import yaml
 from exme.search.merging.sources.adapter import Source, open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.fit import check_fit
-from exme.search.merging.sources.locate import MINI, locate
+from exme.search.merging.sources.location import MINI, locate
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
 

@@ -20,7 +20,7 @@ from exme.search.merging.resident import (
     weights_digest,
 )
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.locate import TOKENIZER
+from exme.search.merging.sources.location import TOKENIZER
 from exme.search.merging.sources.weight_files import sync
 from exme.tasks.errors import UserError
 

@@ -22,7 +22,7 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.methods import METHODS
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.locate import MINI, is_hub_id, locate
+from exme.search.merging.sources.location import MINI, is_hub_id, locate
 from exme.search.merging.sources.sources import VOCABULARY, Sources
 from exme.tasks.errors import UserError, did_you_mean
 from exme.tasks.yaml_file import read_yaml

@@ -13,7 +13,7 @@ from exme.evaluators.scores import Scores, metric_text
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.mergekit import obstacle
 from exme.search.merging.methods import METHODS, PLAIN
-from exme.search.merging.sources.locate import is_hub_id
+from exme.search.merging.sources.location import is_hub_id
 from exme.search.proof.outcome import Outcome
 from exme.search.reports.pages.section import table
 from exme.search.statistics.intervals import mean_interval

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exme.search.merging.folders.staging import RECIPE
-from exme.search.merging.sources.locate import is_hub_id
+from exme.search.merging.sources.location import is_hub_id
 from exme.tasks.errors import UserError
 
 

@@ -20,7 +20,7 @@ from exme.search.trials.trial import TrialRecord
 from exme.search.trials.unit import Unit
 
 from .colours import lowest_shown
-from .plane import short
+from .scene import short
 
 # Both drawings: 420 units wide, so that their text is still read on a phone.
 WIDTH = 420.0

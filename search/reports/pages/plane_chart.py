@@ -19,7 +19,7 @@ from exme.search.trials.trial import TrialRecord
 
 from .charts import BOTTOM, LEFT, TOP, Dot, Tick, dot_words, round_steps
 from .colours import lowest_shown, shares_of, viridis
-from .plane import FLAT, Array, Scene, scene_of_outcome, short
+from .scene import FLAT, Array, Scene, scene_of_outcome, short
 
 PLANE_HEIGHT = 350.0
 _WIDTH = 356.0 - LEFT  # the scale of colours stands beside it

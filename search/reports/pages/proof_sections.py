@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from exme.evaluators.scores import metric_text
-from exme.search.proof.audit import Audit, audit
+from exme.search.proof.audit import Audit, audit_of
 from exme.search.proof.audit import share_text as share_of
 from exme.search.proof.finals import best_input
 from exme.search.proof.gain import gain_on_suite, share_of_error
@@ -187,7 +187,7 @@ def _audit(outcome: Outcome) -> Section | None:
     blocks: list[Block] = [Table(head, rows), note]
     if outcome.merged and outcome.inputs:
         best = best_input(outcome)
-        if words := _audit_words(audit(outcome.merged, best), outcome.merged, best):
+        if words := _audit_words(audit_of(outcome.merged, best), outcome.merged, best):
             blocks.append(words)
     return Section("Answers that could not be scored as meant", blocks)
 

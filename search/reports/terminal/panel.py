@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from exme.search.reports.pages.plane import Scene, failed_of, scene_of
+from exme.search.reports.pages.scene import Scene, failed_of, scene_of
 from exme.search.running.screen import candidate_text
 from exme.search.running.view import View
 from exme.search.study.space import read

@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from exme.search.reports.pages.colours import shares_of, viridis
-from exme.search.reports.pages.plane import FLAT, Array, Scene
+from exme.search.reports.pages.scene import FLAT, Array, Scene
 
 BEST, INPUT, TRIAL, PART, FAILED = "★", "◆", "•", "∘", "×"
 

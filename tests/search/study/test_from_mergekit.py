@@ -15,7 +15,7 @@ from exme.search.cli.main import app
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.mergekit import mergekit_config
 from exme.search.proposing.plan import Plan
-from exme.search.reports.pages.table import documents_table, trials_table, write_table
+from exme.search.reports.pages.data_frame import documents_table, trials_table, write_table
 from exme.search.running.search import open_search
 from exme.search.study.from_mergekit import read_mergekit
 from exme.search.study.study_file import StudyFile, load_study_file

@@ -17,10 +17,10 @@ from exme.search.reports.dashboard.annotate import differences
 from exme.search.reports.dashboard.notes import documents_csv, trial_note
 from exme.search.reports.exports.model_card import model_card
 from exme.search.reports.pages.charts import regret_curve
-from exme.search.reports.pages.plane import scene_of_outcome
+from exme.search.reports.pages.data_frame import documents_table, trials_table
 from exme.search.reports.pages.plane_chart import plane
 from exme.search.reports.pages.report import write_report
-from exme.search.reports.pages.table import documents_table, trials_table
+from exme.search.reports.pages.scene import scene_of_outcome
 from exme.search.reports.terminal.events import search_facts, trial_facts
 from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
