@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from exme.search.merging.sources.sources import Sources
-from exme.search.scoring.precision import Precision
-from exme.search.study.study_file import StudyFile
-from exme.tasks.documents import SuiteDocuments
+from exme.search.merging.sources import Sources
+from exme.search.scoring import Precision
+from exme.search.study import StudyFile
+from exme.tasks import SuiteDocuments
 
 _LIBRARIES = ("torch", "transformers", "lm_eval", "optuna", "datasets", "safetensors", "scipy")
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from exme.evaluators.scores import HIGHER, TARGET_NLL, Scale
-from exme.search.racing.goal import Goal
-from exme.search.storage.study_record import StudyRecord
-from exme.search.study.space import alone
-from exme.search.study.study_file import StudyFile
-from exme.search.trials.objective import Objective
-from exme.search.trials.shift import GRAM, Gram, Shift, settle_shift
-from exme.tasks.errors import UserError
-from exme.tasks.suite import Suite
+from exme.evaluators import HIGHER, TARGET_NLL, Scale
+from exme.search.racing import Goal
+from exme.search.storage import StudyRecord
+from exme.search.study import StudyFile, alone
+from exme.search.trials import GRAM, Gram, Objective, Shift, settle_shift
+from exme.tasks import Suite, UserError
 
 
 def settle_objective(

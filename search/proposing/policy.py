@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from exme.search.study.space import Value
-from exme.search.trials.budget import documents_left, has_room, is_over
-from exme.search.trials.ranking import best_trial
-from exme.search.trials.trial import FINAL
+from exme.search.study import Value
+from exme.search.trials import FINAL, best_trial, documents_left, has_room, is_over
 
 from . import auto
 from .history import History

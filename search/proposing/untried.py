@@ -12,9 +12,9 @@ from itertools import islice, product
 
 import numpy as np
 
-from exme.search.merging.candidate import DECIMALS, Candidate
-from exme.search.study.space import Value
-from exme.search.trials.trial import TrialRecord
+from exme.search.merging import DECIMALS, Candidate
+from exme.search.study import Value
+from exme.search.trials import TrialRecord
 
 from .box import Box
 

@@ -10,12 +10,11 @@ import contextlib
 import time
 from dataclasses import replace
 
-from exme.evaluators.vllm.logs import EngineDied
-from exme.search.proposing.history import History
-from exme.search.proposing.policy import next_proposal, why_over
-from exme.search.scoring.answers import load_answers, merge_answers, save_answers
-from exme.search.trials.trial import Claim, Result, TrialRecord, TrialTaken
-from exme.tasks.errors import UserError
+from exme.evaluators.vllm import EngineDied
+from exme.search.proposing import History, next_proposal, why_over
+from exme.search.scoring import load_answers, merge_answers, save_answers
+from exme.search.trials import Claim, Result, TrialRecord, TrialTaken
+from exme.tasks import UserError
 
 from .interrupts import stop_if_asked
 from .opened_search import OpenedSearch

@@ -7,15 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from exme.search.proposing.assignment import Assignment, assign
-from exme.search.proposing.history import History
-from exme.search.racing.domination import Domination
-from exme.search.racing.field import Field, Racing, Runner, advance, estimates_of, race_of
-from exme.search.scoring.worker import Scored, Scorer
-from exme.search.trials.partial import Partial
-from exme.search.trials.race_log import RaceLog, Round
-from exme.search.trials.trial import Claim, Result
-from exme.tasks.errors import UserError
+from exme.search.proposing import Assignment, History, assign
+from exme.search.racing import Domination, Field, Racing, Runner, advance, estimates_of, race_of
+from exme.search.scoring import Scored, Scorer
+from exme.search.trials import Claim, Partial, RaceLog, Result, Round
+from exme.tasks import UserError
 
 
 def run_round(claim: Claim, history: History, worker: Scorer) -> Result:

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from exme.evaluators import Scores, join
 from exme.evaluators.harness import Chat, Engine, Evaluation, Judge, StockEngine, check_prompts
-from exme.evaluators.scores import Scores, join
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.resident import ResidentModel, Sources
-from exme.search.study.study_file import StudyFile
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError
+from exme.search.merging import Candidate, ResidentModel
+from exme.search.merging.sources import Sources
+from exme.search.study import StudyFile
+from exme.tasks import SuiteDocuments, UserError
 
 from .live_model import LiveModel, LocalModel
 from .precision import Precision

@@ -9,8 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, create_trial
 
 from exme.search.study import study_sections
-from exme.search.trials.ranking import is_flat
-from exme.search.trials.trial import TrialRecord
+from exme.search.trials import TrialRecord, is_flat
 
 
 def importance(scored: Iterable[tuple[FrozenTrial, float]]) -> dict[str, float]:

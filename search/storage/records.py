@@ -9,10 +9,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from exme.search.merging.candidate import Candidate
-from exme.search.study.space import read
-from exme.search.trials.race_log import RaceLog, Round
-from exme.search.trials.trial import TrialRecord
+from exme.search.merging import Candidate
+from exme.search.study import read
+from exme.search.trials import RaceLog, Round, TrialRecord
 
 from .packing import as_told, unpack
 

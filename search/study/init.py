@@ -10,12 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from exme.search.merging.sources.adapter import Source, open_checkpoint
-from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.fit import check_fit
-from exme.search.merging.sources.location import MINI, locate
-from exme.tasks.errors import UserError
-from exme.tasks.suite import load_suite
+from exme.search.merging.sources import MINI, Checkpoint, Source, check_fit, locate, open_checkpoint
+from exme.tasks import UserError, load_suite
 
 from .study_file import NAME, RESERVED, load_study_file
 

@@ -13,9 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from exme.search.directions import DIRECTIONS
 from exme.search.merging.methods import METHODS
-from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.suite import load_suite
-from exme.tasks.yaml_file import read_yaml
+from exme.tasks import UserError, did_you_mean, load_suite, read_yaml
 
 from .study_checks import (
     check_budget,

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from exme.search.merging.candidate import Candidate
-from exme.search.racing.field import Field, Runner, leg
-from exme.search.racing.strata import Floats, Order, estimate, single_stratum
+from exme.search.merging import Candidate
+from exme.search.racing import Field, Floats, Order, Runner, estimate, leg, single_stratum
 
 from .race_log import RaceLog
 from .ranking import distance

@@ -32,12 +32,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exme.search.merging.candidate import DECIMALS, Candidate
-from exme.search.merging.groups import joint
+from exme.search.merging import DECIMALS, Candidate, joint
 from exme.search.merging.methods import PLAIN
-from exme.search.study.space import Space, Value
-from exme.search.study.study_file import StudyFile
-from exme.tasks.errors import UserError
+from exme.search.study import Space, StudyFile, Value
+from exme.tasks import UserError
 
 from .trial import TrialRecord
 

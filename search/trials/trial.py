@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exme.evaluators.scores import Scores
-from exme.search.merging.candidate import Candidate
-from exme.search.racing.strata import Estimate
+from exme.evaluators import Scores
+from exme.search.merging import Candidate
+from exme.search.racing import Estimate
 
 from .race_log import RaceLog, Round
 
