@@ -29,7 +29,7 @@ def pinned_facts(
         "groups": study.groups.spec if study.groups is not None else None,
         "checkpoints": list(study.checkpoints),
         "directions": list(study.directions) or None,
-        "objective": study.objective,
+        "measure": study.measure,
         # (it decides how many values Optuna holds of a trial)
         **({"goal": "pareto"} if objective.values_per_trial > 1 else {}),
         "suites": [

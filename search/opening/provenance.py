@@ -53,7 +53,7 @@ def facts(
         **{f"checkpoint {name}": place for name, place in study.checkpoints.items()},
         **{f"fingerprint of {n}": f for n, f in sources.fingerprints.items()},
         **suites,
-        "objective": study.objective,
+        "measure": study.measure,
         "method": ", ".join(study.methods),
         **({"directions": ", ".join(study.directions)} if study.directions else {}),
         "data": study.data,

@@ -111,7 +111,7 @@ def collect_references(
             raise UserError(
                 f"suite '{suite}': no reference answers to measure target_nll by: it has none of its "
                 f"own, and none of the checkpoints answers any of its {len(documents.search)} search "
-                f"documents right; add a column '{COLUMN}' to the data, or use `objective: metric`"
+                f"documents right; add a column '{COLUMN}' to the data, or use `measure: metric`"
             )
     return references
 

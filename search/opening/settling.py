@@ -36,7 +36,7 @@ def settle_objective(
         raise UserError(
             f"weights: {', '.join(suites)} have weight 0, so there is nothing to search for"
         )
-    by_target = study.objective == "target_nll"
+    by_target = study.measure == "target_nll"
     known = {name: (scales or {}).get(name, HIGHER) for name in suites}
     if by_target:
         known = dict.fromkeys(suites, Scale.of(TARGET_NLL, higher_is_better=False))

@@ -168,7 +168,7 @@ def _is_open(trial: TrialRecord, busy: set[str]) -> bool:
     """Whether a candidate may be scored on further documents."""
     if trial.scores is not None or trial.barred or trial.candidate is None:
         return False
-    return trial.state != "stopped" and trial.candidate.digest not in busy
+    return trial.state != "rejected" and trial.candidate.digest not in busy
 
 
 def blocks_seen(history: History, size: int) -> np.ndarray:

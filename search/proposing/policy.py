@@ -59,7 +59,7 @@ def why_used_up(history: History) -> str:
     if reason or least is None:
         return reason
     found = auto.promise(history)
-    unit = 1.0 if study.objective == "target_nll" else 100.0
+    unit = 1.0 if study.measure == "target_nll" else 100.0
     if found is None or unit * found >= least:
         return ""
     return f"more documents are expected to bring {unit * found:.2g}, less than {least:g}"

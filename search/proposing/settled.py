@@ -42,7 +42,7 @@ class Settled:
 
     @property
     def is_racing(self) -> bool:
-        """Whether candidates may be stopped before they have had all documents."""
+        """Whether candidates may be rejected before they have had all documents."""
         return self.study.racing is not None
 
     @cached_property

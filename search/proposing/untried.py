@@ -28,7 +28,7 @@ def is_settled(trial: TrialRecord) -> bool:
     """Whether a trial leaves nothing to be scored of its candidate, for now at least."""
     if trial.barred and trial.is_scored:
         return True
-    return trial.scores is not None or trial.state in ("stopped", "failed", "running")
+    return trial.scores is not None or trial.state in ("rejected", "failed", "running")
 
 
 class Untried:

@@ -134,7 +134,7 @@ class Loop:
     def _twin(self, claim: Claim) -> TrialRecord | None:
         """The ended trial of the same candidate; waits for one that is in another's hands.
 
-        A candidate that was left is not ended: it may be taken up again.
+        A candidate that is paused is not ended: it may be taken up again.
         """
         while True:
             same = [
@@ -144,7 +144,7 @@ class Loop:
                 and t.candidate is not None
                 and t.candidate.digest == claim.candidate.digest
             ]
-            done = [t for t in same if t.scores is not None or t.state == "stopped"]
+            done = [t for t in same if t.scores is not None or t.state == "rejected"]
             if done:
                 return done[0]
             # Only the later of two waits, or they would wait for each other.

@@ -225,7 +225,7 @@ class OpenedSearch(StoredSearch):
 
     def _take_references(self) -> None:
         """Give documents the reference answers that they lack, the same for all workers."""
-        if self.study.objective == "target_nll":
+        if self.study.measure == "target_nll":
             inputs = [c for name, c in self.inputs().items() if name in self.study.checkpoints]
             self.documents = take_references(
                 self.documents,

@@ -58,7 +58,7 @@ def _race(claim: Claim, history: History, worker: Scorer) -> Result:
         field = _safe(task.field, partial)
         runner = advance(runner, partial.values[chosen], racing, field)
         done += len(chosen)
-        if runner.stopped:
+        if runner.rejected:
             break
     made = Round(_logged(task, runner, partial, racing), done, task.continues)
     scores = partial.whole() if partial.is_complete else None
@@ -69,7 +69,7 @@ def _logged(task: Assignment, runner: Runner, partial: Partial, racing: Racing) 
     """A candidate's race up to now, as the storage keeps it."""
     others = task.lineup.runners
     (estimate,) = estimates_of([*others, runner], task.field, first=len(others))
-    lost_to = task.legs[_loser_to(runner, racing, task.field)][1] if runner.stopped else None
+    lost_to = task.legs[_loser_to(runner, racing, task.field)][1] if runner.rejected else None
     return RaceLog(task.draw, partial, estimate, task.legs, lost_to)
 
 

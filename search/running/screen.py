@@ -126,7 +126,7 @@ def result_text(trial: TrialRecord, standing: Standing) -> str:
     again = f", {trial.documents} of them now" if 0 < trial.documents < count else ""
     text = f"{count:,} documents{again}"
     if trial.race_log is not None and trial.race_log.lost_to is not None:
-        text = f"stopped after {text}: behind #{trial.race_log.lost_to}"
+        text = f"rejected after {text}: behind #{trial.race_log.lost_to}"
     return f"{standing.unit.line(standing.interval)}  {text}"
 
 

@@ -143,7 +143,7 @@ class Worker:
         """Measured on one batch of each suite, with the weights that are in the model."""
         seconds = []
         for judge in self.judges("search"):
-            by_target = self.study.objective == "target_nll"
+            by_target = self.study.measure == "target_nll"
             # First calls set up what later ones find ready.
             judge.probe(self.engine, 1, targets=by_target)
             each = judge.probe(self.engine, self.batch_size, targets=by_target)
@@ -244,7 +244,7 @@ class Worker:
         if chosen[0] is None or self._live != candidate.digest:
             self.take_in(candidate)
         middle = time.perf_counter()
-        by_target = self.study.objective == "target_nll"
+        by_target = self.study.measure == "target_nll"
         found, proxies = [], []
         for judge, places in zip(self.judges(split), chosen, strict=True):
             if places is not None and not places:

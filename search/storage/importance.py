@@ -18,7 +18,7 @@ def importance(scored: Iterable[tuple[FrozenTrial, float]]) -> dict[str, float]:
     Source: PED-ANOVA, arXiv:2304.10255, as Optuna has it. Empty where it cannot say.
 
     Args:
-        scored: trials with their values. A stopped trial counts with its estimate here, while
+        scored: trials with their values. A rejected trial counts with its estimate here, while
             Optuna's evaluators leave out what is not complete.
     """
     # Slow to import: it brings scikit-learn where that is installed.

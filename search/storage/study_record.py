@@ -47,6 +47,8 @@ class StudyRecord:
                 another format.
         """
         known = self.study.user_attrs.get("pinned")
+        if known is not None and "objective" in known:  # what studies of before call it
+            known["measure"] = known.pop("objective")
         if known is None:
             self.study.set_user_attr("pinned", {**facts, "format": FORMAT})
             return

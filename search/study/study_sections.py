@@ -75,7 +75,7 @@ class SamplerSection(Section):
 
 
 class RacingSection(Section):
-    """Candidates are scored chunk by chunk, and losers are stopped.
+    """Candidates are scored chunk by chunk, and losers are rejected.
 
     Attributes:
         error_rate: bound on the chance that a candidate as good as the incumbent is stopped.

@@ -204,6 +204,6 @@ def settle_shift(study: StudyFile, gram: Gram) -> Shift | None:
             f"shift: {' and '.join(parents)} {verb} the base itself, so that nothing can be measured "
             f"relative to its task vector; name another `shift.parent`, or leave `shift` out"
         )
-    unit = 1.0 if study.objective == "target_nll" else 0.01
+    unit = 1.0 if study.measure == "target_nll" else 0.01
     bound = math.inf if section.bound is None else section.bound
     return Shift(gram, tuple(moved), bound, unit * (section.penalty or 0.0))

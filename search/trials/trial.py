@@ -21,7 +21,7 @@ class TrialRecord:
 
     Attributes:
         number: Optuna's trial number.
-        state: ``complete``, ``stopped`` (it lost its race), ``left`` (scored on some documents, and
+        state: ``complete``, ``rejected`` (it lost its race), ``paused`` (scored on some documents, and
             may be taken up again), ``running``, ``waiting``, ``failed`` (could not be scored,
             `message` says why) or ``cut off`` (its process was killed; it was taken up again).
         origin: where the proposal came from: the name of a known point (``sums alone``, ``mean``,
