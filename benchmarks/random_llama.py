@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from exme.search.merging.sources.locate import locate
+from exme.search.merging.sources.location import locate
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ COVERED_BY: Mapping[str, str] = {
     "journeys/test_screens.py": "cli/doctor reports/terminal/events reports/terminal/live reports/terminal/status running/screen",
     "search/cli/test_main.py": "cli/options cli/searching",
     "search/directions/test_closed_forms.py": "directions/gradient_matching directions/regmean",
-    "search/directions/test_directions.py": "directions/direction",
+    "search/directions/test_directions.py": "directions/catalogue directions/direction",
     "search/directions/test_learnt.py": "directions/adamerging directions/bench directions/coefficients directions/losses "
     "directions/np_merge directions/prodistill directions/warm_start",
     "search/merging/arithmetic/test_compiled.py": "merging/arithmetic/plain",
@@ -39,19 +39,19 @@ COVERED_BY: Mapping[str, str] = {
     "journeys/test_kept_runs.py": "storage/read_only",
     "search/merging/sources/test_vocabulary.py": "merging/sources/scratch merging/sources/sources",
     "search/opening/test_workshop.py": "directions/prompts scoring/live_model",
-    "search/running/test_stored_search.py": "storage/run_folder",
+    "search/running/test_stored_search.py": "storage/run_folders",
     "search/proof/test_gain.py": "proof/finals",
     "search/reports/dashboard/test_annotate.py": "reports/dashboard/notes scoring/answers trials/unit",
     "search/reports/exports/test_selection.py": "reports/exports/publish",
     "search/reports/pages/test_html_report.py": "proof/examples reports/pages/charts",
-    "search/reports/pages/test_plots.py": "reports/pages/colours reports/pages/plane reports/pages/plane_chart",
+    "search/reports/pages/test_plots.py": "reports/pages/colours reports/pages/scene reports/pages/plane_chart",
     "search/reports/pages/test_report.py": "reports/pages/proof_sections reports/pages/search_sections reports/pages/section",
     "search/reports/terminal/test_panel.py": "reports/terminal/plane_map running/view",
     "search/running/test_search.py": "opening/cost opening/joining opening/opening opening/provenance opening/settling "
     "proposing/history proposing/plan proposing/proposal proposing/settled running/forecast running/opened_search",
     "search/statistics/test_paired.py": "statistics/combine",
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",
-    "search/study/test_from_mergekit.py": "reports/pages/table",
+    "search/study/test_from_mergekit.py": "reports/pages/data_frame",
     "search/study/test_study_file.py": "study/study_checks study/study_sections study/suites",
     "search/trials/test_expected.py": "trials/shrinkage",
     "search/trials/test_shift.py": "opening/gram",
@@ -131,3 +131,13 @@ def test_an_ignored_type_says_why() -> None:
         for line in path.read_text(encoding="utf-8").splitlines():
             if "# type: ignore" in line:
                 assert re.search(r"# type: ignore\[[\w, -]+\]  ?\S+", line), f"{path}: {line}"
+
+
+def test_rooms_are_entered_by_their_faces() -> None:
+    """What a room gives to others stands in its `__init__`; its modules are imported by each other alone."""
+    importing = re.compile(r"^\s*from (exme\.\w+\.\w+)(\.[\w.]+) import", re.MULTILINE)
+    for path in modules(*CODE):
+        room = ".".join(("exme", *path.relative_to(ROOT).with_suffix("").parts[:2]))
+        for other, inside in importing.findall(path.read_text(encoding="utf-8")):
+            module = ROOT / Path(*f"{other}{inside}".split(".")[1:]).with_suffix(".py")
+            assert other == room or not module.is_file(), f"{path}: {other}{inside}"

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from exme.evaluators.fast import Generation
 
 from .generation import samples
-from .quiet import quiet
+from .noise import quiet
 
 
 class SeededHFLM(HFLM):  # type: ignore[misc]  # lm_eval is not typed

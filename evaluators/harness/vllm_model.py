@@ -10,9 +10,9 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from vllm.platforms import current_platform
 
-from exme.evaluators.vllm.available import installed_version
+from exme.evaluators.vllm import installed_version
 
-from .quiet import quiet
+from .noise import quiet
 
 
 def _import_class() -> Any:

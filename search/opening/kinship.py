@@ -10,10 +10,17 @@ from dataclasses import dataclass
 
 import torch
 
-from exme.search.merging.sources.adapter import Adapter, LowRank
-from exme.search.merging.sources.checkpoint import Checkpoint, tied_names
-from exme.search.merging.sources.fetched import Fetched, Values, row_length, whole_rows
-from exme.search.merging.sources.sources import Sources
+from exme.search.merging.sources import (
+    Adapter,
+    Checkpoint,
+    Fetched,
+    LowRank,
+    Sources,
+    Values,
+    row_length,
+    tied_names,
+    whole_rows,
+)
 
 # Elements of each tensor that are read: task vectors' lengths are known to a percent or so.
 _SAMPLE = 2**14
@@ -51,7 +58,7 @@ class Kinship:
                 )
 
 
-def kinship(sources: Sources) -> Kinship:
+def kinship_of(sources: Sources) -> Kinship:
     """Measure the checkpoints of a study; directions, which are made of them, are left out."""
     names = [n for n, c in sources.checkpoints.items() if isinstance(c, Checkpoint | Adapter)]
     squares, apart = dict.fromkeys(names, 0.0), dict.fromkeys(_pairs(names), 0.0)

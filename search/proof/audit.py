@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exme.evaluators.scores import Scores
+from exme.evaluators import Scores
 
 if TYPE_CHECKING:
     from .outcome import Entry
@@ -63,7 +63,7 @@ class Audit:
         return f"Caution: the gain may be one of format, for {reason}."
 
 
-def audit(merged: Entry, best: Entry) -> Audit:
+def audit_of(merged: Entry, best: Entry) -> Audit:
     """Compare the winner with the best input.
 
     Args:

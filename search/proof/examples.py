@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exme.search.scoring.answers import load_answers
-from exme.tasks.documents import SuiteDocuments
+from exme.search.scoring import load_answers
+from exme.tasks import SuiteDocuments
 
 from .outcome import Outcome
 
@@ -34,7 +34,9 @@ class Example:
     won: bool
 
 
-def examples(outcome: Outcome, documents: Sequence[SuiteDocuments], folder: Path) -> list[Example]:
+def examples_of(
+    outcome: Outcome, documents: Sequence[SuiteDocuments], folder: Path
+) -> list[Example]:
     """Report documents won and lost against the best input, at most `SHOWN` of each.
 
     They are the first in the common order, not the most telling ones.

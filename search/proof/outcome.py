@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from exme.evaluators.scores import Scores
-from exme.search.merging.candidate import Candidate
-from exme.search.racing.goal import Goal
-from exme.search.trials.trial import TrialRecord
+from exme.evaluators import Scores
+from exme.search.merging import Candidate
+from exme.search.racing import Goal
+from exme.search.trials import TrialRecord
 
 from .verdict import Verdict, verdict
 
@@ -41,7 +41,7 @@ class Outcome:
 
     Attributes:
         study: name of the study, `task` the suite or suites it searched on.
-        bounds: bounds of each coefficient now, by checkpoint name; `widened` tells each change.
+        bounds: bounds of each coefficient, by checkpoint name.
         blind: what was said of suites that cannot tell candidates apart.
         trials: all trials in order of their numbers.
         winner: the best complete trial on the search documents; None before the first.
@@ -66,7 +66,6 @@ class Outcome:
     inputs: tuple[Entry, ...] = ()
     merged: Entry | None = None
     use: int = 0
-    widened: tuple[str, ...] = ()
     blind: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
     aim: Goal = field(default_factory=Goal)

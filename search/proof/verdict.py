@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from exme.search.statistics.intervals import Interval
-from exme.search.trials.unit import Unit, count_of, joined, p_text, share_text
+from exme.search.statistics import Interval
+from exme.search.trials import Unit, count_of, joined, p_text, share_text
 
-from .audit import audit
+from .audit import audit_of
 from .finals import Finals, Kept, finals
 from .gain import Gain, gain_over_inputs, share_of_error
 
@@ -95,7 +95,7 @@ def verdict(outcome: Outcome) -> Verdict:
     gain = gain_over_inputs(merged.report, inputs, stands.aim, level)
     found = _judged(gain, stands, merged, best, outcome)
     if gain.estimate > 0:
-        found = replace(found, caution=audit(merged, best).caution(best.name))
+        found = replace(found, caution=audit_of(merged, best).caution(best.name))
     return _with_kept(found, stands, best)
 
 

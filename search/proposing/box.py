@@ -1,4 +1,4 @@
-"""What may be proposed, what a sampler knows, and where a proposal stands within the bounds of now."""
+"""What may be proposed, what a sampler knows, and where a proposal stands within the bounds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.racing.strata import Floats
-from exme.search.study.space import Bounds, Value
+from exme.search.racing import Floats
+from exme.search.study import Bounds, Value
 
 
 @dataclass(frozen=True)

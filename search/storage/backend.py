@@ -13,11 +13,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import FrozenTrial
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .patience import Patience, hide_secrets
 from .read_only import reachable
-from .run_folder import DATABASE
+from .run_folders import DATABASE
 
 
 def open_backend(url: str, patience: Patience) -> BaseStorage:

@@ -26,8 +26,8 @@ from exme.search.cli.verify import verify_study
 from exme.search.proof.verdict import verdict
 from exme.search.reports.dashboard.notes import documents_csv, trial_note
 from exme.search.reports.exports.export import export_best
+from exme.search.reports.pages.data_frame import documents_table, trials_table
 from exme.search.reports.pages.report import write_report
-from exme.search.reports.pages.table import documents_table, trials_table
 from exme.search.reports.terminal.events import trial_facts
 from exme.search.running.search import Search, open_search
 from exme.search.statistics.intervals import Interval, is_bounded

@@ -15,7 +15,7 @@ from exme.evaluators.vllm.probe import compare, reference_logprobs
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.model_folder import write_model
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.locate import locate
+from exme.search.merging.sources.location import locate
 from exme.search.merging.sources.sources import Sources
 from exme.tasks.documents import load_documents
 from exme.tasks.suite import load_suite

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from exme.search.merging.sources.locate import locate
+from exme.search.merging.sources.location import locate
 from tests.helpers.models.small_models import edit_json, make_family
 
 STUDY: dict[str, Any] = {

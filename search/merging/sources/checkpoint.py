@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
-from .locate import TOKENIZER
+from .location import TOKENIZER
 from .settings import effective
 from .unchanged import Unchanged, digest_files
 from .weight_files import INDEX, TORCH_NAMES, Reader, TensorSpec, read_header

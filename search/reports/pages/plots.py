@@ -19,10 +19,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
-from exme.search.proof.outcome import Outcome
+from exme.search.proof import Outcome
 
 from .colours import ends_of
-from .plane import FLAT, Array, Scene, scene_of_outcome, short
+from .scene import FLAT, Array, Scene, scene_of_outcome, short
 
 _DPI = 150
 _INK, _STAR, _BLUE = "#222222", "#D55E00", "#31688E"

@@ -15,7 +15,7 @@ from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.sources import Sources
 from exme.search.opening import kinship as module
-from exme.search.opening.kinship import kinship
+from exme.search.opening.kinship import kinship_of
 from tests.helpers.models.adapters import PLAIN, make_adapter
 from tests.helpers.models.small_models import (
     edit_weights,
@@ -55,10 +55,10 @@ ODD: dict[str, tuple[Callable[[dict[str, Path]], object], str]] = {
 @pytest.mark.parametrize("case", ODD)
 def test_an_odd_checkpoint_is_named(tmp_path: Path, case: str) -> None:
     family = make_family(tmp_path)
-    assert list(kinship(open_sources(family))) == []
+    assert list(kinship_of(open_sources(family))) == []
     change, expected = ODD[case]
     change(family)
-    (line,) = kinship(open_sources(family))
+    (line,) = kinship_of(open_sources(family))
     assert re.search(expected, line)
 
 
@@ -68,7 +68,7 @@ def test_one_weight_that_differs_makes_two_checkpoints(tmp_path: Path) -> None:
     weight = load_weights(family["math"])["lm_head.weight"]
     weight[-1, -1] += 1
     edit_weights(family["math"], lm_head__weight=weight)
-    assert list(kinship(open_sources(family))) == []
+    assert list(kinship_of(open_sources(family))) == []
 
 
 def test_the_length_of_a_task_vector_is_that_of_all_deltas(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_length_of_a_task_vector_is_that_of_all_deltas(tmp_path: Path) -> No
     base, math = (load_weights(family[name]) for name in ("base", "math"))
     moved = sum(float((math[n].double() - t.double()).square().sum()) for n, t in base.items())
     whole = sum(float(t.double().square().sum()) for t in base.values())
-    found = kinship(open_sources(family)).lengths["math"]
+    found = kinship_of(open_sources(family)).lengths["math"]
     assert found == pytest.approx((moved / whole) ** 0.5)
 
 
@@ -92,9 +92,9 @@ def test_an_adapter_is_as_long_as_what_peft_merges(
     before, merged = load_weights(base), load_weights(folder / "merged")
     moved = sum(float((merged[n] - t).double().square().sum()) for n, t in before.items())
     whole = sum(float(t.double().square().sum()) for t in before.values())
-    assert kinship(sources).lengths["lora"] == pytest.approx((moved / whole) ** 0.5, rel=1e-4)
+    assert kinship_of(sources).lengths["lora"] == pytest.approx((moved / whole) ** 0.5, rel=1e-4)
     monkeypatch.setattr(module, "_SAMPLE", 64)  # four rows of each
-    assert kinship(sources).lengths["lora"] == pytest.approx((moved / whole) ** 0.5, rel=0.5)
+    assert kinship_of(sources).lengths["lora"] == pytest.approx((moved / whole) ** 0.5, rel=0.5)
 
 
 @pytest.mark.parametrize("sample", [1, 64])
@@ -103,11 +103,11 @@ def test_an_odd_checkpoint_is_named_by_a_few_rows_too(
 ) -> None:
     monkeypatch.setattr(module, "_SAMPLE", sample)
     family = make_family(tmp_path)
-    assert list(kinship(open_sources(family))) == []
+    assert list(kinship_of(open_sources(family))) == []
     copied("code")(family)
     weight = load_weights(family["math"])["lm_head.weight"]
     weight[-1, -1] += 1  # a row that is not read at first
     edit_weights(family["math"], lm_head__weight=weight)
-    assert list(kinship(open_sources(family))) == []
+    assert list(kinship_of(open_sources(family))) == []
     copied("code")(family)
-    assert len(list(kinship(open_sources(family)))) == 1
+    assert len(list(kinship_of(open_sources(family)))) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from exme.evaluators.scores import DocumentScores, join
 from exme.search.merging.candidate import Candidate
-from exme.search.proof.audit import any_cut, audit
+from exme.search.proof.audit import any_cut, audit_of
 from exme.search.proof.outcome import Entry, Outcome
 from exme.search.proof.verdict import verdict
 from exme.search.reports.dashboard.notes import trial_note
@@ -38,7 +38,7 @@ def entry(name: str, values: str, cut: str, longer: str = "") -> Entry:
 
 
 def test_a_gain_that_comes_with_fewer_cut_answers_is_flagged() -> None:
-    found = audit(entry("merged", "11110000", "00000001"), entry("sums", "11000000", "00110001"))
+    found = audit_of(entry("merged", "11110000", "00000001"), entry("sums", "11000000", "00110001"))
     assert found.is_flagged
     assert found.fewer == (("cut", 1, 3),)
     assert found.gain == 0.25
@@ -61,13 +61,13 @@ def test_a_gain_that_a_few_such_answers_cannot_have_made_is_not() -> None:
 
     best = long([0] * 100, [1] * 3 + [0] * 97)
     whole, part = long([1] * 40 + [0] * 60, [0] * 100), long([1] * 10 + [0] * 90, [0] * 100)
-    found = audit(whole, best)
+    found = audit_of(whole, best)
     assert found.fewer == (("cut", 0, 3),) and not found.is_flagged and not found.caution("sums")
-    assert audit(part, best).is_flagged  # 3 of 10 is another matter
+    assert audit_of(part, best).is_flagged  # 3 of 10 is another matter
 
 
 def test_a_gain_with_as_many_cut_answers_is_not() -> None:
-    found = audit(entry("merged", "11110000", "00000001"), entry("sums", "11000000", "00000001"))
+    found = audit_of(entry("merged", "11110000", "00000001"), entry("sums", "11000000", "00000001"))
     assert not found.is_flagged
     assert found.spared == 2 / 7
 
@@ -75,13 +75,13 @@ def test_a_gain_with_as_many_cut_answers_is_not() -> None:
 def test_a_gain_that_goes_when_answers_may_be_longer_is_flagged() -> None:
     merged = entry("merged", "11110000", "00000001", longer="11110000")
     best = entry("sums", "11000000", "00000001", longer="11111000")
-    found = audit(merged, best)
+    found = audit_of(merged, best)
     assert found.is_flagged and not found.fewer
     assert found.longer == -0.125
 
 
 def test_a_loss_is_nothing_to_flag() -> None:
-    found = audit(entry("merged", "10000000", "00000000"), entry("sums", "11000000", "00110000"))
+    found = audit_of(entry("merged", "10000000", "00000000"), entry("sums", "11000000", "00110000"))
     assert not found.is_flagged
 
 
@@ -92,7 +92,7 @@ def test_suites_of_which_one_has_no_answers_are_audited_by_the_other() -> None:
         return Entry("x", Candidate({"sums": 1.0}, "exme", "float32", {}), join([one, other]))
 
     merged, best = both("11110000", "00000001"), both("11000000", "00110001")
-    found = audit(merged, best)
+    found = audit_of(merged, best)
     assert found.is_flagged and found.fewer == (("cut", 1, 3),)
     assert found.documents == 5 + 2
     assert found.spared == 0

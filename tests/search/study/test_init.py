@@ -66,7 +66,7 @@ def test_one_checkpoint_is_extrapolated(family: dict[str, Path], tmp_path: Path)
 def test_mini_models_search_on_mini_documents(
     family: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exme.search.merging.sources.locate.MODELS", family["base"].parent)
+    monkeypatch.setattr("exme.search.merging.sources.location.MODELS", family["base"].parent)
     names = {"math": "mini/math", "code": "mini/code"}
     write_study(tmp_path / "mine.yaml", "mini/base", names)
     assert load_study_file(tmp_path / "mine.yaml").data == "mini"

@@ -17,10 +17,10 @@ from exme.search.reports.dashboard.annotate import differences
 from exme.search.reports.dashboard.notes import documents_csv, trial_note
 from exme.search.reports.exports.model_card import model_card
 from exme.search.reports.pages.charts import regret_curve
-from exme.search.reports.pages.plane import scene_of_outcome
+from exme.search.reports.pages.data_frame import documents_table, trials_table
 from exme.search.reports.pages.plane_chart import plane
 from exme.search.reports.pages.report import write_report
-from exme.search.reports.pages.table import documents_table, trials_table
+from exme.search.reports.pages.scene import scene_of_outcome
 from exme.search.reports.terminal.events import search_facts, trial_facts
 from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
@@ -107,7 +107,7 @@ def test_one_candidate_has_one_score_on_every_surface(
     found = standings(trials)
     assert outcome.winner is not None and outcome.winner.candidate is not None
     best = standing_of(found, outcome.winner.candidate.digest)
-    left = next(s for s in found if not s.is_complete and s.trial.state == "left")
+    left = next(s for s in found if not s.is_complete and s.trial.state == "paused")
     report = write_report(outcome, searched.folder).read_text()
     table = trials_table(trials).set_index("trial")
     scene = scene_of_outcome(outcome)

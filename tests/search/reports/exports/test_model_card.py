@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exme.evaluators.scores import DocumentScores
-from exme.search.merging.sources.locate import mini_names
+from exme.search.merging.sources.location import mini_names
 from exme.search.proof.outcome import Outcome
 from exme.search.reports.exports.model_card import read_licence, scores_file
 from exme.tasks.mini import MODELS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.proof.examples import examples
+from exme.search.proof.examples import examples_of
 from exme.search.reports.pages.report import write_report
 from exme.search.running.search import open_search
 from exme.search.scoring.answers import load_answers, save_answers
@@ -148,6 +148,6 @@ def test_a_report_without_answers_has_no_examples(tmp_path: Path) -> None:
         ):
             (search.folder / "answers" / f"{digest}.json").write_bytes(broken)
             assert load_answers(search.folder, digest) == {}
-        assert examples(outcome, search.documents, search.folder) == []
+        assert examples_of(outcome, search.documents, search.folder) == []
         write_report(outcome, search.folder)
         assert "side by side" not in (search.folder / "report.html").read_text()

@@ -15,9 +15,9 @@ from exme.evaluators.scores import DocumentScores
 from exme.search.merging.candidate import Candidate
 from exme.search.proof.outcome import Entry, Outcome
 from exme.search.reports.pages import plots
-from exme.search.reports.pages.plane import Array, Scene, scene_of_outcome
 from exme.search.reports.pages.plane_chart import plane, plane_svg
 from exme.search.reports.pages.plots import plot_plane
+from exme.search.reports.pages.scene import Array, Scene, scene_of_outcome
 from exme.search.reports.terminal.plane_map import plane_map
 from exme.search.trials.trial import TrialRecord
 

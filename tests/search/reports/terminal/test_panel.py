@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exme.search.reports.pages.plane import Scene, failed_of, scene_of
+from exme.search.reports.pages.scene import Scene, failed_of, scene_of
 from exme.search.reports.terminal.plane_map import plane_map
 from exme.search.trials.standing import difference, standings
 from exme.search.trials.trial import TrialRecord

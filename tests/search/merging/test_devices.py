@@ -14,8 +14,8 @@ import torch
 
 from exme.search.merging import resident
 from exme.search.merging.candidate import Candidate
+from exme.search.merging.devices import spread
 from exme.search.merging.resident import ResidentModel, load_model, pick_device
-from exme.search.merging.spread import spread
 from exme.tasks.errors import UserError
 from tests.helpers.models.small_models import make_family, open_resident, open_sources
 

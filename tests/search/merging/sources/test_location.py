@@ -14,7 +14,7 @@ from huggingface_hub import errors
 from huggingface_hub.utils._paths import filter_repo_objects
 
 from exme.search.merging.sources import locate as module
-from exme.search.merging.sources.locate import is_hub_id, locate, mini_names
+from exme.search.merging.sources.location import is_hub_id, locate, mini_names
 from exme.tasks.errors import UserError
 
 
@@ -190,7 +190,7 @@ def test_what_the_hub_refuses_is_one_clear_line(
 
 def test_offline_is_one_clear_line(tmp_path: Path) -> None:
     """The real client, in a process that was told to stay offline."""
-    code = "from exme.search.merging.sources.locate import locate\nlocate('nobody/nothing', who='base')"
+    code = "from exme.search.merging.sources.location import locate\nlocate('nobody/nothing', who='base')"
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PYTHONPATH": _path()}
     found = subprocess.run(
         [sys.executable, "-c", code], env=environment, check=False, capture_output=True, text=True
@@ -207,7 +207,7 @@ def _path() -> str:
 
 def test_a_name_that_the_locale_cannot_write_is_said_to_be_that() -> None:
     code = (
-        "from exme.search.merging.sources.locate import locate\n"
+        "from exme.search.merging.sources.location import locate\n"
         "from exme.tasks.errors import UserError\n"
         "try: locate('models/mod\\xe8le', who='base')\n"
         "except UserError as error: print(error)\n"
