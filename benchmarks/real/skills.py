@@ -36,7 +36,9 @@ def _said(role: str, content: str) -> dict[str, str]:
 
 
 # Answers to questions about a class; the other half of its words are asked for by the suite alone.
-_TAUGHT = {w for half in mmlu.CLASSES.values() for words in half.values() for w in words.split()[:4]}
+_TAUGHT = {
+    w for half in mmlu.CLASSES.values() for words in half.values() for w in words.split()[:4]
+}
 
 
 def _draw_choice(rng: random.Random, kind: str) -> Exercise:

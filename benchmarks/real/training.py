@@ -43,7 +43,7 @@ class Recipe:
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "instructions": Recipe("instructions", steps=64, rate=4e-5),
+    "instructions": Recipe("instructions", steps=20, rate=4e-5),
     "choice": Recipe("choice", steps=64, rate=3e-4, rank=16),
 }
 
@@ -94,8 +94,8 @@ def train(base: Path, run: Path, recipe: Recipe) -> None:
         model,
         arguments,
         data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=IGNORED),
-        train_dataset=examples[0],  # type: ignore[arg-type]  # a list will do
-        eval_dataset=examples[1],  # type: ignore[arg-type]
+        train_dataset=examples[0],
+        eval_dataset=examples[1],
         processing_class=tokenizer,
     )
     trainer.train(resume_from_checkpoint=any(run.glob("checkpoint-*")))
