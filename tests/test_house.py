@@ -53,7 +53,6 @@ COVERED_BY: Mapping[str, str] = {
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",
     "search/study/test_from_mergekit.py": "reports/pages/data_frame",
     "search/study/test_study_file.py": "study/study_checks study/study_sections study/suites",
-    "search/trials/test_expected.py": "trials/shrinkage",
     "search/trials/test_shift.py": "opening/gram",
     "search/proposing/test_allocation.py": "trials/believed trials/weight_space",
     "search/trials/test_standing.py": "trials/trial",
