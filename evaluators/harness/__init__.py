@@ -8,7 +8,7 @@ itself.
 from .finite import FiniteLogits
 from .interface import Chat, Engine, Evaluation
 from .judge import Judge
-from .prompts import check_prompts
+from .prompts import check_prompts, longest_requests
 from .settling import settle
 from .stock import StockEngine
 from .tasks.task import TaskHeader, task_headers, task_order
@@ -26,6 +26,7 @@ __all__ = [
     "check_prompts",
     "hf_model",
     "lm_eval_scores",
+    "longest_requests",
     "settle",
     "task_headers",
     "task_order",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from exme.evaluators.harness.quiet import quiet
-from exme.evaluators.harness.vllm_model import VLLM
+from exme.evaluators.harness.vllm_model import SeededVLLM
 
 from .engine import Start, engine_arguments
 from .logs import explain_start
@@ -30,7 +30,7 @@ def vllm_alone(start: Start, settings: VllmSettings) -> Iterator[Any]:
     arguments = {k: v for k, v in engine_arguments(start, settings).items() if k not in _OURS}
     try:
         with quiet():
-            model = VLLM(pretrained=str(start.folder), batch_size="auto", **arguments)
+            model = SeededVLLM(pretrained=str(start.folder), batch_size="auto", **arguments)
     except Exception as error:  # noqa: BLE001  (whatever a model or a setting makes of vLLM)
         raise explain_start(error, start.log, settings) from None
     try:

@@ -22,6 +22,8 @@ from .logs import EngineDied, explain_start
 from .proposer import MOST, prompt_key
 from .settings import VllmSettings, check_model, longest_sequence, refuse_unknown
 
+# The tokens of a prompt, and whether its answer is the greedy one.
+Asked = tuple[Sequence[int], bool]
 # The names by which vLLM finds what is ours, in each of its processes.
 BACKEND = "exme"
 _EXTENSION = "exme.evaluators.vllm.extension.WorkerExtension"
@@ -212,18 +214,22 @@ class VllmEngine:
 
     # Drafts --------------------------------------------------------------------------------------
 
-    def _before(self, prompts: Sequence[Sequence[int]]) -> None:
+    def _before(self, asked: Sequence[Asked]) -> None:
         if not self._uses_drafts:
             return
         self._drafts.refresh()
-        known = {prompt_key(p): (len(p), self._drafts.answers(_document(p))) for p in prompts}
+        known = {}
+        for prompt, is_greedy in asked:
+            answers = self._drafts.answers(_document(prompt)) if is_greedy else None
+            known[prompt_key(prompt)] = len(prompt), answers
         self.call("exme_take_drafts", [(n, key, answers) for key, (n, answers) in known.items()])
 
-    def _after(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> None:
+    def _after(self, asked: Sequence[Asked], answers: Sequence[Sequence[int]]) -> None:
         if not self._uses_drafts:
             return
-        for prompt, answer in zip(prompts, answers, strict=True):
-            self._drafts.add(_document(prompt), list(answer))
+        for (prompt, is_greedy), answer in zip(asked, answers, strict=True):
+            if is_greedy:
+                self._drafts.add(_document(prompt), list(answer))
         self._drafts.save()
 
 
@@ -239,6 +245,7 @@ def engine_arguments(start: Start, settings: VllmSettings) -> dict[str, Any]:
         UserError: the study passes an argument that this vLLM does not have.
     """
     from vllm.config import WeightTransferConfig  # noqa: PLC0415
+    from vllm.config.logging import LoggingConfig  # noqa: PLC0415
     from vllm.engine.arg_utils import EngineArgs  # noqa: PLC0415
 
     refuse_unknown(settings.engine_args, list(EngineArgs.__dataclass_fields__))
@@ -251,6 +258,8 @@ def engine_arguments(start: Start, settings: VllmSettings) -> dict[str, Any]:
         "trust_remote_code": start.trust_remote_code,
         "enable_prefix_caching": True,
         "disable_log_stats": True,
+        # (it would have this process print, too; the engine's own print as they are imported)
+        "logging_config": LoggingConfig(configure_logging=False, pylogging_config_file=None),
         "weight_transfer_config": WeightTransferConfig(backend=BACKEND),
         "worker_extension_cls": _EXTENSION,
     }

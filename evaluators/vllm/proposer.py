@@ -37,8 +37,8 @@ def prompt_key(tokens: Sequence[int] | Tokens) -> str:
 class _Row:
     """An answer that is being decoded."""
 
-    def __init__(self, drafter: Drafter) -> None:
-        self.drafter = drafter
+    def __init__(self, drafter: Drafter, is_greedy: bool = True) -> None:
+        self.drafter, self.is_greedy = drafter, is_greedy
         self.draft: list[int] = []
 
 
@@ -52,7 +52,7 @@ class Proposer:
     def __init__(self, config: Any) -> None:
         self._most: int = config.speculative_config.num_speculative_tokens
         self._longest: int = config.model_config.max_model_len
-        self._answers: dict[str, list[tuple[int, ...]]] = {}
+        self._answers: dict[str, Sequence[tuple[int, ...]] | None] = {}
         self._lengths: set[int] = set()
         self._rows: dict[_Place, _Row] = {}
         self._trust, self._ngrams, self._pace = Trust(), Ngrams(), Pace()
@@ -63,14 +63,20 @@ class Proposer:
     def load_model(self, *_: Any, **__: Any) -> None:
         """There is no model to load."""
 
-    def take(self, prompts: Sequence[tuple[int, str, Sequence[Sequence[int]]]]) -> None:
-        """The prompts of the requests to come: length, key and earlier answers, the most recent first."""
-        self._answers = {key: [tuple(a) for a in answers] for _, key, answers in prompts}
+    def take(self, prompts: Sequence[tuple[int, str, Sequence[Sequence[int]] | None]]) -> None:
+        """The prompts of the requests to come: length, key and earlier answers, the most recent first.
+
+        Where answers are drawn at random there is None: drafts would use up random numbers.
+        """
+        self._answers = {
+            key: None if answers is None else [tuple(answer) for answer in answers]
+            for _, key, answers in prompts
+        }
         self._lengths = {length for length, _, _ in prompts}
         self._rows.clear()
         self._ended = 0.0
         for answers in self._answers.values():
-            for answer in answers:
+            for answer in answers or ():
                 self.learn(answer)
 
     def learn(self, answer: tuple[int, ...]) -> None:
@@ -99,7 +105,7 @@ class Proposer:
             if row is None:
                 drafts.append([])
                 continue
-            most = min(self._most, room) if self._pace.drafts else 0
+            most = min(self._most, room) if self._pace.drafts and row.is_greedy else 0
             row.draft = row.drafter.propose(most, worth) if most > 0 else []
             drafts.append(row.draft)
         self._ended = time.perf_counter()
@@ -136,11 +142,12 @@ class Proposer:
         """A row that is seen for the first time, or for the first time again."""
         for size in (before, *sorted(self._lengths - {before}, reverse=True)):
             if size in self._lengths and size < length:
-                answers = self._answers.get(prompt_key(tokens[:size]))
-                if answers is not None:
-                    row = _Row(Drafter(answers, self._ngrams, self._trust))
-                    row.drafter.observe(tokens[size:length].tolist(), 0)
-                    return row
+                key = prompt_key(tokens[:size])
+                if key in self._answers:
+                    answers = self._answers[key]
+                    drafter = Drafter(answers or (), self._ngrams, self._trust)
+                    drafter.observe(tokens[size:length].tolist(), 0)
+                    return _Row(drafter, answers is not None)
         return _Row(Drafter((), self._ngrams, self._trust))
 
     def _count(

@@ -14,8 +14,9 @@ import psutil
 import torch
 
 from exme.evaluators.fast import DraftStore
-from exme.evaluators.harness import Engine
+from exme.evaluators.harness import Engine, Judge
 from exme.evaluators.vllm.engine import Start, VllmEngine
+from exme.evaluators.vllm.lengths import check_lengths
 from exme.evaluators.vllm.memory import Plan, gib, plan, shape_of
 from exme.evaluators.vllm.probe import PROMPTS, TOKENS, compare, reference_logprobs
 from exme.evaluators.vllm.settings import longest_sequence
@@ -133,8 +134,16 @@ class ServedModel:
         """See `LiveModel.check`."""
         self.served.check_logits()
 
-    def probe(self, prompts: Sequence[str]) -> None:
+    def probe(self, judges: Sequence[Judge]) -> None:
         """See `LiveModel.probe`; the base is in the engine afterwards."""
+        try:
+            config = self.sources.base.config
+            cut = [check_lengths(j, self.reference, config, self._settings) for j in judges]
+        except UserError:
+            self.close()
+            raise
+        self.told = [*self.told, *filter(None, cut)]
+        prompts = [p for judge in judges if judge.split == "search" for p in judge.prompts]
         encoded = [
             self.tokenizer(p)["input_ids"][-min(TOKENS, self.max_length - 1) :] for p in prompts
         ]

@@ -99,8 +99,11 @@ def test_a_search_proves_its_winner_and_scores_as_lm_eval_does_alone(tmp_path: P
     assert "vllm" in (run / "report.md").read_text()
     told = exme("verify", study, "--task", "gsm8k,mmlu", "--documents", 8, "--runs", tmp_path / "r")
     assert told.returncode == 0, told.stdout + told.stderr
-    assert told.stdout.count("| 8 of 8 |") == 2
+    assert told.stdout.count("| 8 of 8 (") == 2
     assert re.search(r"gsm8k: [678] of 8 answers are those of lm-eval's `hf` model", told.stdout)
+    assert re.search(r"mmlu: [678] of 8 scores are those of lm-eval's `hf` model", told.stdout)
+    for line in (*found.stdout.splitlines(), *told.stdout.splitlines()):
+        assert not re.search(r"pid=\d+|\bINFO\b", line), "vLLM's own lines belong to its log"
 
 
 def test_an_engine_that_dies_frees_its_trial_and_ctrl_c_leaves_no_process(
