@@ -24,7 +24,7 @@ COVERED_BY: Mapping[str, str] = {
     "journeys/test_screens.py": "cli/doctor reports/terminal/events reports/terminal/live reports/terminal/status running/screen",
     "search/cli/test_main.py": "cli/options cli/searching",
     "search/directions/test_closed_forms.py": "directions/gradient_matching directions/regmean",
-    "search/directions/test_directions.py": "directions/direction",
+    "search/directions/test_directions.py": "directions/catalogue directions/direction",
     "search/directions/test_learnt.py": "directions/adamerging directions/bench directions/coefficients directions/losses "
     "directions/np_merge directions/prodistill directions/warm_start",
     "search/merging/arithmetic/test_compiled.py": "merging/arithmetic/plain",
@@ -131,3 +131,13 @@ def test_an_ignored_type_says_why() -> None:
         for line in path.read_text(encoding="utf-8").splitlines():
             if "# type: ignore" in line:
                 assert re.search(r"# type: ignore\[[\w, -]+\]  ?\S+", line), f"{path}: {line}"
+
+
+def test_rooms_are_entered_by_their_faces() -> None:
+    """What a room gives to others stands in its `__init__`; its modules are imported by each other alone."""
+    importing = re.compile(r"^\s*from (exme\.\w+\.\w+)(\.[\w.]+) import", re.MULTILINE)
+    for path in modules(*CODE):
+        room = ".".join(("exme", *path.relative_to(ROOT).with_suffix("").parts[:2]))
+        for other, inside in importing.findall(path.read_text(encoding="utf-8")):
+            module = ROOT / Path(*f"{other}{inside}".split(".")[1:]).with_suffix(".py")
+            assert other == room or not module.is_file(), f"{path}: {other}{inside}"

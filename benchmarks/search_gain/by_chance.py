@@ -40,7 +40,7 @@ def raced(points: Iterator[Floats], half: Half, budget: float, racing: Racing) -
         order = draw(runners, field, half.seed).order
         runner = face(Runner(np.zeros(0), order, np.zeros(0)), runners, field)
         outcomes = half.seen(point)
-        while left > 0 and not (runner.stopped or runner.is_complete):
+        while left > 0 and not (runner.rejected or runner.is_complete):
             at = len(runner.seen)
             chosen = order.documents[at : at + min(racing.chunk, left)]
             runner = advance(runner, outcomes[chosen], racing, field)

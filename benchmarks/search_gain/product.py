@@ -175,7 +175,7 @@ class Replay:
         made = run_round(claim, history, self.worker)
         assert made.round is not None
         log = made.round.race_log
-        state = "complete" if made.scores else "stopped" if log.lost_to is not None else "left"
+        state = "complete" if made.scores else "rejected" if log.lost_to is not None else "paused"
         self.trials[claim.number] = TrialRecord(
             claim.number,
             state,

@@ -4,9 +4,6 @@
 task, no score, no study. docs/engine.md says how it works.
 """
 
-from .attention import kernel as attention_kernel
-from .decoding import DraftStore
-from .engine import FastEngine
-from .reference import Generation
+import lazy_loader
 
-__all__ = ["DraftStore", "FastEngine", "Generation", "attention_kernel"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,29 +5,6 @@ model over the resident one, `finite` watches its logits, `verify` has lm-eval s
 itself.
 """
 
-from .finite import FiniteLogits
-from .interface import Chat, Engine, Evaluation
-from .judge import Judge
-from .prompts import check_prompts, longest_requests
-from .settling import settle
-from .stock import StockEngine
-from .tasks.task import TaskHeader, task_headers, task_order
-from .verify import LmEvalScores, hf_model, lm_eval_scores
+import lazy_loader
 
-__all__ = [
-    "Chat",
-    "Engine",
-    "Evaluation",
-    "FiniteLogits",
-    "Judge",
-    "LmEvalScores",
-    "StockEngine",
-    "TaskHeader",
-    "check_prompts",
-    "hf_model",
-    "lm_eval_scores",
-    "longest_requests",
-    "settle",
-    "task_headers",
-    "task_order",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

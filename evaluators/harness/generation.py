@@ -12,9 +12,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import GenerationConfig
 
-from exme.tasks.errors import UserError, did_you_mean, one_line
+from exme.tasks import UserError, did_you_mean, one_line
 
-from .quiet import quiet
+from .noise import quiet
 
 # lm-eval's own limit of an answer, in tokens (`HFLM.max_gen_toks`).
 DEFAULT_LIMIT = 256

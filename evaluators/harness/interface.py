@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from lm_eval.api.instance import Instance
 
-from exme.evaluators.scores import DocumentScores
+from exme.evaluators import DocumentScores
 
 from .generation import limit_of
 

@@ -14,13 +14,12 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from exme.evaluators.scores import TARGET_NLL, DocumentScores, Scale
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError
+from exme.evaluators import TARGET_NLL, DocumentScores, Scale
+from exme.tasks import SuiteDocuments, UserError
 
 from .generation import check_settings
 from .interface import PLAIN, Chat, Engine, Evaluation, answer_limit, is_cut, responses
-from .quiet import quiet
+from .noise import quiet
 from .tasks.metrics import agreed, check_metric, higher_is_better, metric_of, try_metric
 from .tasks.splits import lm_eval_seeds
 from .tasks.targets import NoReference, target_request

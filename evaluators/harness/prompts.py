@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .interface import answer_limit
 

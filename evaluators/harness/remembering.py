@@ -6,7 +6,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
-from .quiet import quiet
+from .noise import quiet
 
 
 class Remembering:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from exme.tasks.documents import SuiteDocuments
+from exme.tasks import SuiteDocuments
 
 from .judge import Judge
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from exme.evaluators.fast import Generation
 
 from .generation import seeds
-from .quiet import quiet
+from .noise import quiet
 from .remembering import Remembering
 
 

@@ -13,12 +13,10 @@ from typing import Any
 import lm_eval
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError, one_line
-from exme.tasks.suite import Suite
+from exme.tasks import Suite, SuiteDocuments, UserError, one_line
 
 from .interface import Chat
-from .quiet import quiet, silent
+from .noise import quiet, silent
 from .stock import SeededHFLM
 from .tasks.task import build_task, row_of, task_manager
 

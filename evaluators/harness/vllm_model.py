@@ -11,7 +11,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from vllm.platforms import current_platform
 
-from exme.evaluators.vllm.available import installed_version
+from exme.evaluators.vllm import installed_version
 
 from .generation import seeds
 from .remembering import Remembering

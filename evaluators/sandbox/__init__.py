@@ -1,25 +1,5 @@
 """Generated programs, run where they can do no harm; docs/sandbox.md says why and how far."""
 
-from .run import (
-    GeneratedCodeRefused,
-    Limits,
-    Sandbox,
-    SandboxUnavailable,
-    Verdict,
-    processors,
-    require_run_generated_code,
-    run_many,
-    shared_sandbox,
-)
+import lazy_loader
 
-__all__ = [
-    "GeneratedCodeRefused",
-    "Limits",
-    "Sandbox",
-    "SandboxUnavailable",
-    "Verdict",
-    "processors",
-    "require_run_generated_code",
-    "run_many",
-    "shared_sandbox",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

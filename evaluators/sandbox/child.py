@@ -18,9 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from exme.evaluators.sandbox import filter as call_filter
-from exme.evaluators.sandbox import kernel, program
-from exme.evaluators.sandbox import walls as wall
+from exme.evaluators.sandbox import filter as call_filter, kernel, program, walls as wall
 from exme.evaluators.sandbox.scratch import empty, used
 
 _SETUP_SECONDS = 30.0

@@ -17,9 +17,7 @@ import sys
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from exme.evaluators.sandbox import filter as call_filter
-from exme.evaluators.sandbox import kernel
-from exme.evaluators.sandbox import walls as wall
+from exme.evaluators.sandbox import filter as call_filter, kernel, walls as wall
 
 # No `from __future__` here: what `exec` compiles would inherit it.
 

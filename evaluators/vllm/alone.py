@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from exme.evaluators.harness.quiet import quiet
-from exme.evaluators.harness.vllm_model import SeededVLLM
+from exme.evaluators.harness import SeededVLLM, quiet
 
 from .engine import Start, engine_arguments
 from .logs import explain_start

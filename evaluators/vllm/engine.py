@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from exme.evaluators.fast.decoding import DraftStore, document_key
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .available import check_installed, why_not_supported
 from .logs import EngineDied, explain_start
@@ -80,7 +80,7 @@ class VllmEngine:
         self._uses_drafts = settings.drafts
         self.max_length = longest_sequence(start.config, settings)
         arguments = engine_arguments(start, settings)
-        from exme.evaluators.harness.vllm_model import VllmModel  # noqa: PLC0415  (imports vLLM)
+        from exme.evaluators.harness import VllmModel  # noqa: PLC0415  (imports vLLM)
 
         try:
             self.model = VllmModel(

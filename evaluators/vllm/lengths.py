@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exme.evaluators.harness import Judge, longest_requests
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .settings import VllmSettings, longest_sequence, positions
 

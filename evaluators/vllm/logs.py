@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .settings import VllmSettings
 

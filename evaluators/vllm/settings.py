@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks import UserError, did_you_mean
 
 # Longest sequence where the study names none: every suite's prompts and answers fit, and a cache of it is small.
 LONGEST = 8192

@@ -17,7 +17,7 @@ import psutil
 from rich.table import Table
 from rich.text import Text
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 _LIBRARIES = ("torch", "transformers", "lm_eval", "optuna", "datasets", "safetensors")
 # Packages that something optional needs: module, what for, how to get it.
@@ -147,10 +147,10 @@ def _gpus() -> Finding:
 
 
 def _compiler() -> Finding:
-    from exme.evaluators.fast import attention_kernel  # noqa: PLC0415
+    from exme.evaluators.fast.attention import kernel  # noqa: PLC0415
     from exme.search.merging.arithmetic import compiled as merging  # noqa: PLC0415
 
-    if merging.kernel() is not None and attention_kernel() is not None:
+    if merging.kernel() is not None and kernel() is not None:
         return Finding("C compiler", OK, "merge arithmetic and attention are compiled")
     return Finding(
         "C compiler", ABSENT, "merging and attention run in torch, with the same answers, slower",
@@ -211,8 +211,7 @@ def _nltk() -> Finding:
 
 def storage_finding(url: str) -> Finding:
     """Whether a study's storage opens."""
-    from exme.search.storage.backend import study_names  # noqa: PLC0415
-    from exme.search.storage.patience import hide_secrets  # noqa: PLC0415
+    from exme.search.storage import hide_secrets, study_names  # noqa: PLC0415
 
     try:
         count = len(study_names(url))

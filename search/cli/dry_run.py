@@ -5,9 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from exme.search.running.screen import Screen
-from exme.search.running.search import open_search
-from exme.search.study.study_file import load_study_file
+from exme.search.running import Screen, open_search
+from exme.search.study import load_study_file
 
 
 def dry_run(path: Path, task: str | None, trials: int | None, screen: Screen) -> None:

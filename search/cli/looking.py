@@ -36,14 +36,14 @@ def status(
     if study is None:
         _all_runs(runs, console, json=json)
         return
-    from exme.search.reports.terminal.panel import SearchPanel  # noqa: PLC0415
-    from exme.search.running.stored_search import open_stored  # noqa: PLC0415
+    from exme.search.reports.terminal import SearchPanel  # noqa: PLC0415
+    from exme.search.running import open_stored  # noqa: PLC0415
 
     opened = open_stored(study, task, runs)
     if opened.storage.record.is_older and (json or watch):
         typer.echo(opened.note, err=True)
     if json:
-        from exme.search.reports.terminal.events import JsonScreen, search_facts  # noqa: PLC0415
+        from exme.search.reports.terminal import JsonScreen, search_facts  # noqa: PLC0415
 
         if watch:
             watched = JsonScreen()
@@ -51,7 +51,7 @@ def status(
             threading.Event().wait()
         typer.echo(dumps(search_facts(opened.view())))
     elif watch and console.is_terminal:
-        from exme.search.reports.terminal.live import LiveScreen  # noqa: PLC0415
+        from exme.search.reports.terminal import LiveScreen  # noqa: PLC0415
 
         picture = LiveScreen(console)
         try:
@@ -65,8 +65,11 @@ def status(
 
 
 def _all_runs(runs: Path, console: Console, *, json: bool) -> None:
-    from exme.search.reports.terminal.events import search_facts  # noqa: PLC0415
-    from exme.search.reports.terminal.status import all_runs, runs_table  # noqa: PLC0415
+    from exme.search.reports.terminal import (  # noqa: PLC0415
+        all_runs,
+        runs_table,
+        search_facts,
+    )
 
     found = all_runs(runs)
     if json:
@@ -86,7 +89,7 @@ def report(
 
     Example: `exme report studies/mini.yaml --task gsm8k`
     """
-    from exme.search.reports.pages.report import write_report  # noqa: PLC0415
+    from exme.search.reports.pages import write_report  # noqa: PLC0415
 
     opened = open_run(study, task, runs)
     outcome = opened.outcome()
@@ -113,7 +116,7 @@ def table(
 
     Example: `exme table studies/mini.yaml --task gsm8k --out trials.csv`
     """
-    from exme.search.reports.pages.data_frame import documents_table, trials_table, write_table  # noqa: PLC0415
+    from exme.search.reports.pages import documents_table, trials_table, write_table  # noqa: PLC0415
 
     outcome = open_run(study, task, runs).outcome()
     found = documents_table(outcome) if documents else trials_table(outcome.trials)
@@ -135,8 +138,7 @@ def dashboard(
 
     Example: `exme dashboard studies/mini.yaml --task gsm8k`
     """
-    from exme.search.reports.dashboard.annotate import Annotator  # noqa: PLC0415
-    from exme.search.reports.dashboard.dashboard import serve  # noqa: PLC0415
+    from exme.search.reports.dashboard import Annotator, serve  # noqa: PLC0415
 
     opened = open_run(study, task, runs)
     annotator = Annotator(opened)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from exme.tasks.errors import UserError, one_line
+from exme.tasks import UserError, one_line
 
 from . import looking, making, preparing, searching
 
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _run(command: Callable[[], object]) -> int:  # noqa: PLR0911  (an error each)
-    from exme.search.running.interrupts import Interrupts  # noqa: PLC0415
+    from exme.search.running import Interrupts  # noqa: PLC0415
 
     Interrupts(lambda line: typer.echo(line, err=True)).install()
     try:
@@ -106,7 +106,7 @@ def _run(command: Callable[[], object]) -> int:  # noqa: PLR0911  (an error each
 
 
 def _refuse(reason: str) -> int:
-    from exme.search.storage.patience import hide_secrets  # noqa: PLC0415
+    from exme.search.storage import hide_secrets  # noqa: PLC0415
 
     if len(reason) > 2 * _LONG:  # a file of a stranger's may hold names of any length
         reason = f"{reason[:_LONG]} [...] {reason[-_LONG:]}"

@@ -41,9 +41,8 @@ def export(
 
     Example: `exme export studies/mini.yaml --task gsm8k --out best`
     """
-    from exme.search.reports.exports.export import export_trials  # noqa: PLC0415
-    from exme.search.reports.exports.publish import push as push_to_hub  # noqa: PLC0415
-    from exme.tasks.errors import UserError  # noqa: PLC0415
+    from exme.search.reports.exports import export_trials, push as push_to_hub  # noqa: PLC0415
+    from exme.tasks import UserError  # noqa: PLC0415
 
     if push is not None and (top is not None or pareto):
         raise UserError("export: --push takes one model; leave out --top and --pareto")
@@ -79,7 +78,7 @@ def materialise(
 
     Example: `exme materialise best/exme_recipe.json --out again`
     """
-    from exme.search.merging.folders.recipe import materialise as make  # noqa: PLC0415
+    from exme.search.merging.folders import materialise as make  # noqa: PLC0415
 
     own = recipe if recipe.is_dir() else recipe.parent
     typer.echo(str(make(recipe, out, force=force, within=[Path(), own, *(models or [])])))

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from exme.search.running.screen import Screen
-    from exme.search.running.search import Search
-    from exme.search.running.stored_search import StoredSearch
+    from exme.search.running import Screen, Search, StoredSearch
 
 StudyArgument = Annotated[
     Path | None,
@@ -20,7 +18,7 @@ StudyArgument = Annotated[
 
 
 def _suites(incomplete: str) -> list[str]:
-    from exme.tasks.suite import suite_names  # noqa: PLC0415
+    from exme.tasks import suite_names  # noqa: PLC0415
 
     return [name for name in (*suite_names(), "all") if name.startswith(incomplete)]
 
@@ -68,7 +66,7 @@ def open_study(
     screen: Screen | None = None,
 ) -> Search:
     """The search that a command names; see `exme.search.open_search`."""
-    from exme.search.running.search import open_search  # noqa: PLC0415
+    from exme.search.running import open_search  # noqa: PLC0415
 
     path = study_path(study)
     return open_search(path, task, runs=runs, trials=trials, fork=fork, screen=screen)
@@ -76,7 +74,7 @@ def open_study(
 
 def open_run(study: Path | None, task: str | None, runs: Path) -> StoredSearch:
     """The run that a command reads; see `exme.search.running.stored_search.open_stored`."""
-    from exme.search.running.stored_search import open_stored  # noqa: PLC0415
+    from exme.search.running import open_stored  # noqa: PLC0415
 
     return open_stored(study_path(study), task, runs)
 
@@ -86,14 +84,14 @@ def pick_screen(*, json: bool, plain: bool) -> Screen:
     from rich.console import Console  # noqa: PLC0415
 
     if json:
-        from exme.search.reports.terminal.events import JsonScreen  # noqa: PLC0415
+        from exme.search.reports.terminal import JsonScreen  # noqa: PLC0415
 
         return JsonScreen()
     console = Console(highlight=False)
     if plain or not console.is_terminal or console.is_dumb_terminal:
-        from exme.search.running.screen import Screen  # noqa: PLC0415
+        from exme.search.running import Screen  # noqa: PLC0415
 
         return Screen()
-    from exme.search.reports.terminal.live import LiveScreen  # noqa: PLC0415
+    from exme.search.reports.terminal import LiveScreen  # noqa: PLC0415
 
     return LiveScreen(console)

@@ -37,9 +37,12 @@ def init(
     Example: `exme init studies/mine.yaml --base mini/base --checkpoint mini/sums
     --checkpoint mini/products`
     """
-    from exme.search.study.from_mergekit import read_mergekit  # noqa: PLC0415
-    from exme.search.study.init import name_checkpoints, write_study  # noqa: PLC0415
-    from exme.tasks.errors import UserError  # noqa: PLC0415
+    from exme.search.study import (  # noqa: PLC0415
+        name_checkpoints,
+        read_mergekit,
+        write_study,
+    )
+    from exme.tasks import UserError  # noqa: PLC0415
 
     named, method, start = name_checkpoints(checkpoint or []), None, None
     if from_mergekit is not None:
@@ -83,9 +86,12 @@ def suites(
     """
     from rich.console import Console  # noqa: PLC0415
 
-    from exme.search.study.study_file import load_study_file  # noqa: PLC0415
-    from exme.search.study.suites import suites_table, tasks_table  # noqa: PLC0415
-    from exme.tasks.suite import load_suite, suite_names  # noqa: PLC0415
+    from exme.search.study import (  # noqa: PLC0415
+        load_study_file,
+        suites_table,
+        tasks_table,
+    )
+    from exme.tasks import load_suite, suite_names  # noqa: PLC0415
 
     if pattern is not None:
         Console().print(tasks_table(pattern))
@@ -149,7 +155,7 @@ def doctor(
 
     from rich.console import Console  # noqa: PLC0415
 
-    from exme.search.study.study_file import load_study_file  # noqa: PLC0415
+    from exme.search.study import load_study_file  # noqa: PLC0415
 
     from .doctor import BROKEN, examine, findings_table, storage_finding  # noqa: PLC0415
     from .study_doctor import examine_study  # noqa: PLC0415

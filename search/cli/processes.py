@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from queue import Empty, Queue
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 # Most workers that one command starts; more are a slip of the finger.
 MOST = 256

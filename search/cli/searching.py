@@ -23,7 +23,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from exme.search.running.search import Search
+    from exme.search.running import Search
 
 
 def search(
@@ -59,7 +59,7 @@ def search(
 
         try_out(study_path(study), task, trials, pick_screen(json=json, plain=plain))
         return
-    from exme.search.reports.pages.report import write_report  # noqa: PLC0415
+    from exme.search.reports.pages import write_report  # noqa: PLC0415
 
     screen = pick_screen(json=json, plain=plain)
     with open_study(study, task, runs, trials=trials, fork=fork, screen=screen) as opened:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .doctor import ABSENT, BROKEN, OK, Finding
 
 if TYPE_CHECKING:
     from exme.evaluators.harness import Evaluation, Judge
-    from exme.search.running.search import Search
-    from exme.search.scoring.worker import Worker
+    from exme.search.running import Search
+    from exme.search.scoring import Worker
 
 _FEW = 32  # documents that every input answers
 _MUCH = 0.05  # share of answers that is worth a word
@@ -31,9 +31,8 @@ def examine_study(path: Path, task: str | None, note: Callable[[str], None]) -> 
         task: suites, as `open_search` takes them.
         note: says what goes on.
     """
-    from exme.search.running.screen import Screen  # noqa: PLC0415
-    from exme.search.running.search import open_search  # noqa: PLC0415
-    from exme.search.study.study_file import load_study_file  # noqa: PLC0415
+    from exme.search.running import Screen, open_search  # noqa: PLC0415
+    from exme.search.study import load_study_file  # noqa: PLC0415
 
     class Silent(Screen):
         def say(self, line: str, style: str = "") -> None:
@@ -61,7 +60,7 @@ def examine_study(path: Path, task: str | None, note: Callable[[str], None]) -> 
 
 
 def _hub(search: Search) -> Finding:
-    from exme.search.merging.sources.location import is_hub_id  # noqa: PLC0415
+    from exme.search.merging.sources import is_hub_id  # noqa: PLC0415
 
     study = search.study
     models = [place for place in (study.base, *study.checkpoints.values()) if is_hub_id(place)]
@@ -98,7 +97,7 @@ def _documents(search: Search) -> Iterator[Finding]:
 
 def _room(search: Search) -> Iterator[Finding]:
     """Memory and disk."""
-    from exme.search.opening.cost import LIBRARIES  # noqa: PLC0415
+    from exme.search.opening import LIBRARIES  # noqa: PLC0415
 
     weights, gigabyte = search.weights, 2**30
     needed, free = LIBRARIES + weights.live + weights.sources, psutil.virtual_memory().available
@@ -124,8 +123,12 @@ def _room(search: Search) -> Iterator[Finding]:
 
 def _models(search: Search, worker: Worker, note: Callable[[str], None]) -> Iterator[Finding]:
     """Whether inputs are themselves, and fine-tunes."""
-    from exme.search.opening.kinship import kinship_of  # noqa: PLC0415
-    from exme.search.opening.likeness import likenesses, refusal, tolerance  # noqa: PLC0415
+    from exme.search.opening import (  # noqa: PLC0415
+        kinship_of,
+        likenesses,
+        refusal,
+        tolerance,
+    )
 
     most = tolerance(worker)
     for found in likenesses(worker, search.inputs(), note):
@@ -167,7 +170,7 @@ def _models(search: Search, worker: Worker, note: Callable[[str], None]) -> Iter
 
 
 def _template(search: Search, worker: Worker) -> Finding:
-    from exme.search.merging.folders.model_folder import read_template  # noqa: PLC0415
+    from exme.search.merging.folders import read_template  # noqa: PLC0415
 
     own = worker.live.tokenizer.chat_template is not None
     theirs = [

@@ -12,18 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from exme.evaluators.harness import Evaluation, Judge, LmEvalScores, hf_model, lm_eval_scores
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.folders.model_folder import write_model
-from exme.search.merging.resident import load_model, load_tokenizer
-from exme.search.running.search import Search, open_search
-from exme.search.running.stored_search import open_stored
-from exme.search.scoring.live_model import LocalModel
-from exme.search.scoring.served_model import ServedModel
-from exme.search.scoring.worker import Worker
-from exme.search.study.study_file import load_study_file
-from exme.search.trials.ranking import best_trial
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError, did_you_mean
+from exme.search.merging import Candidate, load_model, load_tokenizer
+from exme.search.merging.folders import write_model
+from exme.search.running import Search, open_search, open_stored
+from exme.search.scoring import LocalModel, ServedModel, Worker
+from exme.search.study import load_study_file
+from exme.search.trials import best_trial
+from exme.tasks import SuiteDocuments, UserError, did_you_mean
 
 # Log-likelihoods of the fast engine are within 1e-4 nats of lm-eval's `hf` model, and of long continuations
 # within float32's last digits (docs/engine.md); so are scores that are made of them.
@@ -192,7 +187,7 @@ def _alone(
             "hf", lambda n: hf_model(resident.model, resident.tokenizer, n), worker.batch_size
         )
         return
-    from exme.evaluators.vllm.alone import vllm_alone  # noqa: PLC0415  (imports vLLM)
+    from exme.evaluators.vllm import vllm_alone  # noqa: PLC0415  (imports vLLM)
 
     assert isinstance(worker.live, ServedModel)
     code = search.study.trust_remote_code

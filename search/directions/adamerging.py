@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import torch
 
-from exme.search.merging.groups import Groups
-from exme.tasks.errors import UserError
+from exme.search.merging import Groups
+from exme.tasks import UserError
 
 from .bench import Bench
 from .coefficients import Learnt, learn

@@ -16,14 +16,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from exme.search.merging.groups import Groups
-from exme.search.merging.live import places
-from exme.search.merging.resident import load_model, load_tokenizer
-from exme.search.merging.sources.checkpoint import tied_names
-from exme.search.merging.sources.fetched import Fetched
-from exme.search.merging.sources.residence import Mapped
-from exme.search.merging.sources.sources import Sources
-from exme.tasks.errors import UserError
+from exme.search.merging import Groups, load_model, load_tokenizer, places
+from exme.search.merging.sources import Fetched, Mapped, Sources, tied_names
+from exme.tasks import UserError
 
 # Most tokens of an example; a longer prompt loses its beginning. And of a batch, padding included.
 LONGEST = 1024

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch.func import functional_call
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .bench import Batch, Bench
 from .direction import Found, Write

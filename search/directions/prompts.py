@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from exme.evaluators.harness import Judge, StockEngine
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError
+from exme.tasks import SuiteDocuments, UserError
 
 from .bench import LONGEST, Bench, Example
 
@@ -39,7 +38,7 @@ def pick(documents: Sequence[SuiteDocuments]) -> list[SuiteDocuments]:
     return [replace(found, search=found.search[-share:], report=()) for found in documents]
 
 
-def prompts(picked: Sequence[SuiteDocuments], stock: StockEngine, chat: Chat) -> Examples:
+def prompts_alone(picked: Sequence[SuiteDocuments], stock: StockEngine, chat: Chat) -> Examples:
     """Examples without answers."""
     return _collect(picked, stock, chat, answers=False)
 

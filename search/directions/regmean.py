@@ -19,7 +19,7 @@ from functools import partial
 
 import torch
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .bench import Batch, Bench
 from .direction import Found, Write

@@ -2,7 +2,7 @@
 
     base + sum_i c[i, g(t)] (theta_i[t] - base[t]),   c minimises the mean of -log p(answer | prompt) / bytes
 
-The machinery is AdaMerging's with another loss: that of `objective: target_nll`, on a few search documents.
+The machinery is AdaMerging's with another loss: that of `measure: target_nll`, on a few search documents.
 It starts at the checkpoints' mean, and stays within the study's bounds of coefficients.
 
 Source: none; see `adamerging` for what it is derived from.

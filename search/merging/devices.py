@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from transformers import PreTrainedModel
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .live import Place
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks import UserError, did_you_mean
 
 REST = "rest"
 KINDS = ("attention", "mlp", "embeddings", "norms")

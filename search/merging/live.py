@@ -21,7 +21,7 @@ from transformers.core_model_loading import (
     rename_source_key,
 )
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 _SENSES = re.compile(r"(^|[._])(visual|vision|image|audio|speech|multi_modal|mm)([._]|$)")
 

@@ -10,13 +10,9 @@ from collections.abc import Sequence
 
 import torch
 
-from exme.search.merging.arithmetic.compiled import kernel
-from exme.search.merging.arithmetic.plain import Finite, Operand
-from exme.search.merging.arithmetic.tensor_tables import FactBook, TensorFacts
+from exme.search.merging.arithmetic import FactBook, Finite, Operand, TensorFacts, kernel
 from exme.search.merging.methods.method import Merge, Term
-from exme.search.merging.sources.adapter import LowRank
-from exme.search.merging.sources.fetched import Delta, Fetched
-from exme.search.merging.sources.residence import Residence
+from exme.search.merging.sources import Delta, Fetched, LowRank, Residence
 
 from .arithmetic import plain
 from .candidate import Candidate

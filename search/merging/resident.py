@@ -14,10 +14,8 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from exme.search.merging.methods.method import Merge
-from exme.search.merging.sources.checkpoint import read_json, tied_names
-from exme.search.merging.sources.residence import choose, settle
-from exme.search.merging.sources.sources import Sources
-from exme.tasks.errors import UserError
+from exme.search.merging.sources import Sources, choose, read_json, settle, tied_names
+from exme.tasks import UserError
 
 from .candidate import Candidate
 from .devices import SPREAD, spread, where_they_live

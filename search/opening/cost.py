@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from exme.search.study.study_file import StudyFile
-from exme.search.trials.unit import duration
-from exme.tasks.errors import UserError
+from exme.search.study import StudyFile
+from exme.search.trials import duration
+from exme.tasks import UserError
 
 if TYPE_CHECKING:  # what a search takes is also said where no model is loaded, and no torch
-    from exme.search.merging.sources.sources import Sources
-    from exme.search.scoring.precision import Precision
+    from exme.search.merging.sources import Sources
+    from exme.search.scoring import Precision
 
 # Resident size of Python with torch, transformers, lm-eval and Optuna loaded.
 LIBRARIES = 700 * 2**20

@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from exme.search.merging.groups import Groups, Spec
-from exme.search.merging.sources.checkpoint import refuse_unbounded, tied_names
-from exme.search.merging.sources.fetched import PART, Fetched
-from exme.search.merging.sources.sources import Sources
-from exme.search.storage.storage import Storage
-from exme.search.study.study_file import StudyFile
-from exme.search.trials.shift import GRAM, Gram, settle_shift
+from exme.search.merging import Groups, Spec
+from exme.search.merging.sources import PART, Fetched, Sources, refuse_unbounded, tied_names
+from exme.search.storage import Storage
+from exme.search.study import StudyFile
+from exme.search.trials import GRAM, Gram, settle_shift
 
 MEASURED_ELSEWHERE = "Another process is measuring the task vectors; waiting for it."
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from exme.search.storage.backend import sqlite_url
-from exme.search.storage.run_folders import DATABASE, forks
-from exme.search.storage.storage import Storage
-from exme.search.storage.study_record import StudyChanged
-from exme.search.trials.objective import Way
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError
+from exme.search.storage import DATABASE, Storage, StudyChanged, forks, sqlite_url
+from exme.search.trials import Way
+from exme.tasks import SuiteDocuments, UserError
 
 
 def join_study(

@@ -10,10 +10,17 @@ from dataclasses import dataclass
 
 import torch
 
-from exme.search.merging.sources.adapter import Adapter, LowRank
-from exme.search.merging.sources.checkpoint import Checkpoint, tied_names
-from exme.search.merging.sources.fetched import Fetched, Values, row_length, whole_rows
-from exme.search.merging.sources.sources import Sources
+from exme.search.merging.sources import (
+    Adapter,
+    Checkpoint,
+    Fetched,
+    LowRank,
+    Sources,
+    Values,
+    row_length,
+    tied_names,
+    whole_rows,
+)
 
 # Elements of each tensor that are read: task vectors' lengths are known to a percent or so.
 _SAMPLE = 2**14

@@ -19,17 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.sources.adapter import Adapter, Source
-from exme.tasks.errors import UserError
+from exme.search.merging import Candidate
+from exme.search.merging.sources import Adapter, Source
+from exme.tasks import UserError
 
 if TYPE_CHECKING:
     import torch
 
-    from exme.search.merging.sources.sources import Sources
-    from exme.search.scoring.precision import Precision
-    from exme.search.scoring.worker import Worker
-    from exme.search.storage.storage import Storage
+    from exme.search.merging.sources import Sources
+    from exme.search.scoring import Precision, Worker
+    from exme.search.storage import Storage
 
 MEMORY = "inputs.json"
 ELSEWHERE = "Another process is comparing the inputs with their own models; waiting for it."
@@ -230,9 +229,8 @@ def _own_model(worker: Worker, source: Source) -> Any:
     """An input as transformers, or peft, loads it, in the study's dtypes; on the device, or where there is room."""
     import torch  # noqa: PLC0415
 
-    from exme.evaluators.harness.quiet import quiet  # noqa: PLC0415
-    from exme.search.merging.devices import spread  # noqa: PLC0415
-    from exme.search.merging.resident import load_model  # noqa: PLC0415
+    from exme.evaluators.harness import quiet  # noqa: PLC0415
+    from exme.search.merging import load_model, spread  # noqa: PLC0415
 
     resident = worker.resident
     trusts = resident.trust_remote_code

@@ -6,17 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from exme.evaluators.harness import settle, task_order
-from exme.search.merging.sources.adapter import open_checkpoint
-from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.location import locate
-from exme.search.merging.sources.sources import Sources
-from exme.search.proposing.plan import Plan
-from exme.search.scoring.precision import Precision
-from exme.search.study.study_file import StudyFile
-from exme.search.trials.objective import Objective
-from exme.tasks.documents import SuiteDocuments, load_documents
-from exme.tasks.errors import UserError
-from exme.tasks.suite import Suite
+from exme.search.merging.sources import Checkpoint, Sources, locate, open_checkpoint
+from exme.search.proposing import Plan
+from exme.search.scoring import Precision
+from exme.search.study import StudyFile
+from exme.search.trials import Objective
+from exme.tasks import Suite, SuiteDocuments, UserError, load_documents
 
 from .kinship import kinship_of
 
@@ -34,7 +29,7 @@ def pinned_facts(
         "groups": study.groups.spec if study.groups is not None else None,
         "checkpoints": list(study.checkpoints),
         "directions": list(study.directions) or None,
-        "objective": study.objective,
+        "measure": study.measure,
         # (it decides how many values Optuna holds of a trial)
         **({"goal": "pareto"} if objective.values_per_trial > 1 else {}),
         "suites": [

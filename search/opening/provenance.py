@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
-from exme.search.merging.sources.sources import Sources
-from exme.search.scoring.precision import Precision
-from exme.search.study.study_file import StudyFile
-from exme.tasks.documents import SuiteDocuments
+from exme.search.merging.sources import Sources
+from exme.search.scoring import Precision
+from exme.search.study import StudyFile
+from exme.tasks import SuiteDocuments
 
 _LIBRARIES = ("torch", "transformers", "lm_eval", "optuna", "datasets", "safetensors", "scipy")
 
@@ -53,7 +53,7 @@ def facts(
         **{f"checkpoint {name}": place for name, place in study.checkpoints.items()},
         **{f"fingerprint of {n}": f for n, f in sources.fingerprints.items()},
         **suites,
-        "objective": study.objective,
+        "measure": study.measure,
         "method": ", ".join(study.methods),
         **({"directions": ", ".join(study.directions)} if study.directions else {}),
         "data": study.data,

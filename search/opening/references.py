@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from exme.search.merging.candidate import Candidate
-from exme.search.scoring.worker import Scorer, Worker
-from exme.search.storage.storage import Storage
-from exme.tasks.documents import Document, SuiteDocuments
-from exme.tasks.errors import UserError
+from exme.search.merging import Candidate
+from exme.search.scoring import Scorer, Worker
+from exme.search.storage import Storage
+from exme.tasks import Document, SuiteDocuments, UserError
 
 # The column of a document in which its reference answer stands.
 COLUMN = "reference"
@@ -112,7 +111,7 @@ def collect_references(
             raise UserError(
                 f"suite '{suite}': no reference answers to measure target_nll by: it has none of its "
                 f"own, and none of the checkpoints answers any of its {len(documents.search)} search "
-                f"documents right; add a column '{COLUMN}' to the data, or use `objective: metric`"
+                f"documents right; add a column '{COLUMN}' to the data, or use `measure: metric`"
             )
     return references
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from exme.evaluators.scores import HIGHER, TARGET_NLL, Scale
-from exme.search.racing.goal import Goal
-from exme.search.storage.study_record import StudyRecord
-from exme.search.study.space import alone
-from exme.search.study.study_file import StudyFile
-from exme.search.trials.objective import Objective
-from exme.search.trials.shift import GRAM, Gram, Shift, settle_shift
-from exme.tasks.errors import UserError
-from exme.tasks.suite import Suite
+from exme.evaluators import HIGHER, TARGET_NLL, Scale
+from exme.search.racing import Goal
+from exme.search.storage import StudyRecord
+from exme.search.study import StudyFile, alone
+from exme.search.trials import GRAM, Gram, Objective, Shift, settle_shift
+from exme.tasks import Suite, UserError
 
 
 def settle_objective(
@@ -39,7 +36,7 @@ def settle_objective(
         raise UserError(
             f"weights: {', '.join(suites)} have weight 0, so there is nothing to search for"
         )
-    by_target = study.objective == "target_nll"
+    by_target = study.measure == "target_nll"
     known = {name: (scales or {}).get(name, HIGHER) for name in suites}
     if by_target:
         known = dict.fromkeys(suites, Scale.of(TARGET_NLL, higher_is_better=False))

@@ -18,20 +18,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exme.search.directions import DIRECTIONS, About, direction_of
-from exme.search.merging.groups import Groups
-from exme.search.merging.sources.checkpoint import Checkpoint, read_json
-from exme.search.merging.sources.sources import Sources
-from exme.search.merging.sources.task_vector import RECORD, VECTOR, TaskVector, VectorFile
-from exme.search.merging.sources.weight_files import sync
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError
+from exme.search.merging import Groups
+from exme.search.merging.sources import (
+    RECORD,
+    VECTOR,
+    Checkpoint,
+    Sources,
+    TaskVector,
+    VectorFile,
+    read_json,
+    sync,
+)
+from exme.tasks import SuiteDocuments, UserError
 
 if TYPE_CHECKING:
-    from exme.search.directions.direction import Found
-    from exme.search.directions.prompts import Examples
-    from exme.search.scoring.precision import Precision
-    from exme.search.storage.storage import Storage
-    from exme.search.study.study_file import StudyFile
+    from exme.search.directions import Examples, Found
+    from exme.search.scoring import Precision
+    from exme.search.storage import Storage
+    from exme.search.study import StudyFile
 
 FOLDER = "directions"
 # Raised when a method's numbers change, so that an old result is not taken for a new one.
@@ -149,7 +153,7 @@ class Workshop:
     def _make(self, about: About, partial: Path) -> dict[str, Any]:
         import torch  # noqa: PLC0415
 
-        from exme.search.directions.bench import Bench  # noqa: PLC0415
+        from exme.search.directions import Bench  # noqa: PLC0415
 
         direction, scratch = direction_of(about.name), partial / "scratch"
         scratch.mkdir()
@@ -192,15 +196,20 @@ class Workshop:
     def _examples(self, about: About, bench: Any) -> Examples | None:
         if about.needs == "nothing":
             return None
-        from exme.search.directions import prompts  # noqa: PLC0415
-        from exme.search.scoring.worker import chat_of  # noqa: PLC0415  (loads lm-eval)
+        from exme.search.directions import (  # noqa: PLC0415
+            bench_engine,
+            pick,
+            prompts_alone,
+            references,
+        )
+        from exme.search.scoring import chat_of  # noqa: PLC0415  (loads lm-eval)
 
-        stock = prompts.bench_engine(bench)
+        stock = bench_engine(bench)
         chat = chat_of(self.study, bench.tokenizer, stock)
-        picked = prompts.pick(self.documents)
+        picked = pick(self.documents)
         if about.needs == "references":
-            return prompts.references(picked, stock, chat, about.name)
-        return prompts.prompts(picked, stock, chat)
+            return references(picked, stock, chat, about.name)
+        return prompts_alone(picked, stock, chat)
 
 
 def _as_json(found: Found) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exme.evaluators.scores import Scores
+from exme.evaluators import Scores
 
 if TYPE_CHECKING:
     from .outcome import Entry

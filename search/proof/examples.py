@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exme.search.scoring.answers import load_answers
-from exme.tasks.documents import SuiteDocuments
+from exme.search.scoring import load_answers
+from exme.tasks import SuiteDocuments
 
 from .outcome import Outcome
 

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exme.evaluators.scores import HIGHER, Scale, Scores
-from exme.search.racing.goal import Goal
-from exme.search.statistics.intervals import Interval
+from exme.evaluators import HIGHER, Scale, Scores
+from exme.search.racing import Goal
+from exme.search.statistics import Interval
 
 from .gain import gain_on_suite, share_of_error
 

@@ -19,11 +19,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from exme.evaluators.scores import Scores
-from exme.search.racing.goal import Goal
-from exme.search.statistics.combine import Largest, Least, Sum, mean_difference
-from exme.search.statistics.intervals import is_binary, is_bounded, paired_differences
-from exme.search.statistics.paired import Difference, Unbounded, unbounded_mean
+from exme.evaluators import Scores
+from exme.search.racing import Goal
+from exme.search.statistics import (
+    Difference,
+    Largest,
+    Least,
+    Sum,
+    Unbounded,
+    is_binary,
+    is_bounded,
+    mean_difference,
+    paired_differences,
+    unbounded_mean,
+)
 
 # The chance that 'proved' is false, over all uses that are ever made of a set of report documents.
 ERROR = 0.05

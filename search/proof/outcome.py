@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from exme.evaluators.scores import Scores
-from exme.search.merging.candidate import Candidate
-from exme.search.racing.goal import Goal
-from exme.search.trials.trial import TrialRecord
+from exme.evaluators import Scores
+from exme.search.merging import Candidate
+from exme.search.racing import Goal
+from exme.search.trials import TrialRecord
 
 from .verdict import Verdict, verdict
 

@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exme.search.merging.candidate import Candidate
+from exme.search.merging import Candidate
 from exme.search.merging.methods import PLAIN
-from exme.search.racing.goal import Goal
-from exme.search.scoring.answers import save_answers
-from exme.search.storage.storage import Storage
-from exme.search.storage.stored_study import StoredStudy
-from exme.search.trials.ranking import best_trial, complete
-from exme.search.trials.trial import TrialRecord
-from exme.tasks.documents import SuiteDocuments
+from exme.search.racing import Goal
+from exme.search.scoring import save_answers
+from exme.search.storage import Storage, StoredStudy
+from exme.search.trials import TrialRecord, best_trial, complete
+from exme.tasks import SuiteDocuments
 
 from .audit import any_cut
 from .finals import best_input
@@ -23,7 +21,7 @@ from .outcome import Entry, Outcome
 from .uses import Use, key_of, new_use, number_of, read_ledger, write_ledger
 
 if TYPE_CHECKING:  # a verdict is also read where no model is loaded, and no torch
-    from exme.search.scoring.worker import Scorer
+    from exme.search.scoring import Scorer
 
 # Says in a study that answers of twice the length do not fit into the model's context.
 NO_ROOM = "no room for longer answers"

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exme.search.racing.goal import Goal
-from exme.tasks.documents import Document, SuiteDocuments
-from exme.tasks.errors import UserError
+from exme.search.racing import Goal
+from exme.tasks import Document, SuiteDocuments, UserError
 
 LEDGER = "uses.jsonl"
 

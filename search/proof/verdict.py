@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from exme.search.statistics.intervals import Interval
-from exme.search.trials.unit import Unit, count_of, joined, p_text, share_text
+from exme.search.statistics import Interval
+from exme.search.trials import Unit, count_of, joined, p_text, share_text
 
 from .audit import audit_of
 from .finals import Finals, Kept, finals

@@ -19,9 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.racing.belief import Belief, Posterior
-from exme.search.racing.goal import Goal
-from exme.search.racing.strata import Floats
+from exme.search.racing import Belief, Floats, Goal, Posterior
 
 BLOCKS = 16
 # Documents of a block at least.

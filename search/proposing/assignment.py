@@ -6,12 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.racing.field import Field, Runner, common_draw, draw, face, rivals
-from exme.search.racing.strata import Draw
-from exme.search.trials.lineup import Lineup
-from exme.search.trials.partial import Partial
-from exme.search.trials.ranking import distance
-from exme.search.trials.trial import Claim, TrialRecord
+from exme.search.racing import Draw, Field, Runner, common_draw, draw, face, rivals
+from exme.search.trials import Claim, Lineup, Partial, TrialRecord, distance
 
 from .history import History
 from .sampler import trial_seed

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.groups import joint
-from exme.search.racing.field import common_draw
-from exme.search.racing.strata import Floats
-from exme.search.study.space import Space, Value
-from exme.search.trials.trial import TrialRecord
+from exme.search.merging import Candidate, joint
+from exme.search.racing import Floats, common_draw
+from exme.search.study import Space, Value
+from exme.search.trials import TrialRecord
 
 from .allocation import Choice, block_size, choose, expected_gain
 from .history import History
@@ -170,7 +168,7 @@ def _is_open(trial: TrialRecord, busy: set[str]) -> bool:
     """Whether a candidate may be scored on further documents."""
     if trial.scores is not None or trial.barred or trial.candidate is None:
         return False
-    return trial.state != "stopped" and trial.candidate.digest not in busy
+    return trial.state != "rejected" and trial.candidate.digest not in busy
 
 
 def blocks_seen(history: History, size: int) -> np.ndarray:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.racing.strata import Floats
-from exme.search.study.space import Bounds, Value
+from exme.search.racing import Floats
+from exme.search.study import Bounds, Value
 
 
 @dataclass(frozen=True)

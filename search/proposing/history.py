@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.methods.method import KnownPoint
-from exme.search.racing.field import Field
-from exme.search.racing.strata import Floats
-from exme.search.study.space import Bounds
-from exme.search.trials.believed import Believed, believe
-from exme.search.trials.lineup import Lineup, line_up, suite_means
-from exme.search.trials.trial import TrialRecord
+from exme.search.merging import Candidate
+from exme.search.merging.methods import KnownPoint
+from exme.search.racing import Field, Floats
+from exme.search.study import Bounds
+from exme.search.trials import Believed, Lineup, TrialRecord, believe, line_up, suite_means
 
 from .box import Box, Known, point_of
 from .settled import Settled

@@ -11,13 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from exme.search.directions import DIRECTIONS, vectors
-from exme.search.merging.methods.method import KnownPoint, Method
-from exme.search.study.space import Space, Value, expo_points, first_points, unit, widen
-from exme.search.study.study_file import StudyFile
-from exme.search.trials.budget import has_ended
-from exme.search.trials.ranking import is_flat, is_input, is_nearer, merit
-from exme.search.trials.shift import Shift
-from exme.search.trials.trial import TrialRecord
+from exme.search.merging.methods import KnownPoint, Method
+from exme.search.study import Space, StudyFile, Value, expo_points, first_points, unit, widen
+from exme.search.trials import Shift, TrialRecord, has_ended, is_flat, is_input, is_nearer, merit
 
 # A bound is moved at most once in this many trials: the sampler must have looked beyond it before
 # it is moved again.

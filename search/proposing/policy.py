@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from exme.search.study.space import Value
-from exme.search.trials.budget import documents_left, has_room, is_over
-from exme.search.trials.ranking import best_trial
-from exme.search.trials.trial import FINAL
+from exme.search.study import Value
+from exme.search.trials import FINAL, best_trial, documents_left, has_room, is_over
 
 from . import auto
 from .history import History
@@ -61,7 +59,7 @@ def why_used_up(history: History) -> str:
     if reason or least is None:
         return reason
     found = auto.promise(history)
-    unit = 1.0 if study.objective == "target_nll" else 100.0
+    unit = 1.0 if study.measure == "target_nll" else 100.0
     if found is None or unit * found >= least:
         return ""
     return f"more documents are expected to bring {unit * found:.2g}, less than {least:g}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from exme.search.merging.candidate import Candidate
-from exme.search.study.space import Value
+from exme.search.merging import Candidate
+from exme.search.study import Value
 
 from .box import Box
 

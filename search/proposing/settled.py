@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from exme.search.merging.candidate import Candidate
-from exme.search.racing.field import Racing
-from exme.search.study.space import Value
-from exme.search.study.study_file import StudyFile
-from exme.search.trials.objective import Objective
-from exme.search.trials.weight_space import WeightSpace, root_of
+from exme.search.merging import Candidate
+from exme.search.racing import Racing
+from exme.search.study import StudyFile, Value
+from exme.search.trials import Objective, WeightSpace, root_of
 
 from .allocation import block_size
 from .plan import Plan
@@ -44,7 +42,7 @@ class Settled:
 
     @property
     def is_racing(self) -> bool:
-        """Whether candidates may be stopped before they have had all documents."""
+        """Whether candidates may be rejected before they have had all documents."""
         return self.study.racing is not None
 
     @cached_property

@@ -12,9 +12,9 @@ from itertools import islice, product
 
 import numpy as np
 
-from exme.search.merging.candidate import DECIMALS, Candidate
-from exme.search.study.space import Value
-from exme.search.trials.trial import TrialRecord
+from exme.search.merging import DECIMALS, Candidate
+from exme.search.study import Value
+from exme.search.trials import TrialRecord
 
 from .box import Box
 
@@ -28,7 +28,7 @@ def is_settled(trial: TrialRecord) -> bool:
     """Whether a trial leaves nothing to be scored of its candidate, for now at least."""
     if trial.barred and trial.is_scored:
         return True
-    return trial.scores is not None or trial.state in ("stopped", "failed", "running")
+    return trial.scores is not None or trial.state in ("rejected", "failed", "running")
 
 
 class Untried:

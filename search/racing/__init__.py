@@ -1,1 +1,54 @@
 """Races between candidates on documents: draws, estimates, tests that may be looked at any time, goals, beliefs. Knows arrays of outcomes alone."""
+
+from .belief import Belief, Posterior
+from .domination import Domination
+from .field import (
+    Field,
+    Racing,
+    Runner,
+    advance,
+    common_draw,
+    draw,
+    estimates_of,
+    face,
+    leg,
+    race_of,
+    rivals,
+    suite_estimates,
+    within_suite,
+)
+from .goal import Goal, distinct_front, front, knee
+from .strata import Draw, Estimate, Floats, Order, best_estimate, estimate, single_stratum
+from .surrogate import conditioned, tuned
+
+__all__ = [
+    "Belief",
+    "Domination",
+    "Draw",
+    "Estimate",
+    "Field",
+    "Floats",
+    "Goal",
+    "Order",
+    "Posterior",
+    "Racing",
+    "Runner",
+    "advance",
+    "best_estimate",
+    "common_draw",
+    "conditioned",
+    "distinct_front",
+    "draw",
+    "estimate",
+    "estimates_of",
+    "face",
+    "front",
+    "knee",
+    "leg",
+    "race_of",
+    "rivals",
+    "single_stratum",
+    "suite_estimates",
+    "tuned",
+    "within_suite",
+]

@@ -1,4 +1,4 @@
-"""A race against a Pareto front: who is shown to be dominated is stopped.
+"""A race against a Pareto front: who is shown to be dominated is rejected.
 
 **Hypothesis.** With x_s the mean of a candidate on the search documents of suite s and y one of the m rivals, all of
 them scored on all documents:
@@ -45,7 +45,7 @@ class Domination:
         parts: the documents of each suite.
         legs: rivals as they came, at least one; those that begin at one document are one front.
         highest: highest value that the metric can take; infinite where it has none, and then nobody
-            is ever stopped.
+            is ever rejected.
         error_rate: bound on the chance of ever stopping a candidate that no rival dominates.
     """
 

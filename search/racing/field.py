@@ -1,6 +1,6 @@
 """Candidates in a race on documents: who has seen what, who has lost, and what is estimated of each.
 
-A candidate leaves the race when it was scored on all documents, or when the test of `race` has stopped it.
+A candidate leaves the race when it was scored on all documents, or when the test of `race` has rejected it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Racing:
     """How a search races.
 
     Attributes:
-        error_rate: bound on the chance that a candidate as good as the incumbent is stopped.
+        error_rate: bound on the chance that a candidate as good as the incumbent is rejected.
         chunk: documents that are scored together, and after which is looked.
     """
 
@@ -92,7 +92,7 @@ class Runner:
         order: in which its documents are drawn.
         seen: its values of the first of them, shape (m,).
         legs: incumbents that it was raced against; empty when it began before there was one.
-        stopped: it has lost.
+        rejected: it has lost.
         penalty: what its merit loses for its shift from a parent, in the metric's unit; see `shift`.
         barred: it is beyond the study's bound on that shift, and cannot win.
         distance: from the nearest input, 0 for an input; of candidates that score the same the nearer one is better.
@@ -102,7 +102,7 @@ class Runner:
     order: Order
     seen: Floats
     legs: tuple[Leg, ...] = ()
-    stopped: bool = False
+    rejected: bool = False
     penalty: float = 0.0
     barred: bool = False
     distance: float = 0.0
@@ -167,12 +167,12 @@ def common_draw(field: Field, seed: int, start: int = 0) -> Draw:
 
 
 def advance(runner: Runner, values: Floats, racing: Racing, field: Field) -> Runner:
-    """The candidate after another chunk of its documents; stopped when it has lost."""
+    """The candidate after another chunk of its documents; rejected when it has lost."""
     seen = np.concatenate([runner.seen, values])
     lost = False
     if runner.legs and len(seen) < len(runner.order.documents):
         lost = race_of(runner, racing, field).stops_at(seen) is not None
-    return replace(runner, seen=seen, stopped=lost)
+    return replace(runner, seen=seen, rejected=lost)
 
 
 def race_of(runner: Runner, racing: Racing, field: Field) -> Race | Domination:

@@ -1,4 +1,4 @@
-"""A race against the incumbent: losers are stopped by a test that may be looked at any time.
+"""A race against the incumbent: losers are rejected by a test that may be looked at any time.
 
 **Hypothesis.** Of a candidate x and an incumbent y on the study's N search documents, d_i = x_i - y_i
 and H0: mean(d) >= 0, the candidate is at least as good. Stopping a candidate for which H0 holds is an
@@ -86,7 +86,7 @@ class Race:
         order: the order in which the candidate's documents are drawn.
         legs: incumbents as they came, at least one; nothing is bet before the first.
         highest: highest value that the metric can take; infinite where it has none, and then nobody
-            is ever stopped.
+            is ever rejected.
         error_rate: bound on the chance of ever stopping a candidate that is as good.
     """
 

@@ -241,7 +241,7 @@ def estimate(seen: Floats, order: Order, control: Floats | None = None) -> Estim
     Given the numbers n_h, the documents seen in a stratum are a simple random sample of it, so the
     estimate is unbiased whatever the appeals, as long as every stratum was reached and the number
     of documents did not depend on what they said. A stratum that was not reached takes the mean of
-    the others, and its whole guessed variance. A trial that was stopped for being low is estimated
+    the others, and its whole guessed variance. A trial that was rejected for being low is estimated
     somewhat too low; the bound on wrong stops bounds how often that matters.
 
     Variances are those of the strata with the correction for a finite population (Cochran 1977,

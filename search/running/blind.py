@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from scipy import special
 
-from exme.evaluators.scores import DocumentScores
-from exme.search.statistics.intervals import is_binary
-from exme.search.storage.study_record import StudyRecord
-from exme.search.trials.standing import scores_seen
-from exme.search.trials.trial import TrialRecord
-from exme.tasks.documents import SuiteDocuments
+from exme.evaluators import DocumentScores
+from exme.search.statistics import is_binary
+from exme.search.storage import StudyRecord
+from exme.search.trials import TrialRecord, scores_seen
+from exme.tasks import SuiteDocuments
 
 from .screen import Screen
 

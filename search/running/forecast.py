@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exme.search.opening.cost import Weights, describe
-from exme.search.study.study_file import StudyFile
-from exme.search.trials.budget import spent
-from exme.search.trials.trial import TrialRecord
+from exme.search.opening import Weights, describe
+from exme.search.study import StudyFile
+from exme.search.trials import TrialRecord, spent
 
 from .screen import time_left
 

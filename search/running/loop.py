@@ -10,12 +10,11 @@ import contextlib
 import time
 from dataclasses import replace
 
-from exme.evaluators.vllm.logs import EngineDied
-from exme.search.proposing.history import History
-from exme.search.proposing.policy import next_proposal, why_over
-from exme.search.scoring.answers import load_answers, merge_answers, save_answers
-from exme.search.trials.trial import Claim, Result, TrialRecord, TrialTaken
-from exme.tasks.errors import UserError
+from exme.evaluators.vllm import EngineDied
+from exme.search.proposing import History, next_proposal, why_over
+from exme.search.scoring import load_answers, merge_answers, save_answers
+from exme.search.trials import Claim, Result, TrialRecord, TrialTaken
+from exme.tasks import UserError
 
 from .interrupts import stop_if_asked
 from .opened_search import OpenedSearch
@@ -135,7 +134,7 @@ class Loop:
     def _twin(self, claim: Claim) -> TrialRecord | None:
         """The ended trial of the same candidate; waits for one that is in another's hands.
 
-        A candidate that was left is not ended: it may be taken up again.
+        A candidate that is paused is not ended: it may be taken up again.
         """
         while True:
             same = [
@@ -145,7 +144,7 @@ class Loop:
                 and t.candidate is not None
                 and t.candidate.digest == claim.candidate.digest
             ]
-            done = [t for t in same if t.scores is not None or t.state == "stopped"]
+            done = [t for t in same if t.scores is not None or t.state == "rejected"]
             if done:
                 return done[0]
             # Only the later of two waits, or they would wait for each other.

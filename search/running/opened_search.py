@@ -9,36 +9,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from exme.search.merging.devices import SPREAD
-from exme.search.merging.groups import Groups
-from exme.search.merging.sources.sources import Sources
-from exme.search.opening.cost import (
+from exme.search.merging import SPREAD, Groups
+from exme.search.merging.sources import Sources
+from exme.search.opening import (
+    Workshop,
+    agree,
     available_memory,
+    check_inputs,
     check_memory,
+    facts,
+    fingerprints_of,
     give_back_memory,
+    join_study,
+    load_study_documents,
+    measure,
+    open_sources,
+    pinned_facts,
+    scale_of_suite,
     set_aside,
+    settle_objective,
+    shift_of,
+    take_references,
     weigh,
 )
-from exme.search.opening.gram import measure
-from exme.search.opening.joining import join_study
-from exme.search.opening.likeness import check_inputs, fingerprints_of
-from exme.search.opening.opening import load_study_documents, open_sources, pinned_facts
-from exme.search.opening.provenance import facts
-from exme.search.opening.references import take_references
-from exme.search.opening.settling import scale_of_suite, settle_objective, shift_of
-from exme.search.opening.workshop import Workshop, agree
-from exme.search.proposing.plan import Plan
-from exme.search.proposing.settled import Settled
-from exme.search.scoring.precision import Precision, choose_engine, settle_precision
-from exme.search.scoring.worker import Scorer, Worker
-from exme.search.storage.read_only import is_writable
-from exme.search.storage.run_folders import run_folder
-from exme.search.storage.storage import Storage
-from exme.search.study.study_file import StudyFile
-from exme.search.study.suites import pick_suites
-from exme.search.trials.objective import Objective
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError
+from exme.search.proposing import Plan, Settled
+from exme.search.scoring import Precision, Scorer, Worker, choose_engine, settle_precision
+from exme.search.storage import Storage, is_writable, run_folder
+from exme.search.study import StudyFile, pick_suites
+from exme.search.trials import Objective
+from exme.tasks import SuiteDocuments, UserError
 
 from .screen import Screen
 from .stored_search import RUNS, StoredSearch
@@ -226,7 +225,7 @@ class OpenedSearch(StoredSearch):
 
     def _take_references(self) -> None:
         """Give documents the reference answers that they lack, the same for all workers."""
-        if self.study.objective == "target_nll":
+        if self.study.measure == "target_nll":
             inputs = [c for name, c in self.inputs().items() if name in self.study.checkpoints]
             self.documents = take_references(
                 self.documents,

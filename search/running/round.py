@@ -7,15 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from exme.search.proposing.assignment import Assignment, assign
-from exme.search.proposing.history import History
-from exme.search.racing.domination import Domination
-from exme.search.racing.field import Field, Racing, Runner, advance, estimates_of, race_of
-from exme.search.scoring.worker import Scored, Scorer
-from exme.search.trials.partial import Partial
-from exme.search.trials.race_log import RaceLog, Round
-from exme.search.trials.trial import Claim, Result
-from exme.tasks.errors import UserError
+from exme.search.proposing import Assignment, History, assign
+from exme.search.racing import Domination, Field, Racing, Runner, advance, estimates_of, race_of
+from exme.search.scoring import Scored, Scorer
+from exme.search.trials import Claim, Partial, RaceLog, Result, Round
+from exme.tasks import UserError
 
 
 def run_round(claim: Claim, history: History, worker: Scorer) -> Result:
@@ -62,7 +58,7 @@ def _race(claim: Claim, history: History, worker: Scorer) -> Result:
         field = _safe(task.field, partial)
         runner = advance(runner, partial.values[chosen], racing, field)
         done += len(chosen)
-        if runner.stopped:
+        if runner.rejected:
             break
     made = Round(_logged(task, runner, partial, racing), done, task.continues)
     scores = partial.whole() if partial.is_complete else None
@@ -73,7 +69,7 @@ def _logged(task: Assignment, runner: Runner, partial: Partial, racing: Racing) 
     """A candidate's race up to now, as the storage keeps it."""
     others = task.lineup.runners
     (estimate,) = estimates_of([*others, runner], task.field, first=len(others))
-    lost_to = task.legs[_loser_to(runner, racing, task.field)][1] if runner.stopped else None
+    lost_to = task.legs[_loser_to(runner, racing, task.field)][1] if runner.rejected else None
     return RaceLog(task.draw, partial, estimate, task.legs, lost_to)
 
 

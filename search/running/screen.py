@@ -8,22 +8,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from exme.search.merging.candidate import Candidate
+from exme.search.merging import Candidate
 from exme.search.merging.methods import PLAIN
-from exme.search.proof.verdict import Verdict
-from exme.search.study.space import read
-from exme.search.trials.budget import has_ended
-from exme.search.trials.ranking import best_known, best_trial
-from exme.search.trials.standing import (
+from exme.search.proof import Verdict
+from exme.search.study import read
+from exme.search.trials import (
     Standing,
+    TrialRecord,
     best_inputs,
+    best_known,
+    best_trial,
+    duration,
+    has_ended,
     inputs_of,
     latest,
     standing_by_trial,
     standings,
 )
-from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import duration
 
 from .view import View
 
@@ -125,7 +126,7 @@ def result_text(trial: TrialRecord, standing: Standing) -> str:
     again = f", {trial.documents} of them now" if 0 < trial.documents < count else ""
     text = f"{count:,} documents{again}"
     if trial.race_log is not None and trial.race_log.lost_to is not None:
-        text = f"stopped after {text}: behind #{trial.race_log.lost_to}"
+        text = f"rejected after {text}: behind #{trial.race_log.lost_to}"
     return f"{standing.unit.line(standing.interval)}  {text}"
 
 

@@ -6,18 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from exme.search.opening.cost import give_back_memory
-from exme.search.opening.opening import remarks
-from exme.search.proof.outcome import Outcome
-from exme.search.proof.proving import claim, owed_longer, prove, prove_longer, unproved
-from exme.search.proposing.policy import why_over
-from exme.search.scoring.worker import Scorer
-from exme.search.study.space import alone
-from exme.search.study.study_file import StudyFile, load_study_file
-from exme.search.trials.budget import is_over, spent
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError
-from exme.tasks.suite import load_suite
+from exme.search.opening import give_back_memory, remarks
+from exme.search.proof import Outcome, claim, owed_longer, prove, prove_longer, unproved
+from exme.search.proposing import why_over
+from exme.search.scoring import Scorer
+from exme.search.study import StudyFile, alone, load_study_file
+from exme.search.trials import is_over, spent
+from exme.tasks import SuiteDocuments, UserError, load_suite
 
 from .blind import BlindSuites
 from .forecast import Forecast

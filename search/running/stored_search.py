@@ -12,31 +12,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exme.search.merging.candidate import Candidate
+from exme.search.merging import Candidate
 from exme.search.merging.methods import PLAIN
-from exme.search.opening.settling import settle_objective, shift_of
-from exme.search.proof.examples import Example, examples_of
-from exme.search.proof.outcome import Outcome
-from exme.search.proof.proving import proved
-from exme.search.proposing.history import History
-from exme.search.proposing.plan import Plan
-from exme.search.proposing.settled import Settled
-from exme.search.storage.backend import sqlite_url, study_names
-from exme.search.storage.run_folders import DATABASE, latest, run_folder
-from exme.search.storage.stored_study import StoredStudy
-from exme.search.study.space import unit
-from exme.search.study.study_file import StudyFile, load_study_file
-from exme.search.study.suites import pick_suites
-from exme.search.trials.trial import TrialRecord
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError
-from exme.tasks.suite import load_suite
+from exme.search.opening import settle_objective, shift_of
+from exme.search.proof import Example, Outcome, examples_of, proved
+from exme.search.proposing import History, Plan, Settled
+from exme.search.storage import DATABASE, StoredStudy, latest, run_folder, sqlite_url, study_names
+from exme.search.study import StudyFile, load_study_file, pick_suites, unit
+from exme.search.trials import TrialRecord
+from exme.tasks import SuiteDocuments, UserError, load_suite
 
 from .blind import is_of_blind
 from .view import View, view_of
 
 if TYPE_CHECKING:
-    from exme.search.merging.sources.sources import Sources
+    from exme.search.merging.sources import Sources
 
 RUNS = Path("studies/runs")
 OLDER = (
@@ -135,7 +125,7 @@ class StoredSearch:
         Raises:
             UserError: they cannot be loaded any more.
         """
-        from exme.search.opening.opening import load_study_documents  # noqa: PLC0415  (loads torch)
+        from exme.search.opening import load_study_documents  # noqa: PLC0415  (loads torch)
 
         suites = pick_suites(self.study, self.task.replace("+", ","), self.where)
         return [load_study_documents(self.study, suite) for suite in suites]
@@ -147,9 +137,8 @@ class StoredSearch:
         Raises:
             UserError: one of them is not where the study says.
         """
-        from exme.search.merging.sources.sources import Sources  # noqa: PLC0415
-        from exme.search.opening.opening import open_sources  # noqa: PLC0415  (loads torch)
-        from exme.search.opening.workshop import vectors_in  # noqa: PLC0415
+        from exme.search.merging.sources import Sources  # noqa: PLC0415
+        from exme.search.opening import open_sources, vectors_in  # noqa: PLC0415
 
         found = open_sources(self.study)
         vectors = vectors_in(self.folder, self.study.directions, found.base)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 Tracker = Literal["wandb", "mlflow"]
 

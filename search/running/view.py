@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from exme.search.proof.verdict import Verdict
-from exme.search.statistics.intervals import Interval
-from exme.search.study.space import alone, name_alone
-from exme.search.study.study_file import StudyFile
-from exme.search.study.study_sections import BudgetSection
-from exme.search.trials.budget import cost, spent
-from exme.search.trials.ranking import best_known, best_trial
-from exme.search.trials.standing import (
+from exme.search.proof import Verdict
+from exme.search.statistics import Interval
+from exme.search.study import BudgetSection, StudyFile, alone, name_alone
+from exme.search.trials import (
     Standing,
+    TrialRecord,
+    best_known,
+    best_trial,
+    cost,
     difference,
     inputs_of,
     latest,
+    spent,
     standing_of,
     standings,
 )
-from exme.search.trials.trial import TrialRecord
 
 
 @dataclass(frozen=True)

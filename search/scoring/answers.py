@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from exme.tasks.documents import SuiteDocuments
+from exme.tasks import SuiteDocuments
 
 Answers = Mapping[str, Sequence[str]]
 

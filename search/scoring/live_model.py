@@ -10,11 +10,10 @@ import torch
 
 from exme.evaluators.fast import DraftStore, FastEngine
 from exme.evaluators.harness import Engine, FiniteLogits, Judge, StockEngine
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.devices import SPREAD
-from exme.search.merging.resident import ResidentModel, Sources
-from exme.search.study.study_file import StudyFile
-from exme.tasks.errors import UserError
+from exme.search.merging import SPREAD, Candidate, ResidentModel
+from exme.search.merging.sources import Sources
+from exme.search.study import StudyFile
+from exme.tasks import UserError
 
 from .precision import Precision
 

@@ -8,11 +8,9 @@ from typing import Any, Literal
 
 import torch
 
-from exme.evaluators.vllm.available import check_installed, why_not_installed, why_not_supported
-from exme.evaluators.vllm.settings import check_model
-from exme.search.merging.devices import SPREAD
-from exme.search.merging.resident import pick_device
-from exme.search.study.study_file import StudyFile
+from exme.evaluators.vllm import check_installed, check_model, why_not_installed, why_not_supported
+from exme.search.merging import SPREAD, pick_device
+from exme.search.study import StudyFile
 
 EngineName = Literal["fast", "stock", "vllm"]
 

@@ -15,16 +15,25 @@ import torch
 
 from exme.evaluators.fast import DraftStore
 from exme.evaluators.harness import Engine, Judge
-from exme.evaluators.vllm.engine import Start, VllmEngine
-from exme.evaluators.vllm.lengths import check_lengths
-from exme.evaluators.vllm.memory import Plan, gib, plan, shape_of
-from exme.evaluators.vllm.probe import PROMPTS, TOKENS, compare, reference_logprobs
-from exme.evaluators.vllm.settings import longest_sequence
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.folders.model_folder import write_model
-from exme.search.merging.resident import Sources, tokenizer_of
-from exme.search.study.study_file import StudyFile
-from exme.tasks.errors import UserError
+from exme.evaluators.vllm import (
+    PROMPTS,
+    TOKENS,
+    Plan,
+    Start,
+    VllmEngine,
+    check_lengths,
+    compare,
+    gib,
+    longest_sequence,
+    plan,
+    reference_logprobs,
+    shape_of,
+)
+from exme.search.merging import Candidate, tokenizer_of
+from exme.search.merging.folders import write_model
+from exme.search.merging.sources import Sources
+from exme.search.study import StudyFile
+from exme.tasks import UserError
 
 from .precision import Precision
 

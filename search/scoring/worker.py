@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from exme.evaluators import Scores, join
 from exme.evaluators.harness import (
     Chat,
     Engine,
@@ -17,12 +18,10 @@ from exme.evaluators.harness import (
     check_prompts,
     longest_requests,
 )
-from exme.evaluators.scores import Scores, join
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.resident import ResidentModel, Sources
-from exme.search.study.study_file import StudyFile
-from exme.tasks.documents import SuiteDocuments
-from exme.tasks.errors import UserError
+from exme.search.merging import Candidate, ResidentModel
+from exme.search.merging.sources import Sources
+from exme.search.study import StudyFile
+from exme.tasks import SuiteDocuments, UserError
 
 from .live_model import LiveModel, LocalModel
 from .precision import Precision
@@ -152,7 +151,7 @@ class Worker:
         """Measured on one batch of each suite, with the weights that are in the model."""
         seconds = []
         for judge in self.judges("search"):
-            by_target = self.study.objective == "target_nll"
+            by_target = self.study.measure == "target_nll"
             # First calls set up what later ones find ready.
             judge.probe(self.engine, 1, targets=by_target)
             each = judge.probe(self.engine, self.batch_size, targets=by_target)
@@ -257,7 +256,7 @@ class Worker:
         if chosen[0] is None or self._live != candidate.digest:
             self.take_in(candidate)
         middle = time.perf_counter()
-        by_target = self.study.objective == "target_nll"
+        by_target = self.study.measure == "target_nll"
         found, proxies = [], []
         for judge, places in zip(self.judges(split), chosen, strict=True):
             if places is not None and not places:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from exme.evaluators.scores import DocumentScores, Scores, may_be_bounded, paired_values
+from exme.evaluators import DocumentScores, Scores, may_be_bounded, paired_values
 
 from .combine import mean_difference
 from .paired import Bounded, Unbounded

@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import FrozenTrial
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .patience import Patience, hide_secrets
 from .read_only import reachable

@@ -9,8 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, create_trial
 
 from exme.search.study import study_sections
-from exme.search.trials.ranking import is_flat
-from exme.search.trials.trial import TrialRecord
+from exme.search.trials import TrialRecord, is_flat
 
 
 def importance(scored: Iterable[tuple[FrozenTrial, float]]) -> dict[str, float]:
@@ -19,7 +18,7 @@ def importance(scored: Iterable[tuple[FrozenTrial, float]]) -> dict[str, float]:
     Source: PED-ANOVA, arXiv:2304.10255, as Optuna has it. Empty where it cannot say.
 
     Args:
-        scored: trials with their values. A stopped trial counts with its estimate here, while
+        scored: trials with their values. A rejected trial counts with its estimate here, while
             Optuna's evaluators leave out what is not complete.
     """
     # Slow to import: it brings scikit-learn where that is installed.

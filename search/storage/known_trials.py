@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 
 from optuna.trial import FrozenTrial
 
-from exme.search.proposing.history import History
-from exme.search.proposing.settled import Settled
-from exme.search.trials.trial import TrialRecord
+from exme.search.proposing import History, Settled
+from exme.search.trials import TrialRecord
 
 from .importance import importance, says_something
 from .records import condense, is_whole, record_of

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .patience import Patience
 from .read_only import lock_folder

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from exme.evaluators.scores import DocumentScores, Scores, join
-from exme.search.trials.partial import Part
+from exme.evaluators import DocumentScores, Scores, join
+from exme.search.trials import Part
 
 _DIGITS = {"0": 0.0, "1": 1.0}
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 T = TypeVar("T")
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from exme.search.merging.candidate import Candidate
-from exme.search.study.space import read
-from exme.search.trials.race_log import RaceLog, Round
-from exme.search.trials.trial import TrialRecord
+from exme.search.merging import Candidate
+from exme.search.study import read
+from exme.search.trials import RaceLog, Round, TrialRecord
 
 from .packing import as_told, unpack
 
@@ -21,7 +20,7 @@ _STATES = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
     TrialState.FAIL: "failed",
-    TrialState.PRUNED: "left",  # or stopped, as its race log says
+    TrialState.PRUNED: "paused",  # or rejected, as its race log says
 }
 CUT_OFF = "cut off"
 # Of these attributes; a study that was begun with another cannot be gone on with.
@@ -43,9 +42,9 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
     scores = unpack(packed, documents_of) if packed and complete else None
     race_log = None
     look, duplicate_of = attributes.get("look", {}), attributes.get("duplicate_of")
-    if state == "left" and "course" in look:
+    if state == "paused" and "course" in look:
         race_log = RaceLog.from_json(look["course"], documents_of)
-        state = "left" if race_log.lost_to is None else "stopped"
+        state = "paused" if race_log.lost_to is None else "rejected"
     documents = look.get("documents", attributes.get("worth", 0))
     return TrialRecord(
         number=trial.number,

@@ -12,8 +12,7 @@ from optuna import Study
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from exme.search.trials.race_log import RaceLog
-from exme.search.trials.trial import FINAL
+from exme.search.trials import FINAL, RaceLog
 
 from .packing import as_told
 from .study_record import StudyRecord

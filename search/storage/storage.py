@@ -16,10 +16,8 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from exme.search.proposing.proposal import Proposal
-from exme.search.proposing.sampler import BoundedSampler, distributions
-from exme.search.trials.objective import Way
-from exme.search.trials.trial import Claim, Result, TrialRecord, TrialTaken
+from exme.search.proposing import BoundedSampler, Proposal, distributions
+from exme.search.trials import Claim, Result, TrialRecord, TrialTaken, Way
 
 from .backend import open_backend
 from .heartbeat import Heart, Member

@@ -11,9 +11,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from exme.search.proposing.history import History
-from exme.search.proposing.settled import Settled
-from exme.search.trials.trial import TrialRecord
+from exme.search.proposing import History, Settled
+from exme.search.trials import TrialRecord
 
 from .backend import open_backend, opening, whole_trial
 from .heartbeat import Watch

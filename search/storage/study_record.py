@@ -8,10 +8,10 @@ from typing import Any
 
 import optuna
 
-from exme.evaluators.scores import Scores
-from exme.search.merging.candidate import Candidate
-from exme.search.racing.goal import Goal
-from exme.tasks.errors import UserError
+from exme.evaluators import Scores
+from exme.search.merging import Candidate
+from exme.search.racing import Goal
+from exme.tasks import UserError
 
 from .packing import pack, unpack
 from .records import FORMAT
@@ -47,6 +47,8 @@ class StudyRecord:
                 another format.
         """
         known = self.study.user_attrs.get("pinned")
+        if known is not None and "objective" in known:  # what studies of before call it
+            known["measure"] = known.pop("objective")
         if known is None:
             self.study.set_user_attr("pinned", {**facts, "format": FORMAT})
             return

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks import UserError, did_you_mean
 
 from .init import name_checkpoints
 

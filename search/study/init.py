@@ -10,12 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from exme.search.merging.sources.adapter import Source, open_checkpoint
-from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.fit import check_fit
-from exme.search.merging.sources.location import MINI, locate
-from exme.tasks.errors import UserError
-from exme.tasks.suite import load_suite
+from exme.search.merging.sources import MINI, Checkpoint, Source, check_fit, locate, open_checkpoint
+from exme.tasks import UserError, load_suite
 
 from .study_file import NAME, RESERVED, load_study_file
 
@@ -223,7 +219,7 @@ space:
 
 suites: [{task}] # what this study may search on: names (`exme suites`) or suite files of your own
 data: {data}      # hub; mini: the small sets shipped with exme; or a folder with <suite>/<split>.jsonl
-objective: metric # each suite's own, or target_nll: likelihood of reference answers, a smooth proxy
+measure: metric # each suite's own, or target_nll: likelihood of reference answers, a smooth proxy
 run_generated_code: {runs_code} # humaneval, mbpp need true: the sandbox runs what the model writes
 max_gen_toks: null # most tokens of an answer; null leaves it to the suites
 
@@ -241,7 +237,7 @@ sampler:
   name: auto # after the known points: auto (see docs/search.md), gp, cmaes, tpe, qmc or random
   seed: 0
 
-racing:            # losers are stopped before all of their documents are scored; off: nobody is
+racing:            # losers are rejected before all of their documents are scored; off: nobody is
   error_rate: 0.05 # chance to stop a candidate as good as the best so far, however often tested
   chunk: 32        # documents between two looks
 

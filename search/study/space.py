@@ -18,15 +18,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.groups import Spec, joint
-from exme.search.merging.methods import METHODS, PLAIN
-from exme.search.merging.methods.exme import ExMe
-from exme.search.merging.methods.expo import ExPO
-from exme.search.merging.methods.linear import Linear
-from exme.search.merging.methods.method import KnownPoint, Method, Parameter
-from exme.search.merging.methods.task_arithmetic import TaskArithmetic
-from exme.tasks.errors import UserError
+from exme.search.merging import Candidate, Spec, joint
+from exme.search.merging.methods import (
+    METHODS,
+    PLAIN,
+    ExMe,
+    ExPO,
+    KnownPoint,
+    Linear,
+    Method,
+    Parameter,
+    TaskArithmetic,
+)
+from exme.tasks import UserError
 
 __all__ = [
     "METHODS", "Bounds", "ExMe", "ExPO", "KnownPoint", "Linear", "Space", "alone",

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from exme.search.directions import DIRECTIONS, vectors
 from exme.search.merging.methods import METHODS, PLAIN
-from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.suite import load_suite
+from exme.tasks import UserError, did_you_mean, load_suite
 
 from .space import Space
 

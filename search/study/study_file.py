@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import reprlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from exme.search.directions import DIRECTIONS
 from exme.search.merging.methods import METHODS
-from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.suite import load_suite
-from exme.tasks.yaml_file import read_yaml
+from exme.tasks import UserError, did_you_mean, load_suite, read_yaml
 
 from .study_checks import (
     check_budget,
@@ -54,7 +53,7 @@ class StudyFile(Section):
         suites: suites that this study may search on, by name, or by the path of a suite file of
             your own, relative to the study file; the command line picks.
         data: ``hub``, ``mini``, or a folder of JSON lines.
-        objective: what the search maximises: each suite's own `metric`, or `target_nll`, the
+        measure: what a document is scored by: each suite's own `metric`, or `target_nll`, the
             log-likelihood of reference answers (a proxy; the report has the metric too).
         run_generated_code: allow suites that run programs which the model writes, in the sandbox.
         max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
@@ -96,7 +95,7 @@ class StudyFile(Section):
     suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
     data: str = "hub"
     documents: DocumentsSection = DocumentsSection()
-    objective: Literal["metric", "target_nll"] = "metric"
+    measure: Literal["metric", "target_nll"] = "metric"
     run_generated_code: bool = False
     chat: ChatSection = ChatSection()
     max_gen_toks: int | None = Field(default=None, ge=1)
@@ -222,10 +221,18 @@ def load_study_file(path: Path) -> StudyFile:
         ]
     if raw.get("data", "hub") == "hub" and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
+    for before, now in _RENAMED.items():
+        if before in raw and now not in raw:
+            print(f"{path}: `{before}` is called `{now}` now; it is read as that.", file=sys.stderr)
+            raw[now] = raw.pop(before)
     try:
         return StudyFile.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error)}") from None
+
+
+# Keys of study files of before.
+_RENAMED = {"objective": "measure"}
 
 
 def _is_file_name(name: object) -> bool:

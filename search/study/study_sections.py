@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from exme.evaluators.vllm.settings import VllmSettings, check_engine_args
-from exme.tasks.errors import did_you_mean
+from exme.evaluators.vllm import VllmSettings, check_engine_args
+from exme.tasks import did_you_mean
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -75,7 +75,7 @@ class SamplerSection(Section):
 
 
 class RacingSection(Section):
-    """Candidates are scored chunk by chunk, and losers are stopped.
+    """Candidates are scored chunk by chunk, and losers are rejected.
 
     Attributes:
         error_rate: bound on the chance that a candidate as good as the incumbent is stopped.

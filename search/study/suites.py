@@ -10,10 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from exme.evaluators.sandbox import require_run_generated_code
-from exme.tasks.documents import load_documents
-from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.lm_eval_task import task_names
-from exme.tasks.suite import Suite, load_suite
+from exme.tasks import Suite, UserError, did_you_mean, load_documents, load_suite, task_names
 
 from .study_file import StudyFile
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.racing.belief import Belief
-from exme.search.racing.strata import Floats
+from exme.search.racing import Belief, Floats
 
 from .trial import TrialRecord
 from .weight_space import WeightSpace

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exme.search.study.study_sections import BudgetSection
+from exme.search.study import BudgetSection
 
 from .trial import TrialRecord
 

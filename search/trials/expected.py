@@ -16,9 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from exme.search.racing.field import Runner, suite_estimates, within_suite
-from exme.search.racing.strata import Estimate, Floats, best_estimate
-from exme.search.statistics.intervals import Interval, is_binary, share_interval
+from exme.search.racing import (
+    Estimate,
+    Floats,
+    Runner,
+    best_estimate,
+    suite_estimates,
+    within_suite,
+)
+from exme.search.statistics import Interval, is_binary, share_interval
 
 from .shrinkage import shrunken
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from exme.search.merging.candidate import Candidate
-from exme.search.racing.field import Field, Runner, leg
-from exme.search.racing.strata import Floats, Order, estimate, single_stratum
+from exme.search.merging import Candidate
+from exme.search.racing import Field, Floats, Order, Runner, estimate, leg, single_stratum
 
 from .race_log import RaceLog
 from .ranking import distance
@@ -34,9 +33,9 @@ class Lineup:
         return digests.index(candidate.digest) if candidate.digest in digests else None
 
     def open_places(self) -> list[int]:
-        """Places of those that are neither complete nor stopped nor barred."""
+        """Places of those that are neither complete nor rejected nor barred."""
         return [
-            i for i, r in enumerate(self.runners) if not (r.stopped or r.barred or r.is_complete)
+            i for i, r in enumerate(self.runners) if not (r.rejected or r.barred or r.is_complete)
         ]
 
 
@@ -87,8 +86,8 @@ def _runner(
     for start, number in race_log.legs:
         rival = numbered[number]
         legs.append(leg(start, _values(rival), field, trial.penalty - rival.penalty))
-    stopped = race_log.lost_to is not None
-    return Runner(point, race_log.draw.order, seen[: race_log.partial.count], tuple(legs), stopped)
+    rejected = race_log.lost_to is not None
+    return Runner(point, race_log.draw.order, seen[: race_log.partial.count], tuple(legs), rejected)
 
 
 def suite_means(race_log: RaceLog, sizes: Sequence[int]) -> tuple[float, ...] | None:

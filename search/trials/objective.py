@@ -9,9 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from exme.evaluators.scores import HIGHER, Scale, Scores
-from exme.search.racing.field import Field
-from exme.search.racing.goal import Goal, knee
+from exme.evaluators import HIGHER, Scale, Scores
+from exme.search.racing import Field, Goal, knee
 
 from .believed import believe
 from .ranking import is_flat

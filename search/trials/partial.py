@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from exme.evaluators.scores import DocumentScores, Scale, Scores, join, metric_of
-from exme.search.racing.strata import Floats
+from exme.evaluators import DocumentScores, Scale, Scores, join, metric_of
+from exme.search.racing import Floats
 
 Values = tuple[float, ...]
 _NOT_SEEN = "-"

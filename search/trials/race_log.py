@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exme.search.racing.strata import Draw, Estimate
+from exme.search.racing import Draw, Estimate
 
 from .partial import Partial
 

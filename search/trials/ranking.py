@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from exme.search.directions import DIRECTIONS
-from exme.search.merging.candidate import Candidate
+from exme.search.merging import Candidate
 from exme.search.merging.methods import PLAIN
 
 from .trial import TrialRecord

@@ -32,12 +32,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exme.search.merging.candidate import DECIMALS, Candidate
-from exme.search.merging.groups import joint
+from exme.search.merging import DECIMALS, Candidate, joint
 from exme.search.merging.methods import PLAIN
-from exme.search.study.space import Space, Value
-from exme.search.study.study_file import StudyFile
-from exme.tasks.errors import UserError
+from exme.search.study import Space, StudyFile, Value
+from exme.tasks import UserError
 
 from .trial import TrialRecord
 
@@ -206,6 +204,6 @@ def settle_shift(study: StudyFile, gram: Gram) -> Shift | None:
             f"shift: {' and '.join(parents)} {verb} the base itself, so that nothing can be measured "
             f"relative to its task vector; name another `shift.parent`, or leave `shift` out"
         )
-    unit = 1.0 if study.objective == "target_nll" else 0.01
+    unit = 1.0 if study.measure == "target_nll" else 0.01
     bound = math.inf if section.bound is None else section.bound
     return Shift(gram, tuple(moved), bound, unit * (section.penalty or 0.0))

@@ -27,9 +27,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from exme.search.merging.candidate import Candidate
-from exme.search.racing.strata import Estimate, Floats
-from exme.search.racing.surrogate import conditioned, tuned
+from exme.search.merging import Candidate
+from exme.search.racing import Estimate, Floats, conditioned, tuned
 
 # Prior of l: median, in ranges of the coefficients and times sqrt(d / 2), and deviation of its logarithm.
 _REACH = (0.9, 0.5)

@@ -14,12 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from exme.evaluators.scores import DocumentScores, Scale, Scores, scale_of
-from exme.search.racing.field import Field
-from exme.search.racing.goal import Goal
-from exme.search.racing.strata import Estimate, Floats
-from exme.search.statistics.intervals import Interval, compare, is_binary
-from exme.search.study.space import name_alone
+from exme.evaluators import DocumentScores, Scale, Scores, scale_of
+from exme.search.racing import Estimate, Field, Floats, Goal
+from exme.search.statistics import Interval, compare, is_binary
+from exme.search.study import name_alone
 
 from .expected import expected_scores, mean_of
 from .lineup import line_up

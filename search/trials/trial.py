@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exme.evaluators.scores import Scores
-from exme.search.merging.candidate import Candidate
-from exme.search.racing.strata import Estimate
+from exme.evaluators import Scores
+from exme.search.merging import Candidate
+from exme.search.racing import Estimate
 
 from .race_log import RaceLog, Round
 
@@ -21,7 +21,7 @@ class TrialRecord:
 
     Attributes:
         number: Optuna's trial number.
-        state: ``complete``, ``stopped`` (it lost its race), ``left`` (scored on some documents, and
+        state: ``complete``, ``rejected`` (it lost its race), ``paused`` (scored on some documents, and
             may be taken up again), ``running``, ``waiting``, ``failed`` (could not be scored,
             `message` says why) or ``cut off`` (its process was killed; it was taken up again).
         origin: where the proposal came from: the name of a known point (``sums alone``, ``mean``,

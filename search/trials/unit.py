@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from exme.evaluators.scores import HIGHER, Scale, Scores
-from exme.search.statistics.intervals import Interval, is_binary
+from exme.evaluators import HIGHER, Scale, Scores
+from exme.search.statistics import Interval, is_binary
 
 
 class Unit:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from exme.search.directions import DIRECTIONS
-from exme.search.merging.candidate import Candidate
-from exme.search.racing.strata import Floats
+from exme.search.merging import Candidate
+from exme.search.racing import Floats
 
 from .shift import Gram
 

@@ -89,7 +89,7 @@ def test_a_search_of_few_candidates_tries_each_once_and_says_that_nothing_is_lef
         )
         assert said == f"The search is over: {NOTHING_LEFT}."
         assert len(digests(trials)) == len(set(digests(trials))) == spent(trials)[0] == 4
-        assert {t.state for t in trials} <= {"complete", "stopped", "left"}
+        assert {t.state for t in trials} <= {"complete", "rejected", "paused"}
 
 
 def test_a_search_over_methods_that_are_one_sum_tries_it_once(tmp_path: Path) -> None:
@@ -170,8 +170,8 @@ def test_what_is_in_hand_or_failed_is_not_proposed_and_what_was_left_is() -> Non
     for state, is_new in (
         ("running", False),
         ("failed", False),
-        ("stopped", False),
-        ("left", True),
+        ("rejected", False),
+        ("paused", True),
     ):
         trial = TrialRecord(0, state, "auto", candidate({"a": 0.5}))
         assert untried([trial], 0, 1).has({"a": 0.50001}) is is_new
@@ -181,12 +181,12 @@ def test_what_is_in_hand_or_failed_is_not_proposed_and_what_was_left_is() -> Non
 def test_a_small_space_is_gone_through_to_its_last_proposal() -> None:
     step = 1e-4
     all_but_one = [
-        TrialRecord(i, "stopped", "auto", candidate({"a": i * step}))
+        TrialRecord(i, "rejected", "auto", candidate({"a": i * step}))
         for i in range(1000)
         if i != 617
     ]
     found = untried(all_but_one, 0, 0.0999).draw(0)
     assert found is not None and found["a"] == pytest.approx(617 * step)
-    last = TrialRecord(617, "stopped", "auto", candidate(found))
+    last = TrialRecord(617, "rejected", "auto", candidate(found))
     assert untried([*all_but_one, last], 0, 0.0999).draw(0) is None
     assert SMALL > 1000

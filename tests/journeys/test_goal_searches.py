@@ -118,7 +118,7 @@ def test_the_mean_over_the_worst_suites_is_searched_for_and_proved_by(
     assert outcome.winner.belief == pytest.approx(sum(lowest) / count, abs=0.15)
     believed = [t.belief for t in outcome.trials if t.belief is not None and t.feasible]
     assert outcome.winner.belief is not None and outcome.winner.belief > max(believed) - 0.006
-    assert any(t.state in ("stopped", "left") for t in outcome.trials)
+    assert any(t.state in ("rejected", "paused") for t in outcome.trials)
     found = verdict(outcome)
     assert named in found.sentence and f"**{found.sentence}**" in report
     assert found.gain is not None and "## By suite" in report
@@ -143,7 +143,7 @@ def test_a_front_is_reported_with_its_knee(tmp_path: Path, data: Path) -> None:
     outcome, report = run(
         tmp_path, data, goal="pareto", sampler={"name": "random"}, budget={"trials": 14}
     )
-    assert {t.state for t in outcome.trials} <= {"complete", "stopped"}
+    assert {t.state for t in outcome.trials} <= {"complete", "rejected"}
     front = report.split("## The Pareto front")[1].split("##")[0]
     rows = [line for line in front.splitlines() if line.startswith("| ") and line[2].isdigit()]
     assert len(rows) >= 2
@@ -164,9 +164,9 @@ def test_candidates_race_against_the_front_and_who_is_stopped_was_dominated(
         hills = search.worker
         trials = search.run().trials
         frozen = search.storage.study.get_trials()
-    stopped = [t for t in trials if t.state == "stopped"]
-    assert len(stopped) >= 4
-    for trial in stopped:
+    rejected = [t for t in trials if t.state == "rejected"]
+    assert len(rejected) >= 4
+    for trial in rejected:
         assert trial.candidate is not None and trial.race_log is not None
         assert trial.race_log.lost_to is not None and trial.documents < 120
         rival = trials[trial.race_log.lost_to].scores
@@ -187,7 +187,7 @@ def test_samplers_learn_from_those_that_a_front_stopped(
     with open_search(study, "all", name="test", runs=tmp_path, worker=two_hills) as search:
         trials = search.run().trials
         told = [search.history().values(t) for t in trials]
-    assert any(t.state == "stopped" for t in trials)
+    assert any(t.state == "rejected" for t in trials)
     for trial, values in zip(trials, told, strict=True):
         assert values is not None and len(values) == 2, trial
     assert {t.origin for t in trials[6:]} == {sampler}

@@ -1,4 +1,4 @@
-"""Racing in a whole search: who is stopped, what is kept, what may be best."""
+"""Racing in a whole search: who is rejected, what is kept, what may be best."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def test_a_trial_scored_in_part_is_pruned_with_its_estimate_and_never_best(tmp_p
     opened = racing(tmp_path, sampler="random", budget={"trials": 12})
     outcome = opened.search.run()
     trials = opened.search.storage.study.get_trials()
-    stopped = [t for t in outcome.trials if t.state == "stopped"]
-    assert stopped
-    for record in stopped:
+    rejected = [t for t in outcome.trials if t.state == "rejected"]
+    assert rejected
+    for record in rejected:
         assert record.estimate is not None and record.race_log is not None
         assert record.estimate.count == record.documents < 128
         assert record.estimate.standard_error > 0
@@ -78,7 +78,7 @@ def test_a_trial_scored_in_part_is_pruned_with_its_estimate_and_never_best(tmp_p
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     assert opened.search.storage.study.best_trial in complete
     assert all(t.value == outcome.trials[t.number].value for t in complete)
-    assert any("stopped after 32 documents: behind #" in line for line in opened.lines)
+    assert any("rejected after 32 documents: behind #" in line for line in opened.lines)
     assert set(outcome.importance) == {"sums", "products"}  # of 12 trials, not of the few complete
 
 
@@ -86,9 +86,9 @@ def test_stopped_candidates_were_worse_on_all_documents(tmp_path: Path) -> None:
     opened = racing(tmp_path, sampler="random", budget={"trials": 25})
     trials = opened.search.run().trials
     landscape = Landscape(opened.search.documents, PEAK)
-    stopped = [t for t in trials if t.state == "stopped" and t.candidate and t.race_log]
-    assert len(stopped) > 8
-    for trial in stopped:
+    rejected = [t for t in trials if t.state == "rejected" and t.candidate and t.race_log]
+    assert len(rejected) > 8
+    for trial in rejected:
         assert trial.candidate is not None and trial.race_log is not None
         rival = trials[trial.race_log.lost_to or 0].scores
         truth = landscape.score(trial.candidate, "search").scores.mean
@@ -99,7 +99,7 @@ def test_stopped_candidates_were_worse_on_all_documents(tmp_path: Path) -> None:
 def test_every_sampler_learns_from_races(tmp_path: Path, sampler: str) -> None:
     outcome = racing(tmp_path, sampler=sampler, budget={"trials": 12}).search.run()
     states = {t.state for t in outcome.trials}
-    assert states <= {"complete", "stopped"} and "complete" in states
+    assert states <= {"complete", "rejected"} and "complete" in states
     assert spent(outcome.trials)[0] == 12
     assert {t.origin for t in outcome.trials[5:]} == {sampler}
 
@@ -165,7 +165,7 @@ def test_a_look_that_was_stored_but_not_told_is_finished_by_who_comes_next(tmp_p
     opened.search.loop.score(*found)
     storage._tell = tell  # type: ignore[method-assign]
     assert storage.release(found[0]) == "trial 0 had been scored when its process was killed"
-    assert storage.trials()[0].state == "left"
+    assert storage.trials()[0].state == "paused"
     assert storage.study.trials[0].value == pytest.approx(storage.trials()[0].estimate.mean)  # type: ignore[union-attr]
 
 
@@ -177,7 +177,7 @@ def test_an_estimate_is_shown_with_its_interval_and_its_documents(tmp_path: Path
 
 
 def test_without_complete_trials_nothing_is_best() -> None:
-    trial = TrialRecord(0, "left", "auto")
+    trial = TrialRecord(0, "paused", "auto")
     assert best_trial([trial]) is None
     assert spent([trial]) == (0, 0, 0.0)
 

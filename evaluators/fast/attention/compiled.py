@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from exme.evaluators.c_library import build, pool
+from exme.evaluators import build, pool
 
 from .kernels import Scale
 

@@ -9,8 +9,7 @@ from typing import Any
 from lm_eval.api.samplers import FirstNSampler
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from exme.tasks.errors import UserError
-from exme.tasks.suite import Suite
+from exme.tasks import Suite, UserError
 
 
 def task_config(manager: Any, name: str, *, functions: bool = False) -> dict[str, Any]:

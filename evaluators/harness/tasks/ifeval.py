@@ -13,8 +13,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from exme.tasks.documents import Document
-from exme.tasks.errors import UserError
+from exme.tasks import Document, UserError
 
 COLUMN = "instruction_id_list"
 # Of lm-eval's ifeval/instructions.py: count_sentences and word_tokenize.

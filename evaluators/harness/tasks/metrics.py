@@ -10,8 +10,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import AGGREGATION_REGISTRY
 
-from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.suite import Suite
+from exme.tasks import Suite, UserError, did_you_mean
 
 # Values whose mean no other usual aggregation gives: no median, root of a square, sum, or share.
 _PROBES = ([0.0, 1.0, 1.0, 0.0, 1.0], [0.25, 0.5, 1.0, 0.125])

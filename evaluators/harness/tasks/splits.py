@@ -16,8 +16,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from exme.evaluators.harness.quiet import quiet
-from exme.tasks.errors import UserError
+from exme.evaluators.harness.noise import quiet
+from exme.tasks import UserError
 
 # A column that says which row a document was, while a task processes a split.
 _PLACE = "exme_place"

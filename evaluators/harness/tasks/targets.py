@@ -12,8 +12,7 @@ from typing import Any
 import jinja2
 from lm_eval.api.instance import Instance
 
-from exme.tasks.errors import UserError
-from exme.tasks.suite import Suite
+from exme.tasks import Suite, UserError
 
 
 class NoReference(UserError):

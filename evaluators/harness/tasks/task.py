@@ -13,11 +13,9 @@ import datasets
 import lm_eval.tasks
 import lm_eval.utils
 
-from exme.evaluators.harness.quiet import quiet
-from exme.evaluators.sandbox.code_eval import CodeEval
-from exme.tasks.documents import Document, Order, Split, SuiteDocuments
-from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.suite import Suite
+from exme.evaluators.harness.noise import quiet
+from exme.evaluators.sandbox import CodeEval
+from exme.tasks import Document, Order, Split, Suite, SuiteDocuments, UserError, did_you_mean
 
 from .fewshot import check_own_examples, draw_by_document, fewshot_config, task_config
 from .ifeval import ifeval_ready

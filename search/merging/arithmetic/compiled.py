@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from exme.evaluators.c_library import build, pool
+from exme.evaluators import build, pool
 
 from .plain import Operand
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from exme.search.merging.candidate import Candidate
+from exme.search.merging import Candidate
 from exme.search.merging.methods import METHODS, PLAIN
-from exme.search.merging.sources.task_vector import made_by
+from exme.search.merging.sources import made_by
 
 # Ours, and what mergekit calls it; plain sums are its task arithmetic.
 _NAMES = {

@@ -10,19 +10,16 @@ from pathlib import Path
 
 import torch
 
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.live import live_tensors
-from exme.search.merging.resident import (
-    Sources,
+from exme.search.merging import (
+    Candidate,
+    live_tensors,
     load_model,
     load_tokenizer,
     tokenizer_of,
     weights_digest,
 )
-from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.location import TOKENIZER
-from exme.search.merging.sources.weight_files import sync
-from exme.tasks.errors import UserError
+from exme.search.merging.sources import TOKENIZER, Checkpoint, Sources, sync
+from exme.tasks import UserError
 
 from .mergekit import mergekit_config
 from .recipe_file import recipe

@@ -18,14 +18,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from exme.search.merging.candidate import Candidate
+from exme.search.merging import Candidate
 from exme.search.merging.methods import METHODS
-from exme.search.merging.sources.adapter import open_checkpoint
-from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.location import MINI, is_hub_id, locate
-from exme.search.merging.sources.sources import VOCABULARY, Sources
-from exme.tasks.errors import UserError, did_you_mean
-from exme.tasks.yaml_file import read_yaml
+from exme.search.merging.sources import (
+    MINI,
+    VOCABULARY,
+    Checkpoint,
+    Sources,
+    is_hub_id,
+    locate,
+    open_checkpoint,
+)
+from exme.tasks import UserError, did_you_mean, read_yaml
 
 from .model_folder import SHARD_BYTES, ExportResult, chat_template, export_model
 from .staging import RECIPE

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from importlib import metadata
 
-from exme.search.merging.candidate import Candidate
+from exme.search.merging import Candidate
 from exme.search.merging.methods import METHODS, PLAIN
 
 

@@ -14,9 +14,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from exme.search.merging.sources.sources import Sources
-from exme.search.merging.sources.weight_files import sync
-from exme.tasks.errors import UserError
+from exme.search.merging.sources import Sources, sync
+from exme.tasks import UserError
 
 # The file by which an export of ours is known.
 RECIPE = "exme_recipe.json"

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import torch
 
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.materialise import WORTH_COMPILING, Merger
-from exme.search.merging.resident import digest_of
-from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Mapped
-from exme.search.merging.sources.sources import Sources
-from exme.search.merging.sources.weight_files import TORCH_NAMES, split, write_shards
+from exme.search.merging import WORTH_COMPILING, Candidate, Merger, digest_of
+from exme.search.merging.sources import (
+    TORCH_NAMES,
+    Checkpoint,
+    Mapped,
+    Sources,
+    split,
+    write_shards,
+)
 
 
 def write_stream(

@@ -10,7 +10,7 @@ from .della import Della
 from .exme import ExMe
 from .expo import ExPO
 from .linear import Linear
-from .method import Method
+from .method import KnownPoint, Method, Parameter
 from .model_stock import ModelStock
 from .slerp import Slerp
 from .task_arithmetic import TaskArithmetic
@@ -35,3 +35,15 @@ METHODS: Mapping[str, type[Method]] = {
 
 # Methods whose candidates are the plain sum of the deltas: their names decide no weight.
 PLAIN = frozenset({"exme", "expo", "linear", "task_arithmetic"})
+
+__all__ = [
+    "METHODS",
+    "PLAIN",
+    "ExMe",
+    "ExPO",
+    "KnownPoint",
+    "Linear",
+    "Method",
+    "Parameter",
+    "TaskArithmetic",
+]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .exme import ExMe
 

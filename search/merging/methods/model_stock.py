@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .method import Coefficients, Facts, KnownPoint, Merge, Method, Parameter, Parameters, Term
 

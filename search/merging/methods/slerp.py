@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .method import Coefficients, Facts, KnownPoint, Merge, Method, Parameters, Term, is_alone
 

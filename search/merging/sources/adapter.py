@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exme.tasks.errors import ShapeMismatch, UserError
+from exme.tasks import ShapeMismatch, UserError
 
 from .adapter_settings import check_settings, scale_of
 from .checkpoint import (

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 # What can keep `re` busy for years: repeated groups, and many repetitions in a row.
 _SLOW = re.compile(r"\)[*+{?]|([*+{].*){4}|.{300}", re.DOTALL)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .location import TOKENIZER
 from .settings import effective

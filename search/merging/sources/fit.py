@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from exme.tasks.errors import ShapeMismatch, UserError
+from exme.tasks import ShapeMismatch, UserError
 
 from .checkpoint import Checkpoint, tied_names
 from .settings import differences

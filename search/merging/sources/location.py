@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from exme.tasks.errors import UserError, did_you_mean
+from exme.tasks import UserError, did_you_mean
 from exme.tasks.mini import MODELS
 
 MINI = "mini/"

@@ -13,7 +13,7 @@ from typing import Protocol
 import psutil
 import torch
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .adapter import LowRank
 from .fetched import PART, Fetched, Values, whole_rows

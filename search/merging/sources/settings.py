@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 # Settings that leave logits as they are: names, special tokens, training, what a call gives back, and what
 # the tensors' shapes say already.

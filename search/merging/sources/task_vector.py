@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exme.tasks.errors import ShapeMismatch, UserError
+from exme.tasks import ShapeMismatch, UserError
 
 from .checkpoint import Checkpoint, read_json, refuse_unbounded
 from .unchanged import Unchanged

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 
 def digest_files(files: Sequence[Path], *, names: bool = False) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 from .adapter import Adapter, LowRank
 from .checkpoint import Checkpoint, read_json

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from exme.tasks.errors import UserError
+from exme.tasks import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -11,16 +11,20 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from exme.evaluators.c_library import pool
-from exme.search.merging.arithmetic.plain import Finite
-from exme.search.merging.materialise import Merger
+from exme.evaluators import pool
+from exme.search.merging import Merger
+from exme.search.merging.arithmetic import Finite
 from exme.search.merging.methods.method import Merge
-from exme.search.merging.sources.checkpoint import Checkpoint, tied_names
-from exme.search.merging.sources.fetched import Fetched
-from exme.search.merging.sources.residence import Held
-from exme.search.merging.sources.scratch import on_disk
-from exme.search.merging.sources.sources import Sources
-from exme.search.merging.sources.weight_files import TORCH_NAMES, TensorSpec
+from exme.search.merging.sources import (
+    TORCH_NAMES,
+    Checkpoint,
+    Fetched,
+    Held,
+    Sources,
+    TensorSpec,
+    on_disk,
+    tied_names,
+)
 
 from .layout import Load, Span, Unmappable, find_spans, live_parameters
 

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
-from exme.search.merging.materialise import Merger
+from exme.search.merging import Merger
 from exme.search.merging.methods.method import Merge
-from exme.search.merging.sources.residence import Mapped
-from exme.search.merging.sources.sources import Sources
+from exme.search.merging.sources import Mapped, Sources
 
 from .in_place import tensors_of
 

@@ -18,14 +18,10 @@ from vllm.config import set_current_vllm_config
 from vllm.distributed.weight_transfer.base import WeightTransferEngine
 from vllm.model_executor.model_loader.reload.inplace import reload_weights
 
-from exme.evaluators.c_library import pool
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.materialise import WORTH_COMPILING, Merger
-from exme.search.merging.sources.adapter import open_checkpoint
-from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.merging.sources.residence import Mapped
-from exme.search.merging.sources.sources import Sources
-from exme.tasks.errors import UserError
+from exme.evaluators import pool
+from exme.search.merging import WORTH_COMPILING, Candidate, Merger
+from exme.search.merging.sources import Checkpoint, Mapped, Sources, open_checkpoint
+from exme.tasks import UserError
 
 from .in_place import InPlace, tensors_of
 from .layout import Unmappable

@@ -13,20 +13,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exme.search.proof.outcome import Outcome
-from exme.search.reports.pages.plane_chart import plane, plane_place, plane_svg
-from exme.search.scoring.answers import load_answers
-from exme.search.storage.stored_study import StoredStudy
-from exme.search.study.space import alone
-from exme.search.trials.ranking import best_known, best_trial
-from exme.search.trials.standing import best_inputs, inputs_of, standing_of, standings
-from exme.search.trials.trial import TrialRecord
-from exme.tasks.documents import SuiteDocuments
+from exme.search.proof import Outcome
+from exme.search.reports.pages import plane, plane_place, plane_svg
+from exme.search.scoring import load_answers
+from exme.search.storage import StoredStudy
+from exme.search.study import alone
+from exme.search.trials import (
+    TrialRecord,
+    best_inputs,
+    best_known,
+    best_trial,
+    inputs_of,
+    standing_of,
+    standings,
+)
+from exme.tasks import SuiteDocuments
 
 from .notes import Difference, documents_csv, paired, trial_note
 
 if TYPE_CHECKING:
-    from exme.search.running.stored_search import StoredSearch
+    from exme.search.running import StoredSearch
 
 ARTIFACTS = "artifacts"
 # Seconds between two looks for trials that have ended.

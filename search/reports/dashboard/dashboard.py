@@ -13,8 +13,8 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from exme.search.storage.patience import hide_secrets
-from exme.tasks.errors import UserError
+from exme.search.storage import hide_secrets
+from exme.tasks import UserError
 
 # Ports that are tried, from the one asked for upwards.
 PORTS_TRIED = 20
@@ -63,7 +63,7 @@ def open_server(
 
     store = None
     if artifacts is not None:
-        from exme.search.storage.backend import artifact_store  # noqa: PLC0415
+        from exme.search.storage import artifact_store  # noqa: PLC0415
 
         store = artifact_store(artifacts)
     try:

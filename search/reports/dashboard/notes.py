@@ -9,16 +9,14 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from exme.evaluators.scores import DocumentScores, metric_text
-from exme.search.merging.candidate import Candidate
+from exme.evaluators import DocumentScores, metric_text
+from exme.search.merging import Candidate
 from exme.search.merging.methods import PLAIN
-from exme.search.proof.audit import KINDS, share_text
-from exme.search.reports.pages.section import table
-from exme.search.statistics.intervals import is_binary
-from exme.search.study.space import read
-from exme.search.trials.standing import Standing, by_suite, difference
-from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import Unit
+from exme.search.proof import KINDS, share_text
+from exme.search.reports.pages import table
+from exme.search.statistics import is_binary
+from exme.search.study import read
+from exme.search.trials import Standing, TrialRecord, Unit, by_suite, difference
 
 _SHOWN = 2  # differing answers of each kind
 _LONGEST = 500  # characters of a question or an answer

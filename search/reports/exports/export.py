@@ -11,21 +11,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.folders.model_folder import ExportResult, chat_template, export_model
-from exme.search.merging.folders.staging import check_target
-from exme.search.merging.sources.task_vector import TaskVector
-from exme.search.proof.outcome import Outcome
-from exme.search.trials.standing import scores_seen
-from exme.search.trials.trial import TrialRecord
-from exme.tasks.errors import UserError
+from exme.search.merging import Candidate
+from exme.search.merging.folders import ExportResult, chat_template, check_target, export_model
+from exme.search.merging.sources import TaskVector
+from exme.search.proof import Outcome
+from exme.search.trials import TrialRecord, scores_seen
+from exme.tasks import UserError
 
 from .lm_eval_results import lm_eval_results
 from .model_card import licence_warning, model_card, read_licence, scores_file
 from .selection import pick
 
 if TYPE_CHECKING:
-    from exme.search.running.stored_search import StoredSearch
+    from exme.search.running import StoredSearch
 
 SCORES = "exme_scores.json"
 RESULTS = "lm_eval_results.json"
@@ -146,7 +144,7 @@ def export_trial(
 
 def _told(outcome: Outcome, trial: TrialRecord) -> tuple[str, str, bool]:
     """The sentence of a trial's card, the one that its export ends with, and whether it is the winner."""
-    from exme.search.trials.unit import count_of  # noqa: PLC0415  (loads scipy)
+    from exme.search.trials import count_of  # noqa: PLC0415  (loads scipy)
 
     decision, winner = outcome.verdict, _winner(outcome)
     sentence = decision.sentence

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
+from exme.evaluators import DocumentScores, Scores
 from exme.evaluators.harness import task_headers
-from exme.evaluators.scores import DocumentScores, Scores
-from exme.tasks.documents import SuiteDocuments
+from exme.tasks import SuiteDocuments
 
 
 def lm_eval_results(

@@ -9,17 +9,16 @@ from typing import Any
 
 import yaml
 
-from exme.evaluators.scores import Scores, metric_text
-from exme.search.merging.candidate import Candidate
-from exme.search.merging.folders.mergekit import obstacle
+from exme.evaluators import Scores, metric_text
+from exme.search.merging import Candidate
+from exme.search.merging.folders import obstacle
 from exme.search.merging.methods import METHODS, PLAIN
-from exme.search.merging.sources.location import is_hub_id
-from exme.search.proof.outcome import Outcome
-from exme.search.reports.pages.section import table
-from exme.search.statistics.intervals import mean_interval
-from exme.search.study.space import read
-from exme.search.trials.standing import Standing, scores_seen, standing_of, standings
-from exme.search.trials.unit import Unit
+from exme.search.merging.sources import is_hub_id
+from exme.search.proof import Outcome
+from exme.search.reports.pages import table
+from exme.search.statistics import mean_interval
+from exme.search.study import read
+from exme.search.trials import Standing, Unit, scores_seen, standing_of, standings
 
 from .lm_eval_results import model_index
 

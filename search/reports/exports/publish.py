@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exme.search.merging.folders.staging import RECIPE
-from exme.search.merging.sources.location import is_hub_id
-from exme.tasks.errors import UserError
+from exme.search.merging.folders import RECIPE
+from exme.search.merging.sources import is_hub_id
+from exme.tasks import UserError
 
 
 def push(folder: Path, repository: str, *, public: bool = False) -> str:

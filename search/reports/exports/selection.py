@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exme.search.racing.goal import distinct_front
-from exme.search.trials.ranking import best_trial, complete
-from exme.search.trials.trial import TrialRecord
-from exme.tasks.errors import UserError
+from exme.search.racing import distinct_front
+from exme.search.trials import TrialRecord, best_trial, complete
+from exme.tasks import UserError
 
 
 def pick(

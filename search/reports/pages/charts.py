@@ -11,13 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.proof.outcome import Entry, Outcome
-from exme.search.statistics.intervals import mean_interval
-from exme.search.study.space import read
-from exme.search.trials.budget import cost
-from exme.search.trials.standing import Standing, incumbents, standing_by_trial, standings, unit_of
-from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import Unit
+from exme.search.proof import Entry, Outcome
+from exme.search.statistics import mean_interval
+from exme.search.study import read
+from exme.search.trials import (
+    Standing,
+    TrialRecord,
+    Unit,
+    cost,
+    incumbents,
+    standing_by_trial,
+    standings,
+    unit_of,
+)
 
 from .colours import lowest_shown
 from .scene import short

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exme.evaluators.scores import DocumentScores
-from exme.search.proof.outcome import Outcome
-from exme.search.study.space import read
-from exme.search.trials.partial import Part
-from exme.search.trials.standing import Standing, by_suite, standing_by_trial, standings
-from exme.search.trials.trial import TrialRecord
-from exme.tasks.errors import UserError
+from exme.evaluators import DocumentScores
+from exme.search.proof import Outcome
+from exme.search.study import read
+from exme.search.trials import Part, Standing, TrialRecord, by_suite, standing_by_trial, standings
+from exme.tasks import UserError
 
 if TYPE_CHECKING:
     from pandas import DataFrame

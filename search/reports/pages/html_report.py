@@ -10,10 +10,8 @@ import jinja2
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from exme.search.proof.examples import Example
-from exme.search.proof.outcome import Outcome
-from exme.search.trials.budget import spent
-from exme.search.trials.unit import Unit, duration
+from exme.search.proof import Example, Outcome
+from exme.search.trials import Unit, duration, spent
 
 from .charts import bar_charts, regret_curve
 from .plane_chart import plane, plane_svg

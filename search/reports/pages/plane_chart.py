@@ -13,9 +13,8 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from exme.search.proof.outcome import Outcome
-from exme.search.trials.standing import standing_by_trial, standings, unit_of
-from exme.search.trials.trial import TrialRecord
+from exme.search.proof import Outcome
+from exme.search.trials import TrialRecord, standing_by_trial, standings, unit_of
 
 from .charts import BOTTOM, LEFT, TOP, Dot, Tick, dot_words, round_steps
 from .colours import lowest_shown, shares_of, viridis

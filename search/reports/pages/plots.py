@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
-from exme.search.proof.outcome import Outcome
+from exme.search.proof import Outcome
 
 from .colours import ends_of
 from .scene import FLAT, Array, Scene, scene_of_outcome, short

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from exme.evaluators.scores import metric_text
-from exme.search.proof.audit import Audit, audit_of
-from exme.search.proof.audit import share_text as share_of
-from exme.search.proof.finals import best_input
-from exme.search.proof.gain import gain_on_suite, share_of_error
-from exme.search.proof.outcome import Entry, Outcome
-from exme.search.statistics.intervals import Interval, compare, mean_interval
-from exme.search.trials.standing import standing_of, standings
-from exme.search.trials.unit import Unit, count_of, p_text, share_text
+from exme.evaluators import metric_text
+from exme.search.proof import (
+    Audit,
+    Entry,
+    Outcome,
+    audit_of,
+    best_input,
+    gain_on_suite,
+    share_of_error,
+    share_text as share_of,
+)
+from exme.search.statistics import Interval, compare, mean_interval
+from exme.search.trials import Unit, count_of, p_text, share_text, standing_of, standings
 
 from .section import Block, Section, Table
 

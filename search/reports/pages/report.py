@@ -6,10 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from exme.search.proof.examples import Example
-from exme.search.proof.gain import share_of_error
-from exme.search.proof.outcome import Outcome
-from exme.search.trials.unit import share_text
+from exme.search.proof import Example, Outcome, share_of_error
+from exme.search.trials import share_text
 
 from .proof_sections import proof_sections
 from .search_sections import best_sections, search_sections

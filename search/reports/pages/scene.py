@@ -8,13 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from exme.evaluators.scores import HIGHER, Scale
-from exme.search.merging.candidate import Candidate
-from exme.search.proof.outcome import Outcome
-from exme.search.trials.ranking import is_flat
-from exme.search.trials.standing import Standing, standing_of, standings, unit_of
-from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import Unit
+from exme.evaluators import HIGHER, Scale
+from exme.search.merging import Candidate
+from exme.search.proof import Outcome
+from exme.search.trials import Standing, TrialRecord, Unit, is_flat, standing_of, standings, unit_of
 
 Array = NDArray[np.float64]
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exme.search.proof.outcome import Outcome
-from exme.search.racing.goal import front
-from exme.search.study.space import read
-from exme.search.trials.budget import spent
-from exme.search.trials.ranking import eligible
-from exme.search.trials.standing import standing_by_trial, standings, unit_of
-from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import Unit, duration
+from exme.search.proof import Outcome
+from exme.search.racing import front
+from exme.search.study import read
+from exme.search.trials import (
+    TrialRecord,
+    Unit,
+    duration,
+    eligible,
+    spent,
+    standing_by_trial,
+    standings,
+    unit_of,
+)
 
 from .proof_sections import entries_of
 from .section import Listing, Section, Table

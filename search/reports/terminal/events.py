@@ -15,12 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from exme.search.proof.verdict import Verdict
-from exme.search.running.screen import Screen
-from exme.search.running.view import View
-from exme.search.study.space import read
-from exme.search.trials.standing import Standing, scores_seen, standing_by_trial
-from exme.search.trials.trial import TrialRecord
+from exme.search.proof import Verdict
+from exme.search.running import Screen, View
+from exme.search.study import read
+from exme.search.trials import Standing, TrialRecord, scores_seen, standing_by_trial
 
 from .live import Refresher
 

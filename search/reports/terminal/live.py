@@ -10,10 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from exme.search.running.screen import Screen
-from exme.search.running.view import View
-from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import duration
+from exme.search.running import Screen, View
+from exme.search.trials import TrialRecord, duration
 
 from .panel import SearchPanel
 

@@ -8,13 +8,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from exme.search.reports.pages.scene import Scene, failed_of, scene_of
-from exme.search.running.screen import candidate_text
-from exme.search.running.view import View
-from exme.search.study.space import read
-from exme.search.trials.standing import Standing, incumbents, inputs_of, standing_by_trial
-from exme.search.trials.trial import TrialRecord
-from exme.search.trials.unit import duration
+from exme.search.reports.pages import Scene, failed_of, scene_of
+from exme.search.running import View, candidate_text
+from exme.search.study import read
+from exme.search.trials import (
+    Standing,
+    TrialRecord,
+    duration,
+    incumbents,
+    inputs_of,
+    standing_by_trial,
+)
 
 from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
 

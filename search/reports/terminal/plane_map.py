@@ -7,8 +7,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from exme.search.reports.pages.colours import shares_of, viridis
-from exme.search.reports.pages.scene import FLAT, Array, Scene
+from exme.search.reports.pages import FLAT, Array, Scene, shares_of, viridis
 
 BEST, INPUT, TRIAL, PART, FAILED = "★", "◆", "•", "∘", "×"
 

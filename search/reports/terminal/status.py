@@ -10,13 +10,10 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from exme.search.proof.proving import stored_outcome
-from exme.search.running.view import View
-from exme.search.storage.backend import sqlite_url
-from exme.search.storage.run_folders import folders_with_a_database
-from exme.search.storage.stored_study import StoredStudy
-from exme.search.study.space import alone
-from exme.search.study.study_sections import BudgetSection
+from exme.search.proof import stored_outcome
+from exme.search.running import View
+from exme.search.storage import StoredStudy, folders_with_a_database, sqlite_url
+from exme.search.study import BudgetSection, alone
 
 
 @dataclass(frozen=True)

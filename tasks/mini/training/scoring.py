@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from exme.tasks.documents import Document, SuiteDocuments, load_documents
+from exme.tasks import Document, SuiteDocuments, load_documents, load_suite
 from exme.tasks.mini.suites import GENERATED, Exercise
-from exme.tasks.suite import load_suite
 
 from .packing import SEPARATOR
 

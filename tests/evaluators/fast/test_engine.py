@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from exme.evaluators.fast.decoding.store import DraftStore, document_key
 from exme.evaluators.fast.engine import FastEngine

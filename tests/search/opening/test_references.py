@@ -105,7 +105,7 @@ def search_ifeval(tmp_path: Path, screen: Lines) -> Search:
             "base": "mini/base",
             "checkpoints": {"sums": "mini/sums", "products": "mini/products"},
             "suites": ["ifeval"],
-            "objective": "target_nll",
+            "measure": "target_nll",
             "data": "mini",
             "documents": {"search": 16, "report": 8},
             "budget": {"trials": 3},

@@ -139,7 +139,7 @@ def test_an_engine_that_ends_frees_its_trial_and_the_search_goes_on(
     assert outcome.winner is not None
     assert sum("the engine is started again" in line for line in opened.lines) == 2
     cut = [t.candidate for t in outcome.trials if t.state == "cut off"]
-    scored = [t.candidate for t in outcome.trials if t.scores is not None or t.state == "stopped"]
+    scored = [t.candidate for t in outcome.trials if t.scores is not None or t.state == "rejected"]
     assert len(cut) == 2
     assert all(c in scored for c in cut)
 

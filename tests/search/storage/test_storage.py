@@ -150,7 +150,7 @@ def test_threads_that_read_while_trials_are_saved_lose_no_score(tmp_path: Path) 
 def _check(trials: Sequence[Any], bad: list[str]) -> None:
     for trial in trials:
         is_lost = trial.state == "complete" and trial.scores is None
-        if is_lost or (trial.state in ("left", "stopped") and trial.race_log is None):
+        if is_lost or (trial.state in ("paused", "rejected") and trial.race_log is None):
             bad.append(f"trial {trial.number} has lost its scores")
-        if trial.state in ("complete", "left", "stopped") and trial.candidate is None:
+        if trial.state in ("complete", "paused", "rejected") and trial.candidate is None:
             bad.append(f"trial {trial.number} has lost its candidate")

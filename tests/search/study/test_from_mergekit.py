@@ -249,7 +249,7 @@ def test_tables_hold_every_trial_and_every_score(tmp_path: Path, suffix: str) ->
         count == counts[f"trial {known[number].trial.number}"]
         for number, count in zip(trials["trial"], trials["documents"], strict=True)
     )
-    assert (trials["state"] == "stopped").any()
+    assert (trials["state"] == "rejected").any()
     report = documents[documents["split"] == "report"].groupby("model")["score"].count()
     assert dict(report) == dict.fromkeys(("base", "merged", "products", "sums"), 60)
     with pytest.raises(UserError, match=r"ends in \.parquet or \.csv"):

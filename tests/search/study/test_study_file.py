@@ -124,3 +124,13 @@ def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00base")
     with pytest.raises(UserError, match="not readable as YAML"):
         load_study_file(path)
+
+
+def test_a_key_of_before_is_read_with_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.yaml"
+    text = "base: mini/base\ncheckpoints: {sums: mini/sums}\nobjective: target_nll\n"
+    path.write_text(text, encoding="utf-8")
+    assert load_study_file(path).measure == "target_nll"
+    assert "`objective` is called `measure` now" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def part(number: int, seen: Mapping[int, float], **coefficients: float) -> Trial
         Partial.blank({"gsm8k": IDS}).add(some),
         Estimate(0.5, 0.1, len(seen)),
     )
-    return TrialRecord(number, "left", "auto", candidate(**coefficients), race_log=race_log)
+    return TrialRecord(number, "paused", "auto", candidate(**coefficients), race_log=race_log)
 
 
 def test_a_tie_goes_to_the_input_then_to_the_nearest_to_one_then_to_the_earliest() -> None:

@@ -259,9 +259,9 @@ def test_who_is_stopped_under_a_penalty_was_worse_by_what_the_search_goes_by(
 ) -> None:
     opened = racing(tmp_path, sampler="random", budget={"trials": 25}, shift={"penalty": 20})
     trials = opened.search.run().trials
-    stopped = [t for t in trials if t.state == "stopped" and t.candidate and t.race_log]
-    assert len(stopped) > 8
-    for trial in stopped:
+    rejected = [t for t in trials if t.state == "rejected" and t.candidate and t.race_log]
+    assert len(rejected) > 8
+    for trial in rejected:
         assert trial.candidate is not None and trial.race_log is not None
         rival = trials[trial.race_log.lost_to or 0]
         truth = opened.landscape.score(trial.candidate, "search").scores.mean

@@ -107,7 +107,7 @@ def test_one_candidate_has_one_score_on_every_surface(
     found = standings(trials)
     assert outcome.winner is not None and outcome.winner.candidate is not None
     best = standing_of(found, outcome.winner.candidate.digest)
-    left = next(s for s in found if not s.is_complete and s.trial.state == "left")
+    left = next(s for s in found if not s.is_complete and s.trial.state == "paused")
     report = write_report(outcome, searched.folder).read_text()
     table = trials_table(trials).set_index("trial")
     scene = scene_of_outcome(outcome)

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from exme.search.merging.folders import model_folder as export
-from exme.search.merging.folders import staging
+from exme.search.merging.folders import model_folder as export, staging
 from exme.search.merging.folders.model_folder import verify
 from exme.search.merging.folders.stream import write_stream
 from exme.search.merging.resident import ResidentModel

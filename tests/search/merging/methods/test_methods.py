@@ -6,8 +6,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from exme.search.merging.arithmetic.draws import draw_key, draws
 from exme.search.merging.methods import METHODS, PLAIN

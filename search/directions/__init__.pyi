@@ -1,0 +1,15 @@
+from .bench import Bench as Bench
+from .catalogue import (
+    DIRECTIONS as DIRECTIONS,
+    About as About,
+    direction_of as direction_of,
+    vectors as vectors,
+)
+from .direction import Found as Found
+from .prompts import (
+    Examples as Examples,
+    bench_engine as bench_engine,
+    pick as pick,
+    prompts_alone as prompts_alone,
+    references as references,
+)

@@ -1,0 +1,10 @@
+from .mergekit import obstacle as obstacle
+from .model_folder import (
+    ExportResult as ExportResult,
+    chat_template as chat_template,
+    export_model as export_model,
+    read_template as read_template,
+    write_model as write_model,
+)
+from .recipe import materialise as materialise
+from .staging import RECIPE as RECIPE, check_target as check_target

@@ -1,0 +1,45 @@
+from .adapter import (
+    Adapter as Adapter,
+    LowRank as LowRank,
+    Source as Source,
+    open_checkpoint as open_checkpoint,
+)
+from .checkpoint import (
+    Checkpoint as Checkpoint,
+    read_json as read_json,
+    refuse_unbounded as refuse_unbounded,
+    tied_names as tied_names,
+)
+from .fetched import (
+    PART as PART,
+    Delta as Delta,
+    Fetched as Fetched,
+    Values as Values,
+    row_length as row_length,
+    whole_rows as whole_rows,
+)
+from .fit import check_fit as check_fit
+from .location import MINI as MINI, TOKENIZER as TOKENIZER, is_hub_id as is_hub_id, locate as locate
+from .residence import (
+    Held as Held,
+    Mapped as Mapped,
+    Residence as Residence,
+    choose as choose,
+    settle as settle,
+)
+from .scratch import on_disk as on_disk
+from .sources import VOCABULARY as VOCABULARY, Sources as Sources
+from .task_vector import (
+    RECORD as RECORD,
+    VECTOR as VECTOR,
+    TaskVector as TaskVector,
+    VectorFile as VectorFile,
+    made_by as made_by,
+)
+from .weight_files import (
+    TORCH_NAMES as TORCH_NAMES,
+    TensorSpec as TensorSpec,
+    split as split,
+    sync as sync,
+    write_shards as write_shards,
+)

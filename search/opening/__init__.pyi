@@ -1,0 +1,34 @@
+from .cost import (
+    LIBRARIES as LIBRARIES,
+    Weights as Weights,
+    available_memory as available_memory,
+    check_memory as check_memory,
+    describe as describe,
+    give_back_memory as give_back_memory,
+    set_aside as set_aside,
+    weigh as weigh,
+)
+from .gram import measure as measure
+from .joining import join_study as join_study
+from .kinship import kinship_of as kinship_of
+from .likeness import (
+    check_inputs as check_inputs,
+    fingerprints_of as fingerprints_of,
+    likenesses as likenesses,
+    refusal as refusal,
+    tolerance as tolerance,
+)
+from .opening import (
+    load_study_documents as load_study_documents,
+    open_sources as open_sources,
+    pinned_facts as pinned_facts,
+    remarks as remarks,
+)
+from .provenance import facts as facts
+from .references import take_references as take_references
+from .settling import (
+    scale_of_suite as scale_of_suite,
+    settle_objective as settle_objective,
+    shift_of as shift_of,
+)
+from .workshop import Workshop as Workshop, agree as agree, vectors_in as vectors_in

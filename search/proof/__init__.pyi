@@ -1,0 +1,15 @@
+from .audit import KINDS as KINDS, Audit as Audit, audit_of as audit_of, share_text as share_text
+from .examples import Example as Example, examples_of as examples_of
+from .finals import best_input as best_input
+from .gain import gain_on_suite as gain_on_suite, share_of_error as share_of_error
+from .outcome import Entry as Entry, Outcome as Outcome
+from .proving import (
+    claim as claim,
+    owed_longer as owed_longer,
+    prove as prove,
+    prove_longer as prove_longer,
+    proved as proved,
+    stored_outcome as stored_outcome,
+    unproved as unproved,
+)
+from .verdict import Verdict as Verdict

@@ -1,0 +1,7 @@
+from .assignment import Assignment as Assignment, assign as assign
+from .history import History as History
+from .plan import Plan as Plan
+from .policy import next_proposal as next_proposal, why_over as why_over
+from .proposal import Proposal as Proposal
+from .sampler import BoundedSampler as BoundedSampler, distributions as distributions
+from .settled import Settled as Settled

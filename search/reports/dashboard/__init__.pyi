@@ -1,0 +1,2 @@
+from .annotate import Annotator as Annotator
+from .dashboard import serve as serve

@@ -1,0 +1,2 @@
+from .export import export_best as export_best, export_trials as export_trials
+from .publish import push as push

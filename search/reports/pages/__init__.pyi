@@ -1,0 +1,16 @@
+from .colours import shares_of as shares_of, viridis as viridis
+from .data_frame import (
+    documents_table as documents_table,
+    trials_table as trials_table,
+    write_table as write_table,
+)
+from .plane_chart import plane as plane, plane_place as plane_place, plane_svg as plane_svg
+from .report import write_report as write_report
+from .scene import (
+    FLAT as FLAT,
+    Array as Array,
+    Scene as Scene,
+    failed_of as failed_of,
+    scene_of as scene_of,
+)
+from .section import table as table

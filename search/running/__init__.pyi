@@ -1,0 +1,5 @@
+from .interrupts import Interrupts as Interrupts
+from .screen import Screen as Screen, candidate_text as candidate_text
+from .search import Search as Search, open_search as open_search
+from .stored_search import StoredSearch as StoredSearch, open_stored as open_stored
+from .view import View as View

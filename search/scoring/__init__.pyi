@@ -1,0 +1,13 @@
+from .answers import (
+    load_answers as load_answers,
+    merge_answers as merge_answers,
+    save_answers as save_answers,
+)
+from .live_model import LocalModel as LocalModel
+from .precision import (
+    Precision as Precision,
+    choose_engine as choose_engine,
+    settle_precision as settle_precision,
+)
+from .served_model import ServedModel as ServedModel
+from .worker import Scored as Scored, Scorer as Scorer, Worker as Worker, chat_of as chat_of

@@ -1,0 +1,21 @@
+from .from_mergekit import read_mergekit as read_mergekit
+from .init import name_checkpoints as name_checkpoints, write_study as write_study
+from .space import (
+    Bounds as Bounds,
+    Space as Space,
+    Value as Value,
+    alone as alone,
+    expo_points as expo_points,
+    first_points as first_points,
+    name_alone as name_alone,
+    read as read,
+    unit as unit,
+    widen as widen,
+)
+from .study_file import StudyFile as StudyFile, load_study_file as load_study_file
+from .study_sections import BudgetSection as BudgetSection
+from .suites import (
+    pick_suites as pick_suites,
+    suites_table as suites_table,
+    tasks_table as tasks_table,
+)
