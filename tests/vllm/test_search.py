@@ -160,6 +160,15 @@ def test_a_cache_that_holds_no_sequence_names_the_keys_to_lower(tmp_path: Path) 
     assert "lower vllm.max_model_len (not set), max_num_seqs (256)" in said
 
 
+def test_prompts_that_would_be_cut_name_the_key_to_raise(tmp_path: Path) -> None:
+    said = refused(tmp_path, vllm={"max_model_len": 140})
+    assert re.search(
+        r"vllm.max_model_len: 140 \(set\), and document \S+ of suite 'gsm8k' takes up to (\d+) tokens with its "
+        r"answer; set it to \1 or more",
+        said,
+    )
+
+
 def test_an_architecture_that_vllm_does_not_know_is_refused(tmp_path: Path) -> None:
     family = make_family(tmp_path / "models")
     for folder in family.values():

@@ -117,3 +117,15 @@ def test_a_token_that_costs_much_has_to_be_likely() -> None:
     run(cheap, CALIBRATION + WINDOW, token=0.001, chance=0.75)
     assert dear.worth > 0.2 > cheap.worth
     assert REST > WINDOW
+
+
+def test_answers_that_are_drawn_at_random_are_not_drafted() -> None:
+    found = proposer()
+    keys = [(len(p), prompt_key(p)) for p in PROMPTS]
+    found.take([(*keys[0], None), (*keys[1], [ANSWERS[1]])])
+    decoding = Decoding(found, PROMPTS, ANSWERS)
+    drafted = [0, 0]
+    while all(decoding.left):
+        decoding.step()
+        drafted = [n + len(d) for n, d in zip(drafted, decoding.drafts, strict=True)]
+    assert drafted[0] == 0 < drafted[1]
