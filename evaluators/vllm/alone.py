@@ -8,7 +8,7 @@ from typing import Any
 
 from exme.evaluators.harness import SeededVLLM, quiet
 
-from .engine import Start, engine_arguments
+from .engine import GRACE, Start, engine_arguments
 from .logs import explain_start
 from .settings import VllmSettings
 
@@ -36,4 +36,4 @@ def vllm_alone(start: Start, settings: VllmSettings) -> Iterator[Any]:
         yield model
     finally:
         with contextlib.suppress(Exception):
-            model.model.llm_engine.engine_core.shutdown()
+            model.model.llm_engine.engine_core.shutdown(timeout=GRACE)

@@ -29,6 +29,7 @@ BACKEND = "exme"
 _EXTENSION = "exme.evaluators.vllm.extension.WorkerExtension"
 _PROPOSER = "exme.evaluators.vllm.proposer.Proposer"
 PATIENCE = 60.0  # seconds for requests that were cut off to leave the cache
+GRACE = 30.0  # and for the engine's processes to end and tidy up, before they are killed
 LOG = "EXME_VLLM_LOG"  # where the plugin sends what the engine's processes print
 
 
@@ -200,7 +201,7 @@ class VllmEngine:
     def close(self) -> None:
         """End the engine's processes."""
         with contextlib.suppress(Exception):  # they may have ended
-            self.model.model.llm_engine.engine_core.shutdown()
+            self.model.model.llm_engine.engine_core.shutdown(timeout=GRACE)
 
     @contextlib.contextmanager
     def _alive(self) -> Iterator[None]:
