@@ -179,8 +179,10 @@ def measure_drafts(
     """Candidates with drafts and without, in turn; seconds of each, the first of the pair with drafts."""
     seconds, differing, total = [], 0, 0
     print(f"\n{rows} rows at a time:")
-    print("| candidate | steps | drafted | right | tokens | s with drafts | s without | gain |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| candidate | tokens | drafted | right | decoding steps | share | steps of all rows | s with drafts | without | gain |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for number, point in enumerate(points, 1):
         candidate = candidate_of(search, point)
         steps_of(drafting)
@@ -190,9 +192,11 @@ def measure_drafts(
         differing += sum(a != b for a, b in zip(answers, expected, strict=True))
         total += len(answers)
         seconds.append((taken + with_drafts, without))
+        # An answer takes a step for each of its tokens that was not drafted; without drafts, for each of its tokens.
+        tokens, right = counts["tokens"], counts["right"]
         print(
-            f"| {number} | {counts['steps']} | {counts['drafted']} | {counts['right']} | {counts['tokens']} | "
-            f"{with_drafts:.1f} | {without:.1f} | {without / with_drafts:.2f} |",
+            f"| {number} | {tokens} | {counts['drafted']} | {right} | {tokens - right} | {1 - right / tokens:.2f} | "
+            f"{counts['steps']} | {with_drafts:.1f} | {without:.1f} | {without / with_drafts:.2f} |",
             flush=True,
         )
     print(f"answers that differ: {differing} of {total}")

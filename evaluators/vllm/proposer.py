@@ -20,7 +20,7 @@ from exme.evaluators.fast.decoding import Drafter, Ngrams, Trust
 from .pace import Pace
 
 # Drafted tokens of one row at a time.
-MOST = 16
+MOST = 32
 _TAIL = 8
 
 Tokens = np.ndarray[tuple[int], np.dtype[np.int32]]
