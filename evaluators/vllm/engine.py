@@ -21,6 +21,7 @@ from .available import check_installed, why_not_supported
 from .logs import EngineDied, explain_start
 from .proposer import MOST, prompt_key
 from .settings import VllmSettings, check_model, longest_sequence, refuse_unknown
+from .watch import watch
 
 # The tokens of a prompt, and whether its answer is the greedy one.
 Asked = tuple[Sequence[int], bool]
@@ -89,6 +90,7 @@ class VllmEngine:
             )
         except Exception as error:  # noqa: BLE001  (whatever a model or a setting makes of vLLM)
             raise explain_start(error, start.log, settings) from None
+        watch(self.model.model.llm_engine.engine_core)
         self.tokenizer = self.model.tokenizer
         self.call("exme_watch_logits")
 
