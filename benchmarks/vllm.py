@@ -42,7 +42,7 @@ from exme.search.scoring.served_model import ServedModel
 from exme.search.scoring.worker import Worker
 
 POINTS = ((0.5, 0.5), (0.8, 0.4), (0.6, 0.6), (0.7, 0.5), (0.65, 0.55), (0.7, 0.6))
-REPEATS = 7
+REPEATS = 15
 
 
 def study_of(options: argparse.Namespace, *, drafts: bool) -> dict[str, Any]:
@@ -77,31 +77,34 @@ def opened(options: argparse.Namespace, folder: Path, *, drafts: bool) -> Search
 # Inside the workers -------------------------------------------------------------------------------
 
 
-def merge_seconds(worker: Any, candidate: dict[str, Any], repeats: int) -> list[float]:
-    """Seconds in which a worker writes a candidate, its own part of it."""
-    found = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        worker.weight_transfer_engine.update_weights({"candidate": candidate})
-        found.append(time.perf_counter() - start)
-    assert not worker.weight_transfer_engine.failure
-    return found
+# Seconds by the clock, and of all of a process's threads.
+Times = list[tuple[float, float]]
 
 
-def copy_bandwidth(worker: Any, repeats: int) -> float:
-    """Bytes read and written in a second by torch's own copies of the weights, parameter by parameter."""
+def merge_and_copy(
+    worker: Any, candidate: dict[str, Any], repeats: int
+) -> tuple[Times, Times, int]:
+    """Times of writing a candidate, of torch's own copies of all weights, in turn; bytes that a copy moves."""
     parameters = [p.data for p in worker.model_runner.get_model().parameters() if p.numel()]
     copies = [p.clone() for p in parameters]
-    size = 2 * sum(p.nbytes for p in parameters)
-    seconds = []
+
+    def merge() -> None:
+        worker.weight_transfer_engine.update_weights({"candidate": candidate})
+
+    def copy() -> None:
+        for parameter, other in zip(parameters, copies, strict=True):
+            other.copy_(parameter)
+
+    found: list[Times] = [[], []]
     for _ in range(repeats):
-        torch.accelerator.synchronize()
-        start = time.perf_counter()
-        for parameter, copy in zip(parameters, copies, strict=True):
-            copy.copy_(parameter)
-        torch.accelerator.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return float(size / statistics.median(seconds))
+        for times, work in zip(found, (merge, copy), strict=True):
+            torch.accelerator.synchronize()
+            start, busy = time.perf_counter(), time.process_time()
+            work()
+            torch.accelerator.synchronize()
+            times.append((time.perf_counter() - start, time.process_time() - busy))
+    assert not worker.weight_transfer_engine.failure
+    return found[0], found[1], 2 * sum(p.nbytes for p in parameters)
 
 
 # The measures -------------------------------------------------------------------------------------
@@ -135,17 +138,24 @@ def measure_merging(worker: Worker, candidate: Candidate) -> None:
     [report] = served.call("exme_report")
     assert report["path"] == "in place", report
     served.call("start_weight_update")
-    [seconds] = served.model.model.collective_rpc(
-        merge_seconds, args=(candidate.to_json(), REPEATS)
+    [(merging, copying, copied)] = served.model.model.collective_rpc(
+        merge_and_copy, args=(candidate.to_json(), REPEATS)
     )
     served.call("finish_weight_update")
-    [bandwidth] = served.model.model.collective_rpc(copy_bandwidth, args=(REPEATS,))
     moved = report["bytes"] + report["written"]
-    own, ideal = statistics.median(seconds), moved / bandwidth
-    print(
-        f"merge in place: {own:.3f} s ({min(seconds):.3f} to {max(seconds):.3f}) for {moved / 1e9:.2f} GB moved; "
-        f"at the copy bandwidth of {bandwidth / 1e9:.1f} GB/s {ideal:.3f} s: {own / ideal:.2f} times"
+    print(f"\nmerge in place: {moved / 1e9:.2f} GB moved")
+    print("| seconds | merging | at the copies' bandwidth | times | GB/s of the copies |")
+    print("|---|---|---|---|---|")
+    kinds = (
+        ("median", statistics.median, 0),
+        ("least", min, 0),
+        ("median, of the processor", statistics.median, 1),
     )
+    for what, pick, place in kinds:
+        own = float(pick(t[place] for t in merging))
+        bandwidth = copied / float(pick(t[place] for t in copying))
+        ideal = moved / bandwidth
+        print(f"| {what} | {own:.3f} | {ideal:.3f} | {own / ideal:.2f} | {bandwidth / 1e9:.1f} |")
 
 
 def score(worker: Worker, candidate: Candidate, rows: int) -> tuple[float, float, list[str]]:
