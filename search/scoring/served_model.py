@@ -29,7 +29,7 @@ from exme.evaluators.vllm import (
     reference_logprobs,
     shape_of,
 )
-from exme.search.merging import Candidate, tokenizer_of
+from exme.search.merging import Candidate, load_model, tokenizer_of
 from exme.search.merging.folders import write_model
 from exme.search.merging.sources import Sources
 from exme.search.study import StudyFile
@@ -166,7 +166,8 @@ class ServedModel:
             return
         self.take_in(self._base)
         ours = self.served.token_logprobs(chosen)
-        theirs = reference_logprobs(self.folder, chosen, getattr(torch, fits[0]), self._trust)
+        base = load_model(self.folder, getattr(torch, fits[0]), self._trust).eval()
+        theirs = reference_logprobs(base, chosen)
         found = compare(ours, theirs)
         if not found.within(self.precision.compute):
             self.close()

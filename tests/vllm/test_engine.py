@@ -118,15 +118,19 @@ def test_random_answers_are_those_of_their_seeds_whatever_else_is_asked(
     assert [o.outputs[0].text for o in by_vllm] == answers[::3]
 
 
+def by_itself(source: Any) -> Any:
+    return AutoModelForCausalLM.from_pretrained(source.folder, dtype=torch.float32).eval()
+
+
 def test_the_probe_believes_the_base_and_not_another_model(
     engine: VllmEngine, sources: Sources
 ) -> None:
     engine.update(Candidate({"sums": 0.0, "products": 0.0}, "exme", "bfloat16", {}).to_json())
     prompts = [engine.tokenizer(p)["input_ids"][:64] for p in judge("gsm8k", 4).prompts]
     ours = engine.token_logprobs(prompts)
-    same = reference_logprobs(sources.base.folder, prompts, torch.float32, False)
+    same = reference_logprobs(by_itself(sources.base), prompts)
     assert compare(ours, same).within("float32")
-    other = reference_logprobs(sources.checkpoints["sums"].folder, prompts, torch.float32, False)
+    other = reference_logprobs(by_itself(sources.checkpoints["sums"]), prompts)
     assert not compare(ours, other).within("bfloat16")
 
 

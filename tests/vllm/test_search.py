@@ -161,9 +161,9 @@ def test_a_cache_that_holds_no_sequence_names_the_keys_to_lower(tmp_path: Path) 
 
 
 def test_prompts_that_would_be_cut_name_the_key_to_raise(tmp_path: Path) -> None:
-    said = refused(tmp_path, vllm={"max_model_len": 140})
+    said = refused(tmp_path, vllm={"max_model_len": 290})
     assert re.search(
-        r"vllm.max_model_len: 140 \(set\), and document \S+ of suite 'gsm8k' takes up to (\d+) tokens with its "
+        r"vllm.max_model_len: 290 \(set\), and document \S+ of suite 'gsm8k' takes up to (\d+) tokens with its "
         r"answer; set it to \1 or more",
         said,
     )
