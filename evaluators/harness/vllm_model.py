@@ -38,8 +38,7 @@ def _import_class() -> Any:
 VLLM: Any = _import_class()
 logging.getLogger("vllm").setLevel(logging.ERROR)  # in this process; the engine's own have a log
 
-# The tokens of every prompt, and whether its answer is the greedy one.
-Asked = Sequence[tuple[Sequence[int], bool]]
+Prompts = Sequence[Sequence[int]]  # tokens of each
 
 
 class SeededVLLM(VLLM):  # type: ignore[misc]  # lm_eval is not typed
@@ -63,7 +62,8 @@ class VllmModel(Remembering, SeededVLLM):
 
     Args:
         folder: of the model.
-        before: called with what is asked before it is answered; not for log-likelihoods.
+        before: called with prompts, and whether no answer is drawn at random, before these are answered; not for
+            log-likelihoods.
         after: called with the same and the tokens of the answers.
         settings: lm-eval's and vLLM's.
     """
@@ -74,8 +74,8 @@ class VllmModel(Remembering, SeededVLLM):
         self,
         folder: str,
         *,
-        before: Callable[[Asked], None] | None = None,
-        after: Callable[[Asked, Sequence[Sequence[int]]], None] | None = None,
+        before: Callable[[Prompts, bool], None] | None = None,
+        after: Callable[[Prompts, bool, Prompts], None] | None = None,
         **settings: Any,
     ) -> None:
         self._before, self._after = before, after
@@ -91,13 +91,9 @@ class VllmModel(Remembering, SeededVLLM):
         sampling_params: Any = None,
     ) -> Any:
         """Every request's output; vLLM's bar of progress is not drawn."""
-        asked = []
-        if generate:
-            asked = [
-                (r, p.temperature == 0) for r, p in zip(requests, sampling_params, strict=True)
-            ]
-            if self._before is not None:
-                self._before(asked)
+        is_greedy = generate and all(p.temperature == 0 for p in sampling_params)
+        if generate and self._before is not None:
+            self._before(requests, is_greedy)
         self.batch_size = (
             1  # (what draws the bar is asked for by "auto", which takes all as one batch)
         )
@@ -106,5 +102,5 @@ class VllmModel(Remembering, SeededVLLM):
         finally:
             self.batch_size = "auto"
         if generate and self._after is not None:
-            self._after(asked, [output.outputs[0].token_ids for output in outputs])
+            self._after(requests, is_greedy, [output.outputs[0].token_ids for output in outputs])
         return outputs

@@ -23,8 +23,7 @@ from .proposer import MOST, prompt_key
 from .settings import VllmSettings, check_model, longest_sequence, refuse_unknown
 from .watch import watch
 
-# The tokens of a prompt, and whether its answer is the greedy one.
-Asked = tuple[Sequence[int], bool]
+Prompts = Sequence[Sequence[int]]  # tokens of each
 # The names by which vLLM finds what is ours, in each of its processes.
 BACKEND = "exme"
 _EXTENSION = "exme.evaluators.vllm.extension.WorkerExtension"
@@ -217,22 +216,21 @@ class VllmEngine:
 
     # Drafts --------------------------------------------------------------------------------------
 
-    def _before(self, asked: Sequence[Asked]) -> None:
+    def _before(self, prompts: Prompts, is_greedy: bool) -> None:
         if not self._uses_drafts:
             return
-        self._drafts.refresh()
-        known = {}
-        for prompt, is_greedy in asked:
-            answers = self._drafts.answers(_document(prompt)) if is_greedy else None
-            known[prompt_key(prompt)] = len(prompt), answers
-        self.call("exme_take_drafts", [(n, key, answers) for key, (n, answers) in known.items()])
+        known: dict[str, tuple[int, Prompts]] = {}
+        if is_greedy:
+            self._drafts.refresh()
+            known = {prompt_key(p): (len(p), self._drafts.answers(_document(p))) for p in prompts}
+        taken = [(n, key, answers) for key, (n, answers) in known.items()]
+        self.call("exme_take_drafts", taken, is_greedy)
 
-    def _after(self, asked: Sequence[Asked], answers: Sequence[Sequence[int]]) -> None:
-        if not self._uses_drafts:
+    def _after(self, prompts: Prompts, is_greedy: bool, answers: Prompts) -> None:
+        if not self._uses_drafts or not is_greedy:
             return
-        for (prompt, is_greedy), answer in zip(asked, answers, strict=True):
-            if is_greedy:
-                self._drafts.add(_document(prompt), list(answer))
+        for prompt, answer in zip(prompts, answers, strict=True):
+            self._drafts.add(_document(prompt), list(answer))
         self._drafts.save()
 
 

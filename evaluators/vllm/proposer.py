@@ -37,8 +37,8 @@ def prompt_key(tokens: Sequence[int] | Tokens) -> str:
 class _Row:
     """An answer that is being decoded."""
 
-    def __init__(self, drafter: Drafter, is_greedy: bool = True) -> None:
-        self.drafter, self.is_greedy = drafter, is_greedy
+    def __init__(self, drafter: Drafter) -> None:
+        self.drafter = drafter
         self.draft: list[int] = []
 
 
@@ -52,7 +52,8 @@ class Proposer:
     def __init__(self, config: Any) -> None:
         self._most: int = config.speculative_config.num_speculative_tokens
         self._longest: int = config.model_config.max_model_len
-        self._answers: dict[str, Sequence[tuple[int, ...]] | None] = {}
+        self._answers: dict[str, list[tuple[int, ...]]] = {}
+        self._is_greedy = True
         self._lengths: set[int] = set()
         self._rows: dict[_Place, _Row] = {}
         self._trust, self._ngrams, self._pace = Trust(), Ngrams(), Pace()
@@ -63,20 +64,23 @@ class Proposer:
     def load_model(self, *_: Any, **__: Any) -> None:
         """There is no model to load."""
 
-    def take(self, prompts: Sequence[tuple[int, str, Sequence[Sequence[int]] | None]]) -> None:
-        """The prompts of the requests to come: length, key and earlier answers, the most recent first.
+    def take(
+        self, prompts: Sequence[tuple[int, str, Sequence[Sequence[int]]]], is_greedy: bool
+    ) -> None:
+        """The prompts of the requests to come.
 
-        Where answers are drawn at random there is None: drafts would use up random numbers.
+        Args:
+            prompts: length, key and earlier answers of each, the most recent first.
+            is_greedy: whether no answer is drawn at random. Drafts would use up random numbers, and vLLM 0.32 spoils
+                the logits of all rows on a CPU where some are drafted and some are drawn.
         """
-        self._answers = {
-            key: None if answers is None else [tuple(answer) for answer in answers]
-            for _, key, answers in prompts
-        }
+        self._answers = {key: [tuple(a) for a in answers] for _, key, answers in prompts}
         self._lengths = {length for length, _, _ in prompts}
+        self._is_greedy = is_greedy
         self._rows.clear()
         self._ended = 0.0
         for answers in self._answers.values():
-            for answer in answers or ():
+            for answer in answers:
                 self.learn(answer)
 
     def learn(self, answer: tuple[int, ...]) -> None:
@@ -105,7 +109,7 @@ class Proposer:
             if row is None:
                 drafts.append([])
                 continue
-            most = min(self._most, room) if self._pace.drafts and row.is_greedy else 0
+            most = min(self._most, room) if self._pace.drafts and self._is_greedy else 0
             row.draft = row.drafter.propose(most, worth) if most > 0 else []
             drafts.append(row.draft)
         self._ended = time.perf_counter()
@@ -142,12 +146,11 @@ class Proposer:
         """A row that is seen for the first time, or for the first time again."""
         for size in (before, *sorted(self._lengths - {before}, reverse=True)):
             if size in self._lengths and size < length:
-                key = prompt_key(tokens[:size])
-                if key in self._answers:
-                    answers = self._answers[key]
-                    drafter = Drafter(answers or (), self._ngrams, self._trust)
-                    drafter.observe(tokens[size:length].tolist(), 0)
-                    return _Row(drafter, answers is not None)
+                answers = self._answers.get(prompt_key(tokens[:size]))
+                if answers is not None:
+                    row = _Row(Drafter(answers, self._ngrams, self._trust))
+                    row.drafter.observe(tokens[size:length].tolist(), 0)
+                    return row
         return _Row(Drafter((), self._ngrams, self._trust))
 
     def _count(
