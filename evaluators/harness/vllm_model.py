@@ -42,17 +42,19 @@ Prompts = Sequence[Sequence[int]]  # tokens of each
 
 
 class SeededVLLM(VLLM):  # type: ignore[misc]  # lm_eval is not typed
-    """lm-eval's `vllm` model, whose random answers depend on their requests alone: see `generation.seeds`."""
+    """lm-eval's `vllm` model, whose random answers depend on their requests alone: see `generation.seeds`.
+
+    Where a task names neither `do_sample` nor `temperature`, the answer is the greedy one, as of the `hf` model: lm-eval
+    0.4.13 leaves the temperature to vLLM then, which takes 1.
+    """
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """See `Engine.generate_until`."""
         asked = []
         for request, seed in zip(requests, seeds(requests), strict=True):
-            if seed is None:
-                asked.append(request)
-            else:
-                context, settings = request.args
-                asked.append(replace(request, arguments=(context, {**settings, "seed": seed})))
+            context, settings = request.args
+            how = {"do_sample": False} if seed is None else {"seed": seed}
+            asked.append(replace(request, arguments=(context, {**settings, **how})))
         answers: list[str] = super().generate_until(asked, disable_tqdm=disable_tqdm)
         return answers
 
