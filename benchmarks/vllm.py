@@ -24,13 +24,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 sys.path.pop(0)  # in this file's own folder it would be the package vllm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.smollm2 import make
+from benchmarks.vllm_costs import Cost, all_seconds, cost_of, merge_and_copy
 from exme.evaluators.harness import Chat, lm_eval_scores
 from exme.evaluators.vllm.alone import vllm_alone
 from exme.evaluators.vllm.engine import Start
@@ -72,39 +72,6 @@ def opened(options: argparse.Namespace, folder: Path, *, drafts: bool) -> Search
     file = folder / f"vllm-{'drafts' if drafts else 'plain'}.yaml"
     file.write_text(yaml.safe_dump(study_of(options, drafts=drafts)))
     return open_search(file, "gsm8k", runs=folder)
-
-
-# Inside the workers -------------------------------------------------------------------------------
-
-
-# Seconds by the clock, and of all of a process's threads.
-Times = list[tuple[float, float]]
-
-
-def merge_and_copy(
-    worker: Any, candidate: dict[str, Any], repeats: int
-) -> tuple[Times, Times, int]:
-    """Times of writing a candidate, of torch's own copies of all weights, in turn; bytes that a copy moves."""
-    parameters = [p.data for p in worker.model_runner.get_model().parameters() if p.numel()]
-    copies = [p.clone() for p in parameters]
-
-    def merge() -> None:
-        worker.weight_transfer_engine.update_weights({"candidate": candidate})
-
-    def copy() -> None:
-        for parameter, other in zip(parameters, copies, strict=True):
-            other.copy_(parameter)
-
-    found: list[Times] = [[], []]
-    for _ in range(repeats):
-        for times, work in zip(found, (merge, copy), strict=True):
-            torch.accelerator.synchronize()
-            start, busy = time.perf_counter(), time.process_time()
-            work()
-            torch.accelerator.synchronize()
-            times.append((time.perf_counter() - start, time.process_time() - busy))
-    assert not worker.weight_transfer_engine.failure
-    return found[0], found[1], 2 * sum(p.nbytes for p in parameters)
 
 
 # The measures -------------------------------------------------------------------------------------
@@ -158,17 +125,18 @@ def measure_merging(worker: Worker, candidate: Candidate) -> None:
         print(f"| {what} | {own:.3f} | {ideal:.3f} | {own / ideal:.2f} | {bandwidth / 1e9:.1f} |")
 
 
-def score(worker: Worker, candidate: Candidate, rows: int) -> tuple[float, float, list[str]]:
-    """Seconds to take a candidate in and to answer, and the answers; so many requests at a time."""
-    start = time.perf_counter()
-    worker.take_in(candidate)
-    taken = time.perf_counter()
+def score(worker: Worker, candidate: Candidate, rows: int) -> tuple[Cost, Cost, list[str]]:
+    """What taking a candidate in and answering cost, and the answers; so many requests at a time."""
+    taking = cost_of(worker, lambda: worker.take_in(candidate))
     [judge] = worker.judges("search")
     answers: list[str] = []
-    for first in range(0, len(judge.documents), rows):
-        chosen = range(first, min(first + rows, len(judge.documents)))
-        answers += judge.score(worker.engine, chosen).answers
-    return taken - start, time.perf_counter() - taken, answers
+
+    def answer() -> None:
+        for first in range(0, len(judge.documents), rows):
+            chosen = range(first, min(first + rows, len(judge.documents)))
+            answers.extend(judge.score(worker.engine, chosen).answers)
+
+    return taking, cost_of(worker, answer), answers
 
 
 def steps_of(worker: Worker) -> dict[str, int]:
@@ -185,14 +153,14 @@ def measure_drafts(
     rows: int,
     points: Sequence[Sequence[float]],
     must_agree: bool = False,
-) -> list[tuple[float, float]]:
-    """Candidates with drafts and without, in turn; seconds of each, the first of the pair with drafts."""
-    seconds, differing, total = [], 0, 0
+) -> list[tuple[Cost, Cost]]:
+    """Candidates with drafts and without, in turn; what each cost, the first of the pair with drafts and merging."""
+    costs, differing, total = [], 0, 0
     print(f"\n{rows} rows at a time:")
     print(
-        "| candidate | tokens | drafted | right | decoding steps | share | steps of all rows | s with drafts | without | gain |"
+        "| candidate | tokens | drafted | right | decoding steps | share | steps of all rows | s with drafts | without | gain | processor s with | without |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("|" + 12 * "---|")
     for number, point in enumerate(points, 1):
         candidate = candidate_of(search, point)
         steps_of(drafting)
@@ -201,24 +169,25 @@ def measure_drafts(
         _, without, expected = score(plain, candidate, rows)
         differing += sum(a != b for a, b in zip(answers, expected, strict=True))
         total += len(answers)
-        seconds.append((taken + with_drafts, without))
+        costs.append((taken + with_drafts, without))
         # An answer takes a step for each of its tokens that was not drafted; without drafts, for each of its tokens.
         tokens, right = counts["tokens"], counts["right"]
         print(
             f"| {number} | {tokens} | {counts['drafted']} | {right} | {tokens - right} | {1 - right / tokens:.2f} | "
-            f"{counts['steps']} | {with_drafts:.1f} | {without:.1f} | {without / with_drafts:.2f} |",
+            f"{counts['steps']} | {with_drafts.clock:.1f} | {without.clock:.1f} | {without.clock / with_drafts.clock:.2f} | "
+            f"{with_drafts.processor:.1f} | {without.processor:.1f} |",
             flush=True,
         )
     print(f"answers that differ: {differing} of {total}")
     if must_agree and differing:
         sys.exit("answers with drafts differ from those without")
-    return seconds
+    return costs
 
 
-def measure_alone(options: argparse.Namespace, search: Search, candidate: Candidate) -> float:
-    """Seconds of writing a candidate and of a fresh process of lm-eval on it."""
+def measure_alone(options: argparse.Namespace, search: Search, candidate: Candidate) -> Cost:
+    """What it costs to write a candidate and to have a fresh process of lm-eval answer with it."""
     with tempfile.TemporaryDirectory() as temporary:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), all_seconds()
         folder = Path(temporary)
         write_model(folder, search.sources, candidate, code=False)
         written = time.perf_counter() - start
@@ -234,11 +203,12 @@ def measure_alone(options: argparse.Namespace, search: Search, candidate: Candid
         ]
         command = [sys.executable, __file__, *given, "--alone", temporary]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.perf_counter() - start
+        cost = Cost(time.perf_counter() - start, all_seconds() - before)
     print(
-        f"fresh lm-eval, model vllm: {seconds:.1f} s, {written:.1f} s of it writing the candidate"
+        f"fresh lm-eval, model vllm: {cost.clock:.1f} s, {written:.1f} s of it writing the candidate; of the "
+        f"processor {cost.processor:.1f} s"
     )
-    return seconds
+    return cost
 
 
 def run_alone(options: argparse.Namespace) -> None:
@@ -307,11 +277,13 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         drafting.close()
         plain.close()
     alone = measure_alone(options, search, candidate_of(search, POINTS[-1]))
-    own = statistics.median(taken for taken, _ in pairs)
-    warm = statistics.median(without for _, without in pairs)
-    print(
-        f"a candidate: {own:.1f} s, {own / alone:.2f} of a fresh run, {own / warm:.2f} of a warm engine's answers"
-    )
+    for kind in ("clock", "processor"):
+        own = statistics.median(getattr(cost, kind) for cost, _ in pairs)
+        warm = statistics.median(getattr(cost, kind) for _, cost in pairs)
+        print(
+            f"a candidate, by the {kind}: {own:.1f} s, {own / getattr(alone, kind):.2f} of a fresh run, "
+            f"{own / warm:.2f} of a warm engine's answers"
+        )
 
 
 if __name__ == "__main__":
