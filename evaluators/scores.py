@@ -94,6 +94,10 @@ class DocumentScores:
         if bad:
             raise ValueError(f"score of document {bad[0]} is not finite ({len(bad)} in all)")
 
+    def __repr__(self) -> str:
+        """In one line, for people: the mean of the metric's values, without the documents."""
+        return f"{self.suite} {self.metric} {self.scale.turn(self.mean):.4f} on {self.count} {self.split} documents"
+
     @property
     def parts(self) -> tuple[DocumentScores, ...]:
         """These scores by suite: themselves. See `Scorecard`."""
@@ -179,6 +183,10 @@ class Scorecard:
             raise ValueError(f"a scorecard needs several suites, each once; found {names}")
         if len({part.split for part in self.parts}) != 1:
             raise ValueError("a scorecard holds one split")
+
+    def __repr__(self) -> str:
+        """In one line, for people."""
+        return "; ".join(map(repr, self.parts))
 
     @property
     def suite(self) -> str:

@@ -47,6 +47,7 @@ COVERED_BY: Mapping[str, str] = {
     "search/reports/pages/test_plots.py": "reports/pages/colours reports/pages/scene reports/pages/plane_chart",
     "search/reports/pages/test_report.py": "reports/pages/proof_sections reports/pages/search_sections reports/pages/section",
     "search/reports/terminal/test_panel.py": "reports/terminal/plane_map running/view",
+    "search/running/test_by_hand.py": "cli/by_hand reports/exports/build study/named_point",
     "search/running/test_search.py": "opening/cost opening/joining opening/opening opening/provenance opening/settling "
     "proposing/history proposing/plan proposing/proposal proposing/settled running/forecast running/opened_search",
     "search/statistics/test_paired.py": "statistics/combine",

@@ -97,6 +97,7 @@ class OpenedSearch(StoredSearch):
             study, self.sources, self.documents, self.precision, folder, self.screen.say
         )
         self._directions = self._workshop.present()
+        self._is_settled = False
         self.folder, self.study = folder, study
         settled = self._settle(objective)
         super().__init__(study, name, task.replace(",", "+"), folder, self.storage, settled, where)
@@ -140,9 +141,13 @@ class OpenedSearch(StoredSearch):
     def settle(self) -> None:
         """Compute what the study needs before its first trial: directions, references, inner products of task vectors.
 
+        Once in this object's life.
+
         Raises:
             UserError: something of it cannot be computed, or nothing that is found could be kept.
         """
+        if self._is_settled:
+            return
         if not is_writable(self.folder):
             raise UserError(
                 f"{self.folder}: cannot be written, and a search keeps its trials there; give another with --runs"
@@ -157,6 +162,7 @@ class OpenedSearch(StoredSearch):
         measure(self.study, names, self.sources, self.storage, self.screen.say)
         self.settled = self._settle(self.settled.objective)
         self.describe()
+        self._is_settled = True
 
     @property
     def worker(self) -> Scorer:

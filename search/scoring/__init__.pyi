@@ -3,7 +3,7 @@ from .answers import (
     merge_answers as merge_answers,
     save_answers as save_answers,
 )
-from .live_model import LocalModel as LocalModel
+from .live_model import LocalModel as LocalModel, resident_model as resident_model
 from .precision import (
     Precision as Precision,
     choose_engine as choose_engine,

@@ -86,15 +86,7 @@ class LocalModel:
             raise UserError(
                 f"engine: fast is for CPUs, and the device is {precision.device}; use `engine: auto` or `stock`"
             )
-        self.resident = ResidentModel(
-            sources,
-            dtype=getattr(torch, precision.dtype),
-            compute_dtype=getattr(torch, precision.compute),
-            device=torch.device(precision.device),
-            trust_remote_code=study.trust_remote_code,
-            residence=study.residence,
-            over_all=study.device == SPREAD,
-        )
+        self.resident = resident_model(study, sources, precision, study.residence)
         self.tokenizer = self.resident.tokenizer
         self.stock = StockEngine(self.resident.model, self.tokenizer, study.batch_size)
         self.engine: Engine = self.stock
@@ -130,3 +122,25 @@ class LocalModel:
 
     def close(self) -> None:
         """Nothing: it goes with the process."""
+
+
+def resident_model(
+    study: StudyFile, sources: Sources, precision: Precision, residence: str
+) -> ResidentModel:
+    """A live model as a study has it.
+
+    Args:
+        study: the study file.
+        sources: base and checkpoints.
+        precision: dtypes and device.
+        residence: where the sources are kept.
+    """
+    return ResidentModel(
+        sources,
+        dtype=getattr(torch, precision.dtype),
+        compute_dtype=getattr(torch, precision.compute),
+        device=torch.device(precision.device),
+        trust_remote_code=study.trust_remote_code,
+        residence=residence,
+        over_all=study.device == SPREAD,
+    )

@@ -1,5 +1,6 @@
 from .from_mergekit import read_mergekit as read_mergekit
 from .init import name_checkpoints as name_checkpoints, write_study as write_study
+from .named_point import BY_HAND as BY_HAND, check_names as check_names, named_point as named_point
 from .space import (
     Bounds as Bounds,
     Space as Space,
