@@ -1,5 +1,6 @@
 from .c_library import build as build, pool as pool
 from .scores import (
+    BOUNDED as BOUNDED,
     HIGHER as HIGHER,
     TARGET_NLL as TARGET_NLL,
     DocumentScores as DocumentScores,

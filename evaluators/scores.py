@@ -18,8 +18,14 @@ TARGET_NLL = "target_nll"
 _MINUS_TARGET_NLL = f"-{TARGET_NLL}"
 
 
+# Said of measures of one's own (``module:function``) whose bounds are declared; the others have none.
+BOUNDED = " (0 to 1)"
+
+
 def may_be_bounded(metric: str) -> bool:
     """Whether nothing in a metric's name says that its values need not lie between 0 and 1."""
+    if ":" in metric:
+        return metric.endswith(BOUNDED)
     name = metric.partition(",")[0].lower()
     return name not in _UNBOUNDED and not any(word in name for word in _UNBOUNDED_WORDS)
 

@@ -12,7 +12,7 @@ import typer
 
 from exme.tasks import UserError, one_line
 
-from . import by_hand, looking, making, preparing, searching
+from . import by_hand, compare, looking, making, preparing, searching
 
 app = typer.Typer(
     name="exme",
@@ -57,6 +57,7 @@ for _command in (
     making.export,
     making.materialise,
     by_hand.build,
+    compare.compare,
     preparing.suites,
     preparing.verify,
     preparing.doctor,

@@ -16,7 +16,7 @@ from exme.search.merging import Candidate, load_model, load_tokenizer
 from exme.search.merging.folders import write_model
 from exme.search.running import Search, open_search, open_stored
 from exme.search.scoring import LocalModel, ServedModel, Worker
-from exme.search.study import load_study_file
+from exme.search.study import load_study_file, measure_of_ones_own
 from exme.search.trials import best_trial
 from exme.tasks import SuiteDocuments, UserError, did_you_mean
 
@@ -93,6 +93,11 @@ def verify_study(
         UserError: the study cannot be used, or there is no such model.
     """
     study = load_study_file(path)
+    if measure_of_ones_own(study.measure):
+        raise UserError(
+            f"{path}: measure '{study.measure}' is a function of your own, of which lm-eval knows nothing; `exme verify` compares "
+            f"scores by lm-eval's metrics, with `measure: metric`"
+        )
     best: Candidate | None = None
     told = f"base ({study.base})"
     if model in study.checkpoints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,14 @@ from exme.search.opening import (
     weigh,
 )
 from exme.search.proposing import Plan, Settled
-from exme.search.scoring import Precision, Scorer, Worker, choose_engine, settle_precision
+from exme.search.scoring import (
+    Precision,
+    Scorer,
+    Worker,
+    choose_engine,
+    load_measure,
+    settle_precision,
+)
 from exme.search.storage import Storage, is_writable, run_folder
 from exme.search.study import StudyFile, pick_suites
 from exme.search.trials import Objective
@@ -77,15 +85,24 @@ class OpenedSearch(StoredSearch):
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
         sizes = {found.suite.suite: len(found.search) for found in self.documents}
-        scales = {found.suite.suite: scale_of_suite(found.suite) for found in self.documents}
-        objective = settle_objective(study, sizes, list(study.checkpoints), scales)
+        self.measure = load_measure(study.measure)
+        scales = {
+            found.suite.suite: self.measure.scale if self.measure else scale_of_suite(found.suite)
+            for found in self.documents
+        }
+        unbounded = self.measure is not None and not self.measure.is_bounded
+        objective = settle_objective(
+            study, sizes, list(study.checkpoints), scales, math.inf if unbounded else None
+        )
         spec = study.groups.spec if study.groups is not None else {}
         floats = [n for n, tensor in self.sources.base.tensors.items() if tensor.is_float]
         self._groups = Groups(spec, floats).labels if spec else ()
         folder, self.storage = join_study(
             run_folder(runs, name, task),
             study.storage,
-            pinned_facts(study, self.documents, self.sources, self.precision, objective),
+            pinned_facts(
+                study, self.documents, self.sources, self.precision, objective, self.measure
+            ),
             self.documents,
             where=where,
             say=self.screen.say,

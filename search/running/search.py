@@ -188,6 +188,8 @@ class Search(OpenedSearch):
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)
+        if self.measure is not None:
+            self.screen.say(self.measure.told)
         if SPINS:
             self.screen.say(THREADS_SPIN, "yellow")
         for said, style in remarks(self.settled.plan, self.sources, self.documents):

@@ -4,6 +4,7 @@ from .answers import (
     save_answers as save_answers,
 )
 from .live_model import LocalModel as LocalModel, resident_model as resident_model
+from .measure import Measure as Measure, load_measure as load_measure
 from .precision import (
     Precision as Precision,
     choose_engine as choose_engine,

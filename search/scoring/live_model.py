@@ -12,7 +12,7 @@ from exme.evaluators.fast import DraftStore, FastEngine
 from exme.evaluators.harness import Engine, FiniteLogits, StockEngine
 from exme.search.merging import SPREAD, Candidate, ResidentModel
 from exme.search.merging.sources import Sources
-from exme.search.study import StudyFile
+from exme.search.study import StudyFile, measure_of_ones_own
 from exme.tasks import UserError
 
 from .precision import Precision
@@ -98,7 +98,7 @@ class LocalModel:
         self.apply_chat_template: Callable[..., str] = self.stock.apply_chat_template
         self.told: Sequence[str] = ()
         self._logits = FiniteLogits(self.resident.model)
-        if study.engine != "stock":
+        if study.engine != "stock" and not measure_of_ones_own(study.measure):
             fast = FastEngine(self.stock, DraftStore(drafts))
             self.engine = fast
             self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"

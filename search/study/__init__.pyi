@@ -1,5 +1,6 @@
 from .from_mergekit import read_mergekit as read_mergekit
 from .init import name_checkpoints as name_checkpoints, write_study as write_study
+from .measures import measure_of_ones_own as measure_of_ones_own
 from .named_point import BY_HAND as BY_HAND, check_names as check_names, named_point as named_point
 from .space import (
     Bounds as Bounds,
@@ -13,7 +14,10 @@ from .space import (
     unit as unit,
     widen as widen,
 )
-from .study_file import StudyFile as StudyFile, load_study_file as load_study_file
+from .study_file import (
+    StudyFile as StudyFile,
+    load_study_file as load_study_file,
+)
 from .study_sections import BudgetSection as BudgetSection
 from .suites import (
     pick_suites as pick_suites,
