@@ -115,7 +115,6 @@ class StoredSearch:
             use=found.use,
             names=tuple(inputs),
             aim=self.settled.objective.goal,
-            widened=tuple(history.widened),
             blind=tuple(note for note in record.notes() if is_of_blind(note)),
             importance=self.storage.importance(),
             work=self.storage.work(),

@@ -12,7 +12,6 @@ from .space import (
     name_alone as name_alone,
     read as read,
     unit as unit,
-    widen as widen,
 )
 from .study_file import (
     StudyFile as StudyFile,

@@ -229,6 +229,7 @@ def load_study_file(path: Path) -> StudyFile:
         ]
     if raw.get("data", "hub") == "hub" and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
+    _leave_out_widening(raw, path)
     for before, now in _RENAMED.items():
         if before in raw and now not in raw:
             print(f"{path}: `{before}` is called `{now}` now; it is read as that.", file=sys.stderr)
@@ -239,6 +240,17 @@ def load_study_file(path: Path) -> StudyFile:
         return StudyFile.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error)}") from None
+
+
+def _leave_out_widening(raw: Mapping[str, Any], path: Path) -> None:
+    """Studies of before say whether bounds may move; they never do now."""
+    space = raw.get("space")
+    if isinstance(space, dict) and {"widen", "limits"} & set(space):
+        moved = [name for name in ("widen", "limits") if space.pop(name, None) is not None]
+        print(
+            f"{path}: space.{' and space.'.join(moved)} do nothing now: the bounds stay as space.coefficients says.",
+            file=sys.stderr,
+        )
 
 
 # Keys of study files of before.
