@@ -20,6 +20,8 @@ from exme.search.study import load_study_file, measure_of_ones_own
 from exme.search.trials import best_trial
 from exme.tasks import SuiteDocuments, UserError, did_you_mean
 
+_NO_METRIC = "lm-eval knows nothing of a measure of your own; verify with `measure: metric`"
+
 # Log-likelihoods of the fast engine are within 1e-4 nats of lm-eval's `hf` model, and of long continuations
 # within float32's last digits (docs/engine.md); so are scores that are made of them.
 _ABSOLUTE, _RELATIVE = 1e-4, 1e-5
@@ -94,10 +96,7 @@ def verify_study(
     """
     study = load_study_file(path)
     if measure_of_ones_own(study.measure):
-        raise UserError(
-            f"{path}: measure '{study.measure}' is a function of your own, of which lm-eval knows nothing; `exme verify` compares "
-            f"scores by lm-eval's metrics, with `measure: metric`"
-        )
+        raise UserError(f"{path}: {_NO_METRIC}")
     best: Candidate | None = None
     told = f"base ({study.base})"
     if model in study.checkpoints:

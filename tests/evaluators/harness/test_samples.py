@@ -60,7 +60,8 @@ def test_subjects_of_a_suite_are_one_suite(tmp_path: Path) -> None:
     write(tmp_path, "mmlu_anatomy", [1.0, 0.0])
     write(tmp_path, "mmlu_virology", [1.0, 1.0, 0.0])
     found = read_samples(tmp_path)
-    assert (found.suite, found.count, found.mean) == ("mmlu", 5, pytest.approx(3 / 5))
+    assert (found.suite, found.count) == ("mmlu", 5)
+    assert found.mean == pytest.approx(3 / 5)
 
 
 def test_the_direction_is_that_of_the_results_beside(tmp_path: Path) -> None:

@@ -174,5 +174,5 @@ def test_a_name_that_is_none_is_refused_with_the_nearest() -> None:
 
 
 def test_verify_says_that_lm_eval_knows_nothing_of_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="of which lm-eval knows nothing"):
+    with pytest.raises(UserError, match="lm-eval knows nothing of a measure of your own"):
         verify_study(write(tmp_path, SPREAD), "gsm8k", "base", 4, tmp_path / "runs")
