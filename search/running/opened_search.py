@@ -84,16 +84,8 @@ class OpenedSearch(StoredSearch):
         self.documents = [load_study_documents(study, suite) for suite in suites]
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
-        sizes = {found.suite.suite: len(found.search) for found in self.documents}
         self.measure = load_measure(study.measure)
-        scales = {
-            found.suite.suite: self.measure.scale if self.measure else scale_of_suite(found.suite)
-            for found in self.documents
-        }
-        unbounded = self.measure is not None and not self.measure.is_bounded
-        objective = settle_objective(
-            study, sizes, list(study.checkpoints), scales, math.inf if unbounded else None
-        )
+        objective = self._objective(study)
         spec = study.groups.spec if study.groups is not None else {}
         floats = [n for n, tensor in self.sources.base.tensors.items() if tensor.is_float]
         self._groups = Groups(spec, floats).labels if spec else ()
@@ -118,6 +110,17 @@ class OpenedSearch(StoredSearch):
         self.folder, self.study = folder, study
         settled = self._settle(objective)
         super().__init__(study, name, task.replace(",", "+"), folder, self.storage, settled, where)
+
+    def _objective(self, study: StudyFile) -> Objective:
+        """What is maximised, by the measure and the documents that are open."""
+        sizes = {found.suite.suite: len(found.search) for found in self.documents}
+        scales = {
+            found.suite.suite: self.measure.scale if self.measure else scale_of_suite(found.suite)
+            for found in self.documents
+        }
+        unbounded = self.measure is not None and not self.measure.is_bounded
+        highest = math.inf if unbounded else None
+        return settle_objective(study, sizes, list(study.checkpoints), scales, highest)
 
     def __enter__(self) -> Self:
         return self

@@ -125,6 +125,14 @@ def _point(
             f"vectors does that; set `normalize: true`, or weights that add up to 1"
         )
     point = {name: round(scale * w, 6) for name, w in zip(names, weights, strict=True)}
+    return point | _own_parameters(file, parameters, told)
+
+
+def _own_parameters(
+    file: MergekitFile, parameters: Sequence[Mapping[str, Any]], told: list[str]
+) -> dict[str, float]:
+    """The method's own parameters, one value for all models."""
+    path, method, found = file.path, file.method, {}
     ours = {p.name for p in METHODS[OURS.get(method, method)].own}
     for own in _OWN:
         default = _DEFAULTS.get(method, {}).get(own)
@@ -138,8 +146,8 @@ def _point(
                 f"all: give them one, and the search finds which"
             )
         elif values:
-            point[own] = values.pop()
-    return point
+            found[own] = values.pop()
+    return found
 
 
 def _of_slerp(file: MergekitFile, given_base: str | None) -> Start:
