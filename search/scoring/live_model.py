@@ -12,7 +12,7 @@ from exme.evaluators.fast import DraftStore, FastEngine
 from exme.evaluators.harness import Engine, FiniteLogits, Judge, StockEngine
 from exme.search.merging import SPREAD, Candidate, ResidentModel
 from exme.search.merging.sources import Sources
-from exme.search.study import StudyFile
+from exme.search.study import StudyFile, measure_of_ones_own
 from exme.tasks import UserError
 
 from .precision import Precision
@@ -90,15 +90,7 @@ class LocalModel:
             raise UserError(
                 f"engine: fast is for CPUs, and the device is {precision.device}; use `engine: auto` or `stock`"
             )
-        self.resident = ResidentModel(
-            sources,
-            dtype=getattr(torch, precision.dtype),
-            compute_dtype=getattr(torch, precision.compute),
-            device=torch.device(precision.device),
-            trust_remote_code=study.trust_remote_code,
-            residence=study.residence,
-            over_all=study.device == SPREAD,
-        )
+        self.resident = resident_model(study, sources, precision, study.residence)
         self.tokenizer = self.resident.tokenizer
         self.stock = StockEngine(self.resident.model, self.tokenizer, study.batch_size)
         self.engine: Engine = self.stock
@@ -110,7 +102,7 @@ class LocalModel:
         self.apply_chat_template: Callable[..., str] = self.stock.apply_chat_template
         self.told: Sequence[str] = ()
         self._logits = FiniteLogits(self.resident.model)
-        if study.engine != "stock":
+        if study.engine != "stock" and not measure_of_ones_own(study.measure):
             fast = FastEngine(self.stock, DraftStore(drafts))
             self.engine = fast
             self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
@@ -134,3 +126,25 @@ class LocalModel:
 
     def close(self) -> None:
         """Nothing: it goes with the process."""
+
+
+def resident_model(
+    study: StudyFile, sources: Sources, precision: Precision, residence: str
+) -> ResidentModel:
+    """A live model as a study has it.
+
+    Args:
+        study: the study file.
+        sources: base and checkpoints.
+        precision: dtypes and device.
+        residence: where the sources are kept.
+    """
+    return ResidentModel(
+        sources,
+        dtype=getattr(torch, precision.dtype),
+        compute_dtype=getattr(torch, precision.compute),
+        device=torch.device(precision.device),
+        trust_remote_code=study.trust_remote_code,
+        residence=residence,
+        over_all=study.device == SPREAD,
+    )

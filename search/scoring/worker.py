@@ -24,6 +24,7 @@ from exme.search.study import StudyFile
 from exme.tasks import SuiteDocuments, UserError
 
 from .live_model import LiveModel, LocalModel
+from .measure import load_measure
 from .precision import Precision
 
 
@@ -127,6 +128,7 @@ class Worker:
         self.sources = sources
         self.engine: Engine = self.live.engine
         self.engine_name = self.live.engine_name
+        self.measure = load_measure(study.measure)
         self._judges: dict[str, list[Judge]] = {}
         self._longer: list[Judge] = []
         self._live = ""  # digest of the candidate that is in the model
@@ -149,6 +151,10 @@ class Worker:
 
     def seconds_per_document(self) -> float:
         """Measured on one batch of each suite, with the weights that are in the model."""
+        if self.measure is not None:
+            measure, model, tokenizer = self.measure, self.resident.model, self.live.tokenizer
+            took = [measure.seconds_per_document(model, tokenizer, d) for d in self.documents]
+            return sum(took) / len(took)
         seconds = []
         for judge in self.judges("search"):
             by_target = self.study.measure == "target_nll"
@@ -256,6 +262,14 @@ class Worker:
         if chosen[0] is None or self._live != candidate.digest:
             self.take_in(candidate)
         middle = time.perf_counter()
+        if self.measure is not None:
+            parts = [
+                self.measure.score(self.resident.model, self.live.tokenizer, found, split, places)
+                for found, places in zip(self.documents, chosen, strict=True)
+                if places is None or places
+            ]
+            took = time.perf_counter() - middle
+            return Scored(join(parts), {"materialise": middle - start, "model": took, "judge": 0.0})
         by_target = self.study.measure == "target_nll"
         found, proxies = [], []
         for judge, places in zip(self.judges(split), chosen, strict=True):

@@ -65,6 +65,17 @@ class TrialRecord:
     means: tuple[float, ...] | None = None
     belief: float | None = None
 
+    def __repr__(self) -> str:
+        """In one line, for people; identifiers and scores of documents are left out."""
+        sums = "" if self.candidate is None else f": {self.candidate.in_words}"
+        told = ""
+        if self.scores is not None:
+            told = f", {self.scores!r}"
+        elif self.race_log is not None:
+            seen = self.race_log.estimate
+            told = f", score about {seen.mean:.4f} from {seen.count} documents"
+        return f"<trial {self.number} ({self.origin}, {self.state}){sums}{told}>"
+
     @property
     def is_scored(self) -> bool:
         """Whether something is known of its candidate's score, be it of some documents only."""
