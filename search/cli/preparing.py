@@ -25,11 +25,19 @@ def init(
     ] = None,
     from_mergekit: Annotated[
         Path | None,
-        typer.Option(help="Take models, method and first point from a mergekit configuration."),
+        typer.Option(
+            help="Take models, method and first point from a mergekit configuration, or from mergekit-evolve's."
+        ),
     ] = None,
     task: Annotated[
-        str, typer.Option("--task", "-t", help="Suites to search on, by commas.")
-    ] = "gsm8k",
+        str | None,
+        typer.Option(
+            "--task",
+            "-t",
+            help="Suites to search on, by commas. Default: gsm8k.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Check that checkpoints fit a base and write a commented study file for them.
@@ -37,30 +45,39 @@ def init(
     Example: `exme init studies/mine.yaml --base mini/base --checkpoint mini/sums
     --checkpoint mini/products`
     """
-    from exme.search.study import (  # noqa: PLC0415
-        name_checkpoints,
-        read_mergekit,
-        write_study,
-    )
+    from exme.search.study import name_checkpoints, write_study  # noqa: PLC0415
     from exme.tasks import UserError  # noqa: PLC0415
 
-    named, method, start = name_checkpoints(checkpoint or []), None, None
+    named = name_checkpoints(checkpoint or [])
     if from_mergekit is not None:
         if named:
             raise UserError("init: --from-mergekit brings its models; leave --checkpoint out")
-        taken = read_mergekit(from_mergekit, base)
-        base, named = base or taken.base, dict(taken.checkpoints)
-        method, start = taken.method, taken.point
+        typer.echo(_init_from_mergekit(path, from_mergekit, base, task, force=force))
+        return
     if base is None or not named:
         missing = "--base" if base is None else "--checkpoint"
-        if from_mergekit is not None:  # a linear merge has no base there
-            raise UserError(
-                f"{from_mergekit}: names no base_model; give the model that its models are "
-                f"fine-tunes of with --base"
-            )
         raise UserError(f"init: {missing} is missing; see `exme init --help` for an example")
-    message = write_study(path, base, named, task, method=method, start=start, force=force)
-    typer.echo(message)
+    typer.echo(write_study(path, base, named, task or "gsm8k", force=force))
+
+
+def _init_from_mergekit(
+    path: Path, source: Path, given_base: str | None, task: str | None, *, force: bool
+) -> str:
+    """Write the study that a file of mergekit's begins; what there is to say of it, as lines."""
+    from exme.search.study import read_mergekit, write_study  # noqa: PLC0415
+    from exme.tasks import UserError  # noqa: PLC0415
+
+    taken = read_mergekit(source, given_base)
+    base = given_base or taken.base
+    if base is None:  # a linear merge has none there
+        raise UserError(
+            f"{source}: names no base_model; give the model that its models are fine-tunes of with --base"
+        )
+    message = write_study(
+        path, base, taken.checkpoints, task or ",".join(taken.tasks) or "gsm8k",
+        method=taken.method, start=taken.point, settings=taken.settings, force=force,
+    )  # fmt: skip
+    return "\n".join([*taken.told, message])
 
 
 def suites(

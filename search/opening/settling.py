@@ -18,6 +18,7 @@ def settle_objective(
     sizes: Mapping[str, int],
     checkpoints: Sequence[str],
     scales: Mapping[str, Scale] | None = None,
+    highest: float | None = None,
 ) -> Objective:
     """What a study maximises on these suites.
 
@@ -26,6 +27,7 @@ def settle_objective(
         sizes: search documents of each suite that is searched on, in order.
         checkpoints: their names.
         scales: of the suites' metrics, where they are known.
+        highest: score that a document can have; by default what the scales say.
 
     Raises:
         UserError: none of the suites counts.
@@ -54,7 +56,9 @@ def settle_objective(
         sizes=tuple(sizes.values()),
         inputs=tuple(alone(name) for name in checkpoints),
         goal=goal,
-        highest=max(1.0 if scale.top is None else scale.top for scale in known.values()),
+        highest=highest
+        if highest is not None
+        else max(1.0 if scale.top is None else scale.top for scale in known.values()),
         scales=known,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,14 @@ from exme.search.opening import (
     weigh,
 )
 from exme.search.proposing import Plan, Settled
-from exme.search.scoring import Precision, Scorer, Worker, choose_engine, settle_precision
+from exme.search.scoring import (
+    Precision,
+    Scorer,
+    Worker,
+    choose_engine,
+    load_measure,
+    settle_precision,
+)
 from exme.search.storage import Storage, is_writable, run_folder
 from exme.search.study import StudyFile, pick_suites
 from exme.search.trials import Objective
@@ -76,16 +84,17 @@ class OpenedSearch(StoredSearch):
         self.documents = [load_study_documents(study, suite) for suite in suites]
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
-        sizes = {found.suite.suite: len(found.search) for found in self.documents}
-        scales = {found.suite.suite: scale_of_suite(found.suite) for found in self.documents}
-        objective = settle_objective(study, sizes, list(study.checkpoints), scales)
+        self.measure = load_measure(study.measure)
+        objective = self._objective(study)
         spec = study.groups.spec if study.groups is not None else {}
         floats = [n for n, tensor in self.sources.base.tensors.items() if tensor.is_float]
         self._groups = Groups(spec, floats).labels if spec else ()
         folder, self.storage = join_study(
             run_folder(runs, name, task),
             study.storage,
-            pinned_facts(study, self.documents, self.sources, self.precision, objective),
+            pinned_facts(
+                study, self.documents, self.sources, self.precision, objective, self.measure
+            ),
             self.documents,
             where=where,
             say=self.screen.say,
@@ -97,9 +106,21 @@ class OpenedSearch(StoredSearch):
             study, self.sources, self.documents, self.precision, folder, self.screen.say
         )
         self._directions = self._workshop.present()
+        self._is_settled = False
         self.folder, self.study = folder, study
         settled = self._settle(objective)
         super().__init__(study, name, task.replace(",", "+"), folder, self.storage, settled, where)
+
+    def _objective(self, study: StudyFile) -> Objective:
+        """What is maximised, by the measure and the documents that are open."""
+        sizes = {found.suite.suite: len(found.search) for found in self.documents}
+        scales = {
+            found.suite.suite: self.measure.scale if self.measure else scale_of_suite(found.suite)
+            for found in self.documents
+        }
+        unbounded = self.measure is not None and not self.measure.is_bounded
+        highest = math.inf if unbounded else None
+        return settle_objective(study, sizes, list(study.checkpoints), scales, highest)
 
     def __enter__(self) -> Self:
         return self
@@ -140,9 +161,13 @@ class OpenedSearch(StoredSearch):
     def settle(self) -> None:
         """Compute what the study needs before its first trial: directions, references, inner products of task vectors.
 
+        Once in this object's life.
+
         Raises:
             UserError: something of it cannot be computed, or nothing that is found could be kept.
         """
+        if self._is_settled:
+            return
         if not is_writable(self.folder):
             raise UserError(
                 f"{self.folder}: cannot be written, and a search keeps its trials there; give another with --runs"
@@ -157,6 +182,7 @@ class OpenedSearch(StoredSearch):
         measure(self.study, names, self.sources, self.storage, self.screen.say)
         self.settled = self._settle(self.settled.objective)
         self.describe()
+        self._is_settled = True
 
     @property
     def worker(self) -> Scorer:

@@ -20,7 +20,7 @@ from exme.search.proposing import History, Plan, Settled
 from exme.search.storage import DATABASE, StoredStudy, latest, run_folder, sqlite_url, study_names
 from exme.search.study import StudyFile, load_study_file, pick_suites, unit
 from exme.search.trials import TrialRecord
-from exme.tasks import SuiteDocuments, UserError, load_suite
+from exme.tasks import SuiteDocuments, UserError, did_you_mean, load_suite
 
 from .blind import is_of_blind
 from .view import View, view_of
@@ -74,10 +74,19 @@ class StoredSearch:
         return self.history().trials
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
-        """The plain sum with these effective coefficients."""
-        method = self.settled.plan.method.name
+        """The plain sum with these effective coefficients, 0 of those left out.
+
+        Raises:
+            UserError: a name is not one of the study's checkpoints or directions.
+        """
+        names, method = self.settled.plan.method.checkpoints, self.settled.plan.method.name
+        for name in coefficients:
+            if name not in names:
+                raise UserError(
+                    f"candidate: '{name}' is not among the checkpoints (have: {', '.join(names)}){did_you_mean(name, names)}"
+                )
         return Candidate(
-            coefficients=coefficients,
+            coefficients={name: coefficients.get(name, 0.0) for name in names},
             method=method if method in PLAIN else "task_arithmetic",
             dtype=self.settled.dtype,
             sources=self.settled.sources,

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -64,6 +65,7 @@ def write_study(
     *,
     method: str | None = None,
     start: Mapping[str, float] | None = None,
+    settings: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> str:
     """Check that checkpoints fit a base, from their headers, and write a study file for them.
@@ -75,6 +77,7 @@ def write_study(
         task: the suite to search on.
         method: of merging; by default the one that extrapolates them all.
         start: a point to try first: coefficients by checkpoint, and the method's parameters.
+        settings: further keys of the study, e.g. ``sampler.seed``, that are not as they are by default.
         force: replace an existing file.
 
     Returns:
@@ -95,7 +98,8 @@ def write_study(
     for name in task.split(","):
         load_suite(name.strip())
     lines = _check_models(base, checkpoints)
-    _write(path, _study(base, checkpoints, task, method, start or {}))
+    text = _study(base, checkpoints, task, method, start or {})
+    _write(path, _with(text, settings or {}))
     return "\n".join(
         [
             *lines,
@@ -186,6 +190,18 @@ def _study(
         data="mini" if mini else "hub",
         runs_code="false",
     )
+
+
+def _with(text: str, settings: Mapping[str, Any]) -> str:
+    """A study's text with other values of some keys; its comments stay."""
+    for key, value in settings.items():
+        section, _, name = key.rpartition(".")
+        before = rf"{section}:[^\n]*\n(?:  [^\n]*\n)*?  " if section else ""
+        pattern = re.compile(rf"^({before}{name}:\s+)([^#\n]*?)(?=\s*(?:#|$))", re.MULTILINE)
+        told = yaml.safe_dump([value], default_flow_style=True, width=10_000)[1:-2]
+        text, count = pattern.subn(lambda found, told=told: f"{found[1]}{told}", text)  # type: ignore[misc]  # a default
+        assert count == 1, key
+    return text
 
 
 def _scalar(text: str) -> str:

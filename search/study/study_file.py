@@ -16,6 +16,7 @@ from exme.search.directions import DIRECTIONS
 from exme.search.merging.methods import METHODS
 from exme.tasks import UserError, did_you_mean, load_suite, read_yaml
 
+from .measures import beside, check_measure
 from .study_checks import (
     check_budget,
     check_directions,
@@ -53,8 +54,9 @@ class StudyFile(Section):
         suites: suites that this study may search on, by name, or by the path of a suite file of
             your own, relative to the study file; the command line picks.
         data: ``hub``, ``mini``, or a folder of JSON lines.
-        measure: what a document is scored by: each suite's own `metric`, or `target_nll`, the
-            log-likelihood of reference answers (a proxy; the report has the metric too).
+        measure: what a document is scored by: each suite's own `metric`; `target_nll`, the
+            log-likelihood of reference answers (a proxy; the report has the metric too); or `module:function`, a Python
+            function of your own, beside the study file or on Python's path.
         run_generated_code: allow suites that run programs which the model writes, in the sandbox.
         max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
         method: a merge method, or several, among which the search chooses.
@@ -95,7 +97,7 @@ class StudyFile(Section):
     suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
     data: str = "hub"
     documents: DocumentsSection = DocumentsSection()
-    measure: Literal["metric", "target_nll"] = "metric"
+    measure: str = "metric"
     run_generated_code: bool = False
     chat: ChatSection = ChatSection()
     max_gen_toks: int | None = Field(default=None, ge=1)
@@ -137,6 +139,12 @@ class StudyFile(Section):
     @classmethod
     def _short_sampler(cls, sampler: Any) -> Any:
         return {"name": sampler} if isinstance(sampler, str) else sampler
+
+    @field_validator("measure")
+    @classmethod
+    def _known_measure(cls, measure: str) -> str:
+        check_measure(measure)
+        return measure
 
     @field_validator("racing", mode="before")
     @classmethod
@@ -226,6 +234,8 @@ def load_study_file(path: Path) -> StudyFile:
         if before in raw and now not in raw:
             print(f"{path}: `{before}` is called `{now}` now; it is read as that.", file=sys.stderr)
             raw[now] = raw.pop(before)
+    if isinstance(raw.get("measure"), str):
+        raw["measure"] = beside(path, raw["measure"])
     try:
         return StudyFile.model_validate(raw)
     except ValidationError as error:
