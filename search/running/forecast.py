@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exme.search.opening import Weights, describe
+from exme.search.opening import Weights, describe, peak_memory
 from exme.search.study import StudyFile
 from exme.search.trials import TrialRecord, spent
 
@@ -54,6 +54,7 @@ class Forecast:
             report=self.per_proof,
             trials=min(left, default=None),
             seconds_per_document=seconds_per_document,
+            reached=peak_memory(),
         )
 
     def left(self, trials: Sequence[TrialRecord]) -> str:
