@@ -67,7 +67,11 @@ class Scoreboard:
             partial.write_text(json.dumps(self._kept))
             partial.replace(self._file)
         found = self._kept[key]
-        scores = join([DocumentScores(**part) for part in found["parts"]])
+        parts = [
+            {k: tuple(v) if isinstance(v, list) else v for k, v in part.items()}
+            for part in found["parts"]
+        ]
+        scores = join([DocumentScores(**part) for part in parts])
         cost = Cost(scores.count * (split == "search"), found["cpu"], found["wall"])
         return scores, cost
 
