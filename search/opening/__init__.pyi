@@ -8,6 +8,15 @@ from .cost import (
     set_aside as set_aside,
     weigh as weigh,
 )
+from .first_stage import (
+    KEPT as KEPT,
+    gram_of as gram_of,
+    halving_of as halving_of,
+    input_alone as input_alone,
+    measure_run as measure_run,
+    sources_of as sources_of,
+    study_of as study_of,
+)
 from .gram import measure as measure
 from .joining import join_study as join_study
 from .kinship import kinship_of as kinship_of

@@ -12,6 +12,7 @@ from typing import Self
 from exme.search.merging import SPREAD, Groups
 from exme.search.merging.sources import Sources
 from exme.search.opening import (
+    KEPT,
     Workshop,
     agree,
     available_memory,
@@ -20,15 +21,20 @@ from exme.search.opening import (
     facts,
     fingerprints_of,
     give_back_memory,
+    gram_of,
+    halving_of,
     join_study,
     load_study_documents,
     measure,
+    measure_run,
     open_sources,
     pinned_facts,
     scale_of_suite,
     set_aside,
     settle_objective,
     shift_of,
+    sources_of,
+    study_of,
     take_references,
     weigh,
 )
@@ -67,25 +73,23 @@ class OpenedSearch(StoredSearch):
     ) -> None:
         suites = pick_suites(study, task, where)
         self.screen = screen or Screen()
-        self.sources = open_sources(study)
-        self.engine = choose_engine(study, self.sources.base.config)
+        self._file, self._found = study, open_sources(study)
+        base = self._found.base
+        self.engine = choose_engine(study, base.config)
         self.precision: Precision = settle_precision(
-            study, self.sources.base.dtype, self.engine.name
+            study, base.dtype, self.engine.name
         )
-        self.weights = weigh(self.sources, self.precision)
         self.documents = [load_study_documents(study, suite) for suite in suites]
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
-        sizes = {found.suite.suite: len(found.search) for found in self.documents}
-        scales = {found.suite.suite: scale_of_suite(found.suite) for found in self.documents}
-        objective = settle_objective(study, sizes, list(study.checkpoints), scales)
+        objective = self._objective(study)
         spec = study.groups.spec if study.groups is not None else {}
-        floats = [n for n, tensor in self.sources.base.tensors.items() if tensor.is_float]
+        floats = [n for n, tensor in base.tensors.items() if tensor.is_float]
         self._groups = Groups(spec, floats).labels if spec else ()
         folder, self.storage = join_study(
             run_folder(runs, name, task),
             study.storage,
-            pinned_facts(study, self.documents, self.sources, self.precision, objective),
+            pinned_facts(study, self.documents, self._found, self.precision, objective),
             self.documents,
             where=where,
             say=self.screen.say,
@@ -93,13 +97,28 @@ class OpenedSearch(StoredSearch):
             directions=objective.directions,
         )
         self.storage.record.set_goal(objective.goal)
+        self.folder = folder
+        settled = self._enter()
+        super().__init__(
+            self.study, name, task.replace(",", "+"), folder, self.storage, settled, where
+        )
+
+    def _objective(self, study: StudyFile) -> Objective:
+        """What a study maximises on these documents."""
+        sizes = {found.suite.suite: len(found.search) for found in self.documents}
+        scales = {found.suite.suite: scale_of_suite(found.suite) for found in self.documents}
+        return settle_objective(study, sizes, list(study.checkpoints), scales)
+
+    def _enter(self) -> Settled:
+        """Go by what is known of a training run's checkpoints: all are ranked, or those that were kept are searched with."""
+        self.study = study_of(self._file, self.storage.record)
+        self.sources = sources_of(self._found, self.study)
+        self.weights = weigh(self.sources, self.precision)
         self._workshop = Workshop(
-            study, self.sources, self.documents, self.precision, folder, self.screen.say
+            self.study, self.sources, self.documents, self.precision, self.folder, self.screen.say
         )
         self._directions = self._workshop.present()
-        self.folder, self.study = folder, study
-        settled = self._settle(objective)
-        super().__init__(study, name, task.replace(",", "+"), folder, self.storage, settled, where)
+        return self._settle(self._objective(self.study))
 
     def __enter__(self) -> Self:
         return self
@@ -125,17 +144,29 @@ class OpenedSearch(StoredSearch):
         if self._directions is not None and self.study.directions:
             records = agree(self._directions, self.storage, self.folder)
             checkpoints = {**self.sources.checkpoints, **self._directions.vectors}
-            self.sources = Sources(self.sources.base, checkpoints)
+            self.sources = Sources(self.sources.base, checkpoints, others=self.sources.others)
             self.weights = weigh(self.sources, self.precision)
-        shift = shift_of(self.study, self.storage.record)
+        study, dtype, record = self.study, self.precision.dtype, self.storage.record
+        shift, gram, count = shift_of(study, record), gram_of(record), self._count("search")
+        groups = self._groups if study.groups is not None else ()
         return Settled(
-            self.study,
-            Plan(self.study, self._groups, records, shift),
-            replace(objective, shift=shift),
+            study,
+            Plan(study, groups, records, shift),
+            replace(objective, shift=shift, gram=None if study.directions else gram),
             {d.suite.suite: [e.id for e in d.search] for d in self.documents},
-            self.precision.dtype,
+            dtype,
             self.sources.fingerprints,
+            halving_of(study, self._found.fingerprints, dtype, count, gram),
         )
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Go on with these checkpoints of a training run, or those that another process has agreed on."""
+        self.storage.record.agree_on(KEPT, list(names))
+        if self.engine.name == "vllm" or self._file.directions:
+            self.rest()  # (its engine has other sources then)
+        self.settled = self._enter()
+        if isinstance(self._worker, Worker):
+            self._worker.study = self.study
 
     def settle(self) -> None:
         """Compute what the study needs before its first trial: directions, references, inner products of task vectors.
@@ -147,6 +178,8 @@ class OpenedSearch(StoredSearch):
             raise UserError(
                 f"{self.folder}: cannot be written, and a search keeps its trials there; give another with --runs"
             )
+        if self.settled.halving is not None:
+            measure_run(self.sources, self.storage, self.screen.say)
         if self._directions is None:
             with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
                 self._directions = self._workshop.compute()
@@ -204,7 +237,7 @@ class OpenedSearch(StoredSearch):
             check_inputs(
                 own,
                 self.inputs(),
-                fingerprints_of(self.sources, self.precision),
+                fingerprints_of(self._found, self.precision),
                 self.storage,
                 self.folder,
                 self.screen.say,
@@ -227,6 +260,8 @@ class OpenedSearch(StoredSearch):
         """Give documents the reference answers that they lack, the same for all workers."""
         if self.study.measure == "target_nll":
             inputs = [c for name, c in self.inputs().items() if name in self.study.checkpoints]
+            if self.settled.halving is not None:
+                inputs = inputs[-self.settled.halving.best :]
             self.documents = take_references(
                 self.documents,
                 inputs,
@@ -242,7 +277,7 @@ class OpenedSearch(StoredSearch):
         """Keep with the trials what the study says, for those who only read them."""
         self.storage.record.describe(
             {
-                "study": self.study.model_dump(mode="json", exclude={"storage"}),
+                "study": self._file.model_dump(mode="json", exclude={"storage"}),
                 "name": self.name,
                 "task": self.task,
                 "groups": list(self._groups),

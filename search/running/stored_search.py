@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from exme.search.merging import Candidate
 from exme.search.merging.methods import PLAIN
-from exme.search.opening import settle_objective, shift_of
+from exme.search.opening import (
+    gram_of,
+    halving_of,
+    input_alone,
+    settle_objective,
+    shift_of,
+    study_of,
+)
 from exme.search.proof import Example, Outcome, examples_of, proved
 from exme.search.proposing import History, Plan, Settled
 from exme.search.storage import DATABASE, StoredStudy, latest, run_folder, sqlite_url, study_names
@@ -84,11 +91,15 @@ class StoredSearch:
         )
 
     def inputs(self) -> dict[str, Candidate]:
-        """The base and every checkpoint, as candidates."""
-        names = self.settled.plan.method.checkpoints
+        """The base and every checkpoint, as candidates; those of a training run that were dropped at the end."""
+        if self.settled.halving is not None:
+            return dict(self.settled.halving.candidates)
+        names, run = self.settled.plan.method.checkpoints, self.study.training_run
+        known = self.storage.record.pinned().get("content of the checkpoints", {})
         return {
             "base": self.candidate(dict.fromkeys(names, 0.0)),
             **{name: self.candidate(unit(names, name)) for name in self.study.checkpoints},
+            **{n: input_alone(n, known, self.settled.dtype) for n in (run.dropped if run else ())},
         }
 
     def outcome(self) -> Outcome:
@@ -227,20 +238,25 @@ def _read(folder: Path, content: StudyFile | None, where: str) -> StoredSearch:
         raise UserError(
             f"{folder}: was begun by an earlier version of ExMe, which kept no study with it; give the study file"
         )
+    content = study_of(content, record)
     sizes = {suite: len(record.identifiers(suite, "search")) for suite in record.suites()}
     objective = settle_objective(content, sizes, list(content.checkpoints)) if sizes else None
     if objective is None:  # (another version's)
         suites = {load_suite(name).suite: 0 for name in content.suites}
         objective = settle_objective(content, suites, list(content.checkpoints))
-    shift = shift_of(content, record)
+    shift, gram = shift_of(content, record), gram_of(record)
     pinned = record.pinned()
+    known, dtype = pinned.get("content of the checkpoints", {}), str(pinned.get("dtype", ""))
+    groups = kept.get("groups", ()) if content.groups is not None else ()
+    dropped = content.training_run.dropped if content.training_run is not None else {}
     settled = Settled(
         content,
-        Plan(content, kept.get("groups", ()), record.agreed("directions"), shift),
-        replace(objective, shift=shift),
+        Plan(content, groups, record.agreed("directions"), shift),
+        replace(objective, shift=shift, gram=None if content.directions else gram),
         {suite: record.identifiers(suite, "search") for suite in sizes},
-        str(pinned.get("dtype", "")),
-        pinned.get("content of the checkpoints", {}) | kept.get("sources", {}),
+        dtype,
+        {n: f for n, f in (known | kept.get("sources", {})).items() if n not in dropped},
+        halving_of(content, known, dtype, sum(sizes.values()), gram),
     )
     name = kept.get("name", folder.name)
     return StoredSearch(

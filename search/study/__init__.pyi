@@ -19,3 +19,8 @@ from .suites import (
     suites_table as suites_table,
     tasks_table as tasks_table,
 )
+from .training_run import (
+    TrainingRunSection as TrainingRunSection,
+    is_ranked as is_ranked,
+    keeping as keeping,
+)

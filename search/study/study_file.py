@@ -38,10 +38,19 @@ from .study_sections import (
     SpaceSection,
     VllmSection,
 )
+from .training_run import (
+    TrainingRunSection,
+    as_searched,
+    check_training_run,
+    is_training_run,
+    read_training_run,
+)
 
 # What a checkpoint may be called: names that mean something else in a study are reserved.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 RESERVED = ("base", "merged", "vocabulary", "method")
+# A field that is none of the file's keys.
+NO_KEY = "training_run"
 
 
 class StudyFile(Section):
@@ -49,7 +58,8 @@ class StudyFile(Section):
 
     Attributes:
         base: hub id, local folder or ``mini/<name>`` of the base; checkpoints likewise, by the
-            names that the study gives them.
+            names that the study gives them. Or a training run, ``{run: run/checkpoint-*, best: 2}``: its
+            checkpoints are ranked, and so many are searched with (1 to 4; see docs/how-to/from-a-training-run.md).
         suites: suites that this study may search on, by name, or by the path of a suite file of
             your own, relative to the study file; the command line picks.
         data: ``hub``, ``mini``, or a folder of JSON lines.
@@ -118,6 +128,19 @@ class StudyFile(Section):
     engine: Literal["auto", "fast", "stock", "vllm"] = "auto"
     vllm: VllmSection = VllmSection()
     trust_remote_code: bool = False
+    # (no key of its own: what `checkpoints` says of a training run)
+    training_run: TrainingRunSection | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_training_run(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not is_training_run(given.get("checkpoints")):
+            return given
+        try:
+            checkpoints, section = read_training_run(given["checkpoints"])
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return {**given, "checkpoints": checkpoints, "training_run": section}
 
     @field_validator("suites")
     @classmethod
@@ -147,12 +170,14 @@ class StudyFile(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> StudyFile:
+        check_training_run(self)
         check_goal(self)
         check_sampler(self)
         check_shift(self)
-        check_methods(self)
-        check_directions(self)
-        check_starts(self)
+        searched = as_searched(self)
+        check_methods(searched)
+        check_directions(searched)
+        check_starts(searched)
         check_budget(self)
         return self
 
@@ -213,6 +238,8 @@ def load_study_file(path: Path) -> StudyFile:
         raise UserError(
             f"{path}: expected keys and values, found {type(raw).__name__}; see studies/mini.yaml"
         )
+    if NO_KEY in raw:
+        raise UserError(f"{path}: unknown key '{NO_KEY}'; write checkpoints: {{run: folder, best: 2}}")
     suites = raw.get("suites")
     if isinstance(suites, list):  # paths are meant from the study file's folder
         raw["suites"] = [
@@ -270,4 +297,4 @@ def _keys_at(location: list[str]) -> list[str]:
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
-    return list(model.model_fields)
+    return [name for name in model.model_fields if name != NO_KEY]

@@ -162,10 +162,11 @@ class Checkpoint:
 
     def tensor(self, name: str) -> torch.Tensor:
         """One tensor as it is stored, mapped from its file: memory is taken as it is read."""
-        return self._reader.tensor(self.tensors[name].file, name)
+        return self.reader.tensor(self.tensors[name].file, name)
 
     @cached_property
-    def _reader(self) -> Reader:
+    def reader(self) -> Reader:
+        """What maps its files."""
         return Reader()
 
     def load(self) -> dict[str, torch.Tensor]:
