@@ -17,7 +17,8 @@ import typer
 from pydantic import BaseModel
 
 from exme.search.cli.main import app
-from exme.search.study.study_file import NO_KEY, StudyFile
+from exme.search.study.study_file import StudyFile
+from exme.search.study.training_run import NO_KEY
 
 HERE = Path(__file__).parent / "reference"
 

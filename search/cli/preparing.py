@@ -19,7 +19,14 @@ def init(
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(
-            help="Fine-tune: hub id or folder, or name=id; give it once for each.",
+            help="Fine-tune: hub id or folder, or name=id; give it once for each. Or a pattern, in quotes.",
+            show_default=False,
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            help="Training run: a trainer's folder, or a pattern, whose best checkpoints are found first.",
             show_default=False,
         ),
     ] = None,
@@ -38,29 +45,39 @@ def init(
     --checkpoint mini/products`
     """
     from exme.search.study import (  # noqa: PLC0415
+        load_study_file,
         name_checkpoints,
         read_mergekit,
+        run_of,
         write_study,
     )
     from exme.tasks import UserError  # noqa: PLC0415
 
-    named, method, start = name_checkpoints(checkpoint or []), None, None
+    run, listed = run_of(run, checkpoint or [])
+    named, method, start = name_checkpoints(listed), None, None
     if from_mergekit is not None:
-        if named:
-            raise UserError("init: --from-mergekit brings its models; leave --checkpoint out")
+        if named or run:
+            raise UserError(
+                "init: --from-mergekit brings its models; leave --checkpoint and --run out"
+            )
         taken = read_mergekit(from_mergekit, base)
         base, named = base or taken.base, dict(taken.checkpoints)
         method, start = taken.method, taken.point
-    if base is None or not named:
-        missing = "--base" if base is None else "--checkpoint"
+    if base is None or not (named or run):
+        missing = "--base" if base is None else "--checkpoint or --run"
         if from_mergekit is not None:  # a linear merge has no base there
             raise UserError(
                 f"{from_mergekit}: names no base_model; give the model that its models are "
                 f"fine-tunes of with --base"
             )
         raise UserError(f"init: {missing} is missing; see `exme init --help` for an example")
-    message = write_study(path, base, named, task, method=method, start=start, force=force)
+    message = write_study(path, base, named, task, method=method, start=start, run=run, force=force)
     typer.echo(message)
+    if run or len(named) > 1:
+        from exme.search.opening import kinship_of, open_sources  # noqa: PLC0415  (loads torch)
+
+        for line in kinship_of(open_sources(load_study_file(path))):
+            typer.echo(line)
 
 
 def suites(

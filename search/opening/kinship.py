@@ -59,7 +59,7 @@ class Kinship:
                 mine += [i for i in left if alike[one, i]]
                 left = [i for i in left if i not in mine]
             found.append([names[i] for i in sorted(mine)])
-        same = {pair for pair in self.equal}
+        same = set(self.equal)
         return [group for group in found if len(group) > 1 and tuple(group) not in same]
 
     def __iter__(self) -> Iterator[str]:
@@ -84,7 +84,9 @@ class Kinship:
     def _told(self, group: Sequence[str]) -> str:
         """What it means that checkpoints go nearly the same way."""
         places = [list(self.lengths).index(name) for name in group]
-        near = [c for i in places for j in places if i < j and (c := float(self.cosines[i, j])) > NEARLY]
+        near = [
+            c for i in places for j in places if i < j and (c := float(self.cosines[i, j])) > NEARLY
+        ]
         cosines = f"cosine {near[0]:.2f}" if len(near) == 1 else f"cosines up to {max(near):.2f}"
         # of the difference of two unit vectors, over that of their sum
         ratio = math.sqrt((1 - max(near)) / (1 + max(near)))
@@ -92,7 +94,6 @@ class Kinship:
             f"{joined(group)} go nearly the same way ({cosines}): alpha says how far along it; beta, which shares it out "
             f"between them, changes a model {ratio:.1f} times as much, so read them as one direction and a small difference."
         )
-
 
 
 def kinship_of(sources: Sources) -> Kinship:

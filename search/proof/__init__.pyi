@@ -2,6 +2,7 @@ from .audit import KINDS as KINDS, Audit as Audit, audit_of as audit_of, share_t
 from .examples import Example as Example, examples_of as examples_of
 from .finals import best_input as best_input
 from .gain import gain_on_suite as gain_on_suite, share_of_error as share_of_error
+from .left_out import LeftOut as LeftOut, left_out as left_out
 from .outcome import Entry as Entry, Outcome as Outcome
 from .proving import (
     claim as claim,
@@ -11,5 +12,6 @@ from .proving import (
     proved as proved,
     stored_outcome as stored_outcome,
     unproved as unproved,
+    use_of as use_of,
 )
 from .verdict import Verdict as Verdict

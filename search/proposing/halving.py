@@ -148,9 +148,7 @@ def kept_of(history: History) -> list[str] | None:
     return _progress(history, halving)[1]
 
 
-def _progress(
-    history: History, halving: Halving
-) -> tuple[list[tuple[str, int]], list[str] | None]:
+def _progress(history: History, halving: Halving) -> tuple[list[tuple[str, int]], list[str] | None]:
     """What the rung of now still lacks, by name, in documents; and who is kept once nothing does."""
     table, failed = _outcomes(history, halving)
     order = common_draw(history.field, history.settled.seed).order.documents

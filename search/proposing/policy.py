@@ -32,9 +32,13 @@ def next_proposal(history: History) -> Proposal | BoundedSampler | None:
         A proposal; or the Optuna sampler that is to make one, or to take up a trial that waits; None where nothing is
         to be had: at the search's end, and while trials in other workers' hands may use the budget up.
     """
-    settled = history.settled
-    if settled.halving is not None:
+    if history.settled.halving is not None:
         return next_of_halving(history)
+    return _next_of_search(history)
+
+
+def _next_of_search(history: History) -> Proposal | BoundedSampler | None:
+    settled = history.settled
     over = why_used_up(history)
     if over or not has_room(settled.study.budget, history.trials, settled.count):
         return _final(history) if over else None

@@ -106,7 +106,10 @@ class Settled:
         names = self.plan.method.checkpoints
         if candidate.coefficients.keys() <= set(names):
             values = {name: candidate.coefficients.get(name, 0.0) for name in names}
-            box = Box(self.plan.proposals.bounds(*self.study.space.coefficients), self.plan.proposals.choices)
+            box = Box(
+                self.plan.proposals.bounds(*self.study.space.coefficients),
+                self.plan.proposals.choices,
+            )
             made = self.candidate(box.nearest(self.plan.proposals.to_parameters(values)))
             if made.coefficients == values and made.method in PLAIN:
                 return replace(trial, candidate=made)

@@ -76,9 +76,7 @@ class OpenedSearch(StoredSearch):
         self._file, self._found = study, open_sources(study)
         base = self._found.base
         self.engine = choose_engine(study, base.config)
-        self.precision: Precision = settle_precision(
-            study, base.dtype, self.engine.name
-        )
+        self.precision: Precision = settle_precision(study, base.dtype, self.engine.name)
         self.documents = [load_study_documents(study, suite) for suite in suites]
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine

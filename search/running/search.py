@@ -126,10 +126,10 @@ class Search(OpenedSearch):
     def prove(self) -> Outcome:
         """Score the winner and every input on the report documents, each once in a study's life."""
         claim(self.storage, self.trials, self.folder.parent, self.inputs(), self.documents)
-        left = unproved(self.storage, self.trials, self.inputs())
+        left = unproved(self.storage, self.trials, self.to_prove()[0])
         if left or owed_longer(self.outcome(), self.storage):
             with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
-                missing = unproved(self.storage, self.trials, self.inputs())
+                missing = unproved(self.storage, self.trials, self.to_prove()[0])
                 if missing:
                     give_back_memory()  # (the proof's prompts and answers come on top)
                     count = self._count("report")

@@ -22,7 +22,15 @@ from exme.search.opening import (
     shift_of,
     study_of,
 )
-from exme.search.proof import Example, Outcome, examples_of, proved
+from exme.search.proof import (
+    Example,
+    LeftOut,
+    Outcome,
+    examples_of,
+    left_out,
+    proved,
+    use_of,
+)
 from exme.search.proposing import History, Plan, Settled
 from exme.search.storage import DATABASE, StoredStudy, latest, run_folder, sqlite_url, study_names
 from exme.search.study import StudyFile, load_study_file, pick_suites, unit
@@ -104,7 +112,8 @@ class StoredSearch:
 
     def outcome(self) -> Outcome:
         """All that is in the storage."""
-        history, inputs, record = self.history(), self.inputs(), self.storage.record
+        history, record = self.history(), self.storage.record
+        inputs, spared = self.to_prove()
         found = proved(self.storage, history.trials, inputs, self.folder.parent)
         return Outcome(
             study=self.name,
@@ -116,6 +125,8 @@ class StoredSearch:
             merged=found.merged,
             use=found.use,
             names=tuple(inputs),
+            dropped=self._dropped,
+            left_out=spared,
             aim=self.settled.objective.goal,
             widened=tuple(history.widened),
             blind=tuple(note for note in record.notes() if is_of_blind(note)),
@@ -123,6 +134,20 @@ class StoredSearch:
             work=self.storage.work(),
             facts=self.facts(),
         )
+
+    @property
+    def _dropped(self) -> tuple[str, ...]:
+        run = self.study.training_run
+        return () if run is None else tuple(run.dropped)
+
+    def to_prove(self) -> tuple[dict[str, Candidate], tuple[LeftOut, ...]]:
+        """The inputs that a proof scores, and the dropped ones that it leaves out."""
+        inputs = self.inputs()
+        if not self._dropped:
+            return inputs, ()
+        use = use_of(self.storage, self.trials, inputs, self.folder.parent)
+        spared = left_out(self.storage.trials(), self._dropped, use)
+        return {n: c for n, c in inputs.items() if n not in {s.name for s in spared}}, spared
 
     def facts(self) -> Mapping[str, str]:
         """What is needed to repeat the search, as it was when it ran last."""

@@ -1,5 +1,9 @@
 from .from_mergekit import read_mergekit as read_mergekit
-from .init import name_checkpoints as name_checkpoints, write_study as write_study
+from .init import (
+    name_checkpoints as name_checkpoints,
+    run_of as run_of,
+    write_study as write_study,
+)
 from .space import (
     Bounds as Bounds,
     Space as Space,

@@ -39,18 +39,17 @@ from .study_sections import (
     VllmSection,
 )
 from .training_run import (
+    NO_KEY,
     TrainingRunSection,
     as_searched,
     check_training_run,
-    is_training_run,
-    read_training_run,
+    found_in_run,
+    refuse_no_key,
 )
 
 # What a checkpoint may be called: names that mean something else in a study are reserved.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 RESERVED = ("base", "merged", "vocabulary", "method")
-# A field that is none of the file's keys.
-NO_KEY = "training_run"
 
 
 class StudyFile(Section):
@@ -134,13 +133,7 @@ class StudyFile(Section):
     @model_validator(mode="before")
     @classmethod
     def _of_a_training_run(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or not is_training_run(given.get("checkpoints")):
-            return given
-        try:
-            checkpoints, section = read_training_run(given["checkpoints"])
-        except UserError as error:
-            raise ValueError(str(error)) from None
-        return {**given, "checkpoints": checkpoints, "training_run": section}
+        return found_in_run(given)
 
     @field_validator("suites")
     @classmethod
@@ -238,8 +231,7 @@ def load_study_file(path: Path) -> StudyFile:
         raise UserError(
             f"{path}: expected keys and values, found {type(raw).__name__}; see studies/mini.yaml"
         )
-    if NO_KEY in raw:
-        raise UserError(f"{path}: unknown key '{NO_KEY}'; write checkpoints: {{run: folder, best: 2}}")
+    refuse_no_key(raw, path)
     suites = raw.get("suites")
     if isinstance(suites, list):  # paths are meant from the study file's folder
         raw["suites"] = [

@@ -6,11 +6,13 @@ Its checkpoints are ranked first, and the search goes on with the best of them; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from exme.search.merging.sources import is_pattern, training_run
+from exme.tasks import UserError
 
 from .study_sections import Section
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from .study_file import StudyFile
 
 RUN, BEST = "run", "best"
+# The study's field for it, which is none of its file's keys.
+NO_KEY = "training_run"
 # So many checkpoints are searched with at most.
 MOST = 4
 
@@ -53,7 +57,30 @@ def is_training_run(checkpoints: object) -> bool:
     return len(checkpoints) == 1 and isinstance(where, str) and is_pattern(where)
 
 
-def read_training_run(checkpoints: Mapping[str, Any]) -> tuple[dict[str, str], TrainingRunSection]:
+def refuse_no_key(raw: Mapping[str, Any], path: Path) -> None:
+    """Refuse a study file that names what `checkpoints` is to say."""
+    if NO_KEY in raw:
+        raise UserError(
+            f"{path}: unknown key '{NO_KEY}'; write checkpoints: {{run: folder or pattern, best: 2}}"
+        )
+
+
+def found_in_run(given: Any) -> Any:
+    """What a study file says, with the checkpoints of its training run found where it has one.
+
+    Raises:
+        ValueError: they cannot be.
+    """
+    if not isinstance(given, dict) or not is_training_run(given.get("checkpoints")):
+        return given
+    try:
+        checkpoints, section = _read(given["checkpoints"])
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return {**given, "checkpoints": checkpoints, NO_KEY: section}
+
+
+def _read(checkpoints: Mapping[str, Any]) -> tuple[dict[str, str], TrainingRunSection]:
     """The checkpoints that a training run has, by name, and what is known of them.
 
     Raises:
@@ -68,9 +95,13 @@ def read_training_run(checkpoints: Mapping[str, Any]) -> tuple[dict[str, str], T
         )
     where, best = checkpoints[RUN], checkpoints.get(BEST, 2)
     if not isinstance(where, str) or not where:
-        raise ValueError(f"checkpoints.run: expected a trainer's folder or a pattern, found {where!r}")
+        raise ValueError(
+            f"checkpoints.run: expected a trainer's folder or a pattern, found {where!r}"
+        )
     if isinstance(best, bool) or not 1 <= best <= MOST:
-        raise ValueError(f"checkpoints.best: expected 1 to {MOST} checkpoints to keep, found {best!r}")
+        raise ValueError(
+            f"checkpoints.best: expected 1 to {MOST} checkpoints to keep, found {best!r}"
+        )
     found = training_run(where)
     section = TrainingRunSection(
         run=where,

@@ -4,6 +4,7 @@ from .adapter import (
     Source as Source,
     open_checkpoint as open_checkpoint,
 )
+from .chat_template import ChatTemplate as ChatTemplate, chat_template_of as chat_template_of
 from .checkpoint import (
     Checkpoint as Checkpoint,
     read_json as read_json,
@@ -37,7 +38,6 @@ from .task_vector import (
     made_by as made_by,
 )
 from .training_run import (
-    CHECKPOINTS as CHECKPOINTS,
     TrainingCheckpoint as TrainingCheckpoint,
     is_pattern as is_pattern,
     training_run as training_run,

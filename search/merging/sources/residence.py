@@ -119,7 +119,9 @@ class Held:
         Raises:
             UserError: a source holds NaN or infinity.
         """
-        copies = {} if not isinstance(before, Held) else {n: f.base for n, f in before._kept.items()}
+        copies = (
+            {} if not isinstance(before, Held) else {n: f.base for n, f in before._kept.items()}
+        )
         mapped = Mapped(sources, copies)
         kept = {}
         for tensor in mapped.names:

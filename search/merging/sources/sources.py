@@ -53,7 +53,9 @@ class Sources:
                 if isinstance(checkpoint, Checkpoint):
                     self.checkpoints[name] = WidenedCheckpoint(checkpoint, self.union, self.base)
         for checkpoint in (*self.checkpoints.values(), *self.others.values()):
-            if isinstance(checkpoint, Checkpoint):  # adapters and directions were opened for this base
+            if isinstance(
+                checkpoint, Checkpoint
+            ):  # adapters and directions were opened for this base
                 check_fit(self.base, checkpoint, union=self.union is not None)
 
     @property

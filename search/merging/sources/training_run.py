@@ -15,12 +15,10 @@ from pathlib import Path
 from exme.tasks import UserError
 
 from .adapter import WEIGHTS
-from .checkpoint import ADAPTER, SINGLE, holds_model, read_json
+from .checkpoint import ADAPTER, CHECKPOINTS, SINGLE, holds_model, read_json
 from .weight_files import INDEX
 
 STATE = "trainer_state.json"
-# What a trainer calls the folders of its checkpoints.
-CHECKPOINTS = "checkpoint-*"
 _STEP = re.compile(r"(\d+)$")
 
 
@@ -87,7 +85,9 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _read(name: str, folder: Path) -> TrainingCheckpoint:
     """What there is to know of a checkpoint before it is opened."""
-    weights = (folder / WEIGHTS,) if (folder / ADAPTER).is_file() else (folder / SINGLE, folder / INDEX)
+    weights = (
+        (folder / WEIGHTS,) if (folder / ADAPTER).is_file() else (folder / SINGLE, folder / INDEX)
+    )
     if not any(file.is_file() for file in weights):
         raise UserError(
             f"training run: {folder} has no weights ({' or '.join(file.name for file in weights)}): its trainer may still "
