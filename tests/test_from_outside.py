@@ -113,9 +113,7 @@ def test_a_sampler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sampler.SAMPLERS, "corner", lambda seed, _: Corner(seed))
     names = (*study_sections.SAMPLER_NAMES, "corner")
     monkeypatch.setattr(study_sections, "SAMPLER_NAMES", names)
-    trials = (
-        Opened(tmp_path, sampler={"name": "corner"}, space={"widen": False}).search.run().trials
-    )
+    trials = Opened(tmp_path, sampler={"name": "corner"}).search.run().trials
     (first, *_) = [t.candidate for t in trials if t.origin == "corner"]
     assert first is not None and len(set(first.coefficients.values())) == 1
     assert max(first.coefficients.values()) == study_file().space.coefficients[1]

@@ -52,7 +52,7 @@ COVERED_BY: Mapping[str, str] = {
     "search/statistics/test_paired.py": "statistics/combine",
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",
     "search/study/test_from_mergekit.py": "reports/pages/data_frame",
-    "search/study/test_study_file.py": "study/study_checks study/study_sections study/suites",
+    "search/study/test_study_file.py": "study/older study/study_checks study/study_sections study/suites",
     "search/trials/test_expected.py": "trials/shrinkage",
     "search/trials/test_shift.py": "opening/gram",
     "search/proposing/test_allocation.py": "trials/believed trials/weight_space",

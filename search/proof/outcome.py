@@ -43,7 +43,7 @@ class Outcome:
 
     Attributes:
         study: name of the study, `task` the suite or suites it searched on.
-        bounds: bounds of each coefficient now, by checkpoint name; `widened` tells each change.
+        bounds: bounds of each coefficient, by checkpoint name.
         blind: what was said of suites that cannot tell candidates apart.
         trials: all trials in order of their numbers.
         winner: the best complete trial on the search documents; None before the first.
@@ -70,7 +70,6 @@ class Outcome:
     inputs: tuple[Entry, ...] = ()
     merged: Entry | None = None
     use: int = 0
-    widened: tuple[str, ...] = ()
     blind: tuple[str, ...] = ()
     importance: Mapping[str, float] = field(default_factory=dict)
     aim: Goal = field(default_factory=Goal)

@@ -1,4 +1,4 @@
-"""What may be proposed, what a sampler knows, and where a proposal stands within the bounds of now."""
+"""What may be proposed, what a sampler knows, and where a proposal stands within the bounds."""
 
 from __future__ import annotations
 

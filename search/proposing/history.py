@@ -31,23 +31,14 @@ class History:
     trials: Sequence[TrialRecord]
     settled: Settled
 
-    @cached_property
-    def _bounds(self) -> tuple[Bounds, list[str]]:
-        return self.settled.plan.bounds(self.trials)
-
     @property
     def bounds(self) -> Bounds:
-        """Bounds of each parameter now."""
-        return self._bounds[0]
-
-    @property
-    def widened(self) -> list[str]:
-        """How the bounds came to widen, a sentence each."""
-        return self._bounds[1]
+        """Bounds of each parameter."""
+        return self.settled.plan.bounds
 
     @cached_property
     def box(self) -> Box:
-        """All that can be proposed now."""
+        """All that can be proposed."""
         return Box(self.bounds, self.settled.plan.proposals.choices)
 
     @cached_property
@@ -68,7 +59,7 @@ class History:
 
     @cached_property
     def lineup(self) -> Lineup:
-        """The candidates so far, within the bounds of now."""
+        """The candidates so far, within the bounds."""
         return line_up(self.trials, self.field, self.point)
 
     @cached_property
@@ -97,7 +88,7 @@ class History:
         return due
 
     def point(self, candidate: Candidate) -> Floats:
-        """A candidate's place in [0, 1] within the bounds of now, shape (d,)."""
+        """A candidate's place in [0, 1] within the bounds, shape (d,); none in a first stage, which draws no points."""
         if self.settled.halving is not None:
             return np.zeros(0)
         return point_of(self.settled.plan.proposals.of_candidate(candidate), self.bounds)

@@ -5,19 +5,14 @@ Nothing here is remembered between calls, so a resumed search goes on exactly wh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from exme.search.directions import DIRECTIONS, vectors
 from exme.search.merging.methods import KnownPoint, Method
-from exme.search.study import Space, StudyFile, Value, expo_points, first_points, unit, widen
-from exme.search.trials import Shift, TrialRecord, has_ended, is_flat, is_input, is_nearer, merit
-
-# A bound is moved at most once in this many trials: the sampler must have looked beyond it before
-# it is moved again.
-TRIALS_BETWEEN_WIDENINGS = 3
+from exme.search.study import Space, StudyFile, Value, expo_points, first_points, unit
+from exme.search.trials import Shift, TrialRecord, has_ended
 
 
 class Plan:
@@ -48,7 +43,6 @@ class Plan:
             seed=study.sampler.seed,
         )
         self.method: Method = self.proposals.first
-        self.space = study.space
         alone = Space(study.methods, self.inputs)  # points that need no direction
         self.first = first_points(alone.first)
         for method in alone.methods.values():
@@ -60,7 +54,15 @@ class Plan:
             self.first += [self._of_direction(name, directions[name]) for name in self.directions]
         self.first = [self._with_directions(point) for point in self.first]
         self.shift = shift
-        self._box = {} if shift is None else shift.box(self.proposals, self.inputs)
+        self._whole = self.proposals.bounds(*study.space.coefficients)
+        inner = {} if shift is None else shift.box(self.proposals, self.inputs)
+        # Bounds of each parameter: the study's, and no further than the bound on the shift reaches.
+        self.bounds: Mapping[str, tuple[float, float]] = {
+            name: (max(low, inner[name][0]), min(high, inner[name][1]))
+            if name in inner
+            else (low, high)
+            for name, (low, high) in self._whole.items()
+        }
         known = [*self.first, *self._expo_points(self.inputs[0])]
         self.known_count = sum(not self._is_too_far(point) for point in known)
 
@@ -115,83 +117,12 @@ class Plan:
         if best is not None and all(origin in ended for origin in alone):
             points += self._expo_points(alone[best.origin])
         points = [p for p in points if not self._is_too_far(p)]
-        if self.may_widen:
-            return points
         return [p for p in points if self._is_within(p)]
 
-    @property
-    def may_widen(self) -> bool:
-        """Whether bounds may move."""
-        return self.space.widen and self.method.widens
-
     def _is_within(self, point: KnownPoint) -> bool:
-        bounds = self.proposals.bounds(*self.space.coefficients)
         return all(
-            low <= value <= high for value, (low, high) in _pairs(self.of_point(point), bounds)
+            low <= value <= high for value, (low, high) in _pairs(self.of_point(point), self._whole)
         )
-
-    def bounds(
-        self, trials: Sequence[TrialRecord]
-    ) -> tuple[dict[str, tuple[float, float]], list[str]]:
-        """Bounds of each parameter after these trials, and how they came to widen.
-
-        Replays the history: after every few proposals of the sampler, the bounds of coefficients on
-        which the best point so far sits are moved; none while that is an input, or all scores are the same.
-        A method's own parameters stay within theirs.
-        """
-        bounds, told = self._widened(trials)
-        inner = {
-            n: (max(low, bounds[n][0]), min(high, bounds[n][1]))
-            for n, (low, high) in self._box.items()
-        }
-        return bounds | inner, told
-
-    def _widened(
-        self, trials: Sequence[TrialRecord]
-    ) -> tuple[dict[str, tuple[float, float]], list[str]]:
-        bounds = self.proposals.bounds(*self.space.coefficients)
-        told: list[str] = []
-        if not self.may_widen:
-            return bounds, told
-        bounds = self._around(bounds, [t for t in trials if has_ended(t)])
-        scored = [t for t in trials if t.is_scored]
-        if is_flat(scored):  # nothing says that more lies beyond a bound
-            return bounds, told
-        since = 0
-        differs = False
-        best: TrialRecord | None = None
-        highest = (False, False, -math.inf)
-        stays: TrialRecord | None = None  # the best that moves none of the bounds of now
-        for position, trial in enumerate(scored):
-            since += position >= self.known_count and trial.continues is None
-            found = merit(trial)
-            if best is None or found > highest or (found == highest and is_nearer(trial, best)):
-                best, highest = trial, found
-            if since < TRIALS_BETWEEN_WIDENINGS or best is stays or best.candidate is None:
-                continue
-            differs = differs or not is_flat(scored[: position + 1])
-            if is_input(best) or not differs:
-                continue
-            point = self.proposals.of_candidate(best.candidate)
-            numbers = {name: float(point[name]) for name in self.proposals.coefficients}
-            inner, moved = widen({n: bounds[n] for n in numbers}, numbers, self.space.limits)
-            bounds |= inner
-            stays = None if moved else best
-            if moved:
-                since = 0
-                told += [f"after trial {trial.number}: {sentence}" for sentence in moved]
-        return bounds, told
-
-    def _around(
-        self, bounds: dict[str, tuple[float, float]], done: Sequence[TrialRecord]
-    ) -> dict[str, tuple[float, float]]:
-        """The study's bounds, stretched to hold every known point."""
-        for point in self.due_points(done):
-            proposal = self.of_point(point)
-            for name in self.proposals.coefficients:
-                value, (low, high) = float(proposal[name]), bounds[name]
-                bounds[name] = min(low, value), max(high, value)
-        return bounds
 
 
 def _start(number: int, start: Mapping[str, float], inputs: Sequence[str]) -> KnownPoint:

@@ -1,7 +1,6 @@
-"""Who proposes the next point: Optuna's samplers, within bounds that may widen.
+"""Who proposes the next point: Optuna's samplers, within the study's bounds.
 
-Optuna's samplers assume that bounds never change. Here the bounds belong to the study's history,
-and this sampler hands the current ones to the sampler that does the work. The trials that other
+The trials that other
 workers have in hand are known to `gp` and `tpe`, which count on the worst for them; whoever proposes,
 a proposal keeps its distance from them.
 """
@@ -92,7 +91,7 @@ class BoundedSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """All parameters, with the bounds of now."""
+        """All parameters, with their bounds."""
         return distributions(self.box)
 
     def sample_relative(
@@ -184,7 +183,7 @@ class BoundedSampler(BaseSampler):
         study = optuna.create_study(directions=["maximize"] * max(counts, default=1))
         for known in history:
             spaces = dict(search_space)
-            for name in self.box.bounds:  # it may lie beyond bounds that never widened to it
+            for name in self.box.bounds:  # an input may lie beyond them
                 value = float(known.parameters[name])
                 low, high = self.box.bounds[name]
                 spaces[name] = FloatDistribution(min(low, value), max(high, value))

@@ -75,7 +75,6 @@ class Loop:
             self._take_back()
             history = self.search.history()
             proposal = next_proposal(history)
-            self._tell_widened(history)
             claim = None if proposal is None else self.storage.begin(proposal)
         if claim is None and not why_over(history):
             if not self._is_waiting:
@@ -125,11 +124,6 @@ class Loop:
     def _take_back(self) -> None:
         for sentence in self.storage.take_back():
             self.screen.say(sentence, "yellow")
-
-    def _tell_widened(self, history: History) -> None:
-        for sentence in history.widened:
-            if self.storage.record.add_note(sentence):
-                self.screen.say(sentence, "cyan")
 
     def _twin(self, claim: Claim) -> TrialRecord | None:
         """The ended trial of the same candidate; waits for one that is in another's hands.

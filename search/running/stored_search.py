@@ -128,7 +128,6 @@ class StoredSearch:
             dropped=self._dropped,
             left_out=spared,
             aim=self.settled.objective.goal,
-            widened=tuple(history.widened),
             blind=tuple(note for note in record.notes() if is_of_blind(note)),
             importance=self.storage.importance(),
             work=self.storage.work(),

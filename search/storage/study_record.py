@@ -168,7 +168,7 @@ class StudyRecord:
         return Goal(tuple(weights), str(kind), int(tail), tuple(bounds))
 
     def notes(self) -> list[str]:
-        """What the search said on its way, e.g. that bounds were widened."""
+        """What the search said on its way, e.g. which suite cannot tell candidates apart."""
         return list(self.study.user_attrs.get("notes", []))
 
     def add_note(self, note: str) -> bool:

@@ -14,7 +14,6 @@ from .space import (
     name_alone as name_alone,
     read as read,
     unit as unit,
-    widen as widen,
 )
 from .study_file import StudyFile as StudyFile, load_study_file as load_study_file
 from .study_sections import BudgetSection as BudgetSection

@@ -34,7 +34,7 @@ from exme.tasks import UserError
 
 __all__ = [
     "METHODS", "Bounds", "ExMe", "ExPO", "KnownPoint", "Linear", "Space", "alone",
-    "expo_points", "first_points", "name_alone", "read", "unit", "widen",
+    "expo_points", "first_points", "name_alone", "read", "unit",
 ]  # fmt: skip
 
 # Extrapolation strengths at which ExPO starts (arXiv:2404.16792, sec. 3: 0.3 and 0.5 were the best
@@ -42,9 +42,6 @@ __all__ = [
 EXPO_STARTS = (0.3, 0.5)
 
 _ALONE = " alone"
-
-# The best lies on a bound when it is within this share of the interval's width from it.
-EDGE = 0.02
 
 
 # Coefficients that add up to less are no mix to speak of: the candidate is next to the base.
@@ -271,33 +268,3 @@ def expo_points(method: Method, best: str) -> list[KnownPoint]:
         KnownPoint(f"ExPO {alpha} of {best}", unit(method.checkpoints, best, 1 + alpha))
         for alpha in EXPO_STARTS
     ]
-
-
-def widen(
-    bounds: Bounds, best: Mapping[str, float], limits: tuple[float, float]
-) -> tuple[dict[str, tuple[float, float]], list[str]]:
-    """Move the bounds on which the best point sits half a width further out.
-
-    Args:
-        bounds: bounds of each parameter.
-        best: the best point so far, by parameter.
-        limits: how far bounds may ever go.
-    Returns:
-        The new bounds, and a sentence for each that moved.
-    """
-    moved: list[str] = []
-    result = {}
-    for name, (low, high) in bounds.items():
-        width = high - low
-        new_low, new_high = low, high
-        if best[name] <= low + EDGE * width:
-            new_low = min(low, max(limits[0], low - width / 2))
-        if best[name] >= high - EDGE * width:
-            new_high = max(high, min(limits[1], high + width / 2))
-        if (new_low, new_high) != (low, high):
-            moved.append(
-                f"the best so far has {name} = {best[name]:.2f}, at the edge of "
-                f"[{low:g}, {high:g}]: bounds widened to [{new_low:g}, {new_high:g}]"
-            )
-        result[name] = (new_low, new_high)
-    return result, moved

@@ -58,10 +58,10 @@ def check_shift(study: StudyFile) -> None:
             "shift.penalty: a Pareto front has no one value to take it off; use shift.bound"
         )
     low, high = study.space.coefficients
-    if shift.bound is not None and not study.space.widen and (low > 0 or high < 1):
+    if shift.bound is not None and (low > 0 or high < 1):
         raise ValueError(
             f"shift.bound: its parents have coefficients 0 and 1, which space.coefficients {low, high} do not "
-            f"hold and `widen: false` keeps out; hold them, or leave the bound out"
+            f"hold; widen them, or leave the bound out"
         )
 
 
@@ -130,13 +130,12 @@ def _check_start(study: StudyFile, start: Mapping[str, float]) -> None:
             f"found {_told(given)}{_as_mean(given)}; or use `method: exme`"
         )
     proposal = space.to_parameters(given, start)
-    widens = study.space.widen and space.first.widens
     for name, (low, high) in space.bounds(*study.space.coefficients).items():
         value = float(proposal[name])
-        if not low <= value <= high and (name in space.own or not widens):
+        if not low <= value <= high:
             raise ValueError(
                 f"starts: {name} is {value:g}, outside of {low:g} to {high:g}, and would not be tried"
-                f"{'' if name in space.own else '; change space.coefficients, or set space.widen to true'}"
+                f"{'' if name in space.own else '; change space.coefficients'}"
             )
 
 

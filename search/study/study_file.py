@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import reprlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from exme.search.directions import DIRECTIONS
 from exme.search.merging.methods import METHODS
 from exme.tasks import UserError, did_you_mean, load_suite, read_yaml
 
+from .older import read_as_now
 from .study_checks import (
     check_budget,
     check_directions,
@@ -240,18 +240,11 @@ def load_study_file(path: Path) -> StudyFile:
         ]
     if raw.get("data", "hub") == "hub" and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
-    for before, now in _RENAMED.items():
-        if before in raw and now not in raw:
-            print(f"{path}: `{before}` is called `{now}` now; it is read as that.", file=sys.stderr)
-            raw[now] = raw.pop(before)
+    read_as_now(raw, path)
     try:
         return StudyFile.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error)}") from None
-
-
-# Keys of study files of before.
-_RENAMED = {"objective": "measure"}
 
 
 def _is_file_name(name: object) -> bool:

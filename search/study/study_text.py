@@ -84,8 +84,6 @@ directions: [] # merge methods to start from, computed once: regmean, doge, ...:
 
 space:
   coefficients: [0.0, 2.4] # 0 leaves a checkpoint out, 1 takes it whole, above 1 extrapolates
-  widen: false             # move a bound outwards when the best so far sits on it ...
-  limits: [-5, 30]         # ... but never beyond these
 
 suites: [{task}] # what this study may search on: names (`exme suites`) or suite files of your own
 data: {data}      # hub; mini: the small sets shipped with exme; or a folder with <suite>/<split>.jsonl

@@ -19,7 +19,7 @@ from tests.helpers.searches.opened import Opened, close
 
 SAMPLERS = ["auto", "gp", "cmaes", "tpe", "random", "qmc"]
 # (two values a coefficient, the only four candidates there are)
-FOUR = {"coefficients": [1.0, 1.0001], "widen": False}
+FOUR = {"coefficients": [1.0, 1.0001]}
 
 
 def searched(

@@ -68,20 +68,6 @@ def test_a_search_in_groups_goes_on_where_it_was(tmp_path: Path) -> None:
         Opened(tmp_path)
 
 
-def test_bounds_of_a_methods_own_parameters_never_widen(tmp_path: Path) -> None:
-    opened = Opened(
-        tmp_path,
-        peak={"sums": 1.4, "products": 0.5},
-        method="ties",
-        space={"coefficients": [0.0, 1.0], "widen": True},
-        budget={"trials": 16},
-        sampler={"name": "gp"},
-    )
-    outcome = opened.search.run()
-    assert outcome.bounds["density"] == (0.05, 1.0)
-    assert outcome.bounds["sums"][1] > 1.0
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

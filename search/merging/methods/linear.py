@@ -20,7 +20,6 @@ class Linear(Method):
     name = "linear"
     title = "Linear"
     paper = "arXiv:2203.05482"
-    widens = False
     extrapolates = False
 
     def parameters(self) -> tuple[str, ...]:

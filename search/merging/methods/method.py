@@ -108,7 +108,7 @@ class Parameter:
 
     Attributes:
         name: as the study and the recipe name it.
-        low: lowest value; `high` the highest. Neither widens.
+        low: lowest value; `high` the highest.
         neutral: the value at which the method leaves deltas as they are.
         meaning: in a few words.
     """
@@ -150,7 +150,6 @@ class Method:
     title: ClassVar[str]
     paper: ClassVar[str]
     own: ClassVar[tuple[Parameter, ...]] = ()
-    widens: ClassVar[bool] = True
     extrapolates: ClassVar[bool] = True
     is_random: ClassVar[bool] = False
     least: ClassVar[int] = 1

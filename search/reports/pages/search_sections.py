@@ -124,8 +124,7 @@ def _trials(trials: Sequence[TrialRecord]) -> Section:
 
 def _bounds(outcome: Outcome) -> Section | None:
     lines = [f"{name}: {low:g} to {high:g}" for name, (low, high) in outcome.bounds.items()]
-    moved = list(outcome.widened) or ["never widened"]
-    return Section("Bounds", [Listing([*lines, *moved])]) if lines else None
+    return Section("Bounds", [Listing(lines)]) if lines else None
 
 
 _WORK = {

@@ -31,7 +31,6 @@ _WRONG: dict[str, list[Any]] = {
     "space": [None, 5, "wide", [0, 1]],
     "space.coefficients": [None, 1, [1], [0, 1, 2], [2, 1], ["a", "b"], [0, 99], [0, float("inf")]],
     "space.limits": [None, [1], "x", [float("nan"), 1], [5, 6]],
-    "space.widen": [None, "perhaps", 5, []],
     "suites": [None, "gsm8k", [], {}, [5], [None], ["gsm8k", "gsm8k"], [["gsm8k"]]],
     "data": [None, 5, [], {}],
     "documents": [None, 5, "all", []],

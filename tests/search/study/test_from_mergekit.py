@@ -178,14 +178,14 @@ def test_a_start_of_something_unknown_is_refused() -> None:
         ),
         ("linear", {"sums": -0.5, "products": 1.5}, "0 or more and add up to 1, found sums -0.5"),
         ("ties", {"sums": 0.5, "density": 0.01}, "density is 0.01, outside of 0.05 to 1"),
-        ("exme", {"sums": 2.7}, r"sums is 2.7, outside of 0 to 2.4, .* set space.widen to true"),
+        ("exme", {"sums": 2.7}, r"sums is 2.7, outside of 0 to 2.4, .* change space.coefficients"),
     ],
 )
 def test_a_start_that_would_not_be_tried_as_it_is_is_refused(
     method: str, start: dict[str, float], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        study_file(suites=["gsm8k"], method=method, starts=[start], space={"widen": False})
+        study_file(suites=["gsm8k"], method=method, starts=[start])
 
 
 def test_a_checkpoint_with_the_name_of_a_parameter_is_refused() -> None:
@@ -213,7 +213,11 @@ def test_what_init_cannot_write_is_refused_by_the_name_of_its_file(tmp_path: Pat
     ],
 )
 def test_a_start_is_tried_as_the_study_says_it(method: Any, start: dict[str, float]) -> None:
-    plan = Plan(study_file(suites=["gsm8k"], method=method, starts=[start], space={"widen": True}))
+    plan = Plan(
+        study_file(
+            suites=["gsm8k"], method=method, starts=[start], space={"coefficients": [-5.0, 10.0]}
+        )
+    )
     (point,) = [point for point in plan.due_points([]) if point.name == "start 1"]
     made = plan.proposals.candidate(plan.of_point(point), dtype="float32", sources={})
     given = {"sums": 0.0, "products": 0.0} | start

@@ -14,7 +14,6 @@ from exme.search.study.space import (
     first_points,
     read,
     unit,
-    widen,
 )
 from exme.tasks.errors import UserError
 
@@ -140,42 +139,3 @@ def test_expo_starts_at_0_3_and_0_5_of_the_best_checkpoint() -> None:
 
 def test_a_method_that_cannot_extrapolate_has_no_expo_points() -> None:
     assert expo_points(Linear(NAMES), "math") == []
-
-
-BOUNDS = {"math": (0.0, 2.0), "code": (0.0, 2.0)}
-LIMITS = (-10.0, 30.0)
-
-
-def test_bounds_stay_when_the_best_lies_inside() -> None:
-    assert widen(BOUNDS, {"math": 0.05, "code": 1.95}, LIMITS) == (BOUNDS, [])
-
-
-def test_the_bound_on_which_the_best_sits_moves_half_a_width_out() -> None:
-    bounds, moved = widen(BOUNDS, {"math": 1.97, "code": 1.0}, LIMITS)
-    assert bounds == {"math": (0.0, 3.0), "code": (0.0, 2.0)}
-    assert moved == [
-        "the best so far has math = 1.97, at the edge of [0, 2]: bounds widened to [0, 3]"
-    ]
-
-
-def test_the_lower_bound_moves_too() -> None:
-    bounds, moved = widen(BOUNDS, {"math": 1.0, "code": 0.03}, LIMITS)
-    assert bounds["code"] == (-1.0, 2.0)
-    assert len(moved) == 1
-
-
-def test_bounds_go_no_further_than_the_limits() -> None:
-    bounds, _ = widen(BOUNDS, {"math": 2.0, "code": 0.0}, (-0.25, 2.5))
-    assert bounds == {"math": (0.0, 2.5), "code": (-0.25, 2.0)}
-
-
-def test_nothing_is_said_when_the_limits_are_reached() -> None:
-    assert widen(BOUNDS, {"math": 2.0, "code": 0.0}, (0.0, 2.0)) == (BOUNDS, [])
-
-
-@given(st.floats(-8, 20), st.floats(0.1, 8), st.floats(0, 1))
-def test_widened_bounds_contain_the_old_ones(low: float, width: float, place: float) -> None:
-    old = {"math": (low, low + width)}
-    new, _ = widen(old, {"math": low + place * width}, LIMITS)
-    assert LIMITS[0] <= new["math"][0] <= old["math"][0]
-    assert old["math"][1] <= new["math"][1] <= LIMITS[1]

@@ -71,7 +71,7 @@ REFUSED = {
     ),
     "bounds beyond their limits": (
         MINIMAL + "space: {coefficients: [0, 50]}\n",
-        "must lie within limits",
+        "expected bounds within -5 and 30",
         "",
     ),
     "a text for a number": (MINIMAL + "budget: {trials: many}\n", "budget.trials", "'many'"),
@@ -134,3 +134,13 @@ def test_a_key_of_before_is_read_with_a_line(
     path.write_text(text, encoding="utf-8")
     assert load_study_file(path).measure == "target_nll"
     assert "`objective` is called `measure` now" in capsys.readouterr().err
+
+
+def test_bounds_that_were_to_widen_are_read_with_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.yaml"
+    text = "base: mini/base\ncheckpoints: {sums: mini/sums}\nspace: {coefficients: [0, 1], widen: true, limits: [-5, 30]}\n"
+    path.write_text(text, encoding="utf-8")
+    assert load_study_file(path).space.coefficients == (0.0, 1.0)
+    assert "space.widen and space.limits do nothing now" in capsys.readouterr().err

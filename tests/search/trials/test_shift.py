@@ -317,7 +317,7 @@ def test_a_bound_holds_beside_groups_and_a_pareto_front(tmp_path: Path) -> None:
         ({"shift": {"bound": 1}, "method": "ties"}, "method 'ties' masks or turns"),
         ({"shift": {"bound": 1}, "method": ["exme", "dare_linear"]}, "dare"),
         ({"shift": {"penalty": 1}, "goal": "pareto"}, "use shift.bound"),
-        ({"shift": {"bound": 1}, "space": {"widen": False, "coefficients": [0.2, 0.8]}}, "parents have coefficients 0 and 1"),
+        ({"shift": {"bound": 1}, "space": {"coefficients": [0.2, 0.8]}}, "parents have coefficients 0 and 1"),
     ],
 )  # fmt: skip
 def test_a_shift_that_cannot_be_used_is_refused(changed: dict[str, Any], message: str) -> None:
