@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 BASE = "base"
 # Of the documents that scoring all checkpoints in full would take.
 SHARE = 0.25
+# Share of a checkpoint's square that is its own: however near two of a run are, their scores may jump.
+OWN = 0.05
 # Where the usual place of a good merge would be: the checkpoints alone are none, and nothing is known of them beforehand.
 _NOWHERE = 1e3
 
@@ -100,7 +102,7 @@ class Halving:
             order = [self.gram.sources.index(name) for name in names]
             inner = np.sum(list(self.gram.groups.values()), 0)[np.ix_(order, order)]
             inner = inner / (float(np.diag(inner).mean()) or 1.0)
-        root = np.linalg.cholesky(inner + 1e-4 * np.eye(len(names)))
+        root = np.linalg.cholesky(inner + OWN * np.eye(len(names)))
         return np.concatenate([np.zeros((1, len(names))), root])
 
 
