@@ -43,16 +43,22 @@ def test_evidence_is_what_its_definition_says(suites: int) -> None:
     assert evidence(own, others, of)[0] == pytest.approx(by_hand(own, others, of))
 
 
-# Who is asked for, beside others as good: strangers, near copies, one that is far worse.
-FIELDS = {
-    "equal strangers": lambda own, rng: (rng.random((6, len(own))) < 0.5).astype(float),
-    "near copies": lambda own, rng: np.stack(
-        [np.where(rng.random(len(own)) < 0.05, rng.random(len(own)) < 0.5, own) for _ in range(6)]
-    ).astype(float),
-    "one as good among worse": lambda own, rng: np.concatenate(
-        [rng.random((1, len(own))) < 0.5, rng.random((5, len(own))) < 0.1]
-    ).astype(float),
-}
+def strangers(own: Floats, rng: np.random.Generator) -> Floats:
+    return (rng.random((6, len(own))) < 0.5).astype(float)
+
+
+def near_copies(own: Floats, rng: np.random.Generator) -> Floats:
+    redrawn = rng.random((6, len(own))) < 0.05
+    return np.where(redrawn, rng.random((6, len(own))) < 0.5, own[None]).astype(float)
+
+
+def one_among_worse(own: Floats, rng: np.random.Generator) -> Floats:
+    shares = np.array([0.5, 0.1, 0.1, 0.1, 0.1, 0.1])[:, None]
+    return (rng.random((6, len(own))) < shares).astype(float)
+
+
+# Others that are no better than who is asked for.
+FIELDS = {each.__name__: each for each in (strangers, near_copies, one_among_worse)}
 
 
 @pytest.mark.parametrize("field", FIELDS)
