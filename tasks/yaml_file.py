@@ -51,6 +51,10 @@ def read_yaml(path: Path, *, absent: str, what: str = "YAML") -> Any:
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (safe)
     # ValueError: not text, an impossible date, a number of thousands of digits.
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
-        told = isinstance(error, OSError) and error.strerror
-        reason = told or " ".join(str(error).split())
+        reason = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+            mark = error.problem_mark
+            reason = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
         raise UserError(f"{path}: not readable as {what} ({reason})") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -13,7 +12,7 @@ import typer
 
 from exme.tasks import UserError, one_line
 
-from . import looking, making, preparing, searching
+from . import by_hand, compare, looking, making, preparing, searching
 
 app = typer.Typer(
     name="exme",
@@ -50,12 +49,15 @@ for _command in (
     preparing.init,
     searching.search,
     searching.worker,
+    by_hand.score,
     looking.status,
     looking.report,
     looking.table,
     looking.dashboard,
     making.export,
     making.materialise,
+    by_hand.build,
+    compare.compare,
     preparing.suites,
     preparing.verify,
     preparing.doctor,
@@ -65,9 +67,6 @@ for _command in (
 
 def main() -> None:
     """Entry point of the console command: errors of the user's end in one line and exit code 2."""
-    # Beside other programs, threads that spin while they wait for each other make a trial take ten
-    # times as long. Read when torch is loaded, which is later.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(_run(lambda: app(standalone_mode=False)))
 
 

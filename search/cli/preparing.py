@@ -32,11 +32,19 @@ def init(
     ] = None,
     from_mergekit: Annotated[
         Path | None,
-        typer.Option(help="Take models, method and first point from a mergekit configuration."),
+        typer.Option(
+            help="Take models, method and first point from a mergekit configuration, or from mergekit-evolve's."
+        ),
     ] = None,
     task: Annotated[
-        str, typer.Option("--task", "-t", help="Suites to search on, by commas.")
-    ] = "gsm8k",
+        str | None,
+        typer.Option(
+            "--task",
+            "-t",
+            help="Suites to search on, by commas. Default: gsm8k.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Check that checkpoints fit a base and write a commented study file for them.
@@ -44,40 +52,59 @@ def init(
     Example: `exme init studies/mine.yaml --base mini/base --checkpoint mini/sums
     --checkpoint mini/products`
     """
+    from exme.tasks import UserError  # noqa: PLC0415
+
+    if from_mergekit is None:
+        _init_from_models(path, base, run, checkpoint or [], task or "gsm8k", force=force)
+    elif checkpoint or run:
+        raise UserError("init: --from-mergekit brings its models; leave --checkpoint and --run out")
+    else:
+        typer.echo(_init_from_mergekit(path, from_mergekit, base, task, force=force))
+
+
+def _init_from_models(
+    path: Path, base: str | None, run: str | None, given: list[str], task: str, *, force: bool
+) -> None:
+    """Write the study of a base and checkpoints, or a training run; say what was found."""
     from exme.search.study import (  # noqa: PLC0415
         load_study_file,
         name_checkpoints,
-        read_mergekit,
         run_of,
         write_study,
     )
     from exme.tasks import UserError  # noqa: PLC0415
 
-    run, listed = run_of(run, checkpoint or [])
-    named, method, start = name_checkpoints(listed), None, None
-    if from_mergekit is not None:
-        if named or run:
-            raise UserError(
-                "init: --from-mergekit brings its models; leave --checkpoint and --run out"
-            )
-        taken = read_mergekit(from_mergekit, base)
-        base, named = base or taken.base, dict(taken.checkpoints)
-        method, start = taken.method, taken.point
+    run, listed = run_of(run, given)
+    named = name_checkpoints(listed)
     if base is None or not (named or run):
         missing = "--base" if base is None else "--checkpoint or --run"
-        if from_mergekit is not None:  # a linear merge has no base there
-            raise UserError(
-                f"{from_mergekit}: names no base_model; give the model that its models are "
-                f"fine-tunes of with --base"
-            )
         raise UserError(f"init: {missing} is missing; see `exme init --help` for an example")
-    message = write_study(path, base, named, task, method=method, start=start, run=run, force=force)
-    typer.echo(message)
+    typer.echo(write_study(path, base, named, task, run=run, force=force))
     if run or len(named) > 1:
         from exme.search.opening import kinship_of, open_sources  # noqa: PLC0415  (loads torch)
 
         for line in kinship_of(open_sources(load_study_file(path))):
             typer.echo(line)
+
+
+def _init_from_mergekit(
+    path: Path, source: Path, given_base: str | None, task: str | None, *, force: bool
+) -> str:
+    """Write the study that a file of mergekit's begins; what there is to say of it, as lines."""
+    from exme.search.study import read_mergekit, write_study  # noqa: PLC0415
+    from exme.tasks import UserError  # noqa: PLC0415
+
+    taken = read_mergekit(source, given_base)
+    base = given_base or taken.base
+    if base is None:  # a linear merge has none there
+        raise UserError(
+            f"{source}: names no base_model; give the model that its models are fine-tunes of with --base"
+        )
+    message = write_study(
+        path, base, taken.checkpoints, task or ",".join(taken.tasks) or "gsm8k",
+        method=taken.method, start=taken.point, settings=taken.settings, force=force,
+    )  # fmt: skip
+    return "\n".join([*taken.told, message])
 
 
 def suites(

@@ -16,9 +16,11 @@ from exme.search.merging import Candidate, load_model, load_tokenizer
 from exme.search.merging.folders import write_model
 from exme.search.running import Search, open_search, open_stored
 from exme.search.scoring import LocalModel, ServedModel, Worker
-from exme.search.study import load_study_file
+from exme.search.study import load_study_file, measure_of_ones_own
 from exme.search.trials import best_trial
 from exme.tasks import SuiteDocuments, UserError, did_you_mean
+
+_NO_METRIC = "lm-eval knows nothing of a measure of your own; verify with `measure: metric`"
 
 # Log-likelihoods of the fast engine are within 1e-4 nats of lm-eval's `hf` model, and of long continuations
 # within float32's last digits (docs/engine.md); so are scores that are made of them.
@@ -93,6 +95,8 @@ def verify_study(
         UserError: the study cannot be used, or there is no such model.
     """
     study = load_study_file(path)
+    if measure_of_ones_own(study.measure):
+        raise UserError(f"{path}: {_NO_METRIC}")
     best: Candidate | None = None
     told = f"base ({study.base})"
     if model in study.checkpoints:
@@ -273,7 +277,8 @@ def table(found: Sequence[Parity]) -> str:
             f"{parity.our_seconds:.1f} | {parity.their_seconds:.1f} |"
         )
     lines += [
-        f"{p.suite}: {p.as_hf} of {p.count} are those of lm-eval's `hf` model."
+        f"{p.suite}: {p.as_hf} of {p.count} {'answers' if p.generates else 'scores'} are those of lm-eval's "
+        f"`hf` model."
         for p in found
         if p.as_hf is not None
     ]

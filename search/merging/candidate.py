@@ -65,6 +65,16 @@ class Candidate:
         object.__setattr__(self, "groups", groups if grouped else _NONE)
         object.__setattr__(self, "grouped", grouped or _NONE)
 
+    @property
+    def in_words(self) -> str:
+        """``sums 0.72 products 2.51``, with the method and its parameters where it is more than a sum."""
+        own = "".join(f" {name} {value:g}" for name, value in self.parameters.items())
+        method = "" if self.method in PLAIN else f" {self.method}{own}"
+        groups = f" (means of {len(self.grouped)} groups)" if self.grouped else ""
+        return (
+            " ".join(f"{name} {c:.2f}" for name, c in self.coefficients.items()) + groups + method
+        )
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what decides the weights, 16 hexadecimal digits; names of sums are not part."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from exme.evaluators.harness import settle, task_order
 from exme.search.merging.sources import Checkpoint, Sources, locate, open_checkpoint
 from exme.search.proposing import Plan
-from exme.search.scoring import Precision
+from exme.search.scoring import Measure, Precision
 from exme.search.study import StudyFile
 from exme.search.trials import Objective
 from exme.tasks import Suite, SuiteDocuments, UserError, load_documents
@@ -25,6 +25,7 @@ def pinned_facts(
     sources: Sources,
     precision: Precision,
     objective: Objective,
+    measure: Measure | None = None,
 ) -> dict[str, object]:
     """What decides scores; a study cannot go on when one of these changes."""
     return {
@@ -33,7 +34,7 @@ def pinned_facts(
         "checkpoints": list(study.checkpoints),
         **({RANKED: run.best} if (run := study.training_run) else {}),
         "directions": list(study.directions) or None,
-        "measure": study.measure,
+        "measure": study.measure if measure is None else f"{measure.name} {measure.digest}",
         # (it decides how many values Optuna holds of a trial)
         **({"goal": "pareto"} if objective.values_per_trial > 1 else {}),
         "suites": [

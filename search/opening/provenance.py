@@ -53,7 +53,7 @@ def facts(
         **{f"checkpoint {name}": place for name, place in study.checkpoints.items()},
         **{f"fingerprint of {n}": f for n, f in sources.fingerprints.items()},
         **suites,
-        "measure": study.measure,
+        "measure": study.measure.rpartition("/")[2].replace(".py:", ":"),
         "method": ", ".join(study.methods),
         **({"directions": ", ".join(study.directions)} if study.directions else {}),
         "data": study.data,

@@ -1,4 +1,5 @@
 from .audit import KINDS as KINDS, Audit as Audit, audit_of as audit_of, share_text as share_text
+from .comparison import Comparison as Comparison, compare_models as compare_models
 from .examples import Example as Example, examples_of as examples_of
 from .finals import best_input as best_input
 from .gain import gain_on_suite as gain_on_suite, share_of_error as share_of_error
@@ -14,4 +15,5 @@ from .proving import (
     unproved as unproved,
     use_of as use_of,
 )
+from .uses import claim_comparison as claim_comparison
 from .verdict import Verdict as Verdict

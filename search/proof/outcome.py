@@ -79,6 +79,12 @@ class Outcome:
     dropped: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
+    def __repr__(self) -> str:
+        """In a few lines, for people."""
+        done = f"study {self.study}, {self.task}: {len(self.trials)} trials"
+        best = "no winner yet" if self.winner is None else f"winner {self.winner!r}"
+        return f"<{done}; {best}; {self.verdict.sentence}>"
+
     @cached_property
     def verdict(self) -> Verdict:
         """Whether the winner is better than its inputs, and which model to use."""

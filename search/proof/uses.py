@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from exme.search.racing import Goal
+from exme.search.storage import StoredStudy, folder_lock
 from exme.tasks import Document, SuiteDocuments, UserError
 
 LEDGER = "uses.jsonl"
@@ -69,6 +70,32 @@ def key_of(candidate: str, evaluation: Mapping[str, Any], goal: Goal) -> str:
     named = [candidate, evaluation, list(goal.weights), goal.kind, goal.tail]
     text = json.dumps(named, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def claim_comparison(
+    keys: Sequence[str],
+    documents: Sequence[SuiteDocuments],
+    runs: Path,
+    stored: StoredStudy | None = None,
+) -> int:
+    """Write a comparison of models down as a use of the report documents, before it is made, and say which it is.
+
+    Args:
+        keys: of the models: all that decides their scores.
+        documents: of each suite.
+        runs: the folder of runs.
+        stored: a study whose storage counts uses, too.
+    """
+    test = hashlib.sha256(" ".join(["compare", *sorted(keys)]).encode()).hexdigest()[:16]
+    with stored.hold_all("uses", runs) if stored else folder_lock(runs, "uses"):
+        written = stored.uses() if stored else []
+        known = [*map(Use.from_json, written), *read_ledger(runs)]
+        mine = next((use for use in known if use.test == test), None)
+        use = mine or new_use(test, documents, "compare", known)
+        if stored:
+            stored.record.claim_use(test, use.to_json())
+        write_ledger(runs, use)
+        return number_of(use, known)
 
 
 def new_use(test: str, suites: Sequence[SuiteDocuments], study: str, known: Iterable[Use]) -> Use:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from exme.evaluators import Scores
 from exme.search.statistics import Interval
 from exme.search.trials import Unit, count_of, joined, p_text, share_text
 
@@ -106,7 +107,7 @@ def _lacking(what: str, best: str = "") -> Verdict:
 def _judged(gain: Gain, stands: Finals, merged: Entry, best: Entry, outcome: Outcome) -> Verdict:
     """The verdict before what is to be kept is looked at."""
     unit = Unit([merged.report, *(entry.report for entry in outcome.inputs)])
-    words = f"({_facts(gain, unit, merged, max(1, outcome.use))})"
+    words = f"({facts_text(gain, unit, merged.report, max(1, outcome.use))})"
     where, kind = _measure(gain, stands), stands.aim.kind
     # (below an input merged may still be what the goal would take: of those that keep what is to be kept, say)
     recommended = "merged" if gain.estimate > 0 else stands.best(best.name, "merged")
@@ -190,9 +191,16 @@ def _of_front(
     return told, best.name if best.name in above else above[0]
 
 
-def _facts(gain: Gain, unit: Unit, merged: Entry, use: int) -> str:
-    """Interval, p-value, documents, and which use of them it is."""
-    documents = count_of(merged.report)
+def facts_text(gain: Gain, unit: Unit, scores: Scores, use: int) -> str:
+    """Interval, p-value, documents, and which use of them it is.
+
+    Args:
+        gain: of one model over others.
+        unit: in which it is shown.
+        scores: of the model.
+        use: see `number_of`.
+    """
+    documents = count_of(scores)
     if gain.approximate is not None:
         span = unit.span(Interval(gain.estimate, *gain.approximate))
         return f"approximate {share_text(gain.level)} interval {span}, {documents}"

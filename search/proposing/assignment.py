@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exme.search.racing import Draw, Field, Runner, common_draw, draw, face, rivals
+from exme.search.study import BY_HAND
 from exme.search.trials import Claim, Lineup, Partial, TrialRecord, distance
 
 from .history import History
@@ -58,7 +59,8 @@ def assign(history: History, claim: Claim) -> Assignment:
         assert last.race_log is not None
         runner, drawn, partial = lineup.runners[place], last.race_log.draw, last.race_log.partial
         legs, before = last.race_log.legs, last.number
-    whole = settled.objective.is_reference(claim.origin)
+    by_hand = claim.origin == BY_HAND
+    whole = by_hand or settled.objective.is_reference(claim.origin)
     if not whole and not settled.is_adaptive:
         found = rivals(runner, lineup.runners, field)
         new = [(len(runner.seen), lineup.trials[rival].number) for rival in found]
@@ -68,7 +70,7 @@ def assign(history: History, claim: Claim) -> Assignment:
         documents = settled.first_chunk
     left = settled.count - len(runner.seen)
     most = left if whole else min(left, documents)
-    chunk = most if settled.is_adaptive else settled.racing.chunk
+    chunk = most if settled.is_adaptive or by_hand else settled.racing.chunk
     return Assignment(runner, drawn, partial, lineup, field, legs, most, chunk, before)
 
 

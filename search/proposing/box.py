@@ -42,6 +42,14 @@ class Box:
         inner = {n: min(max(float(proposal[n]), a), b) for n, (a, b) in self.bounds.items()}
         return {**inner, **{name: proposal[name] for name in self.choices}}
 
+    def holding(self, proposal: Mapping[str, Value]) -> Box:
+        """The same, its bounds moved outwards to hold a proposal."""
+        wide = {
+            n: (min(a, float(proposal[n])), max(b, float(proposal[n])))
+            for n, (a, b) in self.bounds.items()
+        }
+        return Box(wide, self.choices)
+
 
 def point_of(proposal: Mapping[str, Value], bounds: Bounds) -> Floats:
     """A proposal's place, shape (d,)."""

@@ -1,3 +1,4 @@
+from .comparing import compare as compare
 from .interrupts import Interrupts as Interrupts
 from .screen import Screen as Screen, candidate_text as candidate_text
 from .search import Search as Search, open_search as open_search

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from exme.evaluators.vllm import EngineDied
-from exme.search.proposing import History, next_proposal, why_over
+from exme.search.merging import Candidate
+from exme.search.merging.methods import KnownPoint
+from exme.search.proposing import History, Proposal, next_proposal, why_over
 from exme.search.scoring import load_answers, merge_answers, save_answers
+from exme.search.study import BY_HAND
 from exme.search.trials import Claim, Result, TrialRecord, TrialTaken
 from exme.tasks import UserError
 
@@ -40,9 +44,46 @@ class Loop:
 
     def trial(self) -> int | None:
         """One trial, and its number; None when there is none to be had now, or another worker was given it."""
+        return self._carried_out(self.claim)
+
+    def by_hand(self, point: KnownPoint) -> int:
+        """Score a point that a person names on all search documents, and its trial's number; what is known of it is not scored again.
+
+        Raises:
+            UserError: the engine died, or another worker was given the trial.
+        """
+        settled = self.search.settled
+        parameters = settled.plan.of_point(point)
+        candidate = settled.candidate(parameters)
+        done = self._complete(candidate)
+        if done is not None:
+            return done.number
+
+        def claim() -> tuple[Claim, History]:
+            with self.storage.hold("propose"):
+                self._take_back()
+                history = self.search.history()
+                box = history.box.holding(parameters)
+                found = Proposal(parameters, point.name, candidate, settled.count, box)
+                return self.storage.begin(found), history
+
+        number = self._carried_out(claim)
+        if number is None:
+            raise UserError("the trial was given back; the same command scores it again")
+        return number
+
+    def _complete(self, candidate: Candidate) -> TrialRecord | None:
+        """The trial in which a candidate was scored on all search documents."""
+        known = (t for t in self.search.history().trials if t.scores is not None)
+        return next(
+            (t for t in known if t.candidate and t.candidate.digest == candidate.digest), None
+        )
+
+    def _carried_out(self, claimed: Callable[[], tuple[Claim, History] | None]) -> int | None:
+        """A trial from its claim to what came of it; see `trial`."""
         start = time.perf_counter()
         try:
-            found = self.claim()
+            found = claimed()
             if found is None:
                 return None
             claim, history = found
@@ -128,7 +169,8 @@ class Loop:
     def _twin(self, claim: Claim) -> TrialRecord | None:
         """The ended trial of the same candidate; waits for one that is in another's hands.
 
-        A candidate that is paused is not ended: it may be taken up again.
+        A candidate that is paused is not ended: it may be taken up again; nor is one that was rejected, where a person
+        wants all of it scored.
         """
         while True:
             same = [
@@ -138,7 +180,8 @@ class Loop:
                 and t.candidate is not None
                 and t.candidate.digest == claim.candidate.digest
             ]
-            done = [t for t in same if t.scores is not None or t.state == "rejected"]
+            ended = () if claim.origin == BY_HAND else ("rejected",)
+            done = [t for t in same if t.scores is not None or t.state in ended]
             if done:
                 return done[0]
             # Only the later of two waits, or they would wait for each other.

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from exme.search.opening import give_back_memory, remarks
+from exme.search import SPINS
+from exme.search.opening import check_memory, give_back_memory, remarks
 from exme.search.proof import Outcome, claim, owed_longer, prove, prove_longer, unproved
 from exme.search.proposing import kept_of, why_over
-from exme.search.scoring import Scorer
-from exme.search.study import StudyFile, alone, load_study_file
-from exme.search.trials import is_over, joined, spent
+from exme.search.scoring import Scorer, resident_model
+from exme.search.study import StudyFile, alone, load_study_file, named_point
+from exme.search.trials import TrialRecord, is_over, joined, spent
 from exme.tasks import SuiteDocuments, UserError, load_suite
 
 from .blind import BlindSuites
@@ -24,9 +28,16 @@ from .stored_search import RUNS
 from .tracking import Tracking
 from .view import View, view_of
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
 
+THREADS_SPIN = (
+    "torch was imported before exme.search, so its threads spin while they wait, which is slow beside other programs: import "
+    "exme.search first, or set OMP_WAIT_POLICY=passive."
+)
 PROVED_ELSEWHERE = "Another process is scoring the winner on the report documents; waiting for it."
 
 
@@ -61,6 +72,55 @@ class Search(OpenedSearch):
         """Search until the budget is used up, then prove the winner on the report documents."""
         self.work()
         return self.prove()
+
+    def score(self, given: Mapping[str, float | str]) -> TrialRecord:
+        """Score a merge of one's own on all search documents, as the search scores: ``search.score({"sums": 0.7, "products": 2})``.
+
+        It is kept in the study as a trial ``by hand``: its documents count, samplers and the report know of it, and it
+        may be the winner. What was scored before is given back, not scored again.
+
+        Args:
+            given: see `named_point`.
+
+        Returns:
+            Its trial; where it could not be scored `message` says why.
+
+        Raises:
+            UserError: a name that the study does not have, or what its method cannot make.
+        """
+        point = named_point(self.study, given)
+        self._refuse_first_stage()
+        self.settle()
+        number = self.loop.by_hand(point)
+        return self.trials[number]
+
+    def build(self, given: Mapping[str, float | str]) -> tuple[PreTrainedModel, Any]:
+        """A merge of one's own as a model in memory, and its tokenizer: ``model, tokenizer = search.build({"sums": 0.7})``.
+
+        Its weights are rounded as an export's are, then cast to the dtype that the study computes in. It is a model of its
+        own, beside the search's, which `rest` lets go of.
+
+        Args:
+            given: see `named_point`.
+
+        Raises:
+            UserError: a name that the study does not have, or too little memory.
+        """
+        point = named_point(self.study, given)
+        self._refuse_first_stage()
+        if self.study.directions:
+            self.settle()
+        check_memory(self.weights, self.precision, "mapped")
+        resident = resident_model(self.study, self.sources, self.precision, "mapped")
+        resident.materialise(self.settled.candidate(self.settled.plan.of_point(point)))
+        return resident.model, resident.tokenizer
+
+    def _refuse_first_stage(self) -> None:
+        if self.settled.halving is not None:
+            raise UserError(
+                f"study {self.name}-{self.task}: which checkpoints of its training run are kept is not known yet; "
+                f"`exme search` ranks them first"
+            )
 
     def work(self) -> None:
         """Try candidates, beside whoever else does, until the budget is used up."""
@@ -163,6 +223,10 @@ class Search(OpenedSearch):
         self.screen.say(line)
         if self.settled.halving is not None:
             self.screen.say(f"First stage: {self.settled.halving}.")
+        if self.measure is not None:
+            self.screen.say(self.measure.told)
+        if SPINS:
+            self.screen.say(THREADS_SPIN, "yellow")
         for said, style in remarks(self.settled.plan, self.sources, self.documents):
             self.screen.say(said, style)
 
@@ -190,7 +254,8 @@ def open_search(
         study: a study file, or its content.
         task: the suite to search on; several, parted by commas; or ``all`` of the study's. The
             study's first by default.
-        name: name of the study; the file's by default.
+        name: name of the study; the file's by default, of a `StudyFile` one made of what it says, so that two of them
+            in one folder of runs do not meet and the same one is taken up again.
         runs: folder of all runs.
         trials: replaces the study's budget of trials.
         screen: where lines go.
@@ -206,7 +271,7 @@ def open_search(
         content = content.model_copy(
             update={"budget": content.budget.model_copy(update={"trials": trials})}
         )
-    stem = "study" if isinstance(study, StudyFile) else Path(study).stem
+    stem = _name_of(study) if isinstance(study, StudyFile) else Path(study).stem
     return Search(
         content,
         name or stem,
@@ -217,3 +282,13 @@ def open_search(
         worker=worker,
         fork=fork,
     )
+
+
+# What a study may say otherwise when it is taken up again.
+_FREE = {"budget", "storage", "track", "device", "residence", "batch_size", "engine", "vllm"}
+
+
+def _name_of(study: StudyFile) -> str:
+    """``study-`` and eight digits of what a study says that decides its results."""
+    text = json.dumps(study.model_dump(mode="json", exclude=_FREE), sort_keys=True)
+    return f"study-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

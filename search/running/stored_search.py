@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING
 from exme.search.merging import Candidate
 from exme.search.merging.methods import PLAIN
 from exme.search.opening import (
-    gram_of,
-    halving_of,
     input_alone,
     settle_objective,
-    shift_of,
+    settled_of,
     study_of,
 )
 from exme.search.proof import (
@@ -31,11 +29,11 @@ from exme.search.proof import (
     proved,
     use_of,
 )
-from exme.search.proposing import History, Plan, Settled
+from exme.search.proposing import History, Settled
 from exme.search.storage import DATABASE, StoredStudy, latest, run_folder, sqlite_url, study_names
 from exme.search.study import StudyFile, load_study_file, pick_suites, unit
 from exme.search.trials import TrialRecord
-from exme.tasks import SuiteDocuments, UserError, load_suite
+from exme.tasks import SuiteDocuments, UserError, did_you_mean, load_suite
 
 from .blind import is_of_blind
 from .view import View, view_of
@@ -89,10 +87,19 @@ class StoredSearch:
         return self.history().trials
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
-        """The plain sum with these effective coefficients."""
-        method = self.settled.plan.method.name
+        """The plain sum with these effective coefficients, 0 of those left out.
+
+        Raises:
+            UserError: a name is not one of the study's checkpoints or directions.
+        """
+        names, method = self.settled.plan.method.checkpoints, self.settled.plan.method.name
+        for name in coefficients:
+            if name not in names:
+                raise UserError(
+                    f"candidate: '{name}' is not among the checkpoints (have: {', '.join(names)}){did_you_mean(name, names)}"
+                )
         return Candidate(
-            coefficients=coefficients,
+            coefficients={name: coefficients.get(name, 0.0) for name in names},
             method=method if method in PLAIN else "task_arithmetic",
             dtype=self.settled.dtype,
             sources=self.settled.sources,
@@ -268,19 +275,17 @@ def _read(folder: Path, content: StudyFile | None, where: str) -> StoredSearch:
     if objective is None:  # (another version's)
         suites = {load_suite(name).suite: 0 for name in content.suites}
         objective = settle_objective(content, suites, list(content.checkpoints))
-    shift, gram = shift_of(content, record), gram_of(record)
     pinned = record.pinned()
-    known, dtype = pinned.get("content of the checkpoints", {}), str(pinned.get("dtype", ""))
-    groups = kept.get("groups", ()) if content.groups is not None else ()
-    dropped = content.training_run.dropped if content.training_run is not None else {}
-    settled = Settled(
+    known = pinned.get("content of the checkpoints", {}) | kept.get("sources", {})
+    settled = settled_of(
         content,
-        Plan(content, groups, record.agreed("directions"), shift),
-        replace(objective, shift=shift, gram=None if content.directions else gram),
+        record,
+        objective,
+        kept.get("groups", ()),
+        record.agreed("directions"),
         {suite: record.identifiers(suite, "search") for suite in sizes},
-        dtype,
-        {n: f for n, f in (known | kept.get("sources", {})).items() if n not in dropped},
-        halving_of(content, known, dtype, sum(sizes.values()), gram),
+        str(pinned.get("dtype", "")),
+        known,
     )
     name = kept.get("name", folder.name)
     return StoredSearch(

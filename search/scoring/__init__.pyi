@@ -3,7 +3,8 @@ from .answers import (
     merge_answers as merge_answers,
     save_answers as save_answers,
 )
-from .live_model import LocalModel as LocalModel
+from .live_model import LocalModel as LocalModel, resident_model as resident_model
+from .measure import Measure as Measure, load_measure as load_measure
 from .precision import (
     Precision as Precision,
     choose_engine as choose_engine,

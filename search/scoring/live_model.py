@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import torch
 
 from exme.evaluators.fast import DraftStore, FastEngine
-from exme.evaluators.harness import Engine, FiniteLogits, StockEngine
+from exme.evaluators.harness import Engine, FiniteLogits, Judge, StockEngine
 from exme.search.merging import SPREAD, Candidate, ResidentModel
 from exme.search.merging.sources import Sources
-from exme.search.study import StudyFile
+from exme.search.study import StudyFile, measure_of_ones_own
 from exme.tasks import UserError
 
 from .precision import Precision
@@ -57,8 +57,12 @@ class LiveModel(Protocol):
         """Refuse logits that were not finite since `begin`, with a FloatingPointError."""
         ...
 
-    def probe(self, prompts: Sequence[str]) -> None:
-        """Refuse to go on with an engine that does not compute what the model says, with a UserError."""
+    def probe(self, judges: Sequence[Judge]) -> None:
+        """Refuse to go on with an engine that does not compute what the model says, or would cut what is asked.
+
+        Raises:
+            UserError: says what to change.
+        """
         ...
 
     def close(self) -> None:
@@ -86,15 +90,7 @@ class LocalModel:
             raise UserError(
                 f"engine: fast is for CPUs, and the device is {precision.device}; use `engine: auto` or `stock`"
             )
-        self.resident = ResidentModel(
-            sources,
-            dtype=getattr(torch, precision.dtype),
-            compute_dtype=getattr(torch, precision.compute),
-            device=torch.device(precision.device),
-            trust_remote_code=study.trust_remote_code,
-            residence=study.residence,
-            over_all=study.device == SPREAD,
-        )
+        self.resident = resident_model(study, sources, precision, study.residence)
         self.tokenizer = self.resident.tokenizer
         self.stock = StockEngine(self.resident.model, self.tokenizer, study.batch_size)
         self.engine: Engine = self.stock
@@ -106,7 +102,7 @@ class LocalModel:
         self.apply_chat_template: Callable[..., str] = self.stock.apply_chat_template
         self.told: Sequence[str] = ()
         self._logits = FiniteLogits(self.resident.model)
-        if study.engine != "stock":
+        if study.engine != "stock" and not measure_of_ones_own(study.measure):
             fast = FastEngine(self.stock, DraftStore(drafts))
             self.engine = fast
             self.engine_name = f"stock ({fast.fallback})" if fast.fallback else "fast"
@@ -125,8 +121,30 @@ class LocalModel:
         """See `LiveModel.check`."""
         self._logits.check()
 
-    def probe(self, prompts: Sequence[str]) -> None:
+    def probe(self, judges: Sequence[Judge]) -> None:
         """Nothing: lm-eval's own model answers, and the fast engine probes itself."""
 
     def close(self) -> None:
         """Nothing: it goes with the process."""
+
+
+def resident_model(
+    study: StudyFile, sources: Sources, precision: Precision, residence: str
+) -> ResidentModel:
+    """A live model as a study has it.
+
+    Args:
+        study: the study file.
+        sources: base and checkpoints.
+        precision: dtypes and device.
+        residence: where the sources are kept.
+    """
+    return ResidentModel(
+        sources,
+        dtype=getattr(torch, precision.dtype),
+        compute_dtype=getattr(torch, precision.compute),
+        device=torch.device(precision.device),
+        trust_remote_code=study.trust_remote_code,
+        residence=residence,
+        over_all=study.device == SPREAD,
+    )

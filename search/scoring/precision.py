@@ -10,7 +10,8 @@ import torch
 
 from exme.evaluators.vllm import check_installed, check_model, why_not_installed, why_not_supported
 from exme.search.merging import SPREAD, pick_device
-from exme.search.study import StudyFile
+from exme.search.study import StudyFile, measure_of_ones_own
+from exme.tasks import UserError
 
 EngineName = Literal["fast", "stock", "vllm"]
 
@@ -50,6 +51,12 @@ def choose_engine(study: StudyFile, config: Mapping[str, Any]) -> EngineChoice:
     Raises:
         UserError: the engine cannot be used here.
     """
+    if measure_of_ones_own(study.measure):
+        if study.engine == "vllm":
+            raise UserError(
+                f"measure: '{study.measure}' asks the model itself, which vLLM's workers hold; use `engine: auto`"
+            )
+        return EngineChoice("stock", "the measure asks the model itself")
     if study.engine == "vllm":
         check_installed()
         check_model(config, study.vllm.settings)

@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from exme.evaluators import Scores, join
-from exme.evaluators.harness import Chat, Engine, Evaluation, Judge, StockEngine, check_prompts
+from exme.evaluators.harness import (
+    Chat,
+    Engine,
+    Evaluation,
+    Judge,
+    StockEngine,
+    check_prompts,
+    longest_requests,
+)
 from exme.search.merging import Candidate, ResidentModel
 from exme.search.merging.sources import Sources
 from exme.search.study import StudyFile
 from exme.tasks import SuiteDocuments, UserError
 
 from .live_model import LiveModel, LocalModel
+from .measure import load_measure
 from .precision import Precision
 
 
@@ -119,11 +128,12 @@ class Worker:
         self.sources = sources
         self.engine: Engine = self.live.engine
         self.engine_name = self.live.engine_name
+        self.measure = load_measure(study.measure)
         self._judges: dict[str, list[Judge]] = {}
         self._longer: list[Judge] = []
         self._live = ""  # digest of the candidate that is in the model
         if precision.engine == "vllm":
-            self.live.probe([p for judge in self.judges("search") for p in judge.prompts])
+            self.live.probe([*self.judges("search"), *self.judges("report")])
 
     def judges(self, split: str) -> list[Judge]:
         """The judges of ``search`` or ``report``, one a suite, built at their first use.
@@ -141,6 +151,10 @@ class Worker:
 
     def seconds_per_document(self) -> float:
         """Measured on one batch of each suite, with the weights that are in the model."""
+        if self.measure is not None:
+            measure, model, tokenizer = self.measure, self.resident.model, self.live.tokenizer
+            took = [measure.seconds_per_document(model, tokenizer, d) for d in self.documents]
+            return sum(took) / len(took)
         seconds = []
         for judge in self.judges("search"):
             by_target = self.study.measure == "target_nll"
@@ -221,7 +235,11 @@ class Worker:
                 if limit >= self.live.max_length:
                     return None
                 suite = suite_of.suite.model_copy(update={"max_gen_toks": limit} if limit else {})
-                self._longer.append(Judge(replace(suite_of, suite=suite), "report", chat))
+                longer = Judge(replace(suite_of, suite=suite), "report", chat)
+                if longest_requests(longer, self.live.reference, self.live.max_length):
+                    self._longer.clear()
+                    return None
+                self._longer.append(longer)
         self.live.begin()
         self.take_in(candidate)
         found = [judge.score(self.engine) for judge in self._longer]
@@ -244,6 +262,14 @@ class Worker:
         if chosen[0] is None or self._live != candidate.digest:
             self.take_in(candidate)
         middle = time.perf_counter()
+        if self.measure is not None:
+            parts = [
+                self.measure.score(self.resident.model, self.live.tokenizer, found, split, places)
+                for found, places in zip(self.documents, chosen, strict=True)
+                if places is None or places
+            ]
+            took = time.perf_counter() - middle
+            return Scored(join(parts), {"materialise": middle - start, "model": took, "judge": 0.0})
         by_target = self.study.measure == "target_nll"
         found, proxies = [], []
         for judge, places in zip(self.judges(split), chosen, strict=True):

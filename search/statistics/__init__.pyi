@@ -18,3 +18,4 @@ from .paired import (
     Unbounded as Unbounded,
     unbounded_mean as unbounded_mean,
 )
+from .power import documents_needed as documents_needed

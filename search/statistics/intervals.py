@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from exme.evaluators import DocumentScores, Scores, may_be_bounded, paired_values
+from exme.evaluators import BOUNDED, DocumentScores, Scores, may_be_bounded, paired_values
 
 from .combine import mean_difference
 from .paired import Bounded, Unbounded
@@ -58,7 +58,7 @@ def is_bounded(scores: DocumentScores) -> bool:
     """
     if not may_be_bounded(scores.metric):
         return False
-    if not scores.higher_is_better:
+    if not scores.higher_is_better and not scores.metric.endswith(BOUNDED):
         return is_binary(scores.values)
     return all(0.0 <= value <= 1.0 for value in scores.values)
 

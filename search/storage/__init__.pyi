@@ -3,6 +3,7 @@ from .backend import (
     sqlite_url as sqlite_url,
     study_names as study_names,
 )
+from .lock import folder_lock as folder_lock
 from .patience import hide_secrets as hide_secrets
 from .read_only import is_writable as is_writable
 from .run_folders import (

@@ -149,6 +149,16 @@ def lock_key(study: str, name: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
+def folder_lock(folder: Path, name: str) -> AbstractContextManager[None]:
+    """Hold a lock of a folder of runs, for the length of a block.
+
+    Args:
+        folder: of runs.
+        name: the lock's.
+    """
+    return FileLocks(lock_folder(folder)).hold(name)
+
+
 def locks_for(url: str, study: str, folder: Path, patience: Patience) -> Locks:
     """The locks that fit a storage: in PostgreSQL itself, else files in the run's folder."""
     if url.startswith("postgresql"):

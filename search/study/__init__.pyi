@@ -4,6 +4,8 @@ from .init import (
     run_of as run_of,
     write_study as write_study,
 )
+from .measures import measure_of_ones_own as measure_of_ones_own
+from .named_point import BY_HAND as BY_HAND, check_names as check_names, named_point as named_point
 from .space import (
     Bounds as Bounds,
     Space as Space,
@@ -15,7 +17,10 @@ from .space import (
     read as read,
     unit as unit,
 )
-from .study_file import StudyFile as StudyFile, load_study_file as load_study_file
+from .study_file import (
+    StudyFile as StudyFile,
+    load_study_file as load_study_file,
+)
 from .study_sections import BudgetSection as BudgetSection
 from .suites import (
     pick_suites as pick_suites,

@@ -1,59 +1,47 @@
 """A mergekit configuration as the start of a study: its models, its method and its point.
 
-Only what a study can hold: one coefficient a model. Gradients over layers, slices and filters by name are
-refused, for a search over groups says the same better (docs/methods.md).
+Only what a study can hold: one coefficient a model. Gradients over layers and filters by name are refused, for a search over
+groups says the same better (docs/methods.md). What a study says otherwise than the file is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from exme.search.merging.methods import METHODS
+from exme.tasks import UserError
 
-from exme.tasks import UserError, did_you_mean
-
+from .from_evolve import of_evolve
 from .init import name_checkpoints
+from .mergekit_file import (
+    OURS,
+    MergekitFile,
+    Start,
+    layers_of,
+    mapping,
+    number,
+    read_content,
+    read_file,
+    same,
+    vocabulary,
+)
 
-# mergekit's methods, and ours that can make the same merge; sums are searched with extrapolation.
-METHODS_OF_MERGEKIT = {
-    "linear": "exme",
-    "task_arithmetic": "exme",
-    "ties": "ties",
-    "dare_linear": "dare_linear",
-    "dare_ties": "dare_ties",
-    "della": "della",
-    "breadcrumbs": "breadcrumbs",
-    "model_stock": "model_stock",
-}
 _OWN = ("density", "gamma", "epsilon")  # parameters that ours have by the same names
 # What mergekit 0.1.5 takes where a configuration is silent, and ours does not.
-_DEFAULTS = {"breadcrumbs": {"gamma": 0.01}, "della": {"epsilon": 0.15}}
+_DEFAULTS = {
+    "breadcrumbs": {"gamma": 0.01},
+    "della": {"epsilon": 0.15},
+    "della_linear": {"epsilon": 0.15},
+}
 _NORMALISED = ("linear", "ties", "della")
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a study takes from a mergekit configuration.
-
-    Attributes:
-        base: its base model; None where its method has none.
-        checkpoints: the other models, by the names that the study gives them.
-        method: of the study.
-        point: coefficients by checkpoint and the method's own parameters; empty where the
-            configuration says none that a study could begin with.
-    """
-
-    base: str | None
-    checkpoints: Mapping[str, str]
-    method: str
-    point: Mapping[str, float]
+_RESCALED = ("dare_linear", "dare_ties", "della", "della_linear")
+_DTYPES = ("float32", "bfloat16", "float16")
 
 
 def read_mergekit(path: Path, given_base: str | None = None) -> Start:
-    """Read a configuration.
+    """Read a configuration of mergekit's or mergekit-evolve's.
 
     Args:
         path: its file.
@@ -62,110 +50,181 @@ def read_mergekit(path: Path, given_base: str | None = None) -> Start:
     Raises:
         UserError: it cannot be read, or says what a study cannot hold.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such mergekit configuration") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict) or "merge_method" not in content:
-        raise UserError(f"{path}: not a mergekit configuration: it has no merge_method")
-    method = str(content["merge_method"])
-    if method not in METHODS_OF_MERGEKIT:
-        have = ", ".join(METHODS_OF_MERGEKIT)
-        raise UserError(
-            f"{path}: merge_method '{method}' cannot begin a study (those that can: {have})"
-            f"{did_you_mean(method, METHODS_OF_MERGEKIT)}"
-        )
-    if "models" not in content:
-        raise UserError(
-            f"{path}: expected `models`, one coefficient each, found slices; name base and "
-            f"checkpoints by --base and --checkpoint, and search over `groups: {{blocks: N}}`"
-        )
-    base = _where(path, content["base_model"]) if content.get("base_model") else given_base
-    shared = content.get("parameters") or {}
-    every = [
-        (_where(path, m.get("model")), {**shared, **(m.get("parameters") or {})})
-        for m in content["models"]
-    ]
-    others = [(where, own) for where, own in every if where != base]
-    checkpoints = name_checkpoints([where for where, _ in others])
-    of_base = [own for where, own in every if where == base]
-    return Start(
-        base,
-        checkpoints,
-        METHODS_OF_MERGEKIT[method],
-        _point(path, method, list(checkpoints), [own for _, own in others], of_base, shared),
-    )
+    content = read_content(path)
+    if "genome" in content:
+        return of_evolve(path, content, given_base)
+    file = read_file(path, content)
+    if file.method == "slerp":
+        return _of_slerp(file, given_base)
+    base = file.base or given_base
+    if file.layers is not None:
+        _check_layers(file, base or file.models[0][0])
+    others = [(place, own) for place, own in file.models if not same(place, base)]
+    checkpoints = name_checkpoints([place for place, _ in others])
+    of_base = [own for place, own in file.models if same(place, base)]
+    told: list[str] = []
+    point = _point(file, list(checkpoints), [own for _, own in others], of_base, told)
+    settings = _settings(file, told)
+    method = OURS.get(file.method, file.method)
+    return Start(base, checkpoints, method, point, settings, (), tuple(told))
 
 
-def _where(path: Path, model: Any) -> str:
-    """A model as a study names it: mergekit takes a name, or its path and revision."""
-    if isinstance(model, dict):
-        found = model.get("model", model)
-        inner = found if isinstance(found, dict) else {"path": found}
-        place, revision = str(inner.get("path", "")), inner.get("revision")
-        return f"{place}@{revision}" if revision else place
-    if not isinstance(model, str) or not model:
-        raise UserError(f"{path}: a model without a name; expected `model: owner/name` or a folder")
-    if "+" in model:
+def _check_layers(file: MergekitFile, model: str) -> None:
+    """Refuse a slice that is not all of a model."""
+    found = layers_of(model)
+    if found is not None and found != file.layers:
         raise UserError(
-            f"{path}: '{model}' adds a LoRA adapter to a model; give the adapter's folder as a "
-            f"checkpoint instead"
+            f"{file.path}: layer_range [0, {file.layers}] is not all of {model}, which has {found} layers; ExMe merges whole "
+            f"models: docs/limits.md"
         )
-    return model
 
 
 def _point(
-    path: Path,
-    method: str,
+    file: MergekitFile,
     names: list[str],
-    parameters: list[dict[str, Any]],
-    of_base: list[dict[str, Any]],
-    shared: Mapping[str, Any],
+    parameters: Sequence[Mapping[str, Any]],
+    of_base: Sequence[Mapping[str, Any]],
+    told: list[str],
 ) -> dict[str, float]:
     """The merge that a configuration asks for, in our coefficients and parameters.
 
     Args:
-        path: of the configuration, for errors.
-        method: mergekit's name of it.
+        file: the configuration.
         names: of the checkpoints.
         parameters: of each.
         of_base: of the base, where it is among the models: a mean counts it, task vectors do not.
-        shared: of all models together.
+        told: lines are added to it.
     """
+    path, method, shared = file.path, file.method, file.shared
     if method == "model_stock":
+        if shared.get("filter_wise"):
+            raise UserError(
+                f"{path}: filter_wise: true takes angles row by row, which ExMe's model_stock does not"
+            )
+        if any("weight" in p for p in parameters):
+            told.append("weight has no part in model_stock, and is left out.")
         return {}
-    weights = [_number(path, p.get("weight", 1.0), "weight") for p in parameters]
-    scale = _number(path, shared.get("lambda", 1.0), "lambda")
+    weights = [number(path, p.get("weight", 1.0), "weight") for p in parameters]
+    scale = number(path, shared.get("lambda", 1.0), "lambda")
     total = sum(weights)
     if method == "linear":
-        total += sum(_number(path, p.get("weight", 0.0), "weight") for p in of_base)
-    if shared.get("normalize", method in _NORMALISED):  # mergekit divides by their sum
+        total += sum(number(path, p.get("weight", 0.0), "weight") for p in of_base)
+    if _switch(file, "normalize", method in _NORMALISED):  # mergekit divides by their sum
         if not total:
             raise UserError(f"{path}: the weights add up to zero and are to be normalised")
         scale /= total
+        if abs(total - 1) > 1e-6:
+            pairs = zip(names, weights, strict=True)
+            shown = ", ".join(f"{name} {w:g} is {w / total:.4g}" for name, w in pairs)
+            told.append(
+                f"mergekit divides the weights of {method} by their sum, {total:g}: {shown}."
+            )
     elif method == "linear" and abs(total - 1) > 1e-6:
         raise UserError(
             f"{path}: linear without normalize scales the models, for its weights add up to {total:g}: no sum of task "
             f"vectors does that; set `normalize: true`, or weights that add up to 1"
         )
     point = {name: round(scale * w, 6) for name, w in zip(names, weights, strict=True)}
+    return point | _own_parameters(file, parameters, told)
+
+
+def _own_parameters(
+    file: MergekitFile, parameters: Sequence[Mapping[str, Any]], told: list[str]
+) -> dict[str, float]:
+    """The method's own parameters, one value for all models."""
+    path, method, found = file.path, file.method, {}
+    ours = {p.name for p in METHODS[OURS.get(method, method)].own}
     for own in _OWN:
         default = _DEFAULTS.get(method, {}).get(own)
         given = [p.get(own, default) for p in parameters if p.get(own, default) is not None]
-        values = {_number(path, value, own) for value in given}
-        if len(values) > 1:
-            raise UserError(f"{path}: {own} differs between models; a study has one for all")
-        if values and METHODS_OF_MERGEKIT[method] != "exme":
-            point[own] = values.pop()
-    return point
+        values = {number(path, value, own) for value in given}
+        if own not in ours and values:
+            told.append(f"{own} has no part in {method}, and is left out.")
+        elif len(values) > 1:
+            raise UserError(
+                f"{path}: {own} differs between models ({', '.join(f'{v:g}' for v in sorted(values))}); a study has one for "
+                f"all: give them one, and the search finds which"
+            )
+        elif values:
+            found[own] = values.pop()
+    return found
 
 
-def _number(path: Path, value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _of_slerp(file: MergekitFile, given_base: str | None) -> Start:
+    """SLERP's own base is one of its two ends; ours needs the base of both."""
+    path = file.path
+    places = list(
+        dict.fromkeys([*([file.base] if file.base else []), *(p for p, _ in file.models)])
+    )
+    if file.base is None or len(places) != 2:
         raise UserError(
-            f"{path}: {what} is {value!r}, expected one number; for values by layer search over "
-            f"`groups` instead (docs/methods.md)"
+            f"{path}: slerp goes from its base_model to one other model, found {', '.join(places)}"
         )
-    return float(value)
+    if given_base is None:
+        raise UserError(
+            f"{path}: slerp's base_model is one of the two that it merges; give the model that both were fine-tuned from "
+            f"with --base"
+        )
+    given = {repr(own["t"]): own["t"] for _, own in file.models if "t" in own} or {
+        "": file.shared.get("t")
+    }
+    if len(given) != 1 or next(iter(given.values())) is None:
+        raise UserError(f"{path}: slerp takes one t, e.g. `parameters: {{t: 0.5}}`")
+    t = number(path, next(iter(given.values())), "t")
+    if file.layers is not None:
+        _check_layers(file, places[0])
+    told = [
+        "mergekit's slerp turns weights about the origin, ExMe's task vectors about the base: near, not the same."
+    ]
+    ends = [place for place in places if not same(place, given_base)]
+    checkpoints = name_checkpoints(ends)
+    shares = dict(zip(places, (1 - t, t), strict=True))
+    point = {name: round(shares[place], 6) for name, place in checkpoints.items()}
+    method = "slerp" if len(ends) == 2 else "expo"
+    settings = _settings(file, told)
+    return Start(given_base, checkpoints, method, point, settings, (), tuple(told))
+
+
+def _settings(file: MergekitFile, told: list[str]) -> dict[str, Any]:
+    """Keys of the study that a configuration decides beside its point."""
+    content, path = file.content, file.path
+    found: dict[str, Any] = {}
+    dtype = content.get("out_dtype") or content.get("dtype")
+    if dtype:
+        if dtype not in _DTYPES:
+            raise UserError(f"{path}: dtype '{dtype}', expected one of {', '.join(_DTYPES)}")
+        found["dtype"] = dtype
+    tokenizer = content.get("tokenizer")
+    source = content.get("tokenizer_source")
+    if tokenizer is not None:
+        source = mapping(path, tokenizer, "tokenizer").get("source", "union")
+        left = sorted(set(tokenizer) - {"source"})
+        if left:
+            told.append(
+                f"tokenizer: {', '.join(left)} left out; what ExMe does is in docs/methods.md."
+            )
+    found |= vocabulary(path, source, file.base, told)
+    if content.get("random_seed") is not None:
+        found["sampler.seed"] = int(number(path, content["random_seed"], "random_seed"))
+        told.append(
+            "random_seed is the study's sampler.seed; ExMe's random numbers are others than mergekit's."
+        )
+    if content.get("chat_template"):
+        told.append(
+            "chat_template is left out: an export has the base's, or the first checkpoint's that has one."
+        )
+    if _switch(file, "int8_mask", False):
+        told.append("int8_mask is left out: it saves mergekit memory.")
+    rescales = file.method in _RESCALED
+    if _switch(file, "rescale", rescales) != rescales:
+        raise UserError(
+            f"{path}: rescale: {str(not rescales).lower()} is not what ExMe's {file.method} does (docs/methods.md); leave it out"
+        )
+    return found
+
+
+def _switch(file: MergekitFile, name: str, default: bool) -> bool:
+    value = file.shared.get(name, default)
+    if not isinstance(value, bool):
+        raise UserError(f"{file.path}: {name} is {value!r}, expected true or false")
+    return value

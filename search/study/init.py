@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from exme.search.merging.sources import (
     Checkpoint,
@@ -22,7 +23,7 @@ from exme.search.merging.sources import (
 from exme.tasks import UserError, load_suite
 
 from .study_file import NAME, RESERVED, load_study_file
-from .study_text import study_text
+from .study_text import study_text, with_settings
 
 
 def name_checkpoints(given: Sequence[str]) -> dict[str, str]:
@@ -90,6 +91,7 @@ def write_study(
     *,
     method: str | None = None,
     start: Mapping[str, float] | None = None,
+    settings: Mapping[str, Any] | None = None,
     run: str | None = None,
     force: bool = False,
 ) -> str:
@@ -102,6 +104,7 @@ def write_study(
         task: the suite to search on.
         method: of merging; by default the one that extrapolates them all.
         start: a point to try first: coefficients by checkpoint, and the method's parameters.
+        settings: further keys of the study, e.g. ``sampler.seed``, that are not as they are by default.
         run: a training run that the checkpoints come from, instead of `checkpoints`: its folder, or a pattern.
         force: replace an existing file.
 
@@ -126,10 +129,8 @@ def write_study(
         load_suite(name.strip())
     origin, opened = _open_models(base, checkpoints)
     reason, told = _chat(origin, opened)
-    _write(
-        path,
-        study_text(base, checkpoints, task, run=run, method=method, start=start, chat=reason),
-    )
+    text = study_text(base, checkpoints, task, run=run, method=method, start=start, chat=reason)
+    _write(path, with_settings(text, settings or {}))
     known = {c.name: c for c in found}
     return "\n".join(
         [

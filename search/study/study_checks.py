@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from exme.search.directions import DIRECTIONS, vectors
-from exme.search.merging.methods import METHODS, PLAIN
+from exme.search.merging.methods import PLAIN
 from exme.tasks import UserError, did_you_mean, load_suite
 
+from .named_point import check_made, check_names
 from .space import Space
 
 if TYPE_CHECKING:
@@ -106,49 +107,28 @@ def check_directions(study: StudyFile) -> None:
 
 
 def check_starts(study: StudyFile) -> None:
-    """`starts` name checkpoints and parameters."""
-    own = {parameter.name for name in study.methods for parameter in METHODS[name].own}
-    known = [*study.checkpoints, *sorted(own)]
+    """`starts` name checkpoints and parameters, and what they say is what is tried."""
     for start in study.starts:
-        for name in start:
-            if name not in known:
-                raise ValueError(
-                    f"starts: '{name}' is neither a checkpoint nor a parameter of "
-                    f"{', '.join(study.methods)} (have: {', '.join(known)}){did_you_mean(name, known)}"
-                )
-        _check_start(study, start)
+        try:
+            check_names(start, study.checkpoints, study)
+            _check_start(study, start)
+        except ValueError as error:
+            raise ValueError(f"starts: {error}") from None
 
 
 def _check_start(study: StudyFile, start: Mapping[str, float]) -> None:
-    """What a start says is what is tried: a method can make it, and the space holds it."""
+    """A method can make it, and the space holds it."""
     space = Space(study.methods, list(study.checkpoints))
     given = {name: float(start.get(name, 0.0)) for name in study.checkpoints}
-    tried = space.first.to_coefficients(space.first.to_parameters(given))
-    if any(abs(tried[name] - given[name]) > 1e-6 for name in given):
-        raise ValueError(
-            f"starts: method '{space.first.name}' makes weighted means: coefficients are 0 or more and add up to 1, "
-            f"found {_told(given)}{_as_mean(given)}; or use `method: exme`"
-        )
+    check_made(study, space, given)
     proposal = space.to_parameters(given, start)
     for name, (low, high) in space.bounds(*study.space.coefficients).items():
         value = float(proposal[name])
         if not low <= value <= high:
             raise ValueError(
-                f"starts: {name} is {value:g}, outside of {low:g} to {high:g}, and would not be tried"
+                f"{name} is {value:g}, outside of {low:g} to {high:g}, and would not be tried"
                 f"{'' if name in space.own else '; change space.coefficients'}"
             )
-
-
-def _told(coefficients: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {c:.4g}" for name, c in coefficients.items())
-
-
-def _as_mean(weights: Mapping[str, float]) -> str:
-    """The mean that weights give once they are divided by their sum, as a hint."""
-    total = sum(weights.values())
-    if min(weights.values()) < 0 or not total:
-        return ""
-    return f"; as weights they give {_told({name: w / total for name, w in weights.items()})}"
 
 
 def check_budget(study: StudyFile) -> None:

@@ -15,6 +15,7 @@ from exme.search.directions import DIRECTIONS
 from exme.search.merging.methods import METHODS
 from exme.tasks import UserError, did_you_mean, load_suite, read_yaml
 
+from .measures import beside, check_measure
 from .older import read_as_now
 from .study_checks import (
     check_budget,
@@ -62,8 +63,9 @@ class StudyFile(Section):
         suites: suites that this study may search on, by name, or by the path of a suite file of
             your own, relative to the study file; the command line picks.
         data: ``hub``, ``mini``, or a folder of JSON lines.
-        measure: what a document is scored by: each suite's own `metric`, or `target_nll`, the
-            log-likelihood of reference answers (a proxy; the report has the metric too).
+        measure: what a document is scored by: each suite's own `metric`; `target_nll`, the
+            log-likelihood of reference answers (a proxy; the report has the metric too); or `module:function`, a Python
+            function of your own, beside the study file or on Python's path.
         run_generated_code: allow suites that run programs which the model writes, in the sandbox.
         max_gen_toks: most tokens of an answer, for all suites; null leaves it to them.
         method: a merge method, or several, among which the search chooses.
@@ -104,7 +106,7 @@ class StudyFile(Section):
     suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
     data: str = "hub"
     documents: DocumentsSection = DocumentsSection()
-    measure: Literal["metric", "target_nll"] = "metric"
+    measure: str = "metric"
     run_generated_code: bool = False
     chat: ChatSection = ChatSection()
     max_gen_toks: int | None = Field(default=None, ge=1)
@@ -153,6 +155,12 @@ class StudyFile(Section):
     @classmethod
     def _short_sampler(cls, sampler: Any) -> Any:
         return {"name": sampler} if isinstance(sampler, str) else sampler
+
+    @field_validator("measure")
+    @classmethod
+    def _known_measure(cls, measure: str) -> str:
+        check_measure(measure)
+        return measure
 
     @field_validator("racing", mode="before")
     @classmethod
@@ -241,6 +249,8 @@ def load_study_file(path: Path) -> StudyFile:
     if raw.get("data", "hub") == "hub" and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
     read_as_now(raw, path)
+    if isinstance(raw.get("measure"), str):
+        raw["measure"] = beside(path, raw["measure"])
     try:
         return StudyFile.model_validate(raw)
     except ValidationError as error:

@@ -43,6 +43,7 @@ class TrialRecord:
         shift: from `parent`, relative to that parent's task vector; None where the study does not ask.
         penalty: what its merit loses for that, in the metric's unit; `value` has lost it already.
         barred: it is beyond the bound on the shift.
+        means: what is believed now of its candidate's score on documents like those of each suite; None before that was asked.
         belief: what is believed now of what the search maximises, less its penalty; the best is named by it. None where
             nothing was scored, and on a Pareto front.
     """
@@ -64,7 +65,19 @@ class TrialRecord:
     shift: float | None = None
     penalty: float = 0.0
     barred: bool = False
+    means: tuple[float, ...] | None = None
     belief: float | None = None
+
+    def __repr__(self) -> str:
+        """In one line, for people; identifiers and scores of documents are left out."""
+        sums = "" if self.candidate is None else f": {self.candidate.in_words}"
+        told = ""
+        if self.scores is not None:
+            told = f", {self.scores!r}"
+        elif self.race_log is not None:
+            seen = self.race_log.estimate
+            told = f", score about {seen.mean:.4f} from {seen.count} documents"
+        return f"<trial {self.number} ({self.origin}, {self.state}){sums}{told}>"
 
     @property
     def is_scored(self) -> bool:

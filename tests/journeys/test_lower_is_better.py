@@ -14,14 +14,8 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from exme.evaluators.scores import (
-    HIGHER,
-    DocumentScores,
-    Scale,
-    Scorecard,
-    metric_text,
-    scale_of,
-)
+from exme.evaluators.scale import HIGHER, Scale
+from exme.evaluators.scores import DocumentScores, Scorecard, metric_text, scale_of
 from exme.search.cli.verify import verify_study
 from exme.search.proof.verdict import verdict
 from exme.search.reports.dashboard.notes import documents_csv, trial_note

@@ -6,5 +6,5 @@ from .model_folder import (
     read_template as read_template,
     write_model as write_model,
 )
-from .recipe import materialise as materialise
+from .recipe import materialise as materialise, short_card as short_card
 from .staging import RECIPE as RECIPE, check_target as check_target

@@ -163,7 +163,7 @@ def materialise(
             sources,
             candidate,
             out,
-            card=_card(candidate, wanted.models, sources),
+            card=short_card(candidate, wanted.models, sources),
             names=wanted.models,
             force=force,
             loads=False,
@@ -205,7 +205,7 @@ def _with_fingerprints(path: Path, candidate: Candidate, sources: Sources) -> Ca
     return Candidate.from_json({**candidate.to_json(), "sources": found})
 
 
-def _card(candidate: Candidate, models: Mapping[str, str], sources: Sources) -> str:
+def short_card(candidate: Candidate, models: Mapping[str, str], sources: Sources) -> str:
     """A short README.md: what it is made of."""
     rows = [f"- {name}: `{model}`" for name, model in models.items() if name != VOCABULARY]
     method = METHODS[candidate.method]

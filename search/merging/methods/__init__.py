@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .breadcrumbs import Breadcrumbs
 from .dare import DareLinear, DareTies
-from .della import Della
+from .della import Della, DellaLinear
 from .exme import ExMe
 from .expo import ExPO
 from .linear import Linear
@@ -28,6 +28,7 @@ METHODS: Mapping[str, type[Method]] = {
         Ties,
         DareLinear,
         DareTies,
+        DellaLinear,
         Della,
         Breadcrumbs,
     )

@@ -23,7 +23,9 @@ def trials_table(trials: Sequence[TrialRecord]) -> DataFrame:
     """One row a trial: what was tried, its candidate's score with its 95% interval, each suite's, its time.
 
     The score is what the candidate is expected to score on documents like these, by all that is known now, on however
-    many ``documents`` it was scored, in the metric's own values. Columns of coefficients are named ``c.<checkpoint>``, of suites ``score.<suite>``.
+    many ``documents`` it was scored, in the metric's own values. Columns of coefficients are named ``c.<checkpoint>``, of their shares
+    ``beta.<checkpoint>``, of suites ``score.<suite>``. Every row has all of them; NaN is what there is not: alpha and beta of
+    coefficients that are no mix, the score of a trial that failed.
     """
     from pandas import DataFrame  # noqa: PLC0415  (slow to import)
 
@@ -42,9 +44,12 @@ def _row(trial: TrialRecord, standing: Standing | None) -> dict[str, Any]:
     }
     if trial.candidate is not None:
         row |= {"digest": trial.candidate.digest, "method": trial.candidate.method}
-        row |= {f"c.{name}": c for name, c in trial.candidate.coefficients.items()}
-        alpha = read(trial.candidate.coefficients).alpha
-        row["alpha"] = math.nan if alpha is None else alpha
+        coefficients = trial.candidate.coefficients
+        row |= {f"c.{name}": c for name, c in coefficients.items()}
+        reading = read(coefficients)
+        row["alpha"] = math.nan if reading.alpha is None else reading.alpha
+        row |= {f"beta.{name}": (reading.beta or {}).get(name, math.nan) for name in coefficients}
+    row |= dict.fromkeys(("score", "low", "high"), math.nan)
     if standing is not None:
         interval = standing.unit.shown(standing.interval)
         row |= {"score": interval.estimate, "low": interval.low, "high": interval.high}

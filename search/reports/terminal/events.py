@@ -18,7 +18,13 @@ from typing import Any, TextIO
 from exme.search.proof import Verdict
 from exme.search.running import Screen, View
 from exme.search.study import read
-from exme.search.trials import Standing, TrialRecord, scores_seen, standing_by_trial
+from exme.search.trials import (
+    Standing,
+    TrialRecord,
+    scores_seen,
+    standing_by_trial,
+    standings,
+)
 
 from .live import Refresher
 
@@ -62,6 +68,9 @@ class JsonScreen(Screen):
         """``trial``: one that has ended, here or at another worker."""
         if self._watch is not None:
             self._watch.now()
+            return
+        known = standing_by_trial(standings(trials), trials).get(trial.number)
+        self._write("trial", **trial_facts(trial, known))
 
     def _tell_new(self, view: View) -> None:
         for trial in view.trials:

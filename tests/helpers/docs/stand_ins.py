@@ -49,12 +49,25 @@ def make_adapter(folder: Path, seed: int) -> None:
     wrapped.save_pretrained(str(folder))
 
 
+def make_samples(folder: Path, right: float) -> None:
+    """A model's answers to eight documents as lm-eval's `--log_samples` writes them."""
+    folder.mkdir(parents=True)
+    lines = [
+        {"doc_id": n, "doc_hash": str(n), "filter": "none", "metrics": ["acc"], "acc": right}
+        for n in range(8)
+    ]
+    text = "\n".join(map(json.dumps, lines))
+    (folder / "samples_shop_2026-11-30T12-00-00.000001.jsonl").write_text(text, encoding="utf-8")
+
+
 def furnish(folder: Path) -> None:
     """Make the files of the reader's own that pages name."""
     make_mergekit(folder / "mergekit-environment")
     for seed, name in enumerate(("math", "code")):
         make_adapter(folder / "adapters" / name, seed)
     shutil.copytree(MODELS / "products", folder / "checkpoints" / "my-sft")
+    for name, right in (("one", 1.0), ("other", 0.0)):
+        make_samples(folder / "lm-eval-out" / name / "model", right)
     (folder / "merge.yml").write_text(
         "merge_method: task_arithmetic\nbase_model: mini/base\n"
         "models: [{model: mini/sums, parameters: {weight: 0.7}}]\n",

@@ -14,6 +14,7 @@ from tests.helpers.places import ROOT
 PLACEHOLDERS = {
     r"\bSTUDY\b(?!=)": "studies/mini.yaml",
     r"\bSUITE\b": "gsm8k",
+    r"\bcompare A B\b(.*)": r"compare mini/base mini/sums\1 --documents 8",
     r"\bCOMMAND\b": "search",
     r"NLTK_DATA=FOLDER": "NLTK_DATA=../shared/data/nltk_data",
     r"--models FOLDER": "--models made",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from exme.search.cli.main import app
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.mergekit import mergekit_config
+from exme.search.merging.methods import PLAIN
 from exme.search.proposing.plan import Plan
 from exme.search.reports.pages.data_frame import documents_table, trials_table, write_table
 from exme.search.running.search import open_search
@@ -21,6 +24,8 @@ from exme.search.study.from_mergekit import read_mergekit
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.search.trials.standing import standing_by_trial, standings
 from exme.tasks.errors import UserError
+from exme.tasks.mini import MODELS
+from tests.helpers.places import ROOT
 from tests.helpers.searches.landscape import PEAK, Landscape
 from tests.helpers.searches.two_suites import study_file
 
@@ -73,6 +78,17 @@ def configuration(folder: Path, **content: Any) -> Path:
             {"sums": 0.4, "products": 0.6, "density": 0.5, "epsilon": 0.15},
         ),
         ({"merge_method": "model_stock"}, "model_stock", {}),
+        (
+            {"merge_method": "della_linear", "parameters": {"density": 0.5, "epsilon": 0.1}},
+            "della_linear",
+            {"sums": 0.6, "products": 0.9, "density": 0.5, "epsilon": 0.1},
+        ),
+        # One number, however it is written.
+        (
+            {"parameters": {"lambda": [{"value": 1.5}]}},
+            "exme",
+            {"sums": 0.9, "products": 1.35},
+        ),
     ],
 )
 def test_models_method_and_point_are_taken(
@@ -113,8 +129,55 @@ def test_our_own_recipe_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"merge_method": "tie"}, "did you mean 'ties'"),
-        ({"merge_method": "passthrough", "slices": []}, "cannot begin a study"),
+        ({"merge_method": "tie"}, "no merge_method 'tie' can begin.*did you mean 'ties'"),
+        (
+            {"merge_method": "passthrough"},
+            "passthrough' stacks layers of several models.*docs/limits.md",
+        ),
+        ({"merge_method": "nuslerp"}, "nuslerp' is not among ExMe's methods; slerp is near"),
+        ({"merge_metod": "ties"}, "'merge_metod' is no key .*did you mean 'merge_method'"),
+        (
+            {"parameters": {"weigth": 1}},
+            "'weigth' is no parameter of task_arithmetic .*did you mean 'weight'",
+        ),
+        (
+            {"models": [{"model": "mini/sums", "parameters": {"weigth": 0.8}}]},
+            "'weigth' is no parameter of task_arithmetic .*did you mean 'weight'",
+        ),
+        ({"parameters": {"gamma": 0.1}}, "'gamma' is no parameter of task_arithmetic"),
+        (
+            {"merge_method": "dare_ties", "parameters": {"rescale": False}},
+            "rescale: false is not what",
+        ),
+        ({"merge_method": "model_stock", "parameters": {"filter_wise": True}}, "filter_wise: true"),
+        ({"parameters": {"normalize": "maybe"}}, "normalize is 'maybe', expected true or false"),
+        ({"dtype": "float64"}, "dtype 'float64', expected one of float32"),
+        ({"experts": []}, r"makes mixtures of experts \(mergekit-moe\).*docs/limits.md"),
+        ({"modules": {}}, "makes `modules`.*docs/limits.md"),
+        ({"models": "mini/sums"}, "models: expected a list, found 'mini/sums'"),
+        ({"models": ["mini/sums"]}, "a model: expected keys and values, found 'mini/sums'"),
+        ({"parameters": [1]}, r"parameters: expected keys and values, found '\[1\]'"),
+        (
+            {
+                "models": [
+                    {
+                        "model": "mini/sums",
+                        "parameters": {"weight": [{"filter": "mlp", "value": 1}, {"value": 0}]},
+                    }
+                ]
+            },
+            r"for values by tensors search over `groups: \{kinds:",
+        ),
+        (
+            {
+                "merge_method": "ties",
+                "models": [
+                    {"model": "mini/sums", "parameters": {"weight": 1, "density": 0.3}},
+                    {"model": "mini/products", "parameters": {"weight": 1, "density": 0.6}},
+                ],
+            },
+            r"density differs between models \(0.3, 0.6\); a study has one for all: give them one",
+        ),
         ({"models": [{"model": "a/b+c/lora"}]}, "adds a LoRA adapter"),
         (
             {"models": [{"model": "mini/sums", "parameters": {"weight": [0, 1]}}]},
@@ -156,6 +219,198 @@ def test_init_writes_a_study_that_tries_the_point_first(tmp_path: Path) -> None:
     due = Plan(content).due_points([])
     (point,) = [p for p in due if p.name == "start 1"]
     assert point.coefficients == {"sums": 0.6, "products": 0.9}
+
+
+def study_of(folder: Path, content: dict[str, Any] | str, *more: str) -> tuple[StudyFile, str]:
+    """The study that `exme init --from-mergekit` writes, and what it says."""
+    path, study = folder / "theirs.yml", folder / "mine.yaml"
+    path.write_text(
+        content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
+    )
+    words = ["init", str(study), "--from-mergekit", str(path), "--force", *more]
+    result = CliRunner().invoke(app, words)
+    if result.exception is not None:
+        raise result.exception
+    return load_study_file(study), result.output
+
+
+TIES = {
+    "merge_method": "ties",
+    "base_model": "mini/base",
+    "models": [
+        {"model": "mini/base"},
+        {"model": "mini/sums", "parameters": {"weight": 0.5, "density": 0.5}},
+        {"model": "mini/products", "parameters": {"weight": 0.3, "density": 0.5}},
+    ],
+}
+
+
+def test_what_a_file_says_beside_its_point_is_carried_over_or_named(tmp_path: Path) -> None:
+    more = {
+        "dtype": "float16",
+        "random_seed": 7,
+        "tokenizer_source": "union",
+        "chat_template": "chatml",
+    }
+    study, said = study_of(tmp_path, TIES | more)
+    assert (study.method, study.dtype, study.sampler.seed, study.vocabulary) == (
+        "ties",
+        "float16",
+        7,
+        "union",
+    )
+    assert study.starts == ({"sums": 0.625, "products": 0.375, "density": 0.5},)
+    assert (
+        "mergekit divides the weights of ties by their sum, 0.8: sums 0.5 is 0.625, products 0.3 is 0.375."
+        in said
+    )
+    for name in ("random_seed", "tokenizer_source union", "chat_template"):
+        assert name in said
+    study, said = study_of(tmp_path, TIES | {"dtype": "float32", "out_dtype": "bfloat16"})
+    assert study.dtype == "bfloat16"
+    study, said = study_of(tmp_path, TIES | {"tokenizer_source": "mini/sums"})
+    assert study.vocabulary == "same" and "tokenizer_source mini/sums is left out" in said
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "# the base's in all checkpoints; union: merged by token string" in text  # comments stay
+
+
+def test_a_linear_file_with_the_base_among_its_models_by_another_path(tmp_path: Path) -> None:
+    content = {
+        "merge_method": "linear",
+        "models": [
+            {"model": str(MODELS / "base"), "parameters": {"weight": 0.2}},
+            {"model": str(MODELS / "sums"), "parameters": {"weight": 0.5}},
+            {"model": str(MODELS / "products"), "parameters": {"weight": 0.3}},
+        ],
+    }
+    other = tmp_path / "base"
+    other.symlink_to(MODELS / "base")
+    study, _ = study_of(tmp_path, content, "--base", str(other))
+    assert list(study.checkpoints) == ["sums", "products"]
+    assert study.starts == ({"sums": 0.5, "products": 0.3},)
+
+
+def test_a_whole_slice_is_a_plain_merge_and_others_are_sent_to_the_limits(tmp_path: Path) -> None:
+    layers = json.loads((MODELS / "base" / "config.json").read_text())["num_hidden_layers"]
+
+    def sliced(*ranges: list[int]) -> dict[str, Any]:
+        slices = [
+            {
+                "sources": [
+                    {"model": "mini/sums", "layer_range": r, "parameters": {"weight": 0.6}},
+                    {"model": "mini/products", "layer_range": r, "parameters": {"weight": 0.9}},
+                ],
+                "parameters": {"lambda": 0.5},
+            }
+            for r in ranges
+        ]
+        return {"merge_method": "task_arithmetic", "base_model": "mini/base", "slices": slices}
+
+    study, _ = study_of(tmp_path, sliced([0, layers]))
+    assert study.starts == ({"sums": 0.3, "products": 0.45},)
+    for ranges in ([[0, layers - 1]], [[1, layers]], [[0, 1], [1, layers]]):
+        with pytest.raises(UserError, match=r"docs/limits\.md"):
+            study_of(tmp_path, sliced(*ranges))
+
+
+@pytest.mark.parametrize("where", ["models", "slices"])
+def test_slerp_begins_between_its_two_models(tmp_path: Path, where: str) -> None:
+    layers = json.loads((MODELS / "base" / "config.json").read_text())["num_hidden_layers"]
+    names = ["mini/sums", "mini/products"]
+    given: dict[str, Any] = {"models": [{"model": name} for name in names]}
+    if where == "slices":
+        sources = [{"model": name, "layer_range": [0, layers]} for name in names]
+        given = {"slices": [{"sources": sources}]}
+    content = {"merge_method": "slerp", "base_model": "mini/sums", "parameters": {"t": 0.3}} | given
+    with pytest.raises(UserError, match=r"slerp's base_model is one of the two.*--base"):
+        study_of(tmp_path, content)
+    study, said = study_of(tmp_path, content, "--base", "mini/base")
+    assert study.method == "slerp" and study.starts == ({"sums": 0.7, "products": 0.3},)
+    assert "turns weights about the origin" in said
+    content["parameters"] = {"t": [0, 0.5, 1]}
+    with pytest.raises(
+        UserError, match=r"t is \[0, 0.5, 1\], expected one number; for values by layers"
+    ):
+        study_of(tmp_path, content, "--base", "mini/base")
+
+
+EVOLVE: dict[str, Any] = {
+    "genome": {
+        "models": ["mini/sums", "mini/products"],
+        "merge_method": "dare_ties",
+        "base_model": "mini/base",
+        "layer_granularity": 2,
+        "allow_negative_weights": True,
+        "filters": ["mlp"],
+    },
+    "tasks": [{"name": "gsm8k", "weight": 2.0, "metric": "exact_match,strict-match"}, "mmlu"],
+    "limit": 100,
+}
+
+
+def test_the_genome_and_the_tasks_of_mergekit_evolve_are_a_study(tmp_path: Path) -> None:
+    layers = json.loads((MODELS / "base" / "config.json").read_text())["num_hidden_layers"]
+    study, said = study_of(tmp_path, EVOLVE)
+    assert (study.base, study.method) == ("mini/base", "dare_ties")
+    assert dict(study.checkpoints) == {"sums": "mini/sums", "products": "mini/products"}
+    assert study.suites == ("gsm8k", "mmlu") and dict(study.weights) == {"gsm8k": 2.0, "mmlu": 1.0}
+    assert study.groups is not None and study.groups.blocks == layers // 2
+    assert study.documents.search == 100 and study.space.coefficients == (-1.0, 2.4)
+    assert "filters ['mlp'] is left out" in said and "gsm8k: mergekit-evolve" not in said
+    assert "TASK=gsm8k,mmlu" in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"tasks": [{"name": "gsm8"}]}, "tasks: no suite 'gsm8'.*did you mean 'gsm8k'"),
+        ({"tasks": []}, "tasks: expected a list"),
+        ({"genome": EVOLVE["genome"] | {"normalise": True}}, "did you mean 'normalize'"),
+        ({"genome": EVOLVE["genome"] | {"merge_method": "passthrough"}}, r"docs/limits\.md"),
+        ({"genome": ["mini/sums"]}, "genome: expected keys and values"),
+        ({"limits": 3}, "did you mean 'limit'"),
+    ],
+)
+def test_what_of_mergekit_evolve_is_no_study_is_refused(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        study_of(tmp_path, EVOLVE | changed)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [1, 2", "a: 1\n\tb: 2", "- 1", "", "a: 1\na: 2", "{merge_method: ties}"]
+)
+def test_a_slip_of_yaml_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError) as refused:
+        study_of(tmp_path, text)
+    said = str(refused.value)
+    assert said.startswith(str(tmp_path / "theirs.yml")) and "\n" not in said
+    assert "unicode string" not in said
+
+
+def test_mergekits_golden_configurations_begin_studies_with_the_same_merge(tmp_path: Path) -> None:
+    """What mergekit made of them is compared with what ours make in tests/search/merging/methods/test_mergekit.py."""
+    configurations: dict[str, Any] = runpy.run_path(
+        str(ROOT / "benchmarks" / "mergekit_golden.py")
+    )["configurations"]()
+    read = 0
+    for title, plan in configurations.items():
+        if title.startswith("groups-"):
+            continue
+        ours, theirs = plan["ours"], plan["mergekit"]
+        models = [{"model": f"x/{n}", "parameters": p} for n, p in plan["models"].items()]
+        base = "x/math" if theirs["merge_method"] == "slerp" else "x/base"
+        path = tmp_path / "golden.yml"
+        content = {**theirs, "base_model": base, "models": models}
+        path.write_text(yaml.safe_dump(content))
+        found = read_mergekit(path, "x/base")
+        expected = ours["coefficients"] | ours["parameters"]
+        if ours["method"] != "model_stock":
+            assert dict(found.point) == pytest.approx(expected, abs=1e-6), title
+        assert found.method == ("exme" if ours["method"] in PLAIN else ours["method"])
+        read += 1
+    assert read >= 25
 
 
 def test_a_start_of_something_unknown_is_refused() -> None:

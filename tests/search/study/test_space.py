@@ -111,7 +111,7 @@ def test_expo_refuses_two_checkpoints_and_says_what_to_use() -> None:
 
 def test_every_method_is_found_by_its_name() -> None:
     assert all(name == method.name for name, method in METHODS.items())
-    assert len(METHODS) == 11
+    assert len(METHODS) == 12
 
 
 def test_a_search_starts_from_each_checkpoint_alone_and_their_mean() -> None:

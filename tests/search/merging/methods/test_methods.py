@@ -22,6 +22,7 @@ OWN = {
     "dare_linear": {"density": 0.4},
     "dare_ties": {"density": 0.4},
     "della": {"density": 0.5, "epsilon": 0.15},
+    "della_linear": {"density": 0.5, "epsilon": 0.15},
 }
 SURE = ("exme", "linear", "task_arithmetic", "ties", "breadcrumbs", "model_stock", "slerp")
 
@@ -58,7 +59,7 @@ def test_a_method_is_its_papers_formula_in_float64(method: str, shape: tuple[int
     torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["dare_linear", "dare_ties", "della"])
+@pytest.mark.parametrize("method", ["dare_linear", "dare_ties", "della", "della_linear"])
 def test_random_drops_keep_the_share_they_should_and_rescale_by_their_chance(method: str) -> None:
     base = torch.zeros(400, 500)
     delta = torch.linspace(-1, 1, 500).repeat(400, 1)
@@ -68,6 +69,14 @@ def test_random_drops_keep_the_share_they_should_and_rescale_by_their_chance(met
     # Rescaled, every column's mean is the delta's: 400 draws of a chance of at least 0.35.
     spread = 5 * delta[0].abs() * ((1 - 0.35) / 0.35 / 400) ** 0.5
     assert ((found.mean(0) - delta[0]).abs() <= spread + 1e-6).all()
+
+
+def test_della_linear_adds_what_each_checkpoint_by_itself_is_thinned_to() -> None:
+    base, others = draw()
+    alone = [merge("della_linear", base, others, {n: C[n]}, OWN["della"]) for n in NAMES]
+    whole = merge("della_linear", base, others, C, OWN["della"])
+    added = base.double() + sum(one.double() - base.double() for one in alone)
+    torch.testing.assert_close(whole.double(), added, rtol=0, atol=1e-5)
 
 
 def test_della_keeps_large_elements_more_often_than_small_ones() -> None:
@@ -184,7 +193,7 @@ def test_permuting_the_sources_changes_nothing(method: str) -> None:
     assert all(torch.equal(found, results[0]) for found in results)
 
 
-@pytest.mark.parametrize("method", ["dare_linear", "dare_ties", "della"])
+@pytest.mark.parametrize("method", ["dare_linear", "dare_ties", "della", "della_linear"])
 def test_another_seed_drops_other_elements_and_the_same_seed_the_same(method: str) -> None:
     base, others = draw()
     one, again, other = (merge(method, base, others, C, OWN[method], seed=s) for s in (1, 1, 2))
