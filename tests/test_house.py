@@ -22,7 +22,7 @@ COVERED_BY: Mapping[str, str] = {
     "journeys/test_proofs.py": "proof/proving proof/outcome",
     "journeys/test_races.py": "proposing/assignment proposing/auto racing/field running/round trials/lineup trials/race_log",
     "journeys/test_screens.py": "cli/doctor reports/terminal/events reports/terminal/live reports/terminal/status running/screen",
-    "journeys/test_training_runs.py": "opening/first_stage proof/left_out",
+    "journeys/test_training_runs.py": "opening/first_stage proof/left_out proof/training_curve reports/pages/training_sections",
     "search/cli/test_main.py": "cli/options cli/searching",
     "search/directions/test_closed_forms.py": "directions/gradient_matching directions/regmean",
     "search/directions/test_directions.py": "directions/catalogue directions/direction",

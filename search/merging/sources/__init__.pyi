@@ -4,7 +4,6 @@ from .adapter import (
     Source as Source,
     open_checkpoint as open_checkpoint,
 )
-from .chat_template import ChatTemplate as ChatTemplate, chat_template_of as chat_template_of
 from .checkpoint import (
     Checkpoint as Checkpoint,
     read_json as read_json,
@@ -36,11 +35,6 @@ from .task_vector import (
     TaskVector as TaskVector,
     VectorFile as VectorFile,
     made_by as made_by,
-)
-from .training_run import (
-    TrainingCheckpoint as TrainingCheckpoint,
-    is_pattern as is_pattern,
-    training_run as training_run,
 )
 from .weight_files import (
     TORCH_NAMES as TORCH_NAMES,

@@ -111,3 +111,33 @@ def test_an_odd_checkpoint_is_named_by_a_few_rows_too(
     assert list(kinship_of(open_sources(family))) == []
     copied("code")(family)
     assert len(list(kinship_of(open_sources(family)))) == 1
+
+
+def test_checkpoints_that_go_nearly_the_same_way_are_named(tmp_path: Path) -> None:
+    family = make_family(tmp_path)
+    base, math = load_weights(family["base"]), load_weights(family["math"])
+    along = {
+        n: (base[n].float() + 0.5 * (math[n].float() - base[n].float())).to(base[n].dtype)
+        for n in base
+    }
+    save_file(along, family["code"] / "model.safetensors")
+    found = kinship_of(open_sources(family))
+    flat = {
+        name: torch.cat(
+            [
+                (load_weights(family[name])[n].double() - base[n].double()).flatten()
+                for n in sorted(base)
+            ]
+        )
+        for name in ("math", "code")
+    }
+    cosine = float(torch.nn.functional.cosine_similarity(flat["math"], flat["code"], dim=0))
+    names = list(found.lengths)
+    assert found.cosines[names.index("math"), names.index("code")] == pytest.approx(
+        cosine, abs=0.01
+    )
+    (line,) = list(found)
+    assert line.startswith(
+        " and ".join(n for n in names if n in flat) + " go nearly the same way (cosine "
+    )
+    assert "alpha says how far along it; beta" in line
