@@ -23,7 +23,7 @@ from .forecast import Forecast
 from .interrupts import stop_if_asked
 from .loop import Loop
 from .opened_search import OpenedSearch
-from .screen import Screen
+from .screen import Screen, named_text
 from .stored_search import RUNS
 from .tracking import Tracking
 from .view import View, view_of
@@ -146,6 +146,8 @@ class Search(OpenedSearch):
                     f"the last {failures} candidates could not be scored; the last one: "
                     f"{trial.message}. Put that right; the same command resumes"
                 )
+        if told := named_text(self.view()):
+            self.screen.say(told)
         self.screen.say(f"The search is over: {reason}.")
 
     # The proof -----------------------------------------------------------------------------------
