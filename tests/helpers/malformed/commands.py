@@ -177,7 +177,7 @@ def command_lines() -> Iterator[Case]:
         (("build", "study.yaml", "math=1", "--out", "models/math"), "models/math"),
         (("compare", "models/base"), "found one model"),
         (("compare", "models/base", "models/math"), "--task is missing"),
-        (("compare", "models/base", "models/mth", "--task", "gsm8k"), "no folder models/mth"),
+        (("compare", "models/base", "models/mth", "--task", "gsm8k"), "cannot get 'models/mth'"),
         (("compare", "models/base", "study.yaml", "--task", "gsm8k"), "is a file"),
         (("compare", "models/base", "models/math", "--task", "gsm8"), "did you mean 'gsm8k'"),
         (("compare", "base", "math", "--study", "absent.yaml"), "no such study file"),
