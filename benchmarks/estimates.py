@@ -15,11 +15,13 @@ from dataclasses import replace
 import numpy as np
 
 from exme.search.merging.candidate import Candidate
+from exme.search.racing.belief import Belief
 from exme.search.racing.field import Field, Runner, draw
 from exme.search.statistics.intervals import Interval
-from exme.search.trials.expected import expected_scores
+from exme.search.trials.expected import collapsed, expected_scores
 from exme.search.trials.ranking import best_trial
-from exme.search.trials.shrinkage import places
+from exme.search.trials.standing import standing_of, standings
+from exme.search.trials.weight_space import space_of
 
 from .landscape import FOLDER, Floats, Landscape, load
 from .search_gain.half import Half
@@ -35,7 +37,7 @@ _BUDGETS = (1, 2, 4, 8, 20)
 _TOP = 5
 
 
-def collapsed(landscape: Landscape) -> Landscape:
+def with_cliff(landscape: Landscape) -> Landscape:
     """The same with a cliff: where the coefficients are too large nothing is solved."""
     low, high = landscape.bounds.T
     living = ((landscape.points - low) / (high - low)).sum(1) <= _CLIFF
@@ -107,8 +109,12 @@ def _shown(landscape: Landscape, runners: Sequence[Runner], points: Floats) -> l
         Candidate(dict(zip(landscape.names, map(float, point), strict=True)), "exme", "", {})
         for point in points
     ]
-    part = slice(0, len(runners[0].order.documents))
-    return [score for _, score in expected_scores(runners, places(candidates), part)]
+    space = space_of(candidates, None)
+    places, values = space.places(candidates), np.stack([runner.values for runner in runners])
+    living = ~collapsed(values, share=True)
+    belief = Belief(places[living], values[living], space.usual_place)
+    means = np.where(living, belief.mean(places), np.nan)
+    return [score for _, score in expected_scores(runners, means, slice(0, values.shape[1]))]
 
 
 def bias(
@@ -176,11 +182,9 @@ def _bests(
         history = replay.history()
         best = best_trial(history.trials)
         assert best is not None and best.candidate is not None
-        number = history.lineup.place_of(best.candidate)
-        assert number is not None
-        tried = [t.candidate for t in history.lineup.trials if t.candidate is not None]
-        points = np.stack([point_of(candidate, half) for candidate in tried])
-        yield _shown(landscape, history.lineup.runners, points)[number], points[number]
+        shown = standing_of(standings(history.trials), best.candidate.digest)
+        assert shown is not None
+        yield shown.interval, point_of(best.candidate, half)
 
 
 def main() -> None:
@@ -193,7 +197,7 @@ def main() -> None:
     seeds = range(chosen.first, chosen.first + chosen.seeds)
     for name in chosen.landscapes or sorted(path.stem for path in FOLDER.glob("*.npz")):
         real = load(FOLDER / f"{name}.npz")
-        for landscape in (real, collapsed(real)) if len(real.names) == 2 else (real,):
+        for landscape in (real, with_cliff(real)) if len(real.names) == 2 else (real,):
             for case, share in coverage(landscape, seeds).items():
                 print(f"{case}: {share:.1%}")
             off, held = of_best(landscape, seeds)

@@ -24,13 +24,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 sys.path.pop(0)  # in this file's own folder it would be the package vllm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.smollm2 import make
+from benchmarks.vllm_costs import Cost, all_seconds, cost_of, merge_and_copy
 from exme.evaluators.harness import Chat, lm_eval_scores
 from exme.evaluators.vllm.alone import vllm_alone
 from exme.evaluators.vllm.engine import Start
@@ -42,7 +42,7 @@ from exme.search.scoring.served_model import ServedModel
 from exme.search.scoring.worker import Worker
 
 POINTS = ((0.5, 0.5), (0.8, 0.4), (0.6, 0.6), (0.7, 0.5), (0.65, 0.55), (0.7, 0.6))
-REPEATS = 7
+REPEATS = 15
 
 
 def study_of(options: argparse.Namespace, *, drafts: bool) -> dict[str, Any]:
@@ -72,36 +72,6 @@ def opened(options: argparse.Namespace, folder: Path, *, drafts: bool) -> Search
     file = folder / f"vllm-{'drafts' if drafts else 'plain'}.yaml"
     file.write_text(yaml.safe_dump(study_of(options, drafts=drafts)))
     return open_search(file, "gsm8k", runs=folder)
-
-
-# Inside the workers -------------------------------------------------------------------------------
-
-
-def merge_seconds(worker: Any, candidate: dict[str, Any], repeats: int) -> list[float]:
-    """Seconds in which a worker writes a candidate, its own part of it."""
-    found = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        worker.weight_transfer_engine.update_weights({"candidate": candidate})
-        found.append(time.perf_counter() - start)
-    assert not worker.weight_transfer_engine.failure
-    return found
-
-
-def copy_bandwidth(worker: Any, repeats: int) -> float:
-    """Bytes read and written in a second by torch's own copies of the weights, parameter by parameter."""
-    parameters = [p.data for p in worker.model_runner.get_model().parameters() if p.numel()]
-    copies = [p.clone() for p in parameters]
-    size = 2 * sum(p.nbytes for p in parameters)
-    seconds = []
-    for _ in range(repeats):
-        torch.accelerator.synchronize()
-        start = time.perf_counter()
-        for parameter, copy in zip(parameters, copies, strict=True):
-            copy.copy_(parameter)
-        torch.accelerator.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return float(size / statistics.median(seconds))
 
 
 # The measures -------------------------------------------------------------------------------------
@@ -135,30 +105,38 @@ def measure_merging(worker: Worker, candidate: Candidate) -> None:
     [report] = served.call("exme_report")
     assert report["path"] == "in place", report
     served.call("start_weight_update")
-    [seconds] = served.model.model.collective_rpc(
-        merge_seconds, args=(candidate.to_json(), REPEATS)
+    [(merging, copying, copied)] = served.model.model.collective_rpc(
+        merge_and_copy, args=(candidate.to_json(), REPEATS)
     )
     served.call("finish_weight_update")
-    [bandwidth] = served.model.model.collective_rpc(copy_bandwidth, args=(REPEATS,))
     moved = report["bytes"] + report["written"]
-    own, ideal = statistics.median(seconds), moved / bandwidth
-    print(
-        f"merge in place: {own:.3f} s ({min(seconds):.3f} to {max(seconds):.3f}) for {moved / 1e9:.2f} GB moved; "
-        f"at the copy bandwidth of {bandwidth / 1e9:.1f} GB/s {ideal:.3f} s: {own / ideal:.2f} times"
+    print(f"\nmerge in place: {moved / 1e9:.2f} GB moved")
+    print("| seconds | merging | at the copies' bandwidth | times | GB/s of the copies |")
+    print("|---|---|---|---|---|")
+    kinds = (
+        ("median", statistics.median, 0),
+        ("least", min, 0),
+        ("median, of the processor", statistics.median, 1),
     )
+    for what, pick, place in kinds:
+        own = float(pick(t[place] for t in merging))
+        bandwidth = copied / float(pick(t[place] for t in copying))
+        ideal = moved / bandwidth
+        print(f"| {what} | {own:.3f} | {ideal:.3f} | {own / ideal:.2f} | {bandwidth / 1e9:.1f} |")
 
 
-def score(worker: Worker, candidate: Candidate, rows: int) -> tuple[float, float, list[str]]:
-    """Seconds to take a candidate in and to answer, and the answers; so many requests at a time."""
-    start = time.perf_counter()
-    worker.take_in(candidate)
-    taken = time.perf_counter()
+def score(worker: Worker, candidate: Candidate, rows: int) -> tuple[Cost, Cost, list[str]]:
+    """What taking a candidate in and answering cost, and the answers; so many requests at a time."""
+    taking = cost_of(worker, lambda: worker.take_in(candidate))
     [judge] = worker.judges("search")
     answers: list[str] = []
-    for first in range(0, len(judge.documents), rows):
-        chosen = range(first, min(first + rows, len(judge.documents)))
-        answers += judge.score(worker.engine, chosen).answers
-    return taken - start, time.perf_counter() - taken, answers
+
+    def answer() -> None:
+        for first in range(0, len(judge.documents), rows):
+            chosen = range(first, min(first + rows, len(judge.documents)))
+            answers.extend(judge.score(worker.engine, chosen).answers)
+
+    return taking, cost_of(worker, answer), answers
 
 
 def steps_of(worker: Worker) -> dict[str, int]:
@@ -175,12 +153,14 @@ def measure_drafts(
     rows: int,
     points: Sequence[Sequence[float]],
     must_agree: bool = False,
-) -> list[tuple[float, float]]:
-    """Candidates with drafts and without, in turn; seconds of each, the first of the pair with drafts."""
-    seconds, differing, total = [], 0, 0
+) -> list[tuple[Cost, Cost]]:
+    """Candidates with drafts and without, in turn; what each cost, the first of the pair with drafts and merging."""
+    costs, differing, total = [], 0, 0
     print(f"\n{rows} rows at a time:")
-    print("| candidate | steps | drafted | right | tokens | s with drafts | s without | gain |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| candidate | tokens | drafted | right | decoding steps | share | steps of all rows | s with drafts | without | gain | processor s with | without |"
+    )
+    print("|" + 12 * "---|")
     for number, point in enumerate(points, 1):
         candidate = candidate_of(search, point)
         steps_of(drafting)
@@ -189,22 +169,25 @@ def measure_drafts(
         _, without, expected = score(plain, candidate, rows)
         differing += sum(a != b for a, b in zip(answers, expected, strict=True))
         total += len(answers)
-        seconds.append((taken + with_drafts, without))
+        costs.append((taken + with_drafts, without))
+        # An answer takes a step for each of its tokens that was not drafted; without drafts, for each of its tokens.
+        tokens, right = counts["tokens"], counts["right"]
         print(
-            f"| {number} | {counts['steps']} | {counts['drafted']} | {counts['right']} | {counts['tokens']} | "
-            f"{with_drafts:.1f} | {without:.1f} | {without / with_drafts:.2f} |",
+            f"| {number} | {tokens} | {counts['drafted']} | {right} | {tokens - right} | {1 - right / tokens:.2f} | "
+            f"{counts['steps']} | {with_drafts.clock:.1f} | {without.clock:.1f} | {without.clock / with_drafts.clock:.2f} | "
+            f"{with_drafts.processor:.1f} | {without.processor:.1f} |",
             flush=True,
         )
     print(f"answers that differ: {differing} of {total}")
     if must_agree and differing:
         sys.exit("answers with drafts differ from those without")
-    return seconds
+    return costs
 
 
-def measure_alone(options: argparse.Namespace, search: Search, candidate: Candidate) -> float:
-    """Seconds of writing a candidate and of a fresh process of lm-eval on it."""
+def measure_alone(options: argparse.Namespace, search: Search, candidate: Candidate) -> Cost:
+    """What it costs to write a candidate and to have a fresh process of lm-eval answer with it."""
     with tempfile.TemporaryDirectory() as temporary:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), all_seconds()
         folder = Path(temporary)
         write_model(folder, search.sources, candidate, code=False)
         written = time.perf_counter() - start
@@ -220,11 +203,12 @@ def measure_alone(options: argparse.Namespace, search: Search, candidate: Candid
         ]
         command = [sys.executable, __file__, *given, "--alone", temporary]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.perf_counter() - start
+        cost = Cost(time.perf_counter() - start, all_seconds() - before)
     print(
-        f"fresh lm-eval, model vllm: {seconds:.1f} s, {written:.1f} s of it writing the candidate"
+        f"fresh lm-eval, model vllm: {cost.clock:.1f} s, {written:.1f} s of it writing the candidate; of the "
+        f"processor {cost.processor:.1f} s"
     )
-    return seconds
+    return cost
 
 
 def run_alone(options: argparse.Namespace) -> None:
@@ -293,11 +277,13 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
         drafting.close()
         plain.close()
     alone = measure_alone(options, search, candidate_of(search, POINTS[-1]))
-    own = statistics.median(taken for taken, _ in pairs)
-    warm = statistics.median(without for _, without in pairs)
-    print(
-        f"a candidate: {own:.1f} s, {own / alone:.2f} of a fresh run, {own / warm:.2f} of a warm engine's answers"
-    )
+    for kind in ("clock", "processor"):
+        own = statistics.median(getattr(cost, kind) for cost, _ in pairs)
+        warm = statistics.median(getattr(cost, kind) for _, cost in pairs)
+        print(
+            f"a candidate, by the {kind}: {own:.1f} s, {own / getattr(alone, kind):.2f} of a fresh run, "
+            f"{own / warm:.2f} of a warm engine's answers"
+        )
 
 
 if __name__ == "__main__":

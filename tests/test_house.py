@@ -56,7 +56,6 @@ COVERED_BY: Mapping[str, str] = {
     "search/study/test_from_mergekit.py": "reports/pages/data_frame study/from_evolve study/mergekit_file",
     "search/scoring/test_measure.py": "study/measures",
     "search/study/test_study_file.py": "study/study_checks study/study_sections study/suites",
-    "search/trials/test_expected.py": "trials/shrinkage",
     "search/trials/test_shift.py": "opening/gram",
     "search/proposing/test_allocation.py": "trials/believed trials/weight_space",
     "search/trials/test_standing.py": "trials/trial",

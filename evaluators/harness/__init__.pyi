@@ -2,7 +2,7 @@ from .finite import FiniteLogits as FiniteLogits
 from .interface import Chat as Chat, Engine as Engine, Evaluation as Evaluation
 from .judge import Judge as Judge
 from .noise import quiet as quiet
-from .prompts import check_prompts as check_prompts
+from .prompts import check_prompts as check_prompts, longest_requests as longest_requests
 from .samples import is_samples as is_samples, read_samples as read_samples
 from .settling import settle as settle
 from .stock import StockEngine as StockEngine
@@ -16,4 +16,4 @@ from .verify import (
     hf_model as hf_model,
     lm_eval_scores as lm_eval_scores,
 )
-from .vllm_model import VLLM as VLLM, VllmModel as VllmModel
+from .vllm_model import SeededVLLM as SeededVLLM, VllmModel as VllmModel

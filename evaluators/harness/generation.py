@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lm_eval.api.instance import Instance
 from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import GenerationConfig
 
@@ -27,6 +31,25 @@ def samples(settings: Mapping[str, Any]) -> bool:
     """Whether answers are drawn at random."""
     asked = settings.get("do_sample")
     return float(settings.get("temperature") or 0.0) > 0 if asked is None else bool(asked)
+
+
+def seeds(requests: Sequence[Instance]) -> list[int | None]:
+    """The seed that each request's answer is drawn from; None where it is not drawn at random.
+
+    It is made of the request's prompt, its settings and how often it was asked for before: the same in every
+    run, whatever else is asked for.
+    """
+    found: list[int | None] = []
+    asked: Counter[str] = Counter()
+    for request in requests:
+        if not samples(request.args[1]):
+            found.append(None)
+            continue
+        told = json.dumps(request.args, sort_keys=True, default=str)
+        digest = hashlib.sha256(f"{asked[told]}:{told}".encode()).digest()
+        asked[told] += 1
+        found.append(int.from_bytes(digest[:8], "big"))
+    return found
 
 
 def check_settings(settings: Mapping[str, Any], where: str) -> None:

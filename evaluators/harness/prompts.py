@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from exme.tasks import UserError
 
+from .interface import answer_limit
+
 if TYPE_CHECKING:
     from .judge import Judge
 
@@ -71,6 +73,26 @@ def check_prompts(judge: Judge, reference: Reference, rows: int) -> None:
             f"{where}: document {identifier} has token {token} ({text!r}) of the base's tokenizer, and the base's "
             f"embedding has {count} rows; give the base the tokenizer that it was trained with"
         )
+
+
+def longest_requests(judge: Judge, reference: Reference, most: int) -> list[tuple[str, int]]:
+    """Documents whose prompt and answer take more than `most` tokens, and how many they take, the longest first.
+
+    Args:
+        judge: of the suite.
+        reference: lm-eval's model over the base.
+        most: tokens of a sequence; lm-eval cuts what is longer, from its beginning.
+    """
+    found: dict[str, int] = {}
+    for document, asked in zip(judge.documents, judge.requests, strict=True):
+        for request in asked:
+            if request.request_type == "generate_until":
+                taken = len(reference.tok_encode(request.args[0])) + answer_limit(request)
+            else:  # (vLLM generates a token behind what it measures)
+                taken = len(reference.tok_encode("".join(request.args))) + 1
+            if taken > most:
+                found[document.id] = max(taken, found.get(document.id, 0))
+    return sorted(found.items(), key=lambda pair: -pair[1])
 
 
 def _begins(prompt: str, reference: Reference, *, generates: bool) -> bool:

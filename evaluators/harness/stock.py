@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,39 +17,34 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from exme.evaluators.fast import Generation
 
-from .generation import samples
+from .generation import seeds
 from .noise import quiet
+from .remembering import Remembering
 
 
 class SeededHFLM(HFLM):  # type: ignore[misc]  # lm_eval is not typed
     """lm-eval's `hf` model, whose random answers depend on their requests alone.
 
-    Each is drawn by itself, from a seed made of its prompt, its settings and how often it was asked
-    for before: the same in every run, whatever else is asked for.
+    Each is drawn by itself, from a seed of its own (`generation.seeds`).
     """
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """See `Engine.generate_until`."""
-        drawn = [place for place, request in enumerate(requests) if samples(request.args[1])]
-        plain = [r for r in requests if not samples(r.args[1])]
+        drawn = {place: seed for place, seed in enumerate(seeds(requests)) if seed is not None}
+        plain = [r for place, r in enumerate(requests) if place not in drawn]
         said = iter(super().generate_until(plain, disable_tqdm=disable_tqdm) if plain else ())
-        asked: Counter[str] = Counter()
         answers: dict[int, str] = {}
-        for place in drawn:
-            told = json.dumps(requests[place].args, sort_keys=True, default=str)
-            digest = hashlib.sha256(f"{asked[told]}:{told}".encode()).digest()
-            asked[told] += 1
+        for place, seed in drawn.items():
             with torch.random.fork_rng():
-                torch.manual_seed(int.from_bytes(digest[:8], "big"))
+                torch.manual_seed(seed)
                 answers[place] = super().generate_until([requests[place]], disable_tqdm=True)[0]
         return [answers[p] if p in answers else next(said) for p in range(len(requests))]
 
 
-class StockEngine(SeededHFLM):
+class StockEngine(Remembering, SeededHFLM):
     """lm-eval's `hf` model over a resident model, with its tokenisation remembered.
 
-    The prompts of a study never change, so each is tokenised at its first use only; everything
-    else is lm-eval's own code.
+    Everything else is lm-eval's own code.
 
     Args:
         model: the resident model; its weights may be replaced between evaluations.
@@ -63,33 +55,8 @@ class StockEngine(SeededHFLM):
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int
     ) -> None:
-        with quiet():
-            super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
-        self._encoded: dict[tuple[Any, ...], list[int]] = {}
+        super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
         self._batches: dict[tuple[Any, ...], tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
-        """See `Engine.generate_until`."""
-        with quiet():
-            answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
-        return answers
-
-    def loglikelihood(
-        self, requests: list[Instance], disable_tqdm: bool = True
-    ) -> list[tuple[float, bool]]:
-        """See `Engine.loglikelihood`."""
-        with quiet():
-            found: list[tuple[float, bool]] = super().loglikelihood(
-                requests, disable_tqdm=disable_tqdm
-            )
-        return found
-
-    def tok_encode(self, string: str, *args: Any, **kwargs: Any) -> list[int]:
-        """Token ids of a string, tokenised at its first use."""
-        key = (string, args, tuple(sorted(kwargs.items())))
-        if key not in self._encoded:
-            self._encoded[key] = super().tok_encode(string, *args, **kwargs)
-        return list(self._encoded[key])
 
     def tok_batch_encode(
         self, strings: Sequence[str], *args: Any, **kwargs: Any
@@ -99,10 +66,6 @@ class StockEngine(SeededHFLM):
         if key not in self._batches:
             self._batches[key] = super().tok_batch_encode(list(strings), *args, **kwargs)
         return self._batches[key]
-
-    def count_tokens(self, text: str) -> int:
-        """See `harness.Engine.count_tokens`."""
-        return len(self.tok_encode(text, add_special_tokens=False))
 
     # What the fast engine asks of its reference (fast/reference.py).
 

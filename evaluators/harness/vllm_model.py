@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -12,7 +13,8 @@ from vllm.platforms import current_platform
 
 from exme.evaluators.vllm import installed_version
 
-from .noise import quiet
+from .generation import seeds
+from .remembering import Remembering
 
 
 def _import_class() -> Any:
@@ -36,17 +38,35 @@ def _import_class() -> Any:
 VLLM: Any = _import_class()
 logging.getLogger("vllm").setLevel(logging.ERROR)  # in this process; the engine's own have a log
 
-# Of one request: the prompt's tokens, and the answer's.
-Answered = Callable[[Sequence[Sequence[int]], Sequence[Sequence[int]]], None]
+Prompts = Sequence[Sequence[int]]  # tokens of each
 
 
-class VllmModel(VLLM):  # type: ignore[misc]  # lm_eval is not typed
+class SeededVLLM(VLLM):  # type: ignore[misc]  # lm_eval is not typed
+    """lm-eval's `vllm` model, whose random answers depend on their requests alone: see `generation.seeds`.
+
+    Where a task names neither `do_sample` nor `temperature`, the answer is the greedy one, as of the `hf` model: lm-eval
+    0.4.13 leaves the temperature to vLLM then, which takes 1.
+    """
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """See `Engine.generate_until`."""
+        asked = []
+        for request, seed in zip(requests, seeds(requests), strict=True):
+            context, settings = request.args
+            how = {"do_sample": False} if seed is None else {"seed": seed}
+            asked.append(replace(request, arguments=(context, {**settings, **how})))
+        answers: list[str] = super().generate_until(asked, disable_tqdm=disable_tqdm)
+        return answers
+
+
+class VllmModel(Remembering, SeededVLLM):
     """lm-eval's `vllm` model, its prompts tokenised once, all requests of a call as one batch.
 
     Args:
         folder: of the model.
-        before: called with the tokens of all prompts before they are answered; not for log-likelihoods.
-        after: called with the tokens of all prompts and of their answers.
+        before: called with prompts, and whether no answer is drawn at random, before these are answered; not for
+            log-likelihoods.
+        after: called with the same and the tokens of the answers.
         settings: lm-eval's and vLLM's.
     """
 
@@ -56,43 +76,15 @@ class VllmModel(VLLM):  # type: ignore[misc]  # lm_eval is not typed
         self,
         folder: str,
         *,
-        before: Callable[[Sequence[Sequence[int]]], None] | None = None,
-        after: Answered | None = None,
+        before: Callable[[Prompts, bool], None] | None = None,
+        after: Callable[[Prompts, bool, Prompts], None] | None = None,
         **settings: Any,
     ) -> None:
         self._before, self._after = before, after
-        self._encoded: dict[tuple[Any, ...], list[int]] = {}
-        with quiet():
-            super().__init__(pretrained=folder, batch_size="auto", **settings)
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = True) -> list[str]:
-        """See `Engine.generate_until`."""
-        with quiet():
-            answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
-        return answers
-
-    def loglikelihood(
-        self, requests: list[Instance], disable_tqdm: bool = True
-    ) -> list[tuple[float, bool]]:
-        """See `Engine.loglikelihood`."""
-        with quiet():
-            found: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
-        return found
+        super().__init__(pretrained=folder, batch_size="auto", **settings)
 
     def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, **more: Any) -> Any:
         return super()._loglikelihood_tokens(requests, disable_tqdm=True, **more)
-
-    def tok_encode(self, string: Any, add_special_tokens: Any = None, **settings: Any) -> Any:
-        """Token ids of a string or of several, each tokenised at its first use."""
-        strings = [string] if isinstance(string, str) else list(string)
-        keys = [(s, add_special_tokens, tuple(sorted(settings.items()))) for s in strings]
-        new = [s for s, key in zip(strings, keys, strict=True) if key not in self._encoded]
-        if new:
-            found = super().tok_encode(new, add_special_tokens, **settings)
-            for s, ids in zip(new, found, strict=True):
-                self._encoded[s, add_special_tokens, tuple(sorted(settings.items()))] = ids
-        encoded = [list(self._encoded[key]) for key in keys]
-        return encoded[0] if isinstance(string, str) else encoded
 
     def _model_generate(
         self,
@@ -101,8 +93,9 @@ class VllmModel(VLLM):  # type: ignore[misc]  # lm_eval is not typed
         sampling_params: Any = None,
     ) -> Any:
         """Every request's output; vLLM's bar of progress is not drawn."""
+        is_greedy = generate and all(p.temperature == 0 for p in sampling_params)
         if generate and self._before is not None:
-            self._before(requests)
+            self._before(requests, is_greedy)
         self.batch_size = (
             1  # (what draws the bar is asked for by "auto", which takes all as one batch)
         )
@@ -111,9 +104,5 @@ class VllmModel(VLLM):  # type: ignore[misc]  # lm_eval is not typed
         finally:
             self.batch_size = "auto"
         if generate and self._after is not None:
-            self._after(requests, [output.outputs[0].token_ids for output in outputs])
+            self._after(requests, is_greedy, [output.outputs[0].token_ids for output in outputs])
         return outputs
-
-    def count_tokens(self, text: str) -> int:
-        """See `Engine.count_tokens`."""
-        return len(self.tok_encode(text, add_special_tokens=False))

@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from exme.evaluators.harness import VLLM, quiet
+from exme.evaluators.harness import SeededVLLM, quiet
 
-from .engine import Start, engine_arguments
+from .engine import GRACE, Start, engine_arguments
 from .logs import explain_start
 from .settings import VllmSettings
 
@@ -29,11 +29,11 @@ def vllm_alone(start: Start, settings: VllmSettings) -> Iterator[Any]:
     arguments = {k: v for k, v in engine_arguments(start, settings).items() if k not in _OURS}
     try:
         with quiet():
-            model = VLLM(pretrained=str(start.folder), batch_size="auto", **arguments)
+            model = SeededVLLM(pretrained=str(start.folder), batch_size="auto", **arguments)
     except Exception as error:  # noqa: BLE001  (whatever a model or a setting makes of vLLM)
         raise explain_start(error, start.log, settings) from None
     try:
         yield model
     finally:
         with contextlib.suppress(Exception):
-            model.model.llm_engine.engine_core.shutdown()
+            model.model.llm_engine.engine_core.shutdown(timeout=GRACE)

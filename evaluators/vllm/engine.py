@@ -21,12 +21,15 @@ from .available import check_installed, why_not_supported
 from .logs import EngineDied, explain_start
 from .proposer import MOST, prompt_key
 from .settings import VllmSettings, check_model, longest_sequence, refuse_unknown
+from .watch import watch
 
+Prompts = Sequence[Sequence[int]]  # tokens of each
 # The names by which vLLM finds what is ours, in each of its processes.
 BACKEND = "exme"
 _EXTENSION = "exme.evaluators.vllm.extension.WorkerExtension"
 _PROPOSER = "exme.evaluators.vllm.proposer.Proposer"
 PATIENCE = 60.0  # seconds for requests that were cut off to leave the cache
+GRACE = 30.0  # and for the engine's processes to end and tidy up, before they are killed
 LOG = "EXME_VLLM_LOG"  # where the plugin sends what the engine's processes print
 
 
@@ -86,6 +89,7 @@ class VllmEngine:
             )
         except Exception as error:  # noqa: BLE001  (whatever a model or a setting makes of vLLM)
             raise explain_start(error, start.log, settings) from None
+        watch(self.model.model.llm_engine.engine_core)
         self.tokenizer = self.model.tokenizer
         self.call("exme_watch_logits")
 
@@ -198,7 +202,7 @@ class VllmEngine:
     def close(self) -> None:
         """End the engine's processes."""
         with contextlib.suppress(Exception):  # they may have ended
-            self.model.model.llm_engine.engine_core.shutdown()
+            self.model.model.llm_engine.engine_core.shutdown(timeout=GRACE)
 
     @contextlib.contextmanager
     def _alive(self) -> Iterator[None]:
@@ -212,15 +216,18 @@ class VllmEngine:
 
     # Drafts --------------------------------------------------------------------------------------
 
-    def _before(self, prompts: Sequence[Sequence[int]]) -> None:
+    def _before(self, prompts: Prompts, is_greedy: bool) -> None:
         if not self._uses_drafts:
             return
-        self._drafts.refresh()
-        known = {prompt_key(p): (len(p), self._drafts.answers(_document(p))) for p in prompts}
-        self.call("exme_take_drafts", [(n, key, answers) for key, (n, answers) in known.items()])
+        known: dict[str, tuple[int, Prompts]] = {}
+        if is_greedy:
+            self._drafts.refresh()
+            known = {prompt_key(p): (len(p), self._drafts.answers(_document(p))) for p in prompts}
+        taken = [(n, key, answers) for key, (n, answers) in known.items()]
+        self.call("exme_take_drafts", taken, is_greedy)
 
-    def _after(self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> None:
-        if not self._uses_drafts:
+    def _after(self, prompts: Prompts, is_greedy: bool, answers: Prompts) -> None:
+        if not self._uses_drafts or not is_greedy:
             return
         for prompt, answer in zip(prompts, answers, strict=True):
             self._drafts.add(_document(prompt), list(answer))
@@ -239,6 +246,7 @@ def engine_arguments(start: Start, settings: VllmSettings) -> dict[str, Any]:
         UserError: the study passes an argument that this vLLM does not have.
     """
     from vllm.config import WeightTransferConfig  # noqa: PLC0415
+    from vllm.config.logging import LoggingConfig  # noqa: PLC0415
     from vllm.engine.arg_utils import EngineArgs  # noqa: PLC0415
 
     refuse_unknown(settings.engine_args, list(EngineArgs.__dataclass_fields__))
@@ -251,6 +259,8 @@ def engine_arguments(start: Start, settings: VllmSettings) -> dict[str, Any]:
         "trust_remote_code": start.trust_remote_code,
         "enable_prefix_caching": True,
         "disable_log_stats": True,
+        # (it would have this process print, too; the engine's own print as they are imported)
+        "logging_config": LoggingConfig(configure_logging=False, pylogging_config_file=None),
         "weight_transfer_config": WeightTransferConfig(backend=BACKEND),
         "worker_extension_cls": _EXTENSION,
     }

@@ -44,9 +44,9 @@ class WorkerExtension:
         largest, self.exme_largest = self.exme_largest, None
         return largest is None or bool(largest.isfinite())
 
-    def exme_take_drafts(self, prompts: Sequence[Any]) -> None:
+    def exme_take_drafts(self, prompts: Sequence[Any], is_greedy: bool) -> None:
         """See `Proposer.take`."""
-        self.model_runner.drafter.take(prompts)
+        self.model_runner.drafter.take(prompts, is_greedy)
 
     def exme_draft_counts(self) -> dict[str, int]:
         """Steps, drafted tokens, those that were right, and tokens in all, since the last question."""

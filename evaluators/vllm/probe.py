@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -53,22 +53,13 @@ def compare(ours: Sequence[Sequence[float]], reference: Sequence[Sequence[float]
 
 
 @torch.inference_mode()
-def reference_logprobs(
-    folder: Path, prompts: Sequence[Sequence[int]], dtype: torch.dtype, trust_remote_code: bool
-) -> list[list[float]]:
-    """Log-probability of every token but the first, by transformers on the CPU.
+def reference_logprobs(model: Any, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Log-probability of every token but the first, by a transformers model on the CPU.
 
     Args:
-        folder: of the model.
+        model: that is to be compared with.
         prompts: tokens of each.
-        dtype: in which it computes.
-        trust_remote_code: run the model code in the folder.
     """
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415
-
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, trust_remote_code=trust_remote_code
-    ).eval()
     found = []
     for prompt in prompts:
         ids = torch.tensor([list(prompt)])

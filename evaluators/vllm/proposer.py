@@ -20,7 +20,7 @@ from exme.evaluators.fast.decoding import Drafter, Ngrams, Trust
 from .pace import Pace
 
 # Drafted tokens of one row at a time.
-MOST = 16
+MOST = 32
 _TAIL = 8
 
 Tokens = np.ndarray[tuple[int], np.dtype[np.int32]]
@@ -53,6 +53,7 @@ class Proposer:
         self._most: int = config.speculative_config.num_speculative_tokens
         self._longest: int = config.model_config.max_model_len
         self._answers: dict[str, list[tuple[int, ...]]] = {}
+        self._is_greedy = True
         self._lengths: set[int] = set()
         self._rows: dict[_Place, _Row] = {}
         self._trust, self._ngrams, self._pace = Trust(), Ngrams(), Pace()
@@ -63,10 +64,19 @@ class Proposer:
     def load_model(self, *_: Any, **__: Any) -> None:
         """There is no model to load."""
 
-    def take(self, prompts: Sequence[tuple[int, str, Sequence[Sequence[int]]]]) -> None:
-        """The prompts of the requests to come: length, key and earlier answers, the most recent first."""
+    def take(
+        self, prompts: Sequence[tuple[int, str, Sequence[Sequence[int]]]], is_greedy: bool
+    ) -> None:
+        """The prompts of the requests to come.
+
+        Args:
+            prompts: length, key and earlier answers of each, the most recent first.
+            is_greedy: whether no answer is drawn at random. Drafts would use up random numbers, and vLLM 0.32 spoils
+                the logits of all rows on a CPU where some are drafted and some are drawn.
+        """
         self._answers = {key: [tuple(a) for a in answers] for _, key, answers in prompts}
         self._lengths = {length for length, _, _ in prompts}
+        self._is_greedy = is_greedy
         self._rows.clear()
         self._ended = 0.0
         for answers in self._answers.values():
@@ -99,7 +109,7 @@ class Proposer:
             if row is None:
                 drafts.append([])
                 continue
-            most = min(self._most, room) if self._pace.drafts else 0
+            most = min(self._most, room) if self._pace.drafts and self._is_greedy else 0
             row.draft = row.drafter.propose(most, worth) if most > 0 else []
             drafts.append(row.draft)
         self._ended = time.perf_counter()

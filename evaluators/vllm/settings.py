@@ -87,8 +87,8 @@ def check_model(config: Mapping[str, Any], settings: VllmSettings) -> None:
             f"vllm.tensor_parallel_size: {parts} does not divide the model's {heads} attention heads; "
             f"use one of {', '.join(fits)}"
         )
-    most = text.get("max_position_embeddings")
-    if isinstance(most, int) and (settings.max_model_len or 0) > most:
+    most = positions(config)
+    if most is not None and (settings.max_model_len or 0) > most:
         raise UserError(
             f"vllm.max_model_len: {settings.max_model_len} tokens, the model has {most} positions; "
             f"set it to {most} or less"
@@ -99,8 +99,14 @@ def longest_sequence(config: Mapping[str, Any], settings: VllmSettings) -> int:
     """Most tokens of a prompt and its answer."""
     if settings.max_model_len is not None:
         return settings.max_model_len
+    most = positions(config)
+    return LONGEST if most is None else min(most, LONGEST)
+
+
+def positions(config: Mapping[str, Any]) -> int | None:
+    """How many tokens of a sequence a model tells apart; None where config.json does not say."""
     most = (config.get("text_config") or config).get("max_position_embeddings")
-    return min(most, LONGEST) if isinstance(most, int) else LONGEST
+    return most if isinstance(most, int) else None
 
 
 def refuse_unknown(arguments: Mapping[str, Any], known: list[str]) -> None:

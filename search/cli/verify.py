@@ -277,7 +277,8 @@ def table(found: Sequence[Parity]) -> str:
             f"{parity.our_seconds:.1f} | {parity.their_seconds:.1f} |"
         )
     lines += [
-        f"{p.suite}: {p.as_hf} of {p.count} are those of lm-eval's `hf` model."
+        f"{p.suite}: {p.as_hf} of {p.count} {'answers' if p.generates else 'scores'} are those of lm-eval's "
+        f"`hf` model."
         for p in found
         if p.as_hf is not None
     ]

@@ -18,8 +18,7 @@ from .field import (
     within_suite,
 )
 from .goal import Goal, distinct_front, front, knee
-from .strata import Draw, Estimate, Floats, Order, best_estimate, estimate, single_stratum
-from .surrogate import conditioned, tuned
+from .strata import Draw, Estimate, Floats, Ints, Order, best_estimate, estimate, single_stratum
 
 __all__ = [
     "Belief",
@@ -29,6 +28,7 @@ __all__ = [
     "Field",
     "Floats",
     "Goal",
+    "Ints",
     "Order",
     "Posterior",
     "Racing",
@@ -36,7 +36,6 @@ __all__ = [
     "advance",
     "best_estimate",
     "common_draw",
-    "conditioned",
     "distinct_front",
     "draw",
     "estimate",
@@ -49,6 +48,5 @@ __all__ = [
     "rivals",
     "single_stratum",
     "suite_estimates",
-    "tuned",
     "within_suite",
 ]

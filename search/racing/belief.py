@@ -5,11 +5,11 @@ y_kj the outcome of candidate k on document j, where it was scored.
 
     y_kj = f(z_k) + s_k (b_j + h_j(z_k) + e_kj)
     f(z) = level + a (bump(z) top + g(z)),      bump(z) = exp(-|z - t|^2 / (2 REACH^2)),   t the usual place
-    cov(g(z), g(z')) = matern(|z - z'| / l),    cov(h_j(z), h_j(z')) = exp(-|z - z'| / NEAR)
+    cov(g(z), g(z')) = matern(|z - z'| / l),    cov(h_j(z), h_j(z')) = exp(-|z - z'| / near)
 
 f is the score on documents like these. b_j is a document's difficulty, which all candidates share; h_j is what it thinks of a
 region, which near candidates share: they solve nearly the same documents, so on the same documents they are told apart with
-few, and on these few documents alone nothing more is learnt of others. s_k is the standard deviation of an outcome: of shares
+few, and on these few documents alone nothing more is learnt of others. How nearly the same is seen in the outcomes. s_k is the standard deviation of an outcome: of shares
 the binomial one, else one for all. All parts are Gaussian, so that f is known in closed form (a mixed model, Henderson 1975,
 with kriging, Rasmussen and Williams 2006, ch. 2); documents that the same candidates have seen share one small inverse.
 
@@ -29,9 +29,12 @@ from scipy import linalg
 
 from .strata import Floats, Ints
 
-# Shares of an outcome's variance: of the document, of document and region, of neither; and how far a region reaches. Two
-# candidates of the tuning landscapes correlate by 0.96, 0.9, 0.8, 0.7 and 0.5 at distances of 0.1, 0.2, 0.4, 0.7 and 1.5.
-DIFFICULTY, REGION, REST, NEAR = 0.33, 0.63, 0.04, 1.4
+# Share of an outcome's variance that near candidates have in common, how much of that is the document's difficulty for all,
+# and how far a region reaches. Two candidates of the tuning landscapes correlate by 0.96, 0.9, 0.8, 0.7 and 0.5 at distances of
+# 0.1, 0.2, 0.4, 0.7 and 1.5; how much others do is seen in the documents on which they differ: these are medians of what is
+# expected of the share that is not in common, and of the reach; the factors are tried, each step a deviation.
+SHARED, DIFFICULT, NEAR = 0.96, 0.34, 1.4
+FACTORS = (1 / 3, 1 / 1.7, 1.0, 1.7, 3.0, 5.0, 9.0, 15.0)
 # How far scores differ, in standard deviations of an outcome, and over what distance: from a plateau to a cliff.
 AMPLITUDES, LENGTHS = (0.04, 0.12, 0.3), (0.6, 1.2, 2.4)
 # The bump: its height in amplitudes, mean and deviation; its width.
@@ -86,11 +89,19 @@ class Belief:
         self._groups = _alike(seen)
         self._sums = [filled[np.ix_(who, which)].sum(1) for who, which in self._groups]
         self._apart = _distances(points, points)
-        self._alike = DIFFICULTY + REGION * np.exp(-self._apart / NEAR)
-        self._alike[np.diag_indices(len(points))] += REST
-        self._fit(self._deviations(rates))
+        deviations = self._deviations(rates)
+        self._common, self._near = _in_common(
+            (filled - rates[:, None] * seen) / deviations[:, None], seen, self._apart
+        )
+        self._alike = self._correlation(self._apart)
+        self._alike[np.diag_indices(len(points))] = 1.0
+        self._fit(deviations)
         if self.is_share:  # once more, with the rates that all outcomes together tell
             self._fit(self._deviations(self.mean(points)))
+
+    def _correlation(self, apart: Floats) -> Floats:
+        """Of two candidates' outcomes on one document, by their distance."""
+        return _correlation(self._common, self._near, apart)
 
     def _deviations(self, rates: Floats) -> Floats:
         """s of each candidate, shape (K,)."""
@@ -182,7 +193,8 @@ class Belief:
     def noise(self, points: Floats, posterior: Posterior) -> Floats:
         """Covariance of outcomes on one document, given f and the document's difficulty, shape (q, q)."""
         s = self._deviations(posterior.mean)
-        alike = REGION * np.exp(-_distances(points, points) / NEAR) + REST * np.eye(len(points))
+        alike = self._correlation(_distances(points, points)) - DIFFICULT * self._common
+        alike[np.diag_indices(len(points))] += 1 - self._common
         return alike * np.outer(s, s)
 
     def told(
@@ -201,7 +213,7 @@ class Belief:
         """
         both = list(pair)
         s = self._deviations(posterior.mean[both])
-        near = DIFFICULTY + REGION * np.exp(-_distances(points[both], self.points[who]) / NEAR)
+        near = self._correlation(_distances(points[both], self.points[who]))
         cross = near * np.outer(s, self._s[who])
         weights = cross @ self._inverse(who) if len(who) else np.zeros((2, 0))
         noise = np.maximum(s**2 - (weights * cross).sum(1), 1e-4)
@@ -212,6 +224,40 @@ class Belief:
         apart = moved[pair[0]] - moved[pair[1]]
         found: Floats = apart**2 / np.maximum(own + noise / documents, 1e-12)
         return found
+
+
+def _correlation(common: float, near: float, apart: Floats) -> Floats:
+    found: Floats = common * (DIFFICULT + (1 - DIFFICULT) * np.exp(-apart / near))
+    return found
+
+
+def _in_common(outcomes: Floats, seen: np.ndarray, apart: Floats) -> tuple[float, float]:
+    """What near candidates have in common, and how far a region reaches: by least squares, and what is expected of both.
+
+    Half the mean square of two candidates' differences is 1 less their correlation.
+
+    Args:
+        outcomes: less their rates, in deviations, 0 where not scored, shape (K, n).
+        seen: whether a candidate was scored on a document, shape (K, n).
+        apart: distances of the candidates, shape (K, K).
+    """
+    some = seen.astype(float)
+    both, squares = some @ some.T, (outcomes**2) @ some.T
+    total = squares + squares.T - 2 * outcomes @ outcomes.T
+    pairs = np.triu_indices(len(apart), 1)
+    count, r = both[pairs], apart[pairs]
+    differ = total[pairs] / np.maximum(2 * count, 1)
+    # A candidate's outcomes are in all of its pairs, and count as often as there are documents.
+    weights = count * 2 / max(1, len(apart) - 1)
+    best, found = math.inf, (SHARED, NEAR)
+    for i, rest in enumerate(FACTORS):
+        for j, reach in enumerate(FACTORS[:5]):
+            common, near = 1 - (1 - SHARED) * rest, NEAR * reach
+            misfit = weights @ (differ - 1 + _correlation(common, near, r)) ** 2
+            misfit += (i - 2) ** 2 + (j - 2) ** 2
+            if misfit < best:
+                best, found = misfit, (common, near)
+    return found
 
 
 def _alike(seen: np.ndarray) -> list[tuple[Ints, Ints]]:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from exme.evaluators.fast import DraftStore, FastEngine
-from exme.evaluators.harness import Engine, FiniteLogits, StockEngine
+from exme.evaluators.harness import Engine, FiniteLogits, Judge, StockEngine
 from exme.search.merging import SPREAD, Candidate, ResidentModel
 from exme.search.merging.sources import Sources
 from exme.search.study import StudyFile, measure_of_ones_own
@@ -57,8 +57,12 @@ class LiveModel(Protocol):
         """Refuse logits that were not finite since `begin`, with a FloatingPointError."""
         ...
 
-    def probe(self, prompts: Sequence[str]) -> None:
-        """Refuse to go on with an engine that does not compute what the model says, with a UserError."""
+    def probe(self, judges: Sequence[Judge]) -> None:
+        """Refuse to go on with an engine that does not compute what the model says, or would cut what is asked.
+
+        Raises:
+            UserError: says what to change.
+        """
         ...
 
     def close(self) -> None:
@@ -117,7 +121,7 @@ class LocalModel:
         """See `LiveModel.check`."""
         self._logits.check()
 
-    def probe(self, prompts: Sequence[str]) -> None:
+    def probe(self, judges: Sequence[Judge]) -> None:
         """Nothing: lm-eval's own model answers, and the fast engine probes itself."""
 
     def close(self) -> None:

@@ -14,13 +14,14 @@ import psutil
 import torch
 
 from exme.evaluators.fast import DraftStore
-from exme.evaluators.harness import Engine
+from exme.evaluators.harness import Engine, Judge
 from exme.evaluators.vllm import (
     PROMPTS,
     TOKENS,
     Plan,
     Start,
     VllmEngine,
+    check_lengths,
     compare,
     gib,
     longest_sequence,
@@ -28,7 +29,7 @@ from exme.evaluators.vllm import (
     reference_logprobs,
     shape_of,
 )
-from exme.search.merging import Candidate, tokenizer_of
+from exme.search.merging import Candidate, load_model, tokenizer_of
 from exme.search.merging.folders import write_model
 from exme.search.merging.sources import Sources
 from exme.search.study import StudyFile
@@ -142,8 +143,16 @@ class ServedModel:
         """See `LiveModel.check`."""
         self.served.check_logits()
 
-    def probe(self, prompts: Sequence[str]) -> None:
+    def probe(self, judges: Sequence[Judge]) -> None:
         """See `LiveModel.probe`; the base is in the engine afterwards."""
+        try:
+            config = self.sources.base.config
+            cut = [check_lengths(j, self.reference, config, self._settings) for j in judges]
+        except UserError:
+            self.close()
+            raise
+        self.told = [*self.told, *filter(None, cut)]
+        prompts = [p for judge in judges if judge.split == "search" for p in judge.prompts]
         encoded = [
             self.tokenizer(p)["input_ids"][-min(TOKENS, self.max_length - 1) :] for p in prompts
         ]
@@ -157,7 +166,8 @@ class ServedModel:
             return
         self.take_in(self._base)
         ours = self.served.token_logprobs(chosen)
-        theirs = reference_logprobs(self.folder, chosen, getattr(torch, fits[0]), self._trust)
+        base = load_model(self.folder, getattr(torch, fits[0]), self._trust).eval()
+        theirs = reference_logprobs(base, chosen)
         found = compare(ours, theirs)
         if not found.within(self.precision.compute):
             self.close()

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from exme.evaluators import Scores, join
-from exme.evaluators.harness import Chat, Engine, Evaluation, Judge, StockEngine, check_prompts
+from exme.evaluators.harness import (
+    Chat,
+    Engine,
+    Evaluation,
+    Judge,
+    StockEngine,
+    check_prompts,
+    longest_requests,
+)
 from exme.search.merging import Candidate, ResidentModel
 from exme.search.merging.sources import Sources
 from exme.search.study import StudyFile
@@ -125,7 +133,7 @@ class Worker:
         self._longer: list[Judge] = []
         self._live = ""  # digest of the candidate that is in the model
         if precision.engine == "vllm":
-            self.live.probe([p for judge in self.judges("search") for p in judge.prompts])
+            self.live.probe([*self.judges("search"), *self.judges("report")])
 
     def judges(self, split: str) -> list[Judge]:
         """The judges of ``search`` or ``report``, one a suite, built at their first use.
@@ -227,7 +235,11 @@ class Worker:
                 if limit >= self.live.max_length:
                     return None
                 suite = suite_of.suite.model_copy(update={"max_gen_toks": limit} if limit else {})
-                self._longer.append(Judge(replace(suite_of, suite=suite), "report", chat))
+                longer = Judge(replace(suite_of, suite=suite), "report", chat)
+                if longest_requests(longer, self.live.reference, self.live.max_length):
+                    self._longer.clear()
+                    return None
+                self._longer.append(longer)
         self.live.begin()
         self.take_in(candidate)
         found = [judge.score(self.engine) for judge in self._longer]

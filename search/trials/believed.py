@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.racing import Belief, Floats
+from exme.search.racing import Belief, Floats, Ints
 
+from .expected import collapsed
 from .trial import TrialRecord
 from .weight_space import WeightSpace
 
@@ -80,9 +81,25 @@ def _believe(trials: tuple[TrialRecord, ...], space: WeightSpace) -> Believed:
     ends = np.cumsum(sizes)
     suites, means = [], []
     for start, end in zip(ends - sizes, ends, strict=True):
-        suites.append(Belief(places[chosen], values[chosen, start:end], space.usual_place))
-        means.append(suites[-1].mean(places))
+        part = values[:, start:end]
+        suites.append(Belief(places[chosen], part[chosen], space.usual_place))
+        means.append(_means(suites[-1], places, part, chosen, space.usual_place))
     return Believed(trials, places, values, tuple(suites), np.stack(means, 1))
+
+
+def _means(belief: Belief, places: Floats, values: Floats, chosen: Ints, usual: Floats) -> Floats:
+    """What is believed of each candidate's score on a suite.
+
+    No smooth function falls off a cliff: beside candidates that have collapsed the others would look so unlike each other
+    that what was counted is believed. These are believed by each other alone.
+    """
+    means = belief.mean(places)
+    fallen = collapsed(values, share=belief.is_share)
+    if fallen.any():
+        living = chosen[~fallen[chosen]]
+        apart = Belief(places[living], values[living], usual)
+        means[~fallen] = apart.mean(places[~fallen])
+    return means
 
 
 def _sizes(trial: TrialRecord) -> list[int]:

@@ -26,8 +26,6 @@ from exme.search.racing import (
 )
 from exme.search.statistics import Interval, is_binary, share_interval
 
-from .shrinkage import shrunken
-
 LEVEL = 0.95
 
 # A candidate has collapsed that scores less, for sure, than this part of what another does for sure. Of those that still
@@ -36,26 +34,24 @@ _COLLAPSED = 0.5
 
 
 def expected_scores(
-    runners: Sequence[Runner], points: Floats, part: slice
+    runners: Sequence[Runner], means: Floats, part: slice
 ) -> list[tuple[Estimate, Interval]]:
     """Of each candidate its estimate on a suite, by which the search goes, and its score, which is shown.
 
     Args:
         runners: all candidates.
-        points: of theirs, shape (k, d); see `shrinkage.places`.
+        means: what is believed of their scores on documents like these, shape (k,); NaN where nothing is.
         part: the suite's documents.
     """
     estimates = suite_estimates(runners, part)
     values = np.stack([runner.values[part] for runner in runners])
     share = is_binary(values[~np.isnan(values)].tolist())
     fallen = collapsed(values, share=share)
-    living = np.flatnonzero(~fallen)
     shown = [
         _alone(runner, part) if alone else found
         for runner, found, alone in zip(runners, estimates, fallen, strict=True)
     ]
-    means = np.array([found.mean for found in shown])
-    means[living] = shrunken(points[living], [shown[i] for i in living], values[living])
+    means = np.where(fallen | np.isnan(means), [found.mean for found in shown], means)
     intervals = [
         expected_interval(float(mean), found, own, share=share)
         for mean, found, own in zip(means, shown, values, strict=True)

@@ -119,7 +119,7 @@ class Objective:
         ]
         if done:
             trials = self._valued(trials, done)
-        return trials if self.values_per_trial > 1 else self._believed(trials)
+        return self._believed(trials)
 
     def _valued(
         self, trials: list[TrialRecord], done: Sequence[tuple[int, list[float]]]
@@ -139,7 +139,7 @@ class Objective:
         return rated
 
     def _believed(self, trials: list[TrialRecord]) -> list[TrialRecord]:
-        """Trials with what is believed of their candidates; the same of all where nothing tells them apart."""
+        """Trials with what is believed of their candidates; by that all are alike where nothing tells them apart."""
         scored = [t for t in trials if t.is_scored and t.candidate is not None]
         if not scored:
             return trials
@@ -148,16 +148,18 @@ class Objective:
         if found is None:
             return trials
         goal, numbers = self.goal_of(trials), found.of
-        means = np.zeros_like(found.means) if is_flat(scored) else found.means
+        flat = np.zeros(found.means.shape[1]).tolist() if is_flat(scored) else None
         rated = list(trials)
         for i, trial in enumerate(trials):
             if trial.candidate is None or not trial.is_scored:
                 continue
-            mine = means[numbers[trial.candidate.digest]].tolist()
-            belief = goal.merit(mine) - trial.penalty
-            feasible = trial.feasible
-            if trial.scores is None:
-                feasible = goal.shortfall(mine) == 0 and not trial.barred
-            if (trial.belief, trial.feasible) != (belief, feasible):
-                rated[i] = replace(trial, belief=belief, feasible=feasible)
+            means = found.means[numbers[trial.candidate.digest]].tolist()
+            belief, feasible = None, trial.feasible
+            if self.values_per_trial == 1:
+                belief = goal.merit(flat or means) - trial.penalty
+                if trial.scores is None:
+                    feasible = goal.shortfall(flat or means) == 0 and not trial.barred
+            now = (tuple(means), belief, feasible)
+            if (trial.means, trial.belief, trial.feasible) != now:
+                rated[i] = replace(trial, means=now[0], belief=belief, feasible=feasible)
         return rated

@@ -1,8 +1,9 @@
 """What is known now of each candidate of a search, scored on all search documents or on some.
 
-One candidate has one score, the same wherever it is shown: what it is expected to score on documents like these
-(`shrinkage`), with its 95% interval (`expected`). It is neither what was counted, which flatters whoever was
-picked for it, nor what a trial said when it ended: those scored since tell how hard its documents were.
+One candidate has one score, the same wherever it is shown: what is believed of it on documents like these (`believed`), with
+its 95% interval (`expected`). It is neither what was counted, which flatters whoever was picked for it, nor what a trial said
+when it ended: those scored since tell how hard its documents were. A mean of what is believed is free of that, whoever is
+picked, and how, as far as the model is right (Efron 2011, doi:10.1198/jasa.2011.tm11181).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from .expected import expected_scores, mean_of
 from .lineup import line_up
 from .partial import Part
 from .ranking import best_known
-from .shrinkage import places
 from .trial import TrialRecord
 from .unit import Unit
 
@@ -34,7 +34,9 @@ _ENOUGH = 8
 _RECENT = 1000
 
 # The last histories that were asked for, with what came: a line, a picture and an event ask for the same.
-_KNOWN: deque[tuple[tuple[object, ...], list[Standing]]] = deque(maxlen=4)
+_KNOWN: deque[tuple[tuple[object, ...], list[tuple[float, ...] | None], list[Standing]]] = deque(
+    maxlen=4
+)
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,14 @@ def standings(trials: Sequence[TrialRecord]) -> list[Standing]:
     asked: tuple[object, ...] = tuple(
         part for t in mine for part in (t.candidate, t.scores, t.race_log)
     )
-    for known, found in tuple(_KNOWN):
-        if len(known) == len(asked) and all(a is b for a, b in zip(known, asked, strict=True)):
+    means = [t.means for t in mine]
+    for known, believed, found in tuple(_KNOWN):
+        if len(known) != len(asked) or believed != means:
+            continue
+        if all(a is b for a, b in zip(known, asked, strict=True)):
             return list(found)
     told = _standings(mine)
-    _KNOWN.append((asked, told))
+    _KNOWN.append((asked, means, told))
     return list(told)
 
 
@@ -154,8 +159,11 @@ def _standings(trials: Sequence[TrialRecord]) -> list[Standing]:
     # Whom they raced against says nothing of their scores, and need not be among these trials.
     bare = [replace(t, race_log=replace(t.race_log, legs=())) if t.race_log else t for t in trials]
     lineup = line_up(bare, field, lambda candidate: np.zeros(0))
-    points = places([t.candidate for t in lineup.trials if t.candidate is not None])
-    suites = [expected_scores(lineup.runners, points, part) for part in field.parts]
+    unknown = (math.nan,) * len(sizes)
+    means = np.array([t.means or unknown for t in lineup.trials])
+    suites = [
+        expected_scores(lineup.runners, means[:, k], part) for k, part in enumerate(field.parts)
+    ]
     whole = {t.number: t for t in trials}
     return [
         Standing(

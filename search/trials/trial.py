@@ -40,6 +40,7 @@ class TrialRecord:
         shift: from `parent`, relative to that parent's task vector; None where the study does not ask.
         penalty: what its merit loses for that, in the metric's unit; `value` has lost it already.
         barred: it is beyond the bound on the shift.
+        means: what is believed now of its candidate's score on documents like those of each suite; None before that was asked.
         belief: what is believed now of what the search maximises, less its penalty; the best is named by it. None where
             nothing was scored, and on a Pareto front.
     """
@@ -61,6 +62,7 @@ class TrialRecord:
     shift: float | None = None
     penalty: float = 0.0
     barred: bool = False
+    means: tuple[float, ...] | None = None
     belief: float | None = None
 
     def __repr__(self) -> str:

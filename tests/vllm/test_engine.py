@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.evaluators.harness import Chat, Judge, StockEngine
+from exme.evaluators.harness.generation import seeds
 from exme.evaluators.vllm.engine import VllmEngine
 from exme.evaluators.vllm.probe import compare, reference_logprobs
 from exme.search.merging.candidate import Candidate
@@ -86,15 +88,50 @@ def test_log_likelihoods_are_those_of_the_hf_model(
         assert greedy == is_greedy
 
 
+def test_random_answers_are_those_of_their_seeds_whatever_else_is_asked(
+    engine: VllmEngine,
+) -> None:
+    from vllm import SamplingParams, TokensPrompt
+
+    asked = judge("gsm8k", 4)
+    drawn = {"until": ["Question:"], "max_gen_toks": 24, "do_sample": True, "temperature": 1.0}
+    requests = [
+        replace(r[0], arguments=(r[0].args[0], settings))
+        for r in asked.requests
+        for settings in (drawn, drawn, {"until": ["Question:"], "max_gen_toks": 24})
+    ]
+    answers = engine.generate_until(requests)
+    assert engine.generate_until(requests) == answers
+    alone = [engine.generate_until([request])[0] for request in requests]
+    assert alone[::3] == answers[::3]
+    assert alone[2::3] == answers[2::3]  # greedy, though the settings do not say so
+    assert alone[1::3] != answers[1::3]  # asked for once more, so drawn once more
+    engine.call("exme_take_drafts", [], False)
+    first = [seed for seed in seeds(requests) if seed is not None][::2]
+    by_vllm = engine.model.model.generate(
+        [
+            TokensPrompt(prompt_token_ids=engine.tokenizer(r.args[0])["input_ids"])
+            for r in requests[::3]
+        ],
+        [SamplingParams(temperature=1.0, seed=s, max_tokens=24, stop=["Question:"]) for s in first],
+        use_tqdm=False,
+    )
+    assert [o.outputs[0].text for o in by_vllm] == answers[::3]
+
+
+def by_itself(source: Any) -> Any:
+    return AutoModelForCausalLM.from_pretrained(source.folder, dtype=torch.float32).eval()
+
+
 def test_the_probe_believes_the_base_and_not_another_model(
     engine: VllmEngine, sources: Sources
 ) -> None:
     engine.update(Candidate({"sums": 0.0, "products": 0.0}, "exme", "bfloat16", {}).to_json())
     prompts = [engine.tokenizer(p)["input_ids"][:64] for p in judge("gsm8k", 4).prompts]
     ours = engine.token_logprobs(prompts)
-    same = reference_logprobs(sources.base.folder, prompts, torch.float32, False)
+    same = reference_logprobs(by_itself(sources.base), prompts)
     assert compare(ours, same).within("float32")
-    other = reference_logprobs(sources.checkpoints["sums"].folder, prompts, torch.float32, False)
+    other = reference_logprobs(by_itself(sources.checkpoints["sums"]), prompts)
     assert not compare(ours, other).within("bfloat16")
 
 

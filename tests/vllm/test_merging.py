@@ -6,6 +6,7 @@ vLLM's own checksums.
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from exme.search.merging.folders.model_folder import write_model
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.sources import Sources
+from exme.search.merging.sources.task_vector import RECORD, VECTOR, TaskVector, VectorFile
 from tests.helpers.models.served import Open, begin
 from tests.helpers.models.small_models import edit_weights, load_weights, make_model, open_sources
 
@@ -140,6 +142,33 @@ def test_an_adapter_is_merged_from_its_factors(
     before = held(engine)
     engine.update(candidate.to_json())
     assert held(engine) == read_by_vllm(engine, sources, candidate, tmp_path / "export") != before
+
+
+def test_a_direction_is_merged_from_its_task_vector(
+    served: tuple[VllmEngine, str], family: dict[str, Path], tmp_path: Path
+) -> None:
+    engine, _ = served
+    base = Checkpoint("base", family["base"])
+    folder = tmp_path / "regmean"
+    folder.mkdir()
+    floats = {name: spec.shape for name, spec in base.tensors.items() if spec.is_float}
+    vector = VectorFile(folder / VECTOR, floats, wide=False)
+    generator = torch.Generator().manual_seed(5)
+    for name, shape in floats.items():
+        vector.write(name, 0.1 * torch.randn(shape, generator=generator))
+    vector.close()
+    made_of = {"base": base.fingerprint}
+    (folder / RECORD).write_text(json.dumps({"direction": "regmean", "made_of": made_of}))
+    math, direction = Checkpoint("math", family["math"]), TaskVector("regmean", folder, base)
+    sources = Sources(base, {"math": math, "regmean": direction})
+    begin(engine, sources)
+    candidate = Candidate({"math": 0.4, "regmean": 0.9}, "exme", "bfloat16", {})
+    engine.update(candidate.to_json())
+    without = Candidate({"math": 0.4, "regmean": 0.0}, "exme", "bfloat16", {})
+    ours = held(engine)
+    assert ours == read_by_vllm(engine, sources, candidate, tmp_path / "export")
+    engine.update(without.to_json())
+    assert held(engine) != ours
 
 
 def test_a_weight_that_overflows_fails_the_candidate_and_not_the_engine(

@@ -99,8 +99,11 @@ def test_a_search_proves_its_winner_and_scores_as_lm_eval_does_alone(tmp_path: P
     assert "vllm" in (run / "report.md").read_text()
     told = exme("verify", study, "--task", "gsm8k,mmlu", "--documents", 8, "--runs", tmp_path / "r")
     assert told.returncode == 0, told.stdout + told.stderr
-    assert told.stdout.count("| 8 of 8 |") == 2
+    assert told.stdout.count("| 8 of 8 (") == 2
     assert re.search(r"gsm8k: [678] of 8 answers are those of lm-eval's `hf` model", told.stdout)
+    assert re.search(r"mmlu: [678] of 8 scores are those of lm-eval's `hf` model", told.stdout)
+    for line in (*found.stdout.splitlines(), *told.stdout.splitlines()):
+        assert not re.search(r"pid=\d+|\bINFO\b", line), "vLLM's own lines belong to its log"
 
 
 def test_an_engine_that_dies_frees_its_trial_and_ctrl_c_leaves_no_process(
@@ -155,6 +158,15 @@ def test_a_cache_that_holds_no_sequence_names_the_keys_to_lower(tmp_path: Path) 
     said = refused(tmp_path, vllm={"engine_args": {"kv_cache_memory_bytes": 4096}})
     assert "too little memory to start" in said
     assert "lower vllm.max_model_len (not set), max_num_seqs (256)" in said
+
+
+def test_prompts_that_would_be_cut_name_the_key_to_raise(tmp_path: Path) -> None:
+    said = refused(tmp_path, vllm={"max_model_len": 290})
+    assert re.search(
+        r"vllm.max_model_len: 290 \(set\), and document \S+ of suite 'gsm8k' takes up to (\d+) tokens with its "
+        r"answer; set it to \1 or more",
+        said,
+    )
 
 
 def test_an_architecture_that_vllm_does_not_know_is_refused(tmp_path: Path) -> None:

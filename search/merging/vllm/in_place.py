@@ -107,7 +107,7 @@ class InPlace:
             FloatingPointError: a weight is not finite; names the tensor.
         """
         places = [(name, self._live[name].device) for name in self._spans]
-        is_cpu = all(device.type == "cpu" for _, device in places)
+        by_threads = torch.get_num_threads() > 1 and all(d.type == "cpu" for _, d in places)
 
         def write(job: _Job) -> tuple[str, Finite]:
             tensor, piece, found, out = job
@@ -118,9 +118,9 @@ class InPlace:
             (tensor, piece, found, self._live[name].view(-1)[part])
             for name, part, found in self._held.stream(places)
             for tensor, whole in _pieces(self._spans[name], part, merges)
-            for piece in (_short(whole) if is_cpu else (whole,))
+            for piece in (_short(whole) if by_threads else (whole,))
         )
-        asked = list(pool().map(write, jobs) if is_cpu else map(write, jobs))
+        asked = list(pool().map(write, jobs) if by_threads else map(write, jobs))
         for tensor, finite in asked:  # all is under way: now to wait for the GPU costs nothing
             if not finite:
                 raise FloatingPointError(f"tensor '{tensor}' of the candidate is not finite")

@@ -165,10 +165,12 @@ def _start_threads() -> None:
     """Start the threads that merge where all of this process's may run: vLLM binds the one that we are in to a core."""
     if not hasattr(os, "sched_setaffinity"):
         return
+    count = torch.get_num_threads()
+    if count == 1:
+        return
     own = os.sched_getaffinity(0)
     threads = [int(task) for task in os.listdir("/proc/self/task")]  # noqa: PTH208  (no files)
     os.sched_setaffinity(0, own.union(*(os.sched_getaffinity(task) for task in threads)))
-    count = torch.get_num_threads()
     barrier = threading.Barrier(count + 1)
     for _ in range(count):
         pool().submit(barrier.wait)

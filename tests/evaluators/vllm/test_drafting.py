@@ -51,7 +51,7 @@ def proposer(longest: int = 128) -> Proposer:
         model_config=SimpleNamespace(max_model_len=longest),
     )
     found = Proposer(config)
-    found.take([(len(p), prompt_key(p), [a]) for p, a in zip(PROMPTS, ANSWERS, strict=True)])
+    found.take([(len(p), prompt_key(p), [a]) for p, a in zip(PROMPTS, ANSWERS, strict=True)], True)
     return found
 
 
@@ -117,3 +117,12 @@ def test_a_token_that_costs_much_has_to_be_likely() -> None:
     run(cheap, CALIBRATION + WINDOW, token=0.001, chance=0.75)
     assert dear.worth > 0.2 > cheap.worth
     assert REST > WINDOW
+
+
+def test_nothing_is_drafted_where_answers_are_drawn_at_random() -> None:
+    found = proposer()
+    found.take([(len(p), prompt_key(p), [a]) for p, a in zip(PROMPTS, ANSWERS, strict=True)], False)
+    decoding = Decoding(found, PROMPTS, ANSWERS)
+    while all(decoding.left):
+        decoding.step()
+        assert not any(decoding.drafts)

@@ -18,6 +18,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> tuple[Floats, Floats]:
     """Six candidates on twelve documents, not all of each seen; values that are no shares."""
     monkeypatch.setattr(module, "AMPLITUDES", (A,))
     monkeypatch.setattr(module, "LENGTHS", (LENGTH,))
+    monkeypatch.setattr(module, "FACTORS", (1.0,))
     generator = np.random.default_rng(0)
     points = generator.uniform(0, 2.4, (6, 2))
     values = generator.normal(size=(6, 12))
@@ -51,8 +52,9 @@ def written_out(points: Floats, values: Floats, at: Floats, unit: float) -> tupl
 
     rows = points[who]
     same = which[:, None] == which[None]
-    document = module.DIFFICULTY + module.REGION * np.exp(-apart(rows, rows) / module.NEAR)
-    noise = unit**2 * (same * document + module.REST * np.eye(len(who)))
+    region = np.exp(-apart(rows, rows) / module.NEAR)
+    document = module.SHARED * (module.DIFFICULT + (1 - module.DIFFICULT) * region)
+    noise = unit**2 * (same * document + (1 - module.SHARED) * np.eye(len(who)))
     weights = np.linalg.solve(prior(rows, rows) + noise, prior(rows, at)).T
     told: Floats = mean(at) + weights @ (values[who, which] - mean(rows))
     return told, prior(at, at) - weights @ prior(rows, at)
@@ -116,3 +118,18 @@ def test_equal_outcomes_are_no_obstacle() -> None:
     for value in (0.0, 1.0, -2.5):
         found = Belief(points, np.full((3, 4), value), USUAL).at(points)
         assert np.isfinite(found.mean).all() and np.isfinite(found.covariance).all()
+
+
+@pytest.mark.parametrize("common", [0.3, 0.96])
+def test_how_much_candidates_have_in_common_is_seen_in_their_outcomes(common: float) -> None:
+    """Twelve equally good ones at one place: what one of them solved, another solves as often as they have in common."""
+    generator = np.random.default_rng(3)
+    best = []
+    for _ in range(6):
+        shared, own = generator.normal(size=300), generator.normal(size=(12, 300))
+        values = (np.sqrt(common) * shared + np.sqrt(1 - common) * own > 0).astype(float)
+        points = generator.uniform(0.9, 1.1, (12, 2))
+        means = Belief(points, values, USUAL).mean(points)
+        best.append((means.max() - means.mean(), values.mean(1).max() - values.mean()))
+    believed, counted = np.mean(best, axis=0)
+    assert believed < 0.01 and (common > 0.5 or counted > 0.03)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from exme.search.merging.candidate import Candidate
+from exme.search.racing.belief import Belief
 from exme.search.racing.field import Field, Runner, draw
 from exme.search.racing.strata import Estimate, Floats, draw_order, single_stratum
 from exme.search.statistics.intervals import Interval, share_interval
@@ -21,7 +21,18 @@ from exme.search.trials.expected import (
     expected_scores,
     mean_of,
 )
-from exme.search.trials.shrinkage import places, shrunken
+
+USUAL = np.array([1.2, 1.2])
+
+
+def shown_of(runners: Sequence[Runner]) -> list[Interval]:
+    """What is shown of candidates on one suite of 256 documents."""
+    points, values = (
+        np.stack(found) for found in zip(*[(r.point, r.values) for r in runners], strict=True)
+    )
+    living = ~collapsed(values, share=True)
+    means = Belief(points[living], values[living], USUAL).mean(points)
+    return [found for _, found in expected_scores(runners, means, slice(0, 256))]
 
 
 def runner(outcomes: Floats, seen: int, seed: int, point: Floats | None = None) -> Runner:
@@ -52,8 +63,7 @@ def test_nothing_solved_of_sixteen_promises_no_more_than_sixteen_documents_do(
     for k in range(number):
         order = draw(runners, field, k).order
         runners.append(Runner(np.array([k / 10, 0.0]), order, np.full(16, value)))
-    points = np.stack([r.point for r in runners])
-    _, found = expected_scores(runners, points, slice(0, 256))[-1]
+    found = shown_of(runners)[-1]
     exact = share_interval(value, 16)
     assert found.low == pytest.approx(exact.low, abs=0.05)
     assert found.high == pytest.approx(exact.high, abs=0.05)
@@ -70,7 +80,7 @@ def beside(shares: list[float], more: list[Floats]) -> list[Interval]:
     for values, point in zip([*outcomes, *more], points, strict=True):
         order = draw(runners, field, len(runners)).order
         runners.append(Runner(point, order, values[order.documents[:128]]))
-    return [shown for _, shown in expected_scores(runners, points, slice(0, 256))]
+    return shown_of(runners)
 
 
 def test_nothing_solved_beside_good_candidates_is_shown_as_nothing() -> None:
@@ -85,7 +95,7 @@ def test_all_solved_reaches_up_to_all() -> None:
 
 
 def test_collapsed_candidates_do_not_bring_back_the_winners_curse() -> None:
-    """All equally good: without the dead the scores shown are nearly one; the dead drove them 10 points apart."""
+    """All equally good, 8 points apart by luck alone; the dead drove what is shown of them 10 points apart."""
     equal = beside([0.6] * 12, [])
     among = beside([0.6] * 12, [np.zeros(256)] * 3)[:12]
     assert max(found.estimate for found in among) == pytest.approx(
@@ -110,8 +120,7 @@ def test_an_interval_shrinks_as_documents_come_and_does_not_jump_at_the_last() -
     widths, scores = [], []
     for seen in (16, 32, 64, 128, 192, 254, 255, 256):
         runners = [*others, runner(outcomes, seen, 9, np.array([0.5, 0.5]))]
-        points = np.stack([r.point for r in runners])
-        _, found = expected_scores(runners, points, slice(0, 256))[-1]
+        found = shown_of(runners)[-1]
         widths.append(found.high - found.low)
         scores.append(found.estimate)
     assert all(before > after - 0.002 for before, after in pairwise(widths))
@@ -149,10 +158,10 @@ def test_the_best_of_many_equal_candidates_is_shown_as_good_as_it_is() -> None:
     counted, shown = [], []
     for seed in range(12):
         generator = np.random.default_rng(seed)
-        points = generator.uniform(size=(30, 2))
+        points = generator.uniform(0, 2, size=(30, 2))
         values = (generator.uniform(size=(30, 200)) < 0.5).astype(float)
         means = values.mean(1)
-        found = shrunken(points, [Estimate(float(m), 0.0, 200) for m in means], values)
+        found = Belief(points, values, USUAL).mean(points)
         counted.append(means.max() - 0.5)
         shown.append(found[np.argmax(means)] - 0.5)
     assert np.mean(counted) > 0.06
@@ -160,42 +169,17 @@ def test_the_best_of_many_equal_candidates_is_shown_as_good_as_it_is() -> None:
 
 
 def test_a_hill_of_scores_is_left_standing() -> None:
+    """On documents that all candidates find equally hard; how hard they are is no candidate's merit."""
     generator = np.random.default_rng(1)
-    points = generator.uniform(size=(40, 2))
-    chance = 0.3 + 0.5 * np.exp(-8 * ((points - 0.5) ** 2).sum(1))
+    points = generator.uniform(0, 2, size=(40, 2))
+    chance = 0.3 + 0.5 * np.exp(-2 * ((points - 1) ** 2).sum(1))
     values = (generator.uniform(size=200) < chance[:, None]).astype(float)
-    means = values.mean(1)
-    found = shrunken(points, [Estimate(float(m), 0.0, 200) for m in means], values)
-    assert np.abs(found - means).max() < 0.05
+    found = Belief(points, values, USUAL).mean(points)
+    assert np.abs(found - chance).max() < 0.1
     assert np.ptp(found) > 0.8 * np.ptp(chance)
 
 
-def test_one_candidate_and_candidates_that_never_differ_keep_their_estimates() -> None:
-    values = np.ones((1, 20))
-    assert shrunken(np.zeros((1, 2)), [Estimate(1.0, 0.0, 20)], values).tolist() == [1.0]
-    same = [Estimate(1.0, 0.0, 20)] * 3
-    assert shrunken(np.zeros((3, 2)), same, np.ones((3, 20))).tolist() == [1.0] * 3
-
-
-def test_candidates_are_points_over_coefficients_groups_and_parameters() -> None:
-    def made(a: float, b: float, **more: dict[str, object]) -> Candidate:
-        return Candidate({"a": a, "b": b}, "exme", "bfloat16", {}, **more)  # type: ignore[arg-type]
-
-    plain = places([made(0, 1), made(4, 1), made(1, 1)])
-    assert plain.tolist() == [[0.0], [1.0], [0.25]]  # b is the same in all
-    near = places([made(0, 0), made(1, 0)])
-    assert near.tolist() == [[0.0], [0.5]]
-    grouped = made(9, 9, grouped={"head": {"a": 2, "b": 0}, "body": {"a": 0, "b": 2}})
-    assert places([made(1, 1), grouped]).shape == (2, 4)
-    masked = places([made(1, 1, parameters={"density": 0.2}), made(1, 1)])
-    assert masked.shape == (2, 1)
-
-
-def test_two_hundred_candidates_take_no_time_to_speak_of() -> None:
-    generator = np.random.default_rng(0)
-    outcomes = (generator.uniform(size=(200, 256)) < 0.5).astype(float)
-    runners = [runner(o, 256 if k % 10 == 0 else 64, k) for k, o in enumerate(outcomes)]
-    points = generator.uniform(size=(200, 2))
-    began = time.process_time()
-    expected_scores(runners, points, slice(0, 256))
-    assert time.process_time() - began < 0.5  # (0.03 s on a quiet machine)
+def test_one_candidate_and_candidates_that_never_differ_keep_their_scores() -> None:
+    for count in (1, 3):
+        points, values = np.ones((count, 2)), np.ones((count, 20))
+        assert Belief(points, values, USUAL).mean(points) == pytest.approx(np.ones(count), abs=0.01)
