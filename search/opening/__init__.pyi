@@ -10,10 +10,9 @@ from .cost import (
 )
 from .first_stage import (
     KEPT as KEPT,
-    gram_of as gram_of,
-    halving_of as halving_of,
     input_alone as input_alone,
     measure_run as measure_run,
+    settled_of as settled_of,
     sources_of as sources_of,
     study_of as study_of,
 )
@@ -37,7 +36,7 @@ from .opening import (
 from .provenance import facts as facts
 from .references import take_references as take_references
 from .settling import (
-    objective_on as objective_on,
+    objective_of as objective_of,
     scale_of_suite as scale_of_suite,
     settle_objective as settle_objective,
     shift_of as shift_of,

@@ -89,6 +89,7 @@ class Search(OpenedSearch):
             UserError: a name that the study does not have, or what its method cannot make.
         """
         point = named_point(self.study, given)
+        self._refuse_first_stage()
         self.settle()
         number = self.loop.by_hand(point)
         return self.trials[number]
@@ -106,12 +107,20 @@ class Search(OpenedSearch):
             UserError: a name that the study does not have, or too little memory.
         """
         point = named_point(self.study, given)
+        self._refuse_first_stage()
         if self.study.directions:
             self.settle()
         check_memory(self.weights, self.precision, "mapped")
         resident = resident_model(self.study, self.sources, self.precision, "mapped")
         resident.materialise(self.settled.candidate(self.settled.plan.of_point(point)))
         return resident.model, resident.tokenizer
+
+    def _refuse_first_stage(self) -> None:
+        if self.settled.halving is not None:
+            raise UserError(
+                f"study {self.name}-{self.task}: which checkpoints of its training run are kept is not known yet; "
+                f"`exme search` ranks them first"
+            )
 
     def work(self) -> None:
         """Try candidates, beside whoever else does, until the budget is used up."""
@@ -215,12 +224,12 @@ class Search(OpenedSearch):
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)
+        if self.settled.halving is not None:
+            self.screen.say(f"First stage: {self.settled.halving}.")
         if self.measure is not None:
             self.screen.say(self.measure.told)
         if SPINS:
             self.screen.say(THREADS_SPIN, "yellow")
-        if self.settled.halving is not None:
-            self.screen.say(f"First stage: {self.settled.halving}.")
         for said, style in remarks(self.settled.plan, self.sources, self.documents):
             self.screen.say(said, style)
 
