@@ -55,7 +55,6 @@ COVERED_BY: Mapping[str, str] = {
     "search/statistics/test_paired.py": "statistics/combine",
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",
     "search/study/test_from_mergekit.py": "reports/pages/data_frame study/from_evolve study/mergekit_file",
-    "search/scoring/test_measure.py": "study/measures",
     "search/study/test_init.py": "study/study_text",
     "search/scoring/test_measure.py": "study/measures",
     "search/study/test_study_file.py": "study/older study/study_checks study/study_sections study/suites",

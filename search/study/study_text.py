@@ -78,18 +78,6 @@ def _scalar(text: str) -> str:
     return yaml.safe_dump([text], default_flow_style=True, width=10_000, allow_unicode=True)[1:-2]
 
 
-def with_settings(text: str, settings: Mapping[str, Any]) -> str:
-    """A study's text with other values of some keys, e.g. of ``sampler.seed``; its comments stay."""
-    for key, value in settings.items():
-        section, _, name = key.rpartition(".")
-        before = rf"{section}:[^\n]*\n(?:  [^\n]*\n)*?  " if section else ""
-        pattern = re.compile(rf"^({before}{name}:\s+)([^#\n]*?)(?=\s*(?:#|$))", re.MULTILINE)
-        told = yaml.safe_dump([value], default_flow_style=True, width=10_000)[1:-2]
-        text, count = pattern.subn(lambda found, told=told: f"{found[1]}{told}", text)  # type: ignore[misc]  # a default
-        assert count == 1, key
-    return text
-
-
 _RUN = """\
 checkpoints: # of a training run; they are ranked first, and the search goes on with the best
   run: {run}
