@@ -24,7 +24,7 @@ from .opening import (
     pinned_facts as pinned_facts,
     remarks as remarks,
 )
-from .provenance import facts as facts
+from .provenance import NO_TEMPLATE as NO_TEMPLATE, facts as facts
 from .references import take_references as take_references
 from .settling import (
     scale_of_suite as scale_of_suite,
