@@ -5,6 +5,7 @@ from .cost import (
     check_memory as check_memory,
     describe as describe,
     give_back_memory as give_back_memory,
+    peak_memory as peak_memory,
     set_aside as set_aside,
     weigh as weigh,
 )

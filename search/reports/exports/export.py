@@ -117,14 +117,8 @@ def export_trial(
     sentence, advice, is_winner = _told(outcome, trial)
     if not is_winner:
         outcome = replace(outcome, winner=trial, merged=None)
-    # A recipe finds a direction's task vector by the name of its folder in the run's.
-    vectors = {
-        name: str(source.folder)
-        for name, source in search.sources.checkpoints.items()
-        if isinstance(source, TaskVector)
-    }
     models = {"base": search.study.base, **search.study.checkpoints}
-    places = public_names(models | vectors)
+    places = public_names(models | _vectors(search))
     names = {name: places[name] for name in models}
     sources = {"base": search.sources.base, **search.sources.checkpoints}
     licences = {name: read_licence(source.folder) for name, source in sources.items()}
@@ -157,6 +151,15 @@ def export_trial(
         },
     )
     return replace(result, warning=licence_warning(names, licences), verdict=advice)
+
+
+def _vectors(search: StoredSearch) -> dict[str, str]:
+    """Folders of the directions' task vectors: a recipe finds one by the name of its folder in the run's."""
+    return {
+        name: str(source.folder)
+        for name, source in search.sources.checkpoints.items()
+        if isinstance(source, TaskVector)
+    }
 
 
 def _told(outcome: Outcome, trial: TrialRecord) -> tuple[str, str, bool]:
