@@ -52,7 +52,7 @@ COVERED_BY: Mapping[str, str] = {
     "search/reports/terminal/test_panel.py": "reports/terminal/plane_map running/view",
     "search/running/test_comparing.py": "cli/compare",
     "search/running/test_by_hand.py": "cli/by_hand reports/exports/build study/named_point",
-    "search/running/test_search.py": "opening/cost opening/joining opening/opening opening/provenance opening/settling "
+    "search/running/test_search.py": "opening/joining opening/opening opening/provenance opening/settling "
     "proposing/history proposing/plan proposing/proposal proposing/settled running/forecast running/opened_search",
     "search/statistics/test_paired.py": "statistics/combine",
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",

@@ -92,7 +92,7 @@ def likenesses(
         model = _own_model(worker, source)
         own = [_logits(model, ids, worker.resident.device) for _, ids in pairs]
         if isinstance(source, Adapter) and _off(made, own, rows) > tolerance(worker):
-            own = _rounded(worker, model, own, [ids for _, ids in pairs])
+            own = list(_rounded(worker, model, own, [ids for _, ids in pairs]))
         del model
         gc.collect()
         yield Likeness(name, _off(made, own, rows))
