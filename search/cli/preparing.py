@@ -9,6 +9,36 @@ import typer
 
 from .options import RUNS_DEFAULT, JsonOption, RunsOption, StudyArgument, TaskOption, study_path
 
+_Checkpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Fine-tune: hub id or folder, or name=id; give it once for each. Or a pattern, in quotes.",
+        show_default=False,
+    ),
+]
+_TrainingRun = Annotated[
+    str | None,
+    typer.Option(
+        help="Training run: a trainer's folder, or a pattern, whose best checkpoints are found first.",
+        show_default=False,
+    ),
+]
+_FromMergekit = Annotated[
+    Path | None,
+    typer.Option(
+        help="Take models, method and first point from a mergekit configuration, or from mergekit-evolve's."
+    ),
+]
+_Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        "-t",
+        help="Suites to search on, by commas. Default: gsm8k.",
+        show_default=False,
+    ),
+]
+
 
 def init(
     path: Annotated[Path, typer.Argument(help="Study file to write, e.g. studies/mine.yaml.")],
@@ -16,35 +46,10 @@ def init(
         str | None,
         typer.Option(help="Base model: hub id, folder or mini name.", show_default=False),
     ] = None,
-    checkpoint: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Fine-tune: hub id or folder, or name=id; give it once for each. Or a pattern, in quotes.",
-            show_default=False,
-        ),
-    ] = None,
-    run: Annotated[
-        str | None,
-        typer.Option(
-            help="Training run: a trainer's folder, or a pattern, whose best checkpoints are found first.",
-            show_default=False,
-        ),
-    ] = None,
-    from_mergekit: Annotated[
-        Path | None,
-        typer.Option(
-            help="Take models, method and first point from a mergekit configuration, or from mergekit-evolve's."
-        ),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            "-t",
-            help="Suites to search on, by commas. Default: gsm8k.",
-            show_default=False,
-        ),
-    ] = None,
+    checkpoint: _Checkpoints = None,
+    run: _TrainingRun = None,
+    from_mergekit: _FromMergekit = None,
+    task: _Task = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Check that checkpoints fit a base and write a commented study file for them.

@@ -5,6 +5,7 @@ from .cost import (
     check_memory as check_memory,
     describe as describe,
     give_back_memory as give_back_memory,
+    peak_memory as peak_memory,
     set_aside as set_aside,
     weigh as weigh,
 )
@@ -33,7 +34,7 @@ from .opening import (
     pinned_facts as pinned_facts,
     remarks as remarks,
 )
-from .provenance import facts as facts
+from .provenance import RENDERED as RENDERED, facts as facts
 from .references import take_references as take_references
 from .settling import (
     objective_of as objective_of,

@@ -14,6 +14,8 @@ from exme.search.scoring import Precision
 from exme.search.study import StudyFile
 from exme.tasks import SuiteDocuments
 
+# How prompts are told that a chat template rendered.
+RENDERED = "rendered by the base's chat template"
 _LIBRARIES = ("torch", "transformers", "lm_eval", "optuna", "datasets", "safetensors", "scipy")
 
 
@@ -29,7 +31,7 @@ def prompts_text(study: StudyFile, *, brings: bool) -> str:
         return f"plain text{', though the base brings a chat template' * brings}"
     turns = "as turns" if chat.fewshot_as_multiturn else "in one turn"
     system = f", system prompt {chat.system_instruction!r}" if chat.system_instruction else ""
-    return f"rendered by the base's chat template, few-shot examples {turns}{system}"
+    return f"{RENDERED}, few-shot examples {turns}{system}"
 
 
 def facts(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from exme.search.merging import SPREAD, Groups
 from exme.search.merging.sources import Sources
@@ -44,14 +44,15 @@ from exme.search.scoring import (
     load_measure,
     settle_precision,
 )
-from exme.search.storage import Storage, is_writable, run_folder
+from exme.search.storage import Storage, check_writable, run_folder
 from exme.search.study import StudyFile, pick_suites
 from exme.search.trials import Objective
-from exme.tasks import SuiteDocuments, UserError
+from exme.tasks import SuiteDocuments
 
 from .screen import Screen
 from .stored_search import RUNS, StoredSearch
 
+NOT_COMPARED = "Inputs were not compared with their own models: too little memory."
 COMPUTED_ELSEWHERE = "Another process is computing the study's directions; waiting for it."
 
 
@@ -107,6 +108,7 @@ class OpenedSearch(StoredSearch):
 
     def _enter(self) -> Settled:
         """Go by what is known of a training run's checkpoints: all are ranked, or those that were kept are searched with."""
+        self._is_settled = False
         self.study = study_of(self._file, self.storage.record)
         self.sources = sources_of(self._found, self.study)
         self.weights = weigh(self.sources, self.precision)
@@ -171,10 +173,7 @@ class OpenedSearch(StoredSearch):
         """
         if self._is_settled:
             return
-        if not is_writable(self.folder):
-            raise UserError(
-                f"{self.folder}: cannot be written, and a search keeps its trials there; give another with --runs"
-            )
+        check_writable(self.folder)
         if self.settled.halving is not None:
             measure_run(self.sources, self.storage, self.screen.say)
         if self._directions is None:
@@ -183,8 +182,13 @@ class OpenedSearch(StoredSearch):
             self.settled = self._settle(self.settled.objective)
         self._check_inputs()
         self._take_references()
-        names = self.settled.plan.method.checkpoints
-        measure(self.study, names, self.sources, self.storage, self.screen.say)
+        measure(
+            self.study,
+            self.settled.plan.method.checkpoints,
+            self.sources,
+            self.storage,
+            self.screen.say,
+        )
         self.settled = self._settle(self.settled.objective)
         self.describe()
         self._is_settled = True
@@ -223,13 +227,10 @@ class OpenedSearch(StoredSearch):
     def _check_inputs(self) -> None:
         """Refuse to begin with an input that is not what its folder holds."""
         if self._worker is None or isinstance(self._worker, Worker):  # (others have no models)
-            own = self._own_worker
+            own: Callable[[], Worker] = lambda: cast("Worker", self.worker)  # noqa: E731
             if self.engine.name == "vllm":
                 if self.weights.live + self.weights.sources > 0.7 * available_memory():
-                    self.screen.say(
-                        "Inputs were not compared with their own models: too little memory.",
-                        "yellow",
-                    )
+                    self.screen.say(NOT_COMPARED, "yellow")
                     return
                 own = functools.cache(self.worker_here)
             check_inputs(
@@ -249,10 +250,6 @@ class OpenedSearch(StoredSearch):
         study = self.study.model_copy(update={"engine": "stock"})
         here = replace(self.precision, device="cpu", engine="stock")
         return Worker(study, self.sources, self.documents, here)
-
-    def _own_worker(self) -> Worker:
-        assert isinstance(self.worker, Worker)
-        return self.worker
 
     def _take_references(self) -> None:
         """Give documents the reference answers that they lack, the same for all workers."""
@@ -286,14 +283,8 @@ class OpenedSearch(StoredSearch):
 
     def facts(self) -> Mapping[str, str]:
         """What is needed to repeat the search."""
-        return facts(
-            self.study,
-            self.where,
-            self.sources,
-            self.documents,
-            self.precision,
-            getattr(self._worker, "engine_name", self._engine_name),
-        )
+        engine = getattr(self._worker, "engine_name", self._engine_name)
+        return facts(self.study, self.where, self.sources, self.documents, self.precision, engine)
 
     def _count(self, split: str) -> int:
         return sum(len(documents.of(split)) for documents in self.documents)

@@ -23,7 +23,7 @@ from .forecast import Forecast
 from .interrupts import stop_if_asked
 from .loop import Loop
 from .opened_search import OpenedSearch
-from .screen import Screen
+from .screen import Screen, named_text
 from .stored_search import RUNS
 from .tracking import Tracking
 from .view import View, view_of
@@ -133,7 +133,10 @@ class Search(OpenedSearch):
         if ranks:
             self._rank()
             self.settle()
-        self.screen.say(f"The search is over: {self._until_over()}.")
+        reason = self._until_over()
+        if told := named_text(self.view()):
+            self.screen.say(told)
+        self.screen.say(f"The search is over: {reason}.")
 
     def _rank(self) -> None:
         """The first stage of a study of a training run: find the checkpoints that are worth searching with."""
