@@ -8,6 +8,15 @@ from .cost import (
     set_aside as set_aside,
     weigh as weigh,
 )
+from .first_stage import (
+    KEPT as KEPT,
+    gram_of as gram_of,
+    halving_of as halving_of,
+    input_alone as input_alone,
+    measure_run as measure_run,
+    sources_of as sources_of,
+    study_of as study_of,
+)
 from .gram import measure as measure
 from .joining import join_study as join_study
 from .kinship import kinship_of as kinship_of
@@ -19,6 +28,7 @@ from .likeness import (
     tolerance as tolerance,
 )
 from .opening import (
+    RANKED as RANKED,
     load_study_documents as load_study_documents,
     open_sources as open_sources,
     pinned_facts as pinned_facts,
@@ -27,6 +37,7 @@ from .opening import (
 from .provenance import facts as facts
 from .references import take_references as take_references
 from .settling import (
+    objective_on as objective_on,
     scale_of_suite as scale_of_suite,
     settle_objective as settle_objective,
     shift_of as shift_of,

@@ -80,7 +80,7 @@ def likenesses(
     prompts = _prompts(worker)
     for name, candidate in inputs.items():
         note(f"comparing {name} with its own model")
-        source = sources.base if name == "base" else sources.checkpoints[name]
+        source = sources.base if name == "base" else sources.every[name]
         reason = _obstacle(worker, source)
         if reason:
             yield Likeness(name, None, f"was not compared: {reason}")
