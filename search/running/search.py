@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exme.search import SPINS
+from exme.search.merging.methods import KnownPoint
 from exme.search.opening import check_memory, give_back_memory, remarks
 from exme.search.proof import Outcome, claim, owed_longer, prove, prove_longer, unproved
 from exme.search.proposing import kept_of, why_over
@@ -88,10 +89,18 @@ class Search(OpenedSearch):
         Raises:
             UserError: a name that the study does not have, or what its method cannot make.
         """
-        point = named_point(self.study, given)
+        point = self._named(given)
         self.settle()
         number = self.loop.by_hand(point)
         return self.trials[number]
+
+    def _named(self, given: Mapping[str, float | str]) -> KnownPoint:
+        """A point of the checkpoints that are searched with, once these are known."""
+        if self.settled.halving is not None:
+            raise UserError(
+                "by hand: the training run's checkpoints are not ranked yet; search first, then merges of the best are scored"
+            )
+        return named_point(self.study, given)
 
     def build(self, given: Mapping[str, float | str]) -> tuple[PreTrainedModel, Any]:
         """A merge of one's own as a model in memory, and its tokenizer: ``model, tokenizer = search.build({"sums": 0.7})``.
@@ -105,7 +114,7 @@ class Search(OpenedSearch):
         Raises:
             UserError: a name that the study does not have, or too little memory.
         """
-        point = named_point(self.study, given)
+        point = self._named(given)
         if self.study.directions:
             self.settle()
         check_memory(self.weights, self.precision, "mapped")
