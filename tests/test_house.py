@@ -43,14 +43,16 @@ COVERED_BY: Mapping[str, str] = {
     "search/running/test_stored_search.py": "storage/run_folders",
     "search/proof/test_gain.py": "proof/finals",
     "search/reports/dashboard/test_annotate.py": "reports/dashboard/notes scoring/answers trials/unit",
-    "search/reports/exports/test_selection.py": "reports/exports/publish",
+    "search/reports/exports/test_selection.py": "reports/exports/gguf reports/exports/publish",
+    "search/reports/exports/test_export.py": "reports/exports/repeat",
+    "search/reports/exports/test_model_card.py": "reports/exports/licences",
     "search/reports/pages/test_html_report.py": "proof/examples reports/pages/charts",
     "search/reports/pages/test_plots.py": "reports/pages/colours reports/pages/scene reports/pages/plane_chart",
     "search/reports/pages/test_report.py": "reports/pages/proof_sections reports/pages/search_sections reports/pages/section",
     "search/reports/terminal/test_panel.py": "reports/terminal/plane_map running/view",
     "search/running/test_comparing.py": "cli/compare",
     "search/running/test_by_hand.py": "cli/by_hand reports/exports/build study/named_point",
-    "search/running/test_search.py": "opening/cost opening/joining opening/opening opening/provenance opening/settling "
+    "search/running/test_search.py": "opening/joining opening/opening opening/provenance opening/settling "
     "proposing/history proposing/plan proposing/proposal proposing/settled running/forecast running/opened_search",
     "search/statistics/test_paired.py": "statistics/combine",
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",

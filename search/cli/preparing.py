@@ -57,6 +57,20 @@ def init(
     Example: `exme init studies/mine.yaml --base mini/base --checkpoint mini/sums
     --checkpoint mini/products`
     """
+    from exme.tasks import UserError  # noqa: PLC0415
+
+    if from_mergekit is None:
+        _init_from_models(path, base, run, checkpoint or [], task or "gsm8k", force=force)
+    elif checkpoint or run:
+        raise UserError("init: --from-mergekit brings its models; leave --checkpoint and --run out")
+    else:
+        typer.echo(_init_from_mergekit(path, from_mergekit, base, task, force=force))
+
+
+def _init_from_models(
+    path: Path, base: str | None, run: str | None, given: list[str], task: str, *, force: bool
+) -> None:
+    """Write the study of a base and checkpoints, or a training run; say what was found."""
     from exme.search.study import (  # noqa: PLC0415
         load_study_file,
         name_checkpoints,
@@ -65,19 +79,12 @@ def init(
     )
     from exme.tasks import UserError  # noqa: PLC0415
 
-    run, listed = run_of(run, checkpoint or [])
+    run, listed = run_of(run, given)
     named = name_checkpoints(listed)
-    if from_mergekit is not None:
-        if named or run:
-            raise UserError(
-                "init: --from-mergekit brings its models; leave --checkpoint and --run out"
-            )
-        typer.echo(_init_from_mergekit(path, from_mergekit, base, task, force=force))
-        return
     if base is None or not (named or run):
         missing = "--base" if base is None else "--checkpoint or --run"
         raise UserError(f"init: {missing} is missing; see `exme init --help` for an example")
-    typer.echo(write_study(path, base, named, task or "gsm8k", run=run, force=force))
+    typer.echo(write_study(path, base, named, task, run=run, force=force))
     if run or len(named) > 1:
         from exme.search.opening import kinship_of, open_sources  # noqa: PLC0415  (loads torch)
 

@@ -7,18 +7,21 @@ its sources are the kept ones, and the trials of before are those of its inputs 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from exme.search.merging import Candidate
 from exme.search.merging.methods import TaskArithmetic
 from exme.search.merging.sources import Sources
-from exme.search.proposing import BASE, Halving
+from exme.search.proposing import BASE, Halving, Plan, Settled
 from exme.search.storage import Storage, StudyRecord
 from exme.search.study import StudyFile, is_ranked, keeping
-from exme.search.trials import Gram
+from exme.search.trials import Gram, Objective
 
 from .kinship import kinship_of
+from .settling import shift_of
 
 # Where a study keeps who was kept, and how the task vectors lie; see `StudyRecord.agree_on`.
 KEPT, RUN = "kept", "task vectors of the training run"
@@ -77,24 +80,44 @@ def input_alone(name: str, fingerprints: Mapping[str, str], dtype: str) -> Candi
     return Candidate({} if name == BASE else {name: 1.0}, TaskArithmetic.name, dtype, own)
 
 
-def halving_of(
-    study: StudyFile, fingerprints: Mapping[str, str], dtype: str, count: int, gram: Gram | None
-) -> Halving | None:
-    """What a study ranks; None where it is in no first stage.
+def settled_of(
+    study: StudyFile,
+    record: StudyRecord,
+    objective: Objective,
+    groups: Sequence[str],
+    directions: Mapping[str, Mapping[str, Any]] | None,
+    documents: Mapping[str, Sequence[str]],
+    dtype: str,
+    fingerprints: Mapping[str, str],
+) -> Settled:
+    """What is settled of a study, by what its storage holds.
 
     Args:
         study: as it is searched now.
-        fingerprints: of the base and the checkpoints.
+        record: of the study.
+        objective: what is maximised.
+        groups: labels of the groups of tensors, where the study has some.
+        directions: as they were computed, by name; before that None.
+        documents: identifiers of the search documents of each suite.
         dtype: of candidates.
-        count: number of search documents.
-        gram: see `gram_of`.
+        fingerprints: of the base, all checkpoints, and what else candidates are made of.
     """
-    run = study.training_run
-    if run is None or not is_ranked(study):
-        return None
-    names = (BASE, *study.checkpoints)
-    alone = {name: input_alone(name, fingerprints, dtype) for name in names}
-    return Halving(alone, run.best, count, gram)
+    shift, gram, run, halving = shift_of(study, record), gram_of(record), study.training_run, None
+    count = sum(map(len, documents.values()))
+    if run is not None and is_ranked(study):
+        names = (BASE, *study.checkpoints)
+        alone = {name: input_alone(name, fingerprints, dtype) for name in names}
+        halving = Halving(alone, run.best, count, gram)
+    dropped = run.dropped if run is not None else {}
+    return Settled(
+        study,
+        Plan(study, groups if study.groups is not None else (), directions, shift),
+        replace(objective, shift=shift, gram=None if study.directions else gram),
+        documents,
+        dtype,
+        {name: found for name, found in fingerprints.items() if name not in dropped},
+        halving,
+    )
 
 
 def gram_of(record: StudyRecord) -> Gram | None:

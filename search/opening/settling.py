@@ -64,15 +64,15 @@ def settle_objective(
     )
 
 
-def objective_on(
-    study: StudyFile, documents: Sequence[SuiteDocuments], measure: Measure | None = None
+def objective_of(
+    study: StudyFile, documents: Sequence[SuiteDocuments], measure: Measure | None
 ) -> Objective:
-    """What a study maximises on documents: see `settle_objective`.
+    """What a study maximises, by the measure and the documents that are open.
 
     Args:
-        study: the study file.
-        documents: of each suite that is searched on, in order.
-        measure: a function of one's own that scores documents; None where the suites' metrics do.
+        study: the study file, or what it says of one stage.
+        documents: of each suite.
+        measure: one of the study's own; None where it has none.
     """
     sizes = {found.suite.suite: len(found.search) for found in documents}
     scales = {

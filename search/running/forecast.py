@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exme.search.opening import Weights, describe
+from exme.search.opening import Weights, describe, peak_memory
 from exme.search.proposing import Halving
 from exme.search.study import StudyFile
 from exme.search.trials import TrialRecord, spent
@@ -60,6 +60,7 @@ class Forecast:
             trials=min(left, default=None),
             ranked=ranked,
             seconds_per_document=seconds_per_document,
+            reached=peak_memory(),
         )
 
     def left(self, trials: Sequence[TrialRecord]) -> str:

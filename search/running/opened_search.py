@@ -21,23 +21,21 @@ from exme.search.opening import (
     facts,
     fingerprints_of,
     give_back_memory,
-    gram_of,
-    halving_of,
     join_study,
     load_study_documents,
     measure,
     measure_run,
-    objective_on,
+    objective_of,
     open_sources,
     pinned_facts,
     set_aside,
-    shift_of,
+    settled_of,
     sources_of,
     study_of,
     take_references,
     weigh,
 )
-from exme.search.proposing import Plan, Settled
+from exme.search.proposing import Settled
 from exme.search.scoring import (
     Precision,
     Scorer,
@@ -88,11 +86,11 @@ class OpenedSearch(StoredSearch):
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
         self.measure = load_measure(study.measure)
-        objective = objective_on(study, self.documents, self.measure)
+        objective = objective_of(study, self.documents, self.measure)
         spec = study.groups.spec if study.groups is not None else {}
         floats = [n for n, tensor in base.tensors.items() if tensor.is_float]
         self._groups = Groups(spec, floats).labels if spec else ()
-        folder, self.storage = join_study(
+        self.folder, self.storage = join_study(
             run_folder(runs, name, task),
             study.storage,
             pinned_facts(
@@ -105,11 +103,8 @@ class OpenedSearch(StoredSearch):
             directions=objective.directions,
         )
         self.storage.record.set_goal(objective.goal)
-        self.folder = folder
-        settled = self._enter()
-        super().__init__(
-            self.study, name, task.replace(",", "+"), folder, self.storage, settled, where
-        )
+        settled, task = self._enter(), task.replace(",", "+")
+        super().__init__(self.study, name, task, self.folder, self.storage, settled, where)
 
     def _enter(self) -> Settled:
         """Go by what is known of a training run's checkpoints: all are ranked, or those that were kept are searched with."""
@@ -121,7 +116,8 @@ class OpenedSearch(StoredSearch):
             self.study, self.sources, self.documents, self.precision, self.folder, self.screen.say
         )
         self._directions = self._workshop.present()
-        return self._settle(objective_on(self.study, self.documents, self.measure))
+        self._is_settled = False
+        return self._settle(objective_of(self.study, self.documents, self.measure))
 
     def __enter__(self) -> Self:
         return self
@@ -149,17 +145,15 @@ class OpenedSearch(StoredSearch):
             checkpoints = {**self.sources.checkpoints, **self._directions.vectors}
             self.sources = Sources(self.sources.base, checkpoints, others=self.sources.others)
             self.weights = weigh(self.sources, self.precision)
-        study, dtype, record = self.study, self.precision.dtype, self.storage.record
-        shift, gram, count = shift_of(study, record), gram_of(record), self._count("search")
-        groups = self._groups if study.groups is not None else ()
-        return Settled(
-            study,
-            Plan(study, groups, records, shift),
-            replace(objective, shift=shift, gram=None if study.directions else gram),
+        return settled_of(
+            self.study,
+            self.storage.record,
+            objective,
+            self._groups,
+            records,
             {d.suite.suite: [e.id for e in d.search] for d in self.documents},
-            dtype,
-            self.sources.fingerprints,
-            halving_of(study, self._found.fingerprints, dtype, count, gram),
+            self.precision.dtype,
+            self._found.fingerprints | self.sources.fingerprints,
         )
 
     def keep(self, names: Sequence[str]) -> None:
@@ -168,8 +162,6 @@ class OpenedSearch(StoredSearch):
         if self.engine.name == "vllm" or self._file.directions:
             self.rest()  # (its engine has other sources then)
         self.settled = self._enter()
-        if isinstance(self._worker, Worker):
-            self._worker.study = self.study
 
     def settle(self) -> None:
         """Compute what the study needs before its first trial: directions, references, inner products of task vectors.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exme.search import SPINS
-from exme.search.merging.methods import KnownPoint
 from exme.search.opening import check_memory, give_back_memory, remarks
 from exme.search.proof import Outcome, claim, owed_longer, prove, prove_longer, unproved
 from exme.search.proposing import kept_of, why_over
@@ -89,18 +88,11 @@ class Search(OpenedSearch):
         Raises:
             UserError: a name that the study does not have, or what its method cannot make.
         """
-        point = self._named(given)
+        point = named_point(self.study, given)
+        self._refuse_first_stage()
         self.settle()
         number = self.loop.by_hand(point)
         return self.trials[number]
-
-    def _named(self, given: Mapping[str, float | str]) -> KnownPoint:
-        """A point of the checkpoints that are searched with, once these are known."""
-        if self.settled.halving is not None:
-            raise UserError(
-                "by hand: the training run's checkpoints are not ranked yet; search first, then merges of the best are scored"
-            )
-        return named_point(self.study, given)
 
     def build(self, given: Mapping[str, float | str]) -> tuple[PreTrainedModel, Any]:
         """A merge of one's own as a model in memory, and its tokenizer: ``model, tokenizer = search.build({"sums": 0.7})``.
@@ -114,13 +106,21 @@ class Search(OpenedSearch):
         Raises:
             UserError: a name that the study does not have, or too little memory.
         """
-        point = self._named(given)
+        point = named_point(self.study, given)
+        self._refuse_first_stage()
         if self.study.directions:
             self.settle()
         check_memory(self.weights, self.precision, "mapped")
         resident = resident_model(self.study, self.sources, self.precision, "mapped")
         resident.materialise(self.settled.candidate(self.settled.plan.of_point(point)))
         return resident.model, resident.tokenizer
+
+    def _refuse_first_stage(self) -> None:
+        if self.settled.halving is not None:
+            raise UserError(
+                f"study {self.name}-{self.task}: which checkpoints of its training run are kept is not known yet; "
+                f"`exme search` ranks them first"
+            )
 
     def work(self) -> None:
         """Try candidates, beside whoever else does, until the budget is used up."""
@@ -224,12 +224,12 @@ class Search(OpenedSearch):
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)
+        if self.settled.halving is not None:
+            self.screen.say(f"First stage: {self.settled.halving}.")
         if self.measure is not None:
             self.screen.say(self.measure.told)
         if SPINS:
             self.screen.say(THREADS_SPIN, "yellow")
-        if self.settled.halving is not None:
-            self.screen.say(f"First stage: {self.settled.halving}.")
         for said, style in remarks(self.settled.plan, self.sources, self.documents):
             self.screen.say(said, style)
 

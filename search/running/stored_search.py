@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING
 from exme.search.merging import Candidate
 from exme.search.merging.methods import PLAIN
 from exme.search.opening import (
-    gram_of,
-    halving_of,
     input_alone,
     settle_objective,
-    shift_of,
+    settled_of,
     study_of,
 )
 from exme.search.proof import (
@@ -31,7 +29,7 @@ from exme.search.proof import (
     proved,
     use_of,
 )
-from exme.search.proposing import History, Plan, Settled
+from exme.search.proposing import History, Settled
 from exme.search.storage import DATABASE, StoredStudy, latest, run_folder, sqlite_url, study_names
 from exme.search.study import StudyFile, load_study_file, pick_suites, unit
 from exme.search.trials import TrialRecord
@@ -277,19 +275,17 @@ def _read(folder: Path, content: StudyFile | None, where: str) -> StoredSearch:
     if objective is None:  # (another version's)
         suites = {load_suite(name).suite: 0 for name in content.suites}
         objective = settle_objective(content, suites, list(content.checkpoints))
-    shift, gram = shift_of(content, record), gram_of(record)
     pinned = record.pinned()
-    known, dtype = pinned.get("content of the checkpoints", {}), str(pinned.get("dtype", ""))
-    groups = kept.get("groups", ()) if content.groups is not None else ()
-    dropped = content.training_run.dropped if content.training_run is not None else {}
-    settled = Settled(
+    known = pinned.get("content of the checkpoints", {}) | kept.get("sources", {})
+    settled = settled_of(
         content,
-        Plan(content, groups, record.agreed("directions"), shift),
-        replace(objective, shift=shift, gram=None if content.directions else gram),
+        record,
+        objective,
+        kept.get("groups", ()),
+        record.agreed("directions"),
         {suite: record.identifiers(suite, "search") for suite in sizes},
-        dtype,
-        {n: f for n, f in (known | kept.get("sources", {})).items() if n not in dropped},
-        halving_of(content, known, dtype, sum(sizes.values()), gram),
+        str(pinned.get("dtype", "")),
+        known,
     )
     name = kept.get("name", folder.name)
     return StoredSearch(

@@ -56,13 +56,13 @@ def _named(checkpoints: Mapping[str, str]) -> str:
     return "\n".join([head, *listed])
 
 
-def _scalar(text: str) -> str:
-    """A string as YAML reads it back, quoted where it must be."""
-    return yaml.safe_dump([text], default_flow_style=True, width=10_000, allow_unicode=True)[1:-2]
-
-
 def with_settings(text: str, settings: Mapping[str, Any]) -> str:
-    """A study's text with other values of some keys, e.g. of ``sampler.seed``; its comments stay."""
+    """A study's text with other values of some keys; its comments stay.
+
+    Args:
+        text: as `study_text` makes it.
+        settings: values by key, e.g. ``sampler.seed``.
+    """
     for key, value in settings.items():
         section, _, name = key.rpartition(".")
         before = rf"{section}:[^\n]*\n(?:  [^\n]*\n)*?  " if section else ""
@@ -71,6 +71,11 @@ def with_settings(text: str, settings: Mapping[str, Any]) -> str:
         text, count = pattern.subn(lambda found, told=told: f"{found[1]}{told}", text)  # type: ignore[misc]  # a default
         assert count == 1, key
     return text
+
+
+def _scalar(text: str) -> str:
+    """A string as YAML reads it back, quoted where it must be."""
+    return yaml.safe_dump([text], default_flow_style=True, width=10_000, allow_unicode=True)[1:-2]
 
 
 _RUN = """\

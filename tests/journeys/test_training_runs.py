@@ -191,7 +191,9 @@ def test_a_merge_by_hand_is_of_the_kept_checkpoints_once_these_are_known(
     tmp_path: Path, run: Path
 ) -> None:
     search = opened(tmp_path, run)
-    with pytest.raises(UserError, match="are not ranked yet; search first"):
+    with pytest.raises(
+        UserError, match="which checkpoints of its training run are kept is not known yet"
+    ):
         search.search.score({"checkpoint-100": 1.0})
     search.search.work()
     for later in (search, opened(tmp_path, run)):
