@@ -13,6 +13,7 @@ from exme.search.scoring import Precision
 from exme.search.study import StudyFile
 from exme.tasks import SuiteDocuments
 
+NO_TEMPLATE = "no template"  # of a chat model
 _LIBRARIES = ("torch", "transformers", "lm_eval", "optuna", "datasets", "safetensors", "scipy")
 
 
@@ -45,7 +46,7 @@ def facts(
             suites[f"near-duplicates in {suite.suite}"] = "; ".join(
                 " = ".join(pair) for pair in found.near_duplicates[:20]
             )
-    chat = study.chat.model_dump() if study.chat.apply_chat_template else "no template"
+    chat = study.chat.model_dump() if study.chat.apply_chat_template else NO_TEMPLATE
     return {
         "command": " ".join(["exme", *sys.argv[1:]]),
         "study file": where,

@@ -1,3 +1,4 @@
+from .chat_template import ChatTemplate as ChatTemplate, chat_template_of as chat_template_of
 from .mergekit import obstacle as obstacle
 from .model_folder import (
     ExportResult as ExportResult,

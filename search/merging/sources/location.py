@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from exme.tasks import UserError, did_you_mean
@@ -55,6 +56,38 @@ def is_hub_id(name: str) -> bool:
     if name.startswith(MINI) or Path(name).expanduser().exists():
         return False
     return _HUB_ID.fullmatch(name) is not None
+
+
+def public_names(places: Mapping[str, str]) -> dict[str, str]:
+    """Where models come from, as may be told to anyone: no folder of this machine, no user's name.
+
+    A model on the hub and a mini model stay as they are. Of a folder there is its name, ``./gsm``, with so many of the
+    folders above it that no other has the same: ``./gsm/checkpoint-500``.
+
+    Args:
+        places: by name, as a study gives them.
+    """
+    parts = {
+        name: () if place.startswith(MINI) or is_hub_id(place) else _parts(place)
+        for name, place in places.items()
+    }
+    return {
+        name: "/".join((".", *_tail(own, set(parts.values()) - {own}))) if own else places[name]
+        for name, own in parts.items()
+    }
+
+
+def _parts(place: str) -> tuple[str, ...]:
+    full = os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111  (links stay as people named them)
+    return Path(full).parts[1:]
+
+
+def _tail(own: tuple[str, ...], others: set[tuple[str, ...]]) -> tuple[str, ...]:
+    """The shortest end of a path that no other has."""
+    for length in range(1, len(own)):
+        if own[-length:] not in {other[-length:] for other in others}:
+            return own[-length:]
+    return own
 
 
 def locate(name: str, *, who: str, revision: str | None = None) -> Path:
