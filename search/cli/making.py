@@ -9,6 +9,10 @@ import typer
 
 from .options import RUNS_DEFAULT, RunsOption, StudyArgument, TaskOption, open_run
 
+GgufOption = Annotated[
+    str | None, typer.Option(help="Convert it too, by llama.cpp's converter: f16, bf16, q8_0, ...")
+]
+
 
 def export(
     study: StudyArgument = None,
@@ -32,6 +36,7 @@ def export(
     public: Annotated[
         bool, typer.Option("--public", help="With --push: open to all if new.")
     ] = False,
+    gguf: GgufOption = None,
     runs: RunsOption = RUNS_DEFAULT,
 ) -> None:
     """Write the best candidate as a folder that `from_pretrained` loads, bit for bit.
@@ -41,23 +46,27 @@ def export(
 
     Example: `exme export studies/mini.yaml --task gsm8k --out best`
     """
-    from exme.search.reports.exports import export_trials, push as push_to_hub  # noqa: PLC0415
+    from exme.search.reports import exports  # noqa: PLC0415
     from exme.tasks import UserError  # noqa: PLC0415
 
     if push is not None and (top is not None or pareto):
         raise UserError("export: --push takes one model; leave out --top and --pareto")
+    if gguf is not None:
+        exports.check_gguf_type(gguf)
     opened = open_run(study, task, runs)
-    results = export_trials(
+    results = exports.export_trials(
         opened, out or opened.folder / "export",
-        number=trial, top=top, pareto=pareto, force=force,
+        number=trial, top=top, pareto=pareto, force=force, repository=push or "",
     )  # fmt: skip
     for result in results:
         typer.echo(str(result))
         typer.echo(result.verdict)
+        if gguf is not None:
+            typer.echo(exports.write_gguf(result.folder, gguf))
     for warning in dict.fromkeys(result.warning for result in results if result.warning):
         typer.echo(f"Note: {warning}", err=True)
     if push is not None:
-        typer.echo(f"Pushed: {push_to_hub(results[0].folder, push, public=public)}")
+        typer.echo(f"Pushed: {exports.push(results[0].folder, push, public=public)}")
 
 
 def materialise(

@@ -115,6 +115,7 @@ def describe(
     report: int,
     trials: int | None,
     seconds_per_document: float,
+    ranked: int = 0,
     reached: int = 0,
 ) -> str:
     """One line: memory, disk, documents and time.
@@ -130,10 +131,13 @@ def describe(
         report: report documents per model.
         trials: trials that are still to run; None where nobody can say.
         seconds_per_document: measured.
+        ranked: search documents on which the checkpoints of a training run are still to be ranked.
         reached: bytes of memory that this process had at most, so far.
     """
-    models = len(study.checkpoints) + 2
-    documents = (trials or 0) * search + models * report
+    dropped = study.training_run.dropped if study.training_run is not None else {}
+    count = len(study.checkpoints) + len(dropped) + 2
+    models = f"up to {count} models" if study.training_run is not None else f"{count} models"
+    documents = ranked + (trials or 0) * search + count * report
     seconds = documents * seconds_per_document
     disk = weights.exported + 20 * 2**20
     free = shutil.disk_usage(folder).free
@@ -148,10 +152,11 @@ def describe(
     if trials is None:
         return (
             f"{place}, up to {search} documents a trial until more documents are expected to bring less than "
-            f"{study.budget.gain:g}, and {models} models on {report} report documents."
+            f"{study.budget.gain:g}, and {models} on {report} report documents."
         )
+    first = f"{ranked} to rank the checkpoints, " if ranked else ""
     return (
-        f"{place}, {documents:,} documents ({trials} trials of {search}, {models} models on "
+        f"{place}, {documents:,} documents ({first}{trials} trials of {search}, {models} on "
         f"{report} report documents) and {duration(seconds)}{limit}."
     )
 

@@ -80,7 +80,7 @@ def likenesses(
     prompts = _prompts(worker)
     for name, candidate in inputs.items():
         note(f"comparing {name} with its own model")
-        source = sources.base if name == "base" else sources.checkpoints[name]
+        source = sources.base if name == "base" else sources.every[name]
         reason = _obstacle(worker, source)
         if reason:
             yield Likeness(name, None, f"was not compared: {reason}")
@@ -92,7 +92,7 @@ def likenesses(
         model = _own_model(worker, source)
         own = [_logits(model, ids, worker.resident.device) for _, ids in pairs]
         if isinstance(source, Adapter) and _off(made, own, rows) > tolerance(worker):
-            own = _rounded(worker, model, own, [ids for _, ids in pairs])
+            own = list(_rounded(worker, model, own, [ids for _, ids in pairs]))
         del model
         gc.collect()
         yield Likeness(name, _off(made, own, rows))

@@ -28,6 +28,7 @@ from exme.search.merging.sources import (
     is_hub_id,
     locate,
     open_checkpoint,
+    public_names,
 )
 from exme.tasks import UserError, did_you_mean, read_yaml
 
@@ -142,7 +143,8 @@ def materialise(
         out: the folder; it must not exist, be empty or, with `force`, be an earlier export.
         force: replace an earlier export, once the new one is complete.
         max_shard_bytes: largest weight file.
-        within: folders in which the recipe's folders must lie, links followed; None is anywhere.
+        within: folders in which the recipe's folders must lie, links followed; None is anywhere. A model that the
+            recipe only names, ``./gsm``, is looked for in each.
 
     Raises:
         UserError: the recipe or a source cannot be used, a source is not the one that the recipe
@@ -150,21 +152,23 @@ def materialise(
     """
     wanted = read_recipe(path)
     out = out.expanduser().resolve()
-    _check_places(path, wanted.models, within)
-    base = Checkpoint("base", locate(wanted.models["base"], who="base"))
+    models = {name: _found(model, within or ()) for name, model in wanted.models.items()}
+    _check_places(path, models, within)
+    base = Checkpoint("base", locate(models["base"], who="base"))
     checkpoints = {
-        name: open_checkpoint(name, locate(wanted.models[name], who=f"checkpoint '{name}'"), base)
+        name: open_checkpoint(name, locate(models[name], who=f"checkpoint '{name}'"), base)
         for name in wanted.candidate.coefficients
     }
     sources = Sources(base, checkpoints, union=wanted.union)
     candidate = _with_fingerprints(path, wanted.candidate, sources)
+    names = public_names(wanted.models)
     try:
         return export_model(
             sources,
             candidate,
             out,
-            card=short_card(candidate, wanted.models, sources),
-            names=wanted.models,
+            card=short_card(candidate, names, sources),
+            names=names,
             force=force,
             loads=False,
             made_before=wanted.weights_digest,
@@ -172,6 +176,14 @@ def materialise(
         )
     except FloatingPointError as error:
         raise UserError(f"{path}: {error}; nothing was written") from None
+
+
+def _found(model: str, within: Sequence[Path]) -> str:
+    """A folder that a recipe only names (`public_names`), in the first of these that has it."""
+    if not model.startswith("./") or Path(model).is_dir():
+        return model
+    places = (folder.expanduser() / model for folder in within)
+    return next((str(place) for place in places if place.is_dir()), model)
 
 
 def _check_places(path: Path, models: Mapping[str, str], within: Sequence[Path] | None) -> None:

@@ -19,7 +19,13 @@ from .fetched import (
     whole_rows as whole_rows,
 )
 from .fit import check_fit as check_fit
-from .location import MINI as MINI, TOKENIZER as TOKENIZER, is_hub_id as is_hub_id, locate as locate
+from .location import (
+    MINI as MINI,
+    TOKENIZER as TOKENIZER,
+    is_hub_id as is_hub_id,
+    locate as locate,
+    public_names as public_names,
+)
 from .residence import (
     Held as Held,
     Mapped as Mapped,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from exme.tasks import UserError, did_you_mean
+from exme.tasks import UNREACHABLE, UserError, did_you_mean, hub_is_reachable
 from exme.tasks.mini import MODELS
 
 MINI = "mini/"
@@ -55,6 +56,38 @@ def is_hub_id(name: str) -> bool:
     if name.startswith(MINI) or Path(name).expanduser().exists():
         return False
     return _HUB_ID.fullmatch(name) is not None
+
+
+def public_names(places: Mapping[str, str]) -> dict[str, str]:
+    """Where models come from, as may be told to anyone: no folder of this machine, no user's name.
+
+    A model on the hub and a mini model stay as they are. Of a folder there is its name, ``./gsm``, with so many of the
+    folders above it that no other has the same: ``./gsm/checkpoint-500``.
+
+    Args:
+        places: by name, as a study gives them.
+    """
+    parts = {
+        name: () if place.startswith(MINI) or is_hub_id(place) else _parts(place)
+        for name, place in places.items()
+    }
+    return {
+        name: "/".join((".", *_tail(own, set(parts.values()) - {own}))) if own else places[name]
+        for name, own in parts.items()
+    }
+
+
+def _parts(place: str) -> tuple[str, ...]:
+    full = os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111  (links stay as people named them)
+    return Path(full).parts[1:]
+
+
+def _tail(own: tuple[str, ...], others: set[tuple[str, ...]]) -> tuple[str, ...]:
+    """The shortest end of a path that no other has."""
+    for length in range(1, len(own)):
+        if own[-length:] not in {other[-length:] for other in others}:
+            return own[-length:]
+    return own
 
 
 def locate(name: str, *, who: str, revision: str | None = None) -> Path:
@@ -126,6 +159,7 @@ def _download(repository: str, revision: str | None, who: str) -> Path:
             revision=revision,
             allow_patterns=list(ALLOWED),
             ignore_patterns=list(IGNORED),
+            local_files_only=not hub_is_reachable(),
         )
     except GatedRepoError:
         reason = "its owner asks for a licence to be accepted; do so on its page on the hub, then "
@@ -145,5 +179,9 @@ def _download(repository: str, revision: str | None, who: str) -> Path:
 def _unreachable(error: Exception, *, offline: bool) -> str:
     if offline:
         return "HF_HUB_OFFLINE is set and the model is not in the cache; unset it, or give a folder"
+    if not hub_is_reachable():
+        return (
+            f"{UNREACHABLE}, and the model is not in the cache; check the network, or give a folder"
+        )
     first = next(iter(str(error).splitlines()), type(error).__name__)
     return f"{first}; check the network, or download it elsewhere and give the folder"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exme.search.directions import vectors
 from exme.search.merging.folders import ExportResult, check_target, export_model, short_card
-from exme.search.merging.sources import Sources
+from exme.search.merging.sources import Sources, public_names
 from exme.search.opening import open_sources
 from exme.search.running import open_stored
 from exme.search.scoring import choose_engine, settle_precision
@@ -53,7 +53,7 @@ def build(
         dtype=settle_precision(content, sources.base.dtype, engine).dtype,
         sources=sources.fingerprints,
     )
-    names = {"base": content.base, **content.checkpoints}
+    names = public_names({"base": content.base, **content.checkpoints})
     return export_model(
         sources,
         candidate,

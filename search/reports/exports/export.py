@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from exme.search.merging import Candidate
 from exme.search.merging.folders import ExportResult, chat_template, check_target, export_model
-from exme.search.merging.sources import TaskVector
+from exme.search.merging.sources import TaskVector, public_names
 from exme.search.proof import Outcome
 from exme.search.trials import TrialRecord, scores_seen
 from exme.tasks import UserError
 
+from .licences import licence_warning, read_licence
 from .lm_eval_results import lm_eval_results
-from .model_card import licence_warning, model_card, read_licence, scores_file
+from .model_card import model_card, scores_file
+from .repeat import STUDY, places_to_give, study_to_repeat
 from .selection import pick
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def export_trials(
     top: int | None = None,
     pareto: bool = False,
     force: bool = False,
+    repository: str = "",
 ) -> list[ExportResult]:
     """Export chosen trials: one into the folder itself, several into ``trial-<number>`` in it.
 
@@ -62,6 +65,7 @@ def export_trials(
         out: the folder.
         number: see `selection.pick`; so are `top` and `pareto`.
         force: replace earlier exports there.
+        repository: on the hub, where the export will go; its card says how to load it from there.
 
     Raises:
         UserError: there is no such trial, or a folder cannot be written.
@@ -75,7 +79,7 @@ def export_trials(
     for place in places:  # all of them, before the first is written
         check_target(place, search.sources, force=force)
     return [
-        export_trial(search, outcome, trial, place, force=force)
+        export_trial(search, outcome, trial, place, force=force, repository=repository)
         for trial, place in zip(chosen, places, strict=True)
     ]
 
@@ -90,7 +94,13 @@ def _winner(outcome: Outcome) -> TrialRecord:
 
 
 def export_trial(
-    search: StoredSearch, outcome: Outcome, trial: TrialRecord, folder: Path, *, force: bool
+    search: StoredSearch,
+    outcome: Outcome,
+    trial: TrialRecord,
+    folder: Path,
+    *,
+    force: bool,
+    repository: str = "",
 ) -> ExportResult:
     """Export one trial's candidate with its papers.
 
@@ -100,13 +110,15 @@ def export_trial(
         trial: one that was scored, in part at least; the papers say so where it is not the winner.
         folder: the resolved folder.
         force: replace an earlier export there.
+        repository: see `export_trials`.
     """
     assert trial.candidate is not None
     scores = scores_seen(trial)
     sentence, advice, is_winner = _told(outcome, trial)
     if not is_winner:
         outcome = replace(outcome, winner=trial, merged=None)
-    names = {"base": search.study.base, **search.study.checkpoints}
+    places = _places(search)
+    names = {name: places[name] for name in ("base", *search.study.checkpoints)}
     sources = {"base": search.sources.base, **search.sources.checkpoints}
     licences = {name: read_licence(source.folder) for name, source in sources.items()}
     card = model_card(
@@ -116,13 +128,10 @@ def export_trial(
         licences=licences,
         taken=chat_template(search.sources)[1],
         version=metadata.version("exme"),
+        place=repository or ".",
+        tasks=[task for found in search.documents for task in found.suite.lm_eval_tasks],
+        missing=places_to_give(search.study, names),
     )
-    # A recipe finds a direction's task vector in the run's folder.
-    places = {
-        name: str(source.folder)
-        for name, source in search.sources.checkpoints.items()
-        if isinstance(source, TaskVector)
-    }
     scored = outcome.merged.report if outcome.merged is not None else scores
     result = export_model(
         search.sources,
@@ -130,9 +139,10 @@ def export_trial(
         folder,
         force=force,
         card=card,
-        names=names | places,
+        names=places,
         code=search.study.trust_remote_code,
         extra={
+            STUDY: study_to_repeat(search.study, names),
             SCORES: scores_file(outcome),
             RESULTS: lm_eval_results(
                 scored, search.documents, model=folder.name, seed=search.study.documents.seed
@@ -140,6 +150,16 @@ def export_trial(
         },
     )
     return replace(result, warning=licence_warning(names, licences), verdict=advice)
+
+
+def _places(search: StoredSearch) -> dict[str, str]:
+    """Where all sources are, as may be told; a recipe finds a direction's task vector in its folder in the run's."""
+    vectors = {
+        name: str(source.folder)
+        for name, source in search.sources.checkpoints.items()
+        if isinstance(source, TaskVector)
+    }
+    return public_names({"base": search.study.base, **search.study.checkpoints, **vectors})
 
 
 def _told(outcome: Outcome, trial: TrialRecord) -> tuple[str, str, bool]:

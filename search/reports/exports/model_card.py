@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -14,29 +13,17 @@ from exme.search.merging import Candidate
 from exme.search.merging.folders import obstacle
 from exme.search.merging.methods import METHODS, PLAIN
 from exme.search.merging.sources import is_hub_id
+from exme.search.opening import RENDERED
 from exme.search.proof import Outcome
 from exme.search.reports.pages import table
 from exme.search.statistics import mean_interval
 from exme.search.study import read
-from exme.search.trials import Standing, Unit, scores_seen, standing_of, standings
+from exme.search.trials import Standing, Unit, scores_seen, spent, standing_of, standings
 
+from .gguf import CONVERTER
+from .licences import common_licence, licence_section
 from .lm_eval_results import model_index
-
-# Front matter that states a model's licence, as the hub reads it.
-_LICENCE_KEYS = ("license", "license_name", "license_link")
-
-
-def read_licence(folder: Path) -> dict[str, str]:
-    """Licence that a model's README states in its front matter; empty where it states none."""
-    try:
-        text = (folder / "README.md").read_text(encoding="utf-8")
-        _, front, _ = text.split("---", 2) if text.startswith("---") else ("", "", "")
-        found = yaml.safe_load(front)
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {key: found[key] for key in _LICENCE_KEYS if isinstance(found.get(key), str)}
+from .repeat import STUDY, public_data
 
 
 def model_card(
@@ -47,16 +34,22 @@ def model_card(
     licences: Mapping[str, Mapping[str, str]],
     taken: str,
     version: str,
+    place: str = ".",
+    tasks: Sequence[str] = (),
+    missing: Sequence[str] = (),
 ) -> str:
-    """The README.md of an export.
+    """The README.md of an export; it names no folder, machine or user.
 
     Args:
         outcome: the search; it has a winner.
-        names: where the base (key ``base``) and each checkpoint came from, as the study says.
+        names: where the base (key ``base``) and each checkpoint came from, as may be told (`public_names`).
         verdict: the one honest sentence about the winner.
         licences: front matter of each source that states its licence, by the keys of `names`.
         taken: where the tokenizer and the chat template came from, in a sentence.
         version: version of this package.
+        place: from where people load it: a repository on the hub, or ``.`` for the folder itself.
+        tasks: lm-eval tasks that it was searched on.
+        missing: folders and files that the study names and a search needs beside it.
 
     Raises:
         ValueError: the search has no winner.
@@ -64,25 +57,26 @@ def model_card(
     if outcome.winner is None or outcome.winner.candidate is None:
         raise ValueError(f"study {outcome.study}: no winner to write a card for")
     candidate = outcome.winner.candidate
+    candidates = spent(outcome.trials)[0]
     parts = [
         _front_matter(outcome, names, licences),
         f"# {outcome.study}: a merge found for {outcome.task}",
         verdict,
         (
-            f"Found by ExMe {version} as trial {outcome.winner.number} of {len(outcome.trials)} "
-            f"({outcome.winner.origin}), without training."
+            f"Found by ExMe {version} among {candidates} candidates, without training: trial {outcome.winner.number} "
+            f"({outcome.winner.origin})."
         ),
         "## Use",
-        _use(candidate),
+        _use(outcome, candidate, place, tasks),
         "## Coefficients",
         _coefficients(candidate, names),
         f"Accumulated in float32 and rounded once to {candidate.dtype}. {taken}",
         "## Scores",
         _scores(outcome),
         "## How to repeat",
-        _repeat(outcome),
+        _repeat(outcome, names, missing),
         "## Licence",
-        _licence_section(names, licences),
+        licence_section(names, licences),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -98,7 +92,7 @@ def _front_matter(
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["merge", "exme"],
-        **_common_licence(names, licences),
+        **common_licence(names, licences),
     }
     proved = outcome.merged.report if outcome.merged is not None else None
     shown = proved or (outcome.winner.scores if outcome.winner is not None else None)
@@ -107,27 +101,26 @@ def _front_matter(
     return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---"
 
 
-def _common_licence(
-    names: Iterable[str], licences: Mapping[str, Mapping[str, str]]
-) -> Mapping[str, str]:
-    stated = [licences.get(name, {}) for name in names]
-    return stated[0] if all(licence == stated[0] for licence in stated) else {}
-
-
 _GGUF = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
-def _use(candidate: Candidate) -> str:
-    return f"""```python
+def _use(outcome: Outcome, candidate: Candidate, place: str, tasks: Sequence[str]) -> str:
+    here = "In this folder:\n\n" if place == "." else ""
+    tested = ",".join(tasks) or outcome.task.replace("+", ",")
+    if outcome.facts.get("prompts", "").startswith(RENDERED):
+        tested += " --apply_chat_template"
+    return f"""{here}```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("this folder", dtype="auto")
-tokenizer = AutoTokenizer.from_pretrained("this folder")
+model = AutoModelForCausalLM.from_pretrained("{place}", dtype="auto")
+tokenizer = AutoTokenizer.from_pretrained("{place}")
 ```
 
-For llama.cpp, whose converter comes with its sources:
-
-    python llama.cpp/convert_hf_to_gguf.py . --outfile merged.gguf --outtype {_GGUF[candidate.dtype]}"""
+| with | command |
+|---|---|
+| vLLM | `vllm serve {place}` |
+| lm-eval | `lm_eval --model hf --model_args pretrained={place},dtype={candidate.dtype} --tasks {tested}` |
+| llama.cpp, in the folder | `python llama.cpp/{CONVERTER} . --outfile merged.gguf --outtype {_GGUF[candidate.dtype]}` |"""
 
 
 def _coefficients(candidate: Candidate, names: Mapping[str, str]) -> str:
@@ -210,47 +203,43 @@ def _score(scores: Scores | None) -> str:
     return f"{Unit([scores]).line(mean_interval(scores))}, n = {scores.count}"
 
 
-def _repeat(outcome: Outcome) -> str:
-    rows = [[key, _code(value)] for key, value in outcome.facts.items()]
+def _repeat(outcome: Outcome, names: Mapping[str, str], missing: Sequence[str]) -> str:
+    rows = [[key, _code(value)] for key, value in _public_facts(outcome.facts, names).items()]
     winner = outcome.winner.candidate if outcome.winner is not None else None
     reason = obstacle(winner) if winner is not None else ""
+    beside = f" It needs beside it: {', '.join(map(_code, missing))}." if missing else ""
+    tasks = outcome.task.replace("+", ",")
     lines = [
+        f"The search, with the same documents and seeds: `exme search {STUDY} --task {tasks}`.{beside}",
+        "",
+        (
+            f"This merge alone: `exme materialise exme_recipe.json --out merged`. mergekit cannot make it: {reason}."
+            if reason
+            else "This merge alone: `exme materialise exme_recipe.json --out merged`, or, up to rounding, "
+            "`mergekit-yaml mergekit_config.yml merged`."
+        ),
+        "",
         (
             "`exme_recipe.json` holds the candidate, the fingerprints of its inputs and the digest of "
             "its weights; `exme_scores.json` every score behind the table, document by document; "
             "`lm_eval_results.json` the merge's scores as lm-eval writes them."
         ),
-        "",
-        (
-            f"mergekit cannot make it: {reason}; `exme materialise exme_recipe.json --out merged` can."
-            if reason
-            else "`mergekit-yaml mergekit_config.yml merged` makes the same merge with mergekit, up "
-            "to rounding."
-        ),
     ]
     return "\n".join([*lines, "", table(["", "value"], rows)] if rows else lines)
 
 
-def licence_warning(names: Iterable[str], licences: Mapping[str, Mapping[str, str]]) -> str:
-    """What to tell about licences that differ; empty where every input states the same."""
-    names = list(names)
-    if _common_licence(names, licences):
-        return ""
-    return _licence_section(names, licences).replace("a merge", "this merge")
+# What says where a search ran; the study beside the card says the rest.
+_PRIVATE_FACTS = ("command", "study file")
 
 
-def _licence_section(names: Iterable[str], licences: Mapping[str, Mapping[str, str]]) -> str:
-    common = _common_licence(names, licences)
-    if common:
-        return f"Every input states the same licence: {', '.join(common.values())}."
-    stated = [
-        f"{name}: {', '.join(licences[name].values()) if licences.get(name) else 'not stated'}"
-        for name in names
-    ]
-    return (
-        f"The inputs do not all state the same licence ({'; '.join(stated)}). All of their licences "
-        f"apply to a merge; read them before you pass it on."
-    )
+def _public_facts(facts: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    told = {key: value for key, value in facts.items() if key not in _PRIVATE_FACTS}
+    places = {"base": names.get("base", "")}
+    places |= {f"checkpoint {name}": place for name, place in names.items()}
+    told |= {key: place for key, place in places.items() if key in told}
+    if "data" in told:
+        told["data"] = public_data(told["data"])
+    return told
 
 
 def _code(text: str) -> str:

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from exme.search.merging.sources import adapter
+from exme.search.merging.sources import adapter, adapter_settings
 from exme.search.opening import likeness
 from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
@@ -100,7 +100,7 @@ def test_what_rounding_alone_takes_from_an_adapter_is_no_reason_to_refuse_it(
     # A real LoRA on a real base in bfloat16 lost 20% of its logits' spread; here it is the limit that is low.
     monkeypatch.setattr(likeness, "ROUNDED", offs(line)["other"] / 200)
     (folder / "runs").rename(folder / "before")
-    scale = adapter.scale_of
+    scale = adapter_settings.scale_of
     monkeypatch.setattr(adapter, "scale_of", lambda *given: wrong * scale(*given))
     if wrong == 1.0:
         (line,) = settle()

@@ -42,8 +42,12 @@ POINT = {"math": 1.3, "code": 0.5}
 
 
 @pytest.fixture
-def family(tmp_path: Path) -> dict[str, Path]:
-    return make_family(tmp_path / "models")
+def family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    made = make_family(tmp_path / "models")
+    monkeypatch.chdir(
+        tmp_path / "models"
+    )  # (a recipe of what was made only names its models' folders)
+    return made
 
 
 def by_hand(family: dict[str, Path], path: Path, **candidate: Any) -> Path:

@@ -13,8 +13,8 @@ import pytest
 from huggingface_hub import errors
 from huggingface_hub.utils._paths import filter_repo_objects
 
-from exme.search.merging.sources import locate as module
-from exme.search.merging.sources.location import is_hub_id, locate, mini_names
+from exme.search.merging.sources import location as module
+from exme.search.merging.sources.location import is_hub_id, locate, mini_names, public_names
 from exme.tasks.errors import UserError
 
 
@@ -42,6 +42,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         return str(asked["answer"])
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(module, "hub_is_reachable", lambda: True)
     return asked
 
 
@@ -224,3 +225,22 @@ def test_a_name_that_the_locale_cannot_write_is_said_to_be_that() -> None:
         "base: 'models/mod\\xe8le' cannot be named here: Python writes file names in ascii"
         in found.stdout
     )
+
+
+def test_places_are_told_without_the_folders_above_them(tmp_path: Path) -> None:
+    places = {
+        "base": "owner/base@v1",
+        "a": f"{tmp_path}/gsm/checkpoint-500",
+        "b": f"{tmp_path}/mmlu/checkpoint-500/",
+        "c": "~/runs/checkpoint-900",
+        "d": "../checkpoint-100",
+        "mini": "mini/sums",
+    }
+    assert public_names(places) == {
+        "base": "owner/base@v1",
+        "a": "./gsm/checkpoint-500",
+        "b": "./mmlu/checkpoint-500",
+        "c": "./checkpoint-900",
+        "d": "./checkpoint-100",
+        "mini": "mini/sums",
+    }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import socket
+import sys
 import textwrap
 from collections import namedtuple
 from pathlib import Path
@@ -15,11 +18,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.model_folder import chat_template, export_model
+from exme.search.merging.folders.recipe import materialise
 from exme.search.merging.resident import ResidentModel, weights_digest
+from exme.search.merging.sources.location import public_names
 from exme.search.proof.verdict import verdict
 from exme.search.reports.exports import export
 from exme.search.reports.exports.export import export_best
+from exme.search.reports.exports.repeat import places_to_give, study_to_repeat
 from exme.search.running.search import Search
+from exme.search.study.study_file import StudyFile, load_study_file
 from exme.tasks.errors import UserError
 from tests.helpers.models.exports import (
     NAMES,
@@ -43,6 +50,8 @@ from tests.helpers.models.small_models import (
 )
 
 __all__ = ["resident", "searched"]  # fixtures
+
+PAPERS = (".md", ".json", ".yml", ".yaml")
 
 
 # The round trip -----------------------------------------------------------------------------------
@@ -285,6 +294,53 @@ def test_the_winner_of_a_search_is_exported_with_its_papers(
     assert "base: mit; math: not stated; code: not stated" in text
     assert json.loads((result.folder / "exme_scores.json").read_text()).keys() >= {"base", "merged"}
     AutoModelForCausalLM.from_pretrained(result.folder)
+
+
+def test_the_papers_name_no_folder_machine_or_user_and_repeat_the_search(
+    searched: Search, tmp_path: Path
+) -> None:
+    outcome = searched.run()
+    result = export_best(searched, tmp_path / "out")
+    texts = {p.name: p.read_text() for p in result.folder.iterdir() if p.suffix in PAPERS}
+    assert len(texts) > 7
+    private = {str(tmp_path), str(Path.home()), socket.gethostname(), " ".join(sys.argv[1:])}
+    for name, text in texts.items():
+        assert not [word for word in private if word and word in text], name
+    assert "`exme search exme_study.yaml --task gsm8k`" in texts["README.md"]
+    study = load_study_file(result.folder / "exme_study.yaml")
+    models = {"base": "./base", "checkpoints": {name: f"./{name}" for name in ("math", "code")}}
+    assert study == searched.study.model_copy(update=models)
+    # ... and the recipe's models are found where its reader keeps them
+    assert outcome.winner is not None
+    models_at = Path(searched.study.base).parent
+    again = materialise(result.folder, tmp_path / "again", within=[models_at])
+    assert again.weights_digest == result.weights_digest
+
+
+def test_a_study_to_repeat_keeps_settings_and_drops_what_is_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("")
+    study = StudyFile.model_validate(
+        {
+            "base": "/home/ann/base",
+            "checkpoints": {"a": "/home/ann/a", "b": "owner/b@v1"},
+            "storage": "postgresql://ann:secret@db.example.org/runs",
+            "measure": f"{tmp_path}/mine.py:score",
+            "data": "/home/ann/documents",
+            "racing": None,
+            "budget": {"documents": 999},
+            "vllm": {"tensor_parallel_size": 2, "engine_args": {"download_dir": "/home/ann"}},
+        }
+    )
+    names = public_names({"base": study.base, **study.checkpoints})
+    text = study_to_repeat(study, names)
+    assert not re.search("ann|secret|example", text)
+    (tmp_path / "study.yaml").write_text(text)
+    again = load_study_file(tmp_path / "study.yaml")
+    assert (again.racing, again.budget.documents, again.vllm.tensor_parallel_size) == (None, 999, 2)
+    assert again.measure == study.measure
+    assert again.checkpoints == {"a": "./a", "b": "owner/b@v1"}
+    told = ["./base", "./a", "./documents", "mine.py"]
+    assert places_to_give(study, names) == told and ", ".join(told) in text
 
 
 def test_a_search_without_a_scored_trial_has_nothing_to_export(

@@ -11,7 +11,8 @@ import pytest
 from exme.evaluators.scores import DocumentScores
 from exme.search.merging.sources.location import mini_names
 from exme.search.proof.outcome import Outcome
-from exme.search.reports.exports.model_card import read_licence, scores_file
+from exme.search.reports.exports.licences import read_licence
+from exme.search.reports.exports.model_card import scores_file
 from exme.tasks.mini import MODELS
 from tests.helpers.models.cards import card, front_matter, outcome
 from tests.helpers.models.exports import NAMES

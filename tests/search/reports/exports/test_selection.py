@@ -13,6 +13,7 @@ import pytest
 
 from exme.evaluators.scores import join
 from exme.search.reports.exports.export import export_trials
+from exme.search.reports.exports.gguf import write_gguf
 from exme.search.reports.exports.lm_eval_results import lm_eval_results
 from exme.search.reports.exports.publish import push
 from exme.search.reports.exports.selection import pareto_front, pick, ranking
@@ -145,6 +146,50 @@ def test_the_hub_reads_the_scores_from_the_card(outcome: Any) -> None:
     assert data.base_model == ["someone/math", "folders/code"]
     assert front_matter(text)["base_model_relation"] == "merge"
     assert "convert_hf_to_gguf.py . --outfile merged.gguf --outtype bf16" in text
+
+
+def test_a_card_for_the_hub_loads_from_the_repository(searched: Search, tmp_path: Path) -> None:
+    searched.run()
+    (result,) = export_trials(searched, tmp_path / "out", repository="me/merged")
+    text = (result.folder / "README.md").read_text()
+    assert text.count('from_pretrained("me/merged"') == 2
+    assert "`vllm serve me/merged`" in text
+    assert "--model_args pretrained=me/merged,dtype=bfloat16 --tasks gsm8k`" in text
+
+
+CONVERTER = """\
+import argparse, sys
+parser = argparse.ArgumentParser()
+parser.add_argument("model")
+parser.add_argument("--outfile")
+parser.add_argument("--outtype")
+given = parser.parse_args()
+if given.outtype == "f16":
+    sys.exit("ModuleNotFoundError: No module named 'gguf'")
+open(given.outfile, "w").write(open(given.model + "/config.json").read() + given.outtype)
+"""
+
+
+def test_an_export_is_converted_by_llama_cpps_converter_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "best"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("LLAMA_CPP", raising=False)
+    told = write_gguf(folder, "q8_0")
+    made = folder / "best-q8_0.gguf"
+    assert told.endswith(f"convert_hf_to_gguf.py {folder} --outfile {made} --outtype q8_0")
+    monkeypatch.setenv("LLAMA_CPP", str(tmp_path))
+    (tmp_path / "convert_hf_to_gguf.py").write_text(CONVERTER)
+    assert write_gguf(folder, "q8_0").startswith(f"Wrote {made}")
+    assert made.read_text() == "{}q8_0"
+    with pytest.raises(UserError, match=r"failed \(ModuleNotFoundError: No module named 'gguf'\)"):
+        write_gguf(folder, "f16")
+    assert {path.name for path in folder.iterdir()} == {"config.json", "best-q8_0.gguf"}
+    with pytest.raises(UserError, match="did you mean 'q8_0'"):
+        write_gguf(folder, "q8")
 
 
 class Hub:
