@@ -205,6 +205,23 @@ def test_a_run_that_has_grown_begins_a_fork(tmp_path: Path, run: Path) -> None:
     assert len(forked.search.inputs()) == 9
 
 
+def test_a_merge_by_hand_is_of_the_kept_checkpoints_once_these_are_known(
+    tmp_path: Path, run: Path
+) -> None:
+    search = opened(tmp_path, run)
+    with pytest.raises(
+        UserError, match="which checkpoints of its training run are kept is not known yet"
+    ):
+        search.search.score({"checkpoint-100": 1.0})
+    search.search.work()
+    for later in (search, opened(tmp_path, run)):
+        with pytest.raises(UserError, match=r"'checkpoint-100' is neither .*have: checkpoint-500"):
+            later.search.score({"checkpoint-100": 1.0})
+        trial = later.search.score({"checkpoint-500": 0.7, "checkpoint-600": 0.4})
+        assert trial.scores is not None and trial.scores.count == 128
+        close(later)
+
+
 def test_no_more_than_are_kept_are_not_ranked(tmp_path: Path, run: Path) -> None:
     two = f"{run}/checkpoint-[56]00"
     search = Opened(
