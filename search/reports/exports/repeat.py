@@ -12,7 +12,11 @@ from exme.search.study import StudyFile, measure_of_ones_own
 
 STUDY = "exme_study.yaml"
 # Where a machine keeps or shows its trials; further arguments of vLLM may hold folders.
-_OF_THE_MACHINE: Mapping[str, bool | set[str]] = {"storage": True, "track": True, "vllm": {"engine_args"}}
+_OF_THE_MACHINE: Mapping[str, bool | set[str]] = {
+    "storage": True,
+    "track": True,
+    "vllm": {"engine_args"},
+}
 _ANYWHERE = ("hub", "mini")
 
 
