@@ -110,6 +110,10 @@ format: $(DEV) ## rewrite what ruff can put right by itself
 bench: $(RUN) $(LINKED) ## run benchmarks/BENCH.py with ARGS; BENCH=trial says where a search's time went
 	@$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
 
+.PHONY: real
+real: $(DEV) $(LINKED) ## train two skills of SmolLM2-135M from PyPI, search, compare: about two hours on two cores
+	@$(BIN)/python -m benchmarks.real $(ARGS)
+
 .PHONY: wheel
 wheel: $(DEV) ## build dist/exme-*.whl
 	@rm -rf build/lib build/bdist.*  # setuptools packs whatever an earlier build left there

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from exme.search.cli.main import app
 from exme.search.study.study_file import StudyFile
+from exme.search.study.training_run import NO_KEY
 
 HERE = Path(__file__).parent / "reference"
 
@@ -80,6 +81,8 @@ def _keys(model: type[BaseModel], prefix: str) -> str:
     meanings = _attributes(model)
     rows = ["| key | default | meaning |", "|---|---|---|"] if not prefix else []
     for name, field in model.model_fields.items():
+        if name == NO_KEY:
+            continue
         key = f"{prefix}{name}"
         annotation = field.annotation
         section = next(

@@ -1,5 +1,7 @@
 """A real model from training runs to the table: `python -m benchmarks.real [train|search|table]`, all three by default.
 
+`python -m benchmarks.real landscapes` makes landscapes of it for `benchmarks.search_gain`.
+
 Every step goes on where it was interrupted. Models, runs and scores lie in studies/runs/smollm2/.
 """
 
@@ -14,8 +16,10 @@ STEPS = ("train", "search", "table")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("steps", nargs="*", choices=[*STEPS, []], default=STEPS)
-    steps = parser.parse_args().steps
+    parser.add_argument("steps", nargs="*", choices=[*STEPS, "landscapes", []], default=STEPS)
+    parser.add_argument("--points", type=int, default=25, help="of a landscape")
+    options = parser.parse_args()
+    steps = options.steps
     FOLDER.mkdir(parents=True, exist_ok=True)
     if "train" in steps:
         from benchmarks.smollm2 import smollm2  # noqa: PLC0415  (loads torch)
@@ -34,6 +38,10 @@ def main() -> None:
             comparison.search(FOLDER)
         if "table" in steps:
             print(comparison.table(list(comparison.rows(FOLDER))))
+    if "landscapes" in steps:
+        from . import landscapes  # noqa: PLC0415
+
+        landscapes.write(FOLDER, options.points)
 
 
 if __name__ == "__main__":

@@ -35,18 +35,18 @@ class Row:
 
 
 def search(folder: Path) -> None:
-    """Run the study's search, with its proof and report; note what it cost."""
-    cpu, wall = time.process_time(), time.perf_counter()
+    """Run the study's search, with its proof and report; note what it cost, interruptions included."""
+    before, cpu, wall = _spent(folder), time.process_time(), time.perf_counter()
     with open_search(STUDY, SUITES, runs=folder / "runs") as found:
-        write_report(found.run(), found.folder)
-        documents = sum(trial.documents for trial in found.trials)
-    before = _spent(folder)
-    cost = Cost(
-        documents,
-        before.cpu + time.process_time() - cpu,
-        before.wall + time.perf_counter() - wall,
-    )
-    (folder / "search.json").write_text(json.dumps(asdict(cost)))
+        try:
+            write_report(found.run(), found.folder)
+        finally:
+            cost = Cost(
+                sum(trial.documents for trial in found.trials),
+                before.cpu + time.process_time() - cpu,
+                before.wall + time.perf_counter() - wall,
+            )
+            (folder / "search.json").write_text(json.dumps(asdict(cost)))
 
 
 def _spent(folder: Path) -> Cost:

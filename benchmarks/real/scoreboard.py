@@ -33,13 +33,16 @@ class Scoreboard:
     """Scores of candidates of one study.
 
     Args:
-        search: the study, opened; its worker is made at the first candidate that the file lacks.
+        search: the study, opened; its worker is made at the first candidate that neither its proof nor the file has.
         file: JSON, by split and the candidate's digest.
     """
 
     def __init__(self, search: Search, file: Path) -> None:
         self.search, self._file = search, file
         self._kept = json.loads(file.read_text()) if file.is_file() else {}
+        outcome = search.outcome()
+        entries = [*outcome.inputs, *([outcome.merged] if outcome.merged else [])]
+        self._proved = {entry.candidate.digest: entry.report for entry in entries}
 
     def candidate(self, coefficients: Mapping[str, float]) -> Candidate:
         """A plain sum of task vectors; checkpoints left out have coefficient 0."""
@@ -54,6 +57,9 @@ class Scoreboard:
     def score(self, coefficients: Mapping[str, float], split: str) -> tuple[Scores, Cost]:
         """Scores on all documents of a split, and what they cost."""
         candidate = self.candidate(coefficients)
+        proved = self._proved.get(candidate.digest)
+        if split == "report" and proved is not None:
+            return proved, Cost()
         key = f"{split} {candidate.digest}"
         if key not in self._kept:
             self._kept[key] = self._measure(candidate, split)

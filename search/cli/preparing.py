@@ -9,6 +9,36 @@ import typer
 
 from .options import RUNS_DEFAULT, JsonOption, RunsOption, StudyArgument, TaskOption, study_path
 
+_Checkpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Fine-tune: hub id or folder, or name=id; give it once for each. Or a pattern, in quotes.",
+        show_default=False,
+    ),
+]
+_TrainingRun = Annotated[
+    str | None,
+    typer.Option(
+        help="Training run: a trainer's folder, or a pattern, whose best checkpoints are found first.",
+        show_default=False,
+    ),
+]
+_FromMergekit = Annotated[
+    Path | None,
+    typer.Option(
+        help="Take models, method and first point from a mergekit configuration, or from mergekit-evolve's."
+    ),
+]
+_Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        "-t",
+        help="Suites to search on, by commas. Default: gsm8k.",
+        show_default=False,
+    ),
+]
+
 
 def init(
     path: Annotated[Path, typer.Argument(help="Study file to write, e.g. studies/mine.yaml.")],
@@ -16,28 +46,10 @@ def init(
         str | None,
         typer.Option(help="Base model: hub id, folder or mini name.", show_default=False),
     ] = None,
-    checkpoint: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Fine-tune: hub id or folder, or name=id; give it once for each.",
-            show_default=False,
-        ),
-    ] = None,
-    from_mergekit: Annotated[
-        Path | None,
-        typer.Option(
-            help="Take models, method and first point from a mergekit configuration, or from mergekit-evolve's."
-        ),
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            "-t",
-            help="Suites to search on, by commas. Default: gsm8k.",
-            show_default=False,
-        ),
-    ] = None,
+    checkpoint: _Checkpoints = None,
+    run: _TrainingRun = None,
+    from_mergekit: _FromMergekit = None,
+    task: _Task = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Check that checkpoints fit a base and write a commented study file for them.
@@ -45,19 +57,39 @@ def init(
     Example: `exme init studies/mine.yaml --base mini/base --checkpoint mini/sums
     --checkpoint mini/products`
     """
-    from exme.search.study import name_checkpoints, write_study  # noqa: PLC0415
     from exme.tasks import UserError  # noqa: PLC0415
 
-    named = name_checkpoints(checkpoint or [])
-    if from_mergekit is not None:
-        if named:
-            raise UserError("init: --from-mergekit brings its models; leave --checkpoint out")
+    if from_mergekit is None:
+        _init_from_models(path, base, run, checkpoint or [], task or "gsm8k", force=force)
+    elif checkpoint or run:
+        raise UserError("init: --from-mergekit brings its models; leave --checkpoint and --run out")
+    else:
         typer.echo(_init_from_mergekit(path, from_mergekit, base, task, force=force))
-        return
-    if base is None or not named:
-        missing = "--base" if base is None else "--checkpoint"
+
+
+def _init_from_models(
+    path: Path, base: str | None, run: str | None, given: list[str], task: str, *, force: bool
+) -> None:
+    """Write the study of a base and checkpoints, or a training run; say what was found."""
+    from exme.search.study import (  # noqa: PLC0415
+        load_study_file,
+        name_checkpoints,
+        run_of,
+        write_study,
+    )
+    from exme.tasks import UserError  # noqa: PLC0415
+
+    run, listed = run_of(run, given)
+    named = name_checkpoints(listed)
+    if base is None or not (named or run):
+        missing = "--base" if base is None else "--checkpoint or --run"
         raise UserError(f"init: {missing} is missing; see `exme init --help` for an example")
-    typer.echo(write_study(path, base, named, task or "gsm8k", force=force))
+    typer.echo(write_study(path, base, named, task, run=run, force=force))
+    if run or len(named) > 1:
+        from exme.search.opening import kinship_of, open_sources  # noqa: PLC0415  (loads torch)
+
+        for line in kinship_of(open_sources(load_study_file(path))):
+            typer.echo(line)
 
 
 def _init_from_mergekit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,14 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from exme.search.merging.methods.method import Merge
-from exme.search.merging.sources import Sources, choose, read_json, settle, tied_names
+from exme.search.merging.sources import (
+    Residence,
+    Sources,
+    choose,
+    read_json,
+    settle,
+    tied_names,
+)
 from exme.tasks import UserError
 
 from .candidate import Candidate
@@ -31,6 +38,10 @@ _DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 class ResidentModel:
     """A live model on a device, and the sources from which every candidate is made afresh.
+
+    Attributes:
+        at_hand: names of the checkpoints that are merged from now: those of the search, or the one of the others
+            (`Sources.others`) that the last candidate named.
 
     Args:
         sources: the base and checkpoints.
@@ -76,15 +87,28 @@ class ResidentModel:
         else:
             self.model.to(device)  # type: ignore[arg-type]  # transformers' annotation is too narrow
             self._live = live_tensors(self.model, names, who="base")
-        self._settled = settle(self.residence, sources, device)
         self._merged = [name for name, live in self._live.items() if live.is_floating_point()]
-        self._merger = Merger(
-            self._settled,
-            dtype,
-            compiled=elements >= WORTH_COMPILING,
-        )
+        self._compiled = elements >= WORTH_COMPILING
         self._holds: dict[str, Merge] = {}
+        self._settle(None, frozenset(sources.checkpoints))
+
+    def _settle(self, before: Residence | None, names: frozenset[str]) -> None:
+        """Bring some checkpoints to where they are merged from."""
+        self.at_hand: frozenset[str] = frozenset()
+        self._settled = settle(self.residence, self.sources.only(names), self.device, before)
+        self.at_hand = names
+        self._merger = Merger(self._settled, self.dtype, compiled=self._compiled)
         self._copy_unmerged()
+
+    def _bring(self, names: Collection[str]) -> None:
+        """Have the checkpoints at hand that a candidate names, in the place of those that are."""
+        every = self.sources.every
+        needed = frozenset(name for name in names if name in every)
+        if needed <= self.at_hand:
+            return
+        for name in self.at_hand - needed:
+            every[name].reader.close()
+        self._settle(self._settled, needed)
 
     @torch.no_grad()
     def _copy_unmerged(self) -> None:
@@ -114,6 +138,7 @@ class ResidentModel:
         """
         if candidate.dtype != str(self.dtype).removeprefix("torch."):
             raise ValueError(f"candidate in {candidate.dtype}, resident model in {self.dtype}")
+        self._bring(candidate.sources)
         merges = self._merger.instructions(candidate, self._merged)
         due = [name for name in self._merged if self._holds.get(name) != merges[name]]
         places = [(name, self._live[name].device) for name in due]

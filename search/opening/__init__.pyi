@@ -5,8 +5,17 @@ from .cost import (
     check_memory as check_memory,
     describe as describe,
     give_back_memory as give_back_memory,
+    peak_memory as peak_memory,
     set_aside as set_aside,
     weigh as weigh,
+)
+from .first_stage import (
+    KEPT as KEPT,
+    input_alone as input_alone,
+    measure_run as measure_run,
+    settled_of as settled_of,
+    sources_of as sources_of,
+    study_of as study_of,
 )
 from .gram import measure as measure
 from .joining import join_study as join_study
@@ -19,14 +28,16 @@ from .likeness import (
     tolerance as tolerance,
 )
 from .opening import (
+    RANKED as RANKED,
     load_study_documents as load_study_documents,
     open_sources as open_sources,
     pinned_facts as pinned_facts,
     remarks as remarks,
 )
-from .provenance import NO_TEMPLATE as NO_TEMPLATE, facts as facts
+from .provenance import RENDERED as RENDERED, facts as facts
 from .references import take_references as take_references
 from .settling import (
+    objective_of as objective_of,
     scale_of_suite as scale_of_suite,
     settle_objective as settle_objective,
     shift_of as shift_of,

@@ -82,6 +82,15 @@ def available_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def peak_memory() -> int:
+    """Most bytes that were resident in this process at a time; 0 where the system does not say."""
+    if sys.platform != "linux":
+        return 0
+    with Path("/proc/self/status").open(encoding="ascii") as status:
+        found = next((line.split()[1] for line in status if line.startswith("VmHWM:")), "0")
+    return 1024 * int(found)
+
+
 def set_aside() -> None:
     """Spare what is loaded by now the collector's rounds: one over torch and transformers takes a quarter of a second."""
     gc.freeze()
@@ -106,8 +115,13 @@ def describe(
     report: int,
     trials: int | None,
     seconds_per_document: float,
+    ranked: int = 0,
+    reached: int = 0,
 ) -> str:
     """One line: memory, disk, documents and time.
+
+    By now every input was compared with its own model beside the live one, and each suite's first documents were
+    answered: the memory that this took is what a search takes, where it is more than weights and libraries.
 
     Args:
         study: the study file.
@@ -117,26 +131,32 @@ def describe(
         report: report documents per model.
         trials: trials that are still to run; None where nobody can say.
         seconds_per_document: measured.
+        ranked: search documents on which the checkpoints of a training run are still to be ranked.
+        reached: bytes of memory that this process had at most, so far.
     """
-    models = len(study.checkpoints) + 2
-    documents = (trials or 0) * search + models * report
+    dropped = study.training_run.dropped if study.training_run is not None else {}
+    count = len(study.checkpoints) + len(dropped) + 2
+    models = f"up to {count} models" if study.training_run is not None else f"{count} models"
+    documents = ranked + (trials or 0) * search + count * report
     seconds = documents * seconds_per_document
     disk = weights.exported + 20 * 2**20
     free = shutil.disk_usage(folder).free
     low = f" (only {_size(free)} free!)" if disk > free else ""
     limit = f", at most {study.budget.minutes:g} min of search" if study.budget.minutes else ""
+    memory = max(reached, LIBRARIES + weights.live + weights.sources)
     place = (
-        f"This will take about {_size(LIBRARIES + weights.live + weights.sources)} of memory "
+        f"This will take about {_size(memory)} of memory "
         f"({_size(weights.live + weights.sources)} of it weights), {_size(disk)} of disk with the "
         f"export{low}"
     )
     if trials is None:
         return (
             f"{place}, up to {search} documents a trial until more documents are expected to bring less than "
-            f"{study.budget.gain:g}, and {models} models on {report} report documents."
+            f"{study.budget.gain:g}, and {models} on {report} report documents."
         )
+    first = f"{ranked} to rank the checkpoints, " if ranked else ""
     return (
-        f"{place}, {documents:,} documents ({trials} trials of {search}, {models} models on "
+        f"{place}, {documents:,} documents ({first}{trials} trials of {search}, {models} on "
         f"{report} report documents) and {duration(seconds)}{limit}."
     )
 

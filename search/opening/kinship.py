@@ -5,9 +5,11 @@ A part of every tensor is read; where it tells that nothing differs, all of it i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from exme.search.merging.sources import (
@@ -21,11 +23,15 @@ from exme.search.merging.sources import (
     tied_names,
     whole_rows,
 )
+from exme.search.racing import Floats
+from exme.search.trials import joined
 
 # Elements of each tensor that are read: task vectors' lengths are known to a percent or so.
 _SAMPLE = 2**14
 # A task vector as long as the base: a checkpoint of zeros, or of other weights altogether, which are longer still.
 _AS_LONG = 0.999
+# Task vectors with a higher cosine go nearly the same way.
+NEARLY = 0.8
 
 
 @dataclass(frozen=True)
@@ -35,10 +41,26 @@ class Kinship:
     Attributes:
         lengths: of each checkpoint's task vector, over the base's, by name.
         equal: names of two checkpoints, or of the base and one, whose weights are the same.
+        cosines: of the task vectors, in the order of `lengths`, shape (n, n).
     """
 
     lengths: dict[str, float]
     equal: tuple[tuple[str, str], ...]
+    cosines: Floats
+
+    @property
+    def parallel(self) -> list[list[str]]:
+        """Checkpoints that go nearly the same way: each with one before it in its list at least."""
+        names, alike = list(self.lengths), self.cosines > NEARLY
+        left, found = list(range(len(names))), []
+        while left:
+            mine = [left.pop(0)]
+            for one in mine:
+                mine += [i for i in left if alike[one, i]]
+                left = [i for i in left if i not in mine]
+            found.append([names[i] for i in sorted(mine)])
+        same = set(self.equal)
+        return [group for group in found if len(group) > 1 and tuple(group) not in same]
 
     def __iter__(self) -> Iterator[str]:
         """A sentence for each thing that is not as it should be."""
@@ -56,17 +78,38 @@ class Kinship:
                     f"Checkpoint '{name}' is no fine-tune of this base: its task vector is {length:.2f} times as long "
                     f"as the base's weights (a fine-tune's is far shorter); check `base`."
                 )
+        for group in self.parallel:
+            yield self._told(group)
+
+    def _told(self, group: Sequence[str]) -> str:
+        """What it means that checkpoints go nearly the same way."""
+        places = [list(self.lengths).index(name) for name in group]
+        near = [
+            c for i in places for j in places if i < j and (c := float(self.cosines[i, j])) > NEARLY
+        ]
+        cosines = f"cosine {near[0]:.2f}" if len(near) == 1 else f"cosines up to {max(near):.2f}"
+        # of the difference of two unit vectors, over that of their sum
+        ratio = math.sqrt((1 - max(near)) / (1 + max(near)))
+        return (
+            f"{joined(group)} go nearly the same way ({cosines}): alpha says how far along it; beta, which shares it out "
+            f"between them, changes a model {ratio:.1f} times as much, so read them as one direction and a small difference."
+        )
 
 
 def kinship_of(sources: Sources) -> Kinship:
     """Measure the checkpoints of a study; directions, which are made of them, are left out."""
-    names = [n for n, c in sources.checkpoints.items() if isinstance(c, Checkpoint | Adapter)]
+    every = sources.checkpoints or sources.others
+    names = [n for n, c in every.items() if isinstance(c, Checkpoint | Adapter)]
+    products = np.zeros((len(names), len(names)))
     squares, apart = dict.fromkeys(names, 0.0), dict.fromkeys(_pairs(names), 0.0)
     length = 0.0
     for tensor in _tensors(sources):
         few = _some_rows(_fetch(sources, names, tensor))
         length += float(few.base.double().square().sum())
         deltas = {name: few.delta(name).whole().double() for name in names}
+        if names:
+            flat = torch.stack([deltas[name].reshape(-1) for name in names])
+            products += (flat @ flat.T).numpy()
         for name in names:
             squares[name] += float(deltas[name].square().sum())
         for a, b in apart:
@@ -75,7 +118,10 @@ def kinship_of(sources: Sources) -> Kinship:
     alike = [pair for pair, square in apart.items() if not square and squares[pair[0]]]
     equal = tuple(pair for pair in (*nothing, *alike) if _is_equal(sources, *pair))
     ratio = {name: (square / length) ** 0.5 if length else 0.0 for name, square in squares.items()}
-    return Kinship(ratio, equal)
+    for source in sources.others.values():
+        source.reader.close()
+    norms = np.sqrt(np.maximum(np.diag(products), 1e-300))
+    return Kinship(ratio, equal, np.clip(products / np.outer(norms, norms), -1.0, 1.0))
 
 
 def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
@@ -88,7 +134,8 @@ def _tensors(sources: Sources) -> list[str]:
 
 
 def _fetch(sources: Sources, names: list[str], tensor: str) -> Fetched:
-    values = {name: sources.checkpoints[name].tensor(tensor) for name in names}
+    every = sources.every
+    values = {name: every[name].tensor(tensor) for name in names}
     return Fetched(sources.base.tensor(tensor), {n: v for n, v in values.items() if v is not None})
 
 

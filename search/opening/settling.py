@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from exme.evaluators import HIGHER, TARGET_NLL, Scale
 from exme.search.racing import Goal
+from exme.search.scoring import Measure
 from exme.search.storage import StudyRecord
 from exme.search.study import StudyFile, alone
 from exme.search.trials import GRAM, Gram, Objective, Shift, settle_shift
-from exme.tasks import Suite, UserError
+from exme.tasks import Suite, SuiteDocuments, UserError
 
 
 def settle_objective(
@@ -61,6 +62,25 @@ def settle_objective(
         else max(1.0 if scale.top is None else scale.top for scale in known.values()),
         scales=known,
     )
+
+
+def objective_of(
+    study: StudyFile, documents: Sequence[SuiteDocuments], measure: Measure | None
+) -> Objective:
+    """What a study maximises, by the measure and the documents that are open.
+
+    Args:
+        study: the study file, or what it says of one stage.
+        documents: of each suite.
+        measure: one of the study's own; None where it has none.
+    """
+    sizes = {found.suite.suite: len(found.search) for found in documents}
+    scales = {
+        found.suite.suite: measure.scale if measure else scale_of_suite(found.suite)
+        for found in documents
+    }
+    highest = math.inf if measure is not None and not measure.is_bounded else None
+    return settle_objective(study, sizes, list(study.checkpoints), scales, highest)
 
 
 def scale_of_suite(suite: Suite) -> Scale:

@@ -3,6 +3,7 @@ from .comparison import Comparison as Comparison, compare_models as compare_mode
 from .examples import Example as Example, examples_of as examples_of
 from .finals import best_input as best_input
 from .gain import gain_on_suite as gain_on_suite, share_of_error as share_of_error
+from .left_out import LeftOut as LeftOut, left_out as left_out
 from .outcome import Entry as Entry, Outcome as Outcome
 from .proving import (
     claim as claim,
@@ -12,6 +13,8 @@ from .proving import (
     proved as proved,
     stored_outcome as stored_outcome,
     unproved as unproved,
+    use_of as use_of,
 )
+from .training_curve import CurvePoint as CurvePoint, training_curve as training_curve
 from .uses import claim_comparison as claim_comparison
 from .verdict import Verdict as Verdict

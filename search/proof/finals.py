@@ -10,7 +10,7 @@ from exme.evaluators import HIGHER, Scale, Scores
 from exme.search.racing import Goal
 from exme.search.statistics import Interval
 
-from .gain import gain_on_suite, share_of_error
+from .gain import gain_on_suite
 
 if TYPE_CHECKING:
     from .outcome import Entry, Outcome
@@ -113,7 +113,7 @@ def _kept(outcome: Outcome, scores: dict[str, Scores], keeper: Goal) -> tuple[Ke
         return ()
     found = []
     inputs = [(e.name, scores[e.name]) for e in outcome.inputs]
-    level = share_of_error(max(1, outcome.use))
+    level = outcome.level
     for s, least in enumerate(keeper.keep):
         if least == -math.inf:
             continue

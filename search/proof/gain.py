@@ -36,18 +36,21 @@ from exme.search.statistics import (
 
 # The chance that 'proved' is false, over all uses that are ever made of a set of report documents.
 ERROR = 0.05
+# What of a use's level it may cost that dropped checkpoints of a training run are left out of the proof (`left_out`).
+SPARED = 0.1
 
 # Sums of shares are this far off at most.
 _ROUNDING = 1e-12
 
 
-def share_of_error(use: int) -> float:
+def share_of_error(use: int, *, spares: bool = False) -> float:
     """One-sided level of the m-th use of a set of report documents: ERROR / (m (m + 1)), which add up to ERROR.
 
     Args:
         use: 1 for the first, whose two-sided interval is then one of 95%.
+        spares: dropped checkpoints may be left out of the proof, which has what that leaves of the level.
     """
-    return ERROR / (use * (use + 1))
+    return ERROR / (use * (use + 1)) * (1 - SPARED * spares)
 
 
 @dataclass(frozen=True)

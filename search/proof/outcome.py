@@ -11,6 +11,9 @@ from exme.search.merging import Candidate
 from exme.search.racing import Goal
 from exme.search.trials import TrialRecord
 
+from .gain import share_of_error
+from .left_out import LeftOut
+from .training_curve import CurvePoint
 from .verdict import Verdict, verdict
 
 
@@ -55,6 +58,9 @@ class Outcome:
         aim: what is maximised over suites, as the study says; without its reference.
         work: seconds of all trials together by what they were spent on.
         names: of all inputs that the proof is about; by default the base and the winner's checkpoints.
+        dropped: checkpoints of a training run that the search did not go on with.
+        left_out: those of them that the proof need not score.
+        curve: the base and the training run's checkpoints on the search documents.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
 
@@ -72,6 +78,9 @@ class Outcome:
     work: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
 
     def __repr__(self) -> str:
         """In a few lines, for people."""
@@ -83,6 +92,11 @@ class Outcome:
     def verdict(self) -> Verdict:
         """Whether the winner is better than its inputs, and which model to use."""
         return verdict(self)
+
+    @property
+    def level(self) -> float:
+        """One-sided level of the proof; see `share_of_error`."""
+        return share_of_error(max(1, self.use), spares=bool(self.dropped))
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -173,6 +173,23 @@ def proved(
     )
 
 
+def use_of(
+    storage: StoredStudy,
+    trials: Sequence[TrialRecord],
+    inputs: Mapping[str, Candidate],
+    runs: Path,
+) -> int:
+    """Which use of the report documents the winner's proof is; 0 where it is an input and nothing is tested.
+
+    Args: see `proved`; the use has been written down (`claim`).
+    """
+    best = best_trial(trials)
+    digests = {candidate.digest for candidate in inputs.values()}
+    if best is None or best.candidate is None or best.candidate.digest in digests:
+        return 0
+    return _use(storage, runs, best.candidate.digest, digests)
+
+
 def stored_outcome(
     storage: StoredStudy,
     trials: Sequence[TrialRecord],

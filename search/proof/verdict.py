@@ -15,7 +15,7 @@ from exme.search.trials import Unit, count_of, joined, p_text, share_text
 
 from .audit import audit_of
 from .finals import Finals, Kept, finals
-from .gain import Gain, gain_over_inputs, share_of_error
+from .gain import Gain, gain_over_inputs
 
 if TYPE_CHECKING:
     from .outcome import Entry, Outcome
@@ -92,7 +92,7 @@ def verdict(outcome: Outcome) -> Verdict:
     if merged is None:
         return _lacking("merged not yet scored on the report documents.", best.name)
     inputs = [(entry.name, entry.report) for entry in outcome.inputs]
-    level = share_of_error(max(1, outcome.use))
+    level = outcome.level
     gain = gain_over_inputs(merged.report, inputs, stands.aim, level)
     found = _judged(gain, stands, merged, best, outcome)
     if gain.estimate > 0:

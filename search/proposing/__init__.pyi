@@ -1,4 +1,5 @@
 from .assignment import Assignment as Assignment, assign as assign
+from .halving import BASE as BASE, Halving as Halving, kept_of as kept_of
 from .history import History as History
 from .plan import Plan as Plan
 from .policy import next_proposal as next_proposal, why_over as why_over

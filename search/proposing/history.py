@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from exme.search.merging import Candidate
 from exme.search.merging.methods import KnownPoint
 from exme.search.racing import Field, Floats
@@ -86,7 +88,9 @@ class History:
         return due
 
     def point(self, candidate: Candidate) -> Floats:
-        """A candidate's place in [0, 1] within the bounds, shape (d,)."""
+        """A candidate's place in [0, 1] within the bounds, shape (d,); none in a first stage, which draws no points."""
+        if self.settled.halving is not None:
+            return np.zeros(0)
         return point_of(self.settled.plan.proposals.of_candidate(candidate), self.bounds)
 
     def known(self) -> list[Known]:

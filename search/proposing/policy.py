@@ -11,6 +11,7 @@ from exme.search.study import Value
 from exme.search.trials import FINAL, best_trial, documents_left, has_room, is_over
 
 from . import auto
+from .halving import kept_of, next_of_halving
 from .history import History
 from .proposal import Proposal
 from .sampler import BoundedSampler
@@ -20,6 +21,7 @@ RESERVED = 8
 # Models that come to be named in the end one after the other, and are scored on all documents, at most.
 FINALS = 3
 
+RANKED = "the checkpoints are ranked"
 NOTHING_LEFT = "nothing is left to try, for every candidate within the bounds has been tried"
 
 
@@ -30,6 +32,12 @@ def next_proposal(history: History) -> Proposal | BoundedSampler | None:
         A proposal; or the Optuna sampler that is to make one, or to take up a trial that waits; None where nothing is
         to be had: at the search's end, and while trials in other workers' hands may use the budget up.
     """
+    if history.settled.halving is not None:
+        return next_of_halving(history)
+    return _next_of_search(history)
+
+
+def _next_of_search(history: History) -> Proposal | BoundedSampler | None:
     settled = history.settled
     over = why_used_up(history)
     if over or not has_room(settled.study.budget, history.trials, settled.count):
@@ -46,7 +54,9 @@ def next_proposal(history: History) -> Proposal | BoundedSampler | None:
 
 
 def why_over(history: History) -> str:
-    """Why the search is at its end, or the empty string."""
+    """Why the search is at its end, or the empty string; in a first stage, why that is."""
+    if history.settled.halving is not None:
+        return RANKED if kept_of(history) is not None else ""
     reason = why_used_up(history) or _why_nothing_left(history)
     return "" if reason and _final(history) is not None else reason
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from exme.search.merging import Candidate
+from exme.search.merging.methods import PLAIN
 from exme.search.racing import Racing
 from exme.search.study import StudyFile, Value
-from exme.search.trials import Objective, WeightSpace, root_of
+from exme.search.trials import DROPPED, Objective, TrialRecord, WeightSpace, root_of
 
 from .allocation import block_size
+from .box import Box
+from .halving import Halving
 from .plan import Plan
 
 
@@ -26,6 +29,7 @@ class Settled:
         documents: identifiers of the search documents of each suite.
         dtype: of candidates.
         sources: fingerprints of the base and the checkpoints.
+        halving: what is ranked, while a training run's checkpoints are; None before and in any other search.
     """
 
     study: StudyFile
@@ -34,6 +38,7 @@ class Settled:
     documents: Mapping[str, Sequence[str]]
     dtype: str
     sources: Mapping[str, str]
+    halving: Halving | None = None
 
     @property
     def count(self) -> int:
@@ -73,9 +78,9 @@ class Settled:
     @cached_property
     def weight_space(self) -> WeightSpace:
         """Where candidates stand."""
-        space, shift = self.plan.proposals, self.objective.shift
+        space = self.plan.proposals
         sources = space.first.checkpoints
-        root = root_of(sources, None if shift is None else shift.gram)
+        root = root_of(sources, self.objective.measured)
         return WeightSpace(tuple(sources), space.groups, tuple(space.own), root)
 
     @property
@@ -87,6 +92,29 @@ class Settled:
         """Parameters, moved to where the study's bound on the shift allows them."""
         shift = self.plan.shift
         return dict(parameters) if shift is None else shift.within(parameters, self.plan.proposals)
+
+    def placed(self, trial: TrialRecord) -> TrialRecord:
+        """A trial of a first stage as the search has it: of an input, by the candidate that the search makes of it.
+
+        One of a checkpoint that was dropped, or that the space cannot express, keeps what it took alone.
+        """
+        candidate = trial.candidate
+        if self.halving is not None or self.study.training_run is None or candidate is None:
+            return trial
+        if candidate.sources.keys() == self.sources.keys():
+            return trial
+        names = self.plan.method.checkpoints
+        if candidate.coefficients.keys() <= set(names):
+            values = {name: candidate.coefficients.get(name, 0.0) for name in names}
+            box = Box(
+                self.plan.proposals.bounds(*self.study.space.coefficients),
+                self.plan.proposals.choices,
+            )
+            made = self.candidate(box.nearest(self.plan.proposals.to_parameters(values)))
+            if made.coefficients == values and made.method in PLAIN:
+                return replace(trial, candidate=made)
+        state = trial.state if trial.state in ("failed", "cut off") else DROPPED
+        return replace(trial, candidate=None, race_log=None, scores=None, state=state)
 
     def candidate(self, parameters: Mapping[str, Value]) -> Candidate:
         """What parameters make."""

@@ -1,6 +1,7 @@
 """Races between candidates on documents: draws, estimates, tests that may be looked at any time, goals, beliefs. Knows arrays of outcomes alone."""
 
 from .belief import Belief, Posterior
+from .contention import evidence
 from .domination import Domination
 from .field import (
     Field,
@@ -40,6 +41,7 @@ __all__ = [
     "draw",
     "estimate",
     "estimates_of",
+    "evidence",
     "face",
     "front",
     "knee",

@@ -75,8 +75,15 @@ def compare(
     Raises:
         UserError: a model or the documents cannot be used.
     """
+    sources = {
+        name: Sources(Checkpoint(name, locate(where, who=name)), {})
+        for name, where in models.items()
+    }
     documents = [load_study_documents(study, suite) for suite in suites]
-    opened = [_open(name, where, study, documents) for name, where in models.items()]
+    opened = [
+        _settle(name, sources[name], study.model_copy(update={"base": where}), documents)
+        for name, where in models.items()
+    ]
     keys = [model.key for model in opened]
     if len(set(keys)) < len(keys):
         twins = [model.name for model in opened if keys.count(model.key) > 1]
@@ -104,9 +111,10 @@ def compare(
     return compare_models(scores, use)
 
 
-def _open(name: str, where: str, study: StudyFile, documents: Sequence[SuiteDocuments]) -> Model:
-    sources = Sources(Checkpoint(name, locate(where, who=name)), {})
-    own = study.model_copy(update={"base": where})
+def _settle(
+    name: str, sources: Sources, own: StudyFile, documents: Sequence[SuiteDocuments]
+) -> Model:
+    """A model with all that decides its scores."""
     engine = choose_engine(own, sources.base.config).name
     precision = settle_precision(own, sources.base.dtype, engine)
     sizes = {found.suite.suite: len(found.report) for found in documents}

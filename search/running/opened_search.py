@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from exme.search.merging import SPREAD, Groups
 from exme.search.merging.sources import Sources
 from exme.search.opening import (
+    KEPT,
     Workshop,
     agree,
     available_memory,
@@ -24,16 +24,18 @@ from exme.search.opening import (
     join_study,
     load_study_documents,
     measure,
+    measure_run,
+    objective_of,
     open_sources,
     pinned_facts,
-    scale_of_suite,
     set_aside,
-    settle_objective,
-    shift_of,
+    settled_of,
+    sources_of,
+    study_of,
     take_references,
     weigh,
 )
-from exme.search.proposing import Plan, Settled
+from exme.search.proposing import Settled
 from exme.search.scoring import (
     Precision,
     Scorer,
@@ -42,14 +44,15 @@ from exme.search.scoring import (
     load_measure,
     settle_precision,
 )
-from exme.search.storage import Storage, is_writable, run_folder
+from exme.search.storage import Storage, check_writable, run_folder
 from exme.search.study import StudyFile, pick_suites
 from exme.search.trials import Objective
-from exme.tasks import SuiteDocuments, UserError
+from exme.tasks import SuiteDocuments
 
 from .screen import Screen
 from .stored_search import RUNS, StoredSearch
 
+NOT_COMPARED = "Inputs were not compared with their own models: too little memory."
 COMPUTED_ELSEWHERE = "Another process is computing the study's directions; waiting for it."
 
 
@@ -75,25 +78,23 @@ class OpenedSearch(StoredSearch):
     ) -> None:
         suites = pick_suites(study, task, where)
         self.screen = screen or Screen()
-        self.sources = open_sources(study)
-        self.engine = choose_engine(study, self.sources.base.config)
-        self.precision: Precision = settle_precision(
-            study, self.sources.base.dtype, self.engine.name
-        )
-        self.weights = weigh(self.sources, self.precision)
+        self._file, self._found = study, open_sources(study)
+        base = self._found.base
+        self.engine = choose_engine(study, base.config)
+        self.precision: Precision = settle_precision(study, base.dtype, self.engine.name)
         self.documents = [load_study_documents(study, suite) for suite in suites]
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
         self.measure = load_measure(study.measure)
-        objective = self._objective(study)
+        objective = objective_of(study, self.documents, self.measure)
         spec = study.groups.spec if study.groups is not None else {}
-        floats = [n for n, tensor in self.sources.base.tensors.items() if tensor.is_float]
+        floats = [n for n, tensor in base.tensors.items() if tensor.is_float]
         self._groups = Groups(spec, floats).labels if spec else ()
-        folder, self.storage = join_study(
+        self.folder, self.storage = join_study(
             run_folder(runs, name, task),
             study.storage,
             pinned_facts(
-                study, self.documents, self.sources, self.precision, objective, self.measure
+                study, self.documents, self._found, self.precision, objective, self.measure
             ),
             self.documents,
             where=where,
@@ -102,25 +103,21 @@ class OpenedSearch(StoredSearch):
             directions=objective.directions,
         )
         self.storage.record.set_goal(objective.goal)
+        settled, task = self._enter(), task.replace(",", "+")
+        super().__init__(self.study, name, task, self.folder, self.storage, settled, where)
+
+    def _enter(self) -> Settled:
+        """Go by what is known of a training run's checkpoints: all are ranked, or those that were kept are searched with."""
+        self._is_settled = False
+        self.study = study_of(self._file, self.storage.record)
+        self.sources = sources_of(self._found, self.study)
+        self.weights = weigh(self.sources, self.precision)
         self._workshop = Workshop(
-            study, self.sources, self.documents, self.precision, folder, self.screen.say
+            self.study, self.sources, self.documents, self.precision, self.folder, self.screen.say
         )
         self._directions = self._workshop.present()
         self._is_settled = False
-        self.folder, self.study = folder, study
-        settled = self._settle(objective)
-        super().__init__(study, name, task.replace(",", "+"), folder, self.storage, settled, where)
-
-    def _objective(self, study: StudyFile) -> Objective:
-        """What is maximised, by the measure and the documents that are open."""
-        sizes = {found.suite.suite: len(found.search) for found in self.documents}
-        scales = {
-            found.suite.suite: self.measure.scale if self.measure else scale_of_suite(found.suite)
-            for found in self.documents
-        }
-        unbounded = self.measure is not None and not self.measure.is_bounded
-        highest = math.inf if unbounded else None
-        return settle_objective(study, sizes, list(study.checkpoints), scales, highest)
+        return self._settle(objective_of(self.study, self.documents, self.measure))
 
     def __enter__(self) -> Self:
         return self
@@ -146,17 +143,25 @@ class OpenedSearch(StoredSearch):
         if self._directions is not None and self.study.directions:
             records = agree(self._directions, self.storage, self.folder)
             checkpoints = {**self.sources.checkpoints, **self._directions.vectors}
-            self.sources = Sources(self.sources.base, checkpoints)
+            self.sources = Sources(self.sources.base, checkpoints, others=self.sources.others)
             self.weights = weigh(self.sources, self.precision)
-        shift = shift_of(self.study, self.storage.record)
-        return Settled(
+        return settled_of(
             self.study,
-            Plan(self.study, self._groups, records, shift),
-            replace(objective, shift=shift),
+            self.storage.record,
+            objective,
+            self._groups,
+            records,
             {d.suite.suite: [e.id for e in d.search] for d in self.documents},
             self.precision.dtype,
-            self.sources.fingerprints,
+            self._found.fingerprints | self.sources.fingerprints,
         )
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Go on with these checkpoints of a training run, or those that another process has agreed on."""
+        self.storage.record.agree_on(KEPT, list(names))
+        if self.engine.name == "vllm" or self._file.directions:
+            self.rest()  # (its engine has other sources then)
+        self.settled = self._enter()
 
     def settle(self) -> None:
         """Compute what the study needs before its first trial: directions, references, inner products of task vectors.
@@ -168,18 +173,22 @@ class OpenedSearch(StoredSearch):
         """
         if self._is_settled:
             return
-        if not is_writable(self.folder):
-            raise UserError(
-                f"{self.folder}: cannot be written, and a search keeps its trials there; give another with --runs"
-            )
+        check_writable(self.folder)
+        if self.settled.halving is not None:
+            measure_run(self.sources, self.storage, self.screen.say)
         if self._directions is None:
             with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
                 self._directions = self._workshop.compute()
             self.settled = self._settle(self.settled.objective)
         self._check_inputs()
         self._take_references()
-        names = self.settled.plan.method.checkpoints
-        measure(self.study, names, self.sources, self.storage, self.screen.say)
+        measure(
+            self.study,
+            self.settled.plan.method.checkpoints,
+            self.sources,
+            self.storage,
+            self.screen.say,
+        )
         self.settled = self._settle(self.settled.objective)
         self.describe()
         self._is_settled = True
@@ -218,19 +227,16 @@ class OpenedSearch(StoredSearch):
     def _check_inputs(self) -> None:
         """Refuse to begin with an input that is not what its folder holds."""
         if self._worker is None or isinstance(self._worker, Worker):  # (others have no models)
-            own = self._own_worker
+            own: Callable[[], Worker] = lambda: cast("Worker", self.worker)  # noqa: E731
             if self.engine.name == "vllm":
                 if self.weights.live + self.weights.sources > 0.7 * available_memory():
-                    self.screen.say(
-                        "Inputs were not compared with their own models: too little memory.",
-                        "yellow",
-                    )
+                    self.screen.say(NOT_COMPARED, "yellow")
                     return
                 own = functools.cache(self.worker_here)
             check_inputs(
                 own,
                 self.inputs(),
-                fingerprints_of(self.sources, self.precision),
+                fingerprints_of(self._found, self.precision),
                 self.storage,
                 self.folder,
                 self.screen.say,
@@ -245,14 +251,12 @@ class OpenedSearch(StoredSearch):
         here = replace(self.precision, device="cpu", engine="stock")
         return Worker(study, self.sources, self.documents, here)
 
-    def _own_worker(self) -> Worker:
-        assert isinstance(self.worker, Worker)
-        return self.worker
-
     def _take_references(self) -> None:
         """Give documents the reference answers that they lack, the same for all workers."""
         if self.study.measure == "target_nll":
             inputs = [c for name, c in self.inputs().items() if name in self.study.checkpoints]
+            if self.settled.halving is not None:
+                inputs = inputs[-self.settled.halving.best :]
             self.documents = take_references(
                 self.documents,
                 inputs,
@@ -268,7 +272,7 @@ class OpenedSearch(StoredSearch):
         """Keep with the trials what the study says, for those who only read them."""
         self.storage.record.describe(
             {
-                "study": self.study.model_dump(mode="json", exclude={"storage"}),
+                "study": self._file.model_dump(mode="json", exclude={"storage"}),
                 "name": self.name,
                 "task": self.task,
                 "groups": list(self._groups),
@@ -279,14 +283,8 @@ class OpenedSearch(StoredSearch):
 
     def facts(self) -> Mapping[str, str]:
         """What is needed to repeat the search."""
-        return facts(
-            self.study,
-            self.where,
-            self.sources,
-            self.documents,
-            self.precision,
-            getattr(self._worker, "engine_name", self._engine_name),
-        )
+        engine = getattr(self._worker, "engine_name", self._engine_name)
+        return facts(self.study, self.where, self.sources, self.documents, self.precision, engine)
 
     def _count(self, split: str) -> int:
         return sum(len(documents.of(split)) for documents in self.documents)

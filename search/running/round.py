@@ -28,7 +28,7 @@ def run_round(claim: Claim, history: History, worker: Scorer) -> Result:
         UserError: nothing can be scored so.
     """
     try:
-        if history.settled.is_racing:
+        if history.settled.is_racing or history.lineup.place_of(claim.candidate) is not None:
             return _race(claim, history, worker)
         scored = worker.score(claim.candidate, "search")
     except UserError:

@@ -146,6 +146,21 @@ def best_text(trials: Sequence[TrialRecord], found: Sequence[Standing]) -> str:
     return f"  best {standing.unit.score(standing.mean)} (#{best.number})"
 
 
+def named_text(view: View) -> str:
+    """The model that the search names, and how sure that is; empty where it does not go by beliefs, or knows no input yet."""
+    best, other, gain = view.best, view.best_input, view.gain
+    if best is None or other is None or best.trial.belief is None or best.trial.candidate is None:
+        return ""
+    if gain is None:
+        return f"Named: {view.name_of(best)}, an input; no merge is believed to score higher."
+    unit = best.unit
+    change = f"{unit.signed(gain.estimate)} [{unit.change(gain.low)}, {unit.change(gain.high)}]"
+    return (
+        f"Named: {view.name_of(best)}, {candidate_text(best.trial.candidate)}: {unit.line(best.interval)} on documents "
+        f"like these, {change} over {view.name_of(other)}, the best input by the search documents."
+    )
+
+
 def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:
     """Gains over the best input of each suite: ``  over the best input there: gsm8k +3.9, mmlu +0.3``; several suites only."""
     found = {

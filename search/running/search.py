@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from exme.search import SPINS
 from exme.search.opening import check_memory, give_back_memory, remarks
 from exme.search.proof import Outcome, claim, owed_longer, prove, prove_longer, unproved
-from exme.search.proposing import why_over
+from exme.search.proposing import kept_of, why_over
 from exme.search.scoring import Scorer, resident_model
 from exme.search.study import StudyFile, alone, load_study_file, named_point
-from exme.search.trials import TrialRecord, is_over, spent
+from exme.search.trials import TrialRecord, is_over, joined, spent
 from exme.tasks import SuiteDocuments, UserError, load_suite
 
 from .blind import BlindSuites
@@ -23,7 +23,7 @@ from .forecast import Forecast
 from .interrupts import stop_if_asked
 from .loop import Loop
 from .opened_search import OpenedSearch
-from .screen import Screen
+from .screen import Screen, named_text
 from .stored_search import RUNS
 from .tracking import Tracking
 from .view import View, view_of
@@ -89,6 +89,7 @@ class Search(OpenedSearch):
             UserError: a name that the study does not have, or what its method cannot make.
         """
         point = named_point(self.study, given)
+        self._refuse_first_stage()
         self.settle()
         number = self.loop.by_hand(point)
         return self.trials[number]
@@ -106,6 +107,7 @@ class Search(OpenedSearch):
             UserError: a name that the study does not have, or too little memory.
         """
         point = named_point(self.study, given)
+        self._refuse_first_stage()
         if self.study.directions:
             self.settle()
         check_memory(self.weights, self.precision, "mapped")
@@ -113,21 +115,55 @@ class Search(OpenedSearch):
         resident.materialise(self.settled.candidate(self.settled.plan.of_point(point)))
         return resident.model, resident.tokenizer
 
+    def _refuse_first_stage(self) -> None:
+        if self.settled.halving is not None:
+            raise UserError(
+                f"study {self.name}-{self.task}: which checkpoints of its training run are kept is not known yet; "
+                f"`exme search` ranks them first"
+            )
+
     def work(self) -> None:
         """Try candidates, beside whoever else does, until the budget is used up."""
         self.settle()
+        self.loop.recover()
+        ranks = self.settled.halving is not None
+        if ranks or not is_over(self.study.budget, self.trials):
+            self.announce()
+        self.screen.begin(self.view)
+        if ranks:
+            self._rank()
+            self.settle()
+        reason = self._until_over()
+        if told := named_text(self.view()):
+            self.screen.say(told)
+        self.screen.say(f"The search is over: {reason}.")
+
+    def _rank(self) -> None:
+        """The first stage of a study of a training run: find the checkpoints that are worth searching with."""
+        self._until_over()
+        kept = kept_of(self.history())
+        assert kept is not None
+        if not kept:
+            raise UserError(
+                f"training run {self.study.training_run}: none of its checkpoints could be scored; the last one: "
+                f"{next((t.message for t in reversed(self.trials) if t.message), '')}"
+            )
+        self.keep(kept)
+        dropped = self.study.training_run.dropped if self.study.training_run else {}
+        self.screen.say(
+            f"Kept {joined(list(self.study.checkpoints))}, the best of the training run by the documents so far; "
+            f"dropped {joined(list(dropped))}."
+        )
+
+    def _until_over(self) -> str:
+        """Trials until there is an end, and why that is."""
         tracking = Tracking(
             self.study.track, f"{self.name}-{self.task}", self.folder, self.screen.say
         )
         inputs = [alone(name) for name in self.study.checkpoints]
-        self.loop.recover()
-        history = self.history()
-        if not is_over(self.study.budget, history.trials):
-            self.announce()
-        self.screen.begin(self.view)
         forecast = self._forecast()
         blind = BlindSuites(self.documents, inputs, self.storage.record, self.screen)
-        failures = 0
+        failures, history = 0, self.history()
         while not (reason := why_over(history)):
             stop_if_asked()
             number = self.loop.trial()
@@ -146,17 +182,17 @@ class Search(OpenedSearch):
                     f"the last {failures} candidates could not be scored; the last one: "
                     f"{trial.message}. Put that right; the same command resumes"
                 )
-        self.screen.say(f"The search is over: {reason}.")
+        return reason
 
     # The proof -----------------------------------------------------------------------------------
 
     def prove(self) -> Outcome:
         """Score the winner and every input on the report documents, each once in a study's life."""
         claim(self.storage, self.trials, self.folder.parent, self.inputs(), self.documents)
-        left = unproved(self.storage, self.trials, self.inputs())
+        left = unproved(self.storage, self.trials, self.to_prove()[0])
         if left or owed_longer(self.outcome(), self.storage):
             with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
-                missing = unproved(self.storage, self.trials, self.inputs())
+                missing = unproved(self.storage, self.trials, self.to_prove()[0])
                 if missing:
                     give_back_memory()  # (the proof's prompts and answers come on top)
                     count = self._count("report")
@@ -188,6 +224,8 @@ class Search(OpenedSearch):
         if used:
             self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
         self.screen.say(line)
+        if self.settled.halving is not None:
+            self.screen.say(f"First stage: {self.settled.halving}.")
         if self.measure is not None:
             self.screen.say(self.measure.told)
         if SPINS:
@@ -197,7 +235,9 @@ class Search(OpenedSearch):
 
     def _forecast(self) -> Forecast:
         per_trial, per_proof = self._count("search"), self._count("report")
-        return Forecast(self.study, self.weights, self.folder, per_trial, per_proof)
+        return Forecast(
+            self.study, self.weights, self.folder, per_trial, per_proof, self.settled.halving
+        )
 
 
 def open_search(

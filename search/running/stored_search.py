@@ -14,9 +14,23 @@ from typing import TYPE_CHECKING
 
 from exme.search.merging import Candidate
 from exme.search.merging.methods import PLAIN
-from exme.search.opening import settle_objective, shift_of
-from exme.search.proof import Example, Outcome, examples_of, proved
-from exme.search.proposing import History, Plan, Settled
+from exme.search.opening import (
+    input_alone,
+    settle_objective,
+    settled_of,
+    study_of,
+)
+from exme.search.proof import (
+    Example,
+    LeftOut,
+    Outcome,
+    examples_of,
+    left_out,
+    proved,
+    training_curve,
+    use_of,
+)
+from exme.search.proposing import History, Settled
 from exme.search.storage import DATABASE, StoredStudy, latest, run_folder, sqlite_url, study_names
 from exme.search.study import StudyFile, load_study_file, pick_suites, unit
 from exme.search.trials import TrialRecord
@@ -93,16 +107,21 @@ class StoredSearch:
         )
 
     def inputs(self) -> dict[str, Candidate]:
-        """The base and every checkpoint, as candidates."""
-        names = self.settled.plan.method.checkpoints
+        """The base and every checkpoint, as candidates; those of a training run that were dropped at the end."""
+        if self.settled.halving is not None:
+            return dict(self.settled.halving.candidates)
+        names, run = self.settled.plan.method.checkpoints, self.study.training_run
+        known = self.storage.record.pinned().get("content of the checkpoints", {})
         return {
             "base": self.candidate(dict.fromkeys(names, 0.0)),
             **{name: self.candidate(unit(names, name)) for name in self.study.checkpoints},
+            **{n: input_alone(n, known, self.settled.dtype) for n in (run.dropped if run else ())},
         }
 
     def outcome(self) -> Outcome:
         """All that is in the storage."""
-        history, inputs, record = self.history(), self.inputs(), self.storage.record
+        history, record = self.history(), self.storage.record
+        inputs, spared = self.to_prove()
         found = proved(self.storage, history.trials, inputs, self.folder.parent)
         return Outcome(
             study=self.name,
@@ -114,12 +133,35 @@ class StoredSearch:
             merged=found.merged,
             use=found.use,
             names=tuple(inputs),
+            dropped=self._dropped,
+            left_out=spared,
+            curve=training_curve(
+                self.study.training_run,
+                self.inputs(),
+                history.trials,
+                self.storage.trials(),
+                self.settled.objective,
+            ),
             aim=self.settled.objective.goal,
             blind=tuple(note for note in record.notes() if is_of_blind(note)),
             importance=self.storage.importance(),
             work=self.storage.work(),
             facts=self.facts(),
         )
+
+    @property
+    def _dropped(self) -> tuple[str, ...]:
+        run = self.study.training_run
+        return () if run is None else tuple(run.dropped)
+
+    def to_prove(self) -> tuple[dict[str, Candidate], tuple[LeftOut, ...]]:
+        """The inputs that a proof scores, and the dropped ones that it leaves out."""
+        inputs = self.inputs()
+        if not self._dropped:
+            return inputs, ()
+        use = use_of(self.storage, self.trials, inputs, self.folder.parent)
+        spared = left_out(self.storage.trials(), self._dropped, use)
+        return {n: c for n, c in inputs.items() if n not in {s.name for s in spared}}, spared
 
     def facts(self) -> Mapping[str, str]:
         """What is needed to repeat the search, as it was when it ran last."""
@@ -235,17 +277,19 @@ def _read(folder: Path, content: StudyFile | None, where: str) -> StoredSearch:
         raise UserError(
             f"{folder}: was begun by an earlier version of ExMe, which kept no study with it; give the study file"
         )
+    content = study_of(content, record)
     sizes = {suite: len(record.identifiers(suite, "search")) for suite in record.suites()}
     objective = settle_objective(content, sizes, list(content.checkpoints)) if sizes else None
     if objective is None:  # (another version's)
         suites = {load_suite(name).suite: 0 for name in content.suites}
         objective = settle_objective(content, suites, list(content.checkpoints))
-    shift = shift_of(content, record)
     pinned = record.pinned()
-    settled = Settled(
+    settled = settled_of(
         content,
-        Plan(content, kept.get("groups", ()), record.agreed("directions"), shift),
-        replace(objective, shift=shift),
+        record,
+        objective,
+        kept.get("groups", ()),
+        record.agreed("directions"),
         {suite: record.identifiers(suite, "search") for suite in sizes},
         str(pinned.get("dtype", "")),
         pinned.get("content of the checkpoints", {}) | kept.get("sources", {}),

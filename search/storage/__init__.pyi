@@ -5,7 +5,7 @@ from .backend import (
 )
 from .lock import folder_lock as folder_lock
 from .patience import hide_secrets as hide_secrets
-from .read_only import is_writable as is_writable
+from .read_only import check_writable as check_writable
 from .run_folders import (
     DATABASE as DATABASE,
     folders_with_a_database as folders_with_a_database,

@@ -48,7 +48,7 @@ class KnownTrials:
         """All trials of a study, rated by what it maximises; the last one given, where nothing has changed since."""
         with self._lock:
             found = [self._rated.get(t.number) or t for t in self.records(trials)]
-            rated = settled.objective.rate(found)
+            rated = settled.objective.rate([settled.placed(t) for t in found])
             self._rated |= {
                 new.number: new
                 for new, old in zip(rated, found, strict=True)

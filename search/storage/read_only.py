@@ -13,12 +13,26 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from exme.tasks import UserError
+
 _SQLITE = "sqlite:///"
 
 
 def is_writable(folder: Path) -> bool:
     """Whether files can be made in a folder; one that is not there counts as such."""
     return not folder.is_dir() or os.access(folder, os.W_OK)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a run's folder that cannot be written.
+
+    Raises:
+        UserError: it cannot.
+    """
+    if not is_writable(folder):
+        raise UserError(
+            f"{folder}: cannot be written, and a search keeps its trials there; give another with --runs"
+        )
 
 
 def reachable(url: str) -> str:

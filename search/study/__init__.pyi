@@ -1,5 +1,9 @@
 from .from_mergekit import read_mergekit as read_mergekit
-from .init import name_checkpoints as name_checkpoints, write_study as write_study
+from .init import (
+    name_checkpoints as name_checkpoints,
+    run_of as run_of,
+    write_study as write_study,
+)
 from .measures import measure_of_ones_own as measure_of_ones_own
 from .named_point import BY_HAND as BY_HAND, check_names as check_names, named_point as named_point
 from .space import (
@@ -22,4 +26,9 @@ from .suites import (
     pick_suites as pick_suites,
     suites_table as suites_table,
     tasks_table as tasks_table,
+)
+from .training_run import (
+    TrainingRunSection as TrainingRunSection,
+    is_ranked as is_ranked,
+    keeping as keeping,
 )

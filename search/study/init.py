@@ -9,12 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from exme.search.merging.sources import MINI, Checkpoint, Source, check_fit, locate, open_checkpoint
+from exme.search.merging.folders import (
+    TrainingCheckpoint,
+    chat_template_of,
+    is_pattern,
+    training_run,
+)
+from exme.search.merging.sources import Checkpoint, Source, check_fit, locate, open_checkpoint
 from exme.tasks import UserError, load_suite
 
 from .study_file import NAME, RESERVED, load_study_file
+from .study_text import study_text, with_settings
 
 
 def name_checkpoints(given: Sequence[str]) -> dict[str, str]:
@@ -42,6 +47,23 @@ def name_checkpoints(given: Sequence[str]) -> dict[str, str]:
     return named
 
 
+def run_of(run: str | None, given: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The training run that is named, by ``--run`` or by a pattern among the checkpoints, and the other checkpoints.
+
+    Raises:
+        UserError: a run does not stand alone.
+    """
+    patterns = [text for text in given if is_pattern(text)]
+    runs = [*([run] if run else []), *patterns]
+    others = [text for text in given if text not in patterns]
+    if len(runs) > 1 or (runs and others):
+        raise UserError(
+            f"init: a training run stands alone, found {', '.join([*runs, *others])}; give one --run, one pattern, or "
+            f"checkpoints by name"
+        )
+    return (runs[0] if runs else None), others
+
+
 def _derive(where: str, taken: Mapping[str, str]) -> str:
     """A name that is not taken: the last part of `where`, with the one before it where needed."""
     plain = where.partition("@")[0] if not where.startswith((".", "/", "~")) else where
@@ -66,6 +88,7 @@ def write_study(
     method: str | None = None,
     start: Mapping[str, float] | None = None,
     settings: Mapping[str, Any] | None = None,
+    run: str | None = None,
     force: bool = False,
 ) -> str:
     """Check that checkpoints fit a base, from their headers, and write a study file for them.
@@ -78,6 +101,7 @@ def write_study(
         method: of merging; by default the one that extrapolates them all.
         start: a point to try first: coefficients by checkpoint, and the method's parameters.
         settings: further keys of the study, e.g. ``sampler.seed``, that are not as they are by default.
+        run: a training run that the checkpoints come from, instead of `checkpoints`: its folder, or a pattern.
         force: replace an existing file.
 
     Returns:
@@ -94,15 +118,24 @@ def write_study(
         raise UserError(f"{path}: a study file ends in .yaml")
     if path.exists() and not force:
         raise UserError(f"{path}: exists already; --force replaces it, or give another name")
+    found = () if run is None else training_run(run)
+    checkpoints = {c.name: c.folder for c in found} if found else checkpoints
     _check_names(checkpoints)
     for name in task.split(","):
         load_suite(name.strip())
-    lines = _check_models(base, checkpoints)
-    text = _study(base, checkpoints, task, method, start or {})
-    _write(path, _with(text, settings or {}))
+    origin, opened = _open_models(base, checkpoints)
+    reason, told = _chat(origin, opened)
+    text = study_text(base, checkpoints, task, run=run, method=method, start=start, chat=reason)
+    _write(path, with_settings(text, settings or {}))
+    known = {c.name: c for c in found}
     return "\n".join(
         [
-            *lines,
+            _line("base", base, origin),
+            *(
+                f"{_line(name, checkpoints[name], each)}, fits the base{_trained(known.get(name))}"
+                for name, each in opened.items()
+            ),
+            *told,
             f"Wrote {path}. Look it over, then:",
             f"    make search STUDY={path} TASK={task}",
             "or, without make:",
@@ -122,11 +155,11 @@ def _check_names(checkpoints: Mapping[str, str]) -> None:
             )
 
 
-def _check_models(base: str, checkpoints: Mapping[str, str]) -> list[str]:
-    """Locate all models and compare their headers; a line on each."""
+def _open_models(base: str, checkpoints: Mapping[str, str]) -> tuple[Checkpoint, dict[str, Source]]:
+    """Locate all models and compare their headers."""
     origin = Checkpoint("base", locate(base, who="base"))
     seen = {origin.folder.resolve(): "base"}
-    lines = [_line("base", base, origin)]
+    opened = {}
     for name, where in checkpoints.items():
         checkpoint = open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), origin)
         twin = seen.setdefault(checkpoint.folder.resolve(), name)
@@ -134,8 +167,43 @@ def _check_models(base: str, checkpoints: Mapping[str, str]) -> list[str]:
             raise UserError(f"checkpoint '{name}': {where} is the same folder as '{twin}'")
         if isinstance(checkpoint, Checkpoint):
             check_fit(origin, checkpoint)
-        lines.append(f"{_line(name, where, checkpoint)}, fits the base")
-    return lines
+        opened[name] = checkpoint
+    return origin, opened
+
+
+def _chat(origin: Checkpoint, opened: Mapping[str, Source]) -> tuple[str, list[str]]:
+    """Why prompts are to be rendered by the chat template, empty where they are not, and lines for people."""
+    base = chat_template_of(origin.folder)
+    found = {name: chat_template_of(each.folder) for name, each in opened.items()}
+    trained = [name for name, t in found.items() if t is not None and t.is_instruct]
+    if base is None:
+        if not trained:
+            return "", []
+        told = (
+            f"{trained[0]} was trained on a chat template, and the base's tokenizer, which all candidates have, brings none: "
+            f"prompts are plain text. To search with it, put its chat_template.jinja (or that key of its "
+            f"tokenizer_config.json) beside the base's tokenizer, and set chat.apply_chat_template to true."
+        )
+        return "", [told]
+    if base.is_instruct:
+        reason = f"an instruct base: turns of its template end at {base.ends_turns[0]}, as its answers do"
+    elif trained:
+        reason = f"{trained[0]} was trained on the template that the base brings"
+    else:
+        told = (
+            f"base: brings a chat template, but its answers end at {' or '.join(base.ends) or 'no known token'}, which ends no turn there: taken for a "
+            f"plain model. Set chat.apply_chat_template to true where the checkpoints were trained on it."
+        )
+        return "", [told]
+    return reason, [f"apply_chat_template: true ({reason})."]
+
+
+def _trained(checkpoint: TrainingCheckpoint | None) -> str:
+    """How far a checkpoint of a training run was trained."""
+    if checkpoint is None:
+        return ""
+    step = "" if checkpoint.step is None else f"; step {checkpoint.step:,}"
+    return step + ("" if checkpoint.loss is None else f", loss {checkpoint.loss:.4g}")
 
 
 def _line(name: str, where: str, checkpoint: Source) -> str:
@@ -166,118 +234,3 @@ def _write(path: Path, text: str) -> None:
     finally:
         with contextlib.suppress(OSError):  # gone to its place, or never there
             partial.unlink()
-
-
-def _study(
-    base: str,
-    checkpoints: Mapping[str, str],
-    task: str,
-    method: str | None,
-    start: Mapping[str, float],
-) -> str:
-    width = max(len(name) for name in checkpoints)
-    listed = [f"  {_scalar(name)}:{' ' * (width - len(name) + 1)}{_scalar(where)}"
-              for name, where in checkpoints.items()]  # fmt: skip
-    mini = all(where.startswith(MINI) for where in (base, *checkpoints.values()))
-    return _TEMPLATE.format(
-        base=_scalar(base),
-        checkpoints="\n".join(listed),
-        method=method or ("exme" if len(checkpoints) > 1 else "expo"),
-        starts=yaml.safe_dump(
-            [dict(start)] if start else [], default_flow_style=True, width=10_000, sort_keys=False
-        ).strip(),
-        task=task,
-        data="mini" if mini else "hub",
-        runs_code="false",
-    )
-
-
-def _with(text: str, settings: Mapping[str, Any]) -> str:
-    """A study's text with other values of some keys; its comments stay."""
-    for key, value in settings.items():
-        section, _, name = key.rpartition(".")
-        before = rf"{section}:[^\n]*\n(?:  [^\n]*\n)*?  " if section else ""
-        pattern = re.compile(rf"^({before}{name}:\s+)([^#\n]*?)(?=\s*(?:#|$))", re.MULTILINE)
-        told = yaml.safe_dump([value], default_flow_style=True, width=10_000)[1:-2]
-        text, count = pattern.subn(lambda found, told=told: f"{found[1]}{told}", text)  # type: ignore[misc]  # a default
-        assert count == 1, key
-    return text
-
-
-def _scalar(text: str) -> str:
-    """A string as YAML reads it back, quoted where it must be."""
-    return yaml.safe_dump([text], default_flow_style=True, width=10_000, allow_unicode=True)[1:-2]
-
-
-_TEMPLATE = """\
-# A study for ExMe: everything about one search. Written by `exme init`; change what you like.
-# A merged model is  base + sum of c_i * (checkpoint_i - base),  and the search finds the c_i.
-
-# Models: a hub id (owner/model, or owner/model@revision), a local folder, or mini/<name>.
-base: {base}
-checkpoints: # fine-tunes of that base, by the names that reports use
-{checkpoints}
-
-# exme:   every checkpoint has a coefficient of its own, extrapolation included
-# expo:   one checkpoint, extrapolated from the base
-# linear: a weighted mean of the checkpoints, no extrapolation
-# ties, dare_ties, della, breadcrumbs, slerp, model_stock, ...: see docs/methods.md; several in
-# brackets let the search choose
-method: {method}
-starts: {starts} # points to try first, e.g. [{{a: 0.7, b: 0.5}}] for checkpoints a and b
-groups: null # coefficients per group of tensors: {{blocks: 4}} or {{kinds: [attention, mlp]}}
-directions: [] # merge methods to start from, computed once: regmean, doge, ...: see docs/directions.md
-
-space:
-  coefficients: [0.0, 2.4] # 0 leaves a checkpoint out, 1 takes it whole, above 1 extrapolates
-
-suites: [{task}] # what this study may search on: names (`exme suites`) or suite files of your own
-data: {data}      # hub; mini: the small sets shipped with exme; or a folder with <suite>/<split>.jsonl
-measure: metric # each suite's own, or target_nll: likelihood of reference answers, a smooth proxy
-run_generated_code: {runs_code} # humaneval, mbpp need true: the sandbox runs what the model writes
-max_gen_toks: null # most tokens of an answer; null leaves it to the suites
-
-chat: # for models that were trained on a chat template; the names are lm-eval's
-  apply_chat_template: false
-  system_instruction: null
-  fewshot_as_multiturn: true # few-shot examples as turns, where a template is applied
-
-documents:
-  search: 256  # candidates are compared on so many documents; null: all there are
-  report: null # the winner is proved on so many others, which the search never sees; null: all
-  seed: 0      # of their choice and order
-
-sampler:
-  name: auto # after the known points: auto (see docs/search.md), gp, cmaes, tpe, qmc or random
-  seed: 0
-
-racing:            # losers are rejected before all of their documents are scored; off: nobody is
-  error_rate: 0.05 # chance to stop a candidate as good as the best so far, however often tested
-  chunk: 32        # documents between two looks
-
-goal: mean # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto
-weights: {{}} # of suites in the mean: {{gsm8k: 2}}; 0 only watches a suite
-tail: 0.5   # share of the suites that cvar is the mean over
-keep: {{}}    # least gain on a suite, in points: {{mmlu: -0.5}} may lose half a point there
-shift: null # {{bound: 0.5, penalty: 2}}: distance to the nearest checkpoint, 1 being the base's
-
-budget: # the search ends at whichever comes first; null: no limit
-  trials: 60      # candidates
-  documents: null # documents scored, all trials together
-  minutes: null
-  gain: 0.5       # end when more documents are expected to bring fewer points than this
-
-storage: null # URL of an Optuna storage; null: an SQLite file in studies/runs/
-track: []     # copy trials to wandb, mlflow, to look at; each set up as its own documentation says
-
-dtype: auto         # candidates are rounded to it and exported in it; auto: the base's
-compute_dtype: auto # the model computes in it; auto: float32 on a CPU, dtype on a GPU
-device: auto        # auto, cpu, cuda, cuda:1, ...; spread: all GPUs and memory
-vocabulary: same    # the base's in all checkpoints; union: merged by token string
-residence: auto     # sources on the device, in the host's memory, or mapped from disk
-batch_size: 32      # rows that the model answers at once
-engine: auto        # vllm on a GPU where installed; fast on a CPU; else stock, lm-eval's own model
-vllm: {{}}            # its settings, e.g. {{tensor_parallel_size: 2}}: docs/how-to/gpu.md
-
-trust_remote_code: false # true runs Python code that the base brings along
-"""

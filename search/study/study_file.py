@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import reprlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from exme.search.merging.methods import METHODS
 from exme.tasks import UserError, did_you_mean, load_suite, read_yaml
 
 from .measures import beside, check_measure
+from .older import read_as_now
 from .study_checks import (
     check_budget,
     check_directions,
@@ -39,6 +39,14 @@ from .study_sections import (
     SpaceSection,
     VllmSection,
 )
+from .training_run import (
+    NO_KEY,
+    TrainingRunSection,
+    as_searched,
+    check_training_run,
+    found_in_run,
+    refuse_no_key,
+)
 
 # What a checkpoint may be called: names that mean something else in a study are reserved.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -50,7 +58,8 @@ class StudyFile(Section):
 
     Attributes:
         base: hub id, local folder or ``mini/<name>`` of the base; checkpoints likewise, by the
-            names that the study gives them.
+            names that the study gives them. Or a training run, ``{run: run/checkpoint-*, best: 2}``: its
+            checkpoints are ranked, and so many are searched with (1 to 4; see docs/how-to/from-a-training-run.md).
         suites: suites that this study may search on, by name, or by the path of a suite file of
             your own, relative to the study file; the command line picks.
         data: ``hub``, ``mini``, or a folder of JSON lines.
@@ -120,6 +129,13 @@ class StudyFile(Section):
     engine: Literal["auto", "fast", "stock", "vllm"] = "auto"
     vllm: VllmSection = VllmSection()
     trust_remote_code: bool = False
+    # (no key of its own: what `checkpoints` says of a training run)
+    training_run: TrainingRunSection | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_training_run(cls, given: Any) -> Any:
+        return found_in_run(given)
 
     @field_validator("suites")
     @classmethod
@@ -155,12 +171,14 @@ class StudyFile(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> StudyFile:
+        check_training_run(self)
         check_goal(self)
         check_sampler(self)
         check_shift(self)
-        check_methods(self)
-        check_directions(self)
-        check_starts(self)
+        searched = as_searched(self)
+        check_methods(searched)
+        check_directions(searched)
+        check_starts(searched)
         check_budget(self)
         return self
 
@@ -221,6 +239,7 @@ def load_study_file(path: Path) -> StudyFile:
         raise UserError(
             f"{path}: expected keys and values, found {type(raw).__name__}; see studies/mini.yaml"
         )
+    refuse_no_key(raw, path)
     suites = raw.get("suites")
     if isinstance(suites, list):  # paths are meant from the study file's folder
         raw["suites"] = [
@@ -229,32 +248,13 @@ def load_study_file(path: Path) -> StudyFile:
         ]
     if raw.get("data", "hub") == "hub" and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
-    _leave_out_widening(raw, path)
-    for before, now in _RENAMED.items():
-        if before in raw and now not in raw:
-            print(f"{path}: `{before}` is called `{now}` now; it is read as that.", file=sys.stderr)
-            raw[now] = raw.pop(before)
+    read_as_now(raw, path)
     if isinstance(raw.get("measure"), str):
         raw["measure"] = beside(path, raw["measure"])
     try:
         return StudyFile.model_validate(raw)
     except ValidationError as error:
         raise UserError(f"{path}: {_explain(error)}") from None
-
-
-def _leave_out_widening(raw: Mapping[str, Any], path: Path) -> None:
-    """Studies of before say whether bounds may move; they never do now."""
-    space = raw.get("space")
-    if isinstance(space, dict) and {"widen", "limits"} & set(space):
-        moved = [name for name in ("widen", "limits") if space.pop(name, None) is not None]
-        print(
-            f"{path}: space.{' and space.'.join(moved)} do nothing now: the bounds stay as space.coefficients says.",
-            file=sys.stderr,
-        )
-
-
-# Keys of study files of before.
-_RENAMED = {"objective": "measure"}
 
 
 def _is_file_name(name: object) -> bool:
@@ -292,4 +292,4 @@ def _keys_at(location: list[str]) -> list[str]:
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return []
         model = annotation
-    return list(model.model_fields)
+    return [name for name in model.model_fields if name != NO_KEY]

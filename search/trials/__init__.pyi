@@ -1,4 +1,4 @@
-from .believed import Believed as Believed, believe as believe
+from .believed import Believed as Believed, believe as believe, values_of as values_of
 from .budget import (
     cost as cost,
     documents_left as documents_left,
@@ -38,6 +38,7 @@ from .standing import (
     unit_of as unit_of,
 )
 from .trial import (
+    DROPPED as DROPPED,
     FINAL as FINAL,
     Claim as Claim,
     Result as Result,

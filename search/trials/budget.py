@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from exme.search.study import BudgetSection
 
-from .trial import TrialRecord
+from .trial import DROPPED, TrialRecord
 
 
 def spent(trials: Sequence[TrialRecord]) -> tuple[int, int, float]:
@@ -29,7 +29,7 @@ def cost(trial: TrialRecord) -> int:
 
 def has_ended(trial: TrialRecord) -> bool:
     """Whether a trial was scored, in part at least, or could not be."""
-    return trial.is_scored or trial.state == "failed"
+    return trial.is_scored or trial.state in ("failed", DROPPED)
 
 
 def is_over(budget: BudgetSection, trials: Sequence[TrialRecord]) -> str:

@@ -14,7 +14,7 @@ from exme.search.racing import Field, Goal, knee
 
 from .believed import believe
 from .ranking import is_flat
-from .shift import Shift
+from .shift import Gram, Shift
 from .trial import TrialRecord
 from .weight_space import space_of
 
@@ -32,6 +32,7 @@ class Objective:
         inputs: origins of the trials that are inputs, e.g. ``sums alone``.
         goal: without its reference.
         highest: highest score that a document can have.
+        gram: inner products of the task vectors of a training run's checkpoints, where they were measured.
         shift: from a parent, where the study bounds it or takes something off for it, and it can be measured.
         scales: of the metrics, by suite; those that are left out are better when higher.
     """
@@ -43,6 +44,12 @@ class Objective:
     highest: float = 1.0
     shift: Shift | None = None
     scales: Mapping[str, Scale] = field(default_factory=dict)
+    gram: Gram | None = None
+
+    @property
+    def measured(self) -> Gram | None:
+        """Inner products of the task vectors; None where they were not measured, and are taken as usual ones."""
+        return self.gram if self.shift is None else self.shift.gram
 
     @property
     def directions(self) -> tuple[Way, ...]:
@@ -143,8 +150,8 @@ class Objective:
         scored = [t for t in trials if t.is_scored and t.candidate is not None]
         if not scored:
             return trials
-        gram = None if self.shift is None else self.shift.gram
-        found = believe(trials, space_of([t.candidate for t in scored if t.candidate], gram))
+        space = space_of([t.candidate for t in scored if t.candidate], self.measured)
+        found = believe(trials, space)
         if found is None:
             return trials
         goal, numbers = self.goal_of(trials), found.of

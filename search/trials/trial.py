@@ -13,6 +13,8 @@ from .race_log import RaceLog, Round
 
 # Origin of the trial that scores the model that is named on the documents it lacks.
 FINAL = "final"
+# State of a first stage's trial of a checkpoint that the search does not go on with.
+DROPPED = "dropped"
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class TrialRecord:
         number: Optuna's trial number.
         state: ``complete``, ``rejected`` (it lost its race), ``paused`` (scored on some documents, and
             may be taken up again), ``running``, ``waiting``, ``failed`` (could not be scored,
-            `message` says why) or ``cut off`` (its process was killed; it was taken up again).
+            `message` says why), ``cut off`` (its process was killed; it was taken up again) or ``dropped`` (of a
+            checkpoint that a first stage has not kept).
         origin: where the proposal came from: the name of a known point (``sums alone``, ``mean``,
             ``ExPO 0.3 of sums``) or of the sampler (``gp``).
         candidate: None while it is waiting or running.

@@ -62,5 +62,5 @@ def test_a_hub_that_answers_is_reachable_whatever_it_says(tmp_path: Path) -> Non
         start("404 Not Found", [])  # type: ignore[operator]  # (WSGI's own)
         return [b""]
 
-    with serving(make_server("127.0.0.1", 0, refuse)) as endpoint:  # type: ignore[arg-type]  # (the same)
+    with serving(make_server("127.0.0.1", 0, refuse)) as endpoint:
         assert run(ASK, endpoint, tmp_path).stdout == "True\n"

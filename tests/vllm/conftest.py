@@ -32,9 +32,9 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return make_family(tmp_path_factory.mktemp("family"), config=eight_heads())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def open_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
-    """Starts engines on a CPU; each is ended before the next is started."""
+    """Starts engines on a CPU; each is ended before the next is started, the last one with its module."""
     running: list[VllmEngine] = []
 
     def start(

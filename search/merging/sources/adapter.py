@@ -99,7 +99,7 @@ class Adapter:
             )
         self.files = [file]
         self.unchanged = Unchanged(name, (folder / ADAPTER, file))
-        self._reader = Reader()
+        self.reader = Reader()
         self._parts: dict[str, dict[str, TensorSpec]] = {}
         self._saved: dict[str, TensorSpec] = {}
         for spec in read_header(file, name):
@@ -195,8 +195,8 @@ class Adapter:
         parts = self._parts.get(name)
         if parts is None:
             saved = self._saved.get(name)
-            return None if saved is None else self._reader.tensor(self.files[0], saved.name)
-        a, b = (self._reader.tensor(self.files[0], parts[part].name) for part in sorted(parts))
+            return None if saved is None else self.reader.tensor(self.files[0], saved.name)
+        a, b = (self.reader.tensor(self.files[0], parts[part].name) for part in sorted(parts))
         scale = scale_of(self.config, name.removesuffix(".weight"), int(a.shape[0]))
         if self._is_transposed(parts):
             return LowRank(a.T.contiguous(), b.T.contiguous(), scale)
@@ -209,7 +209,7 @@ class Adapter:
             UserError: a tensor holds NaN or infinity, or an adapted one was trained by itself, too.
         """
         for name in self._parts.keys() & self._saved.keys():  # peft saves embeddings it adapts
-            saved = self._reader.tensor(self.files[0], self._saved[name].name)
+            saved = self.reader.tensor(self.files[0], self._saved[name].name)
             if not saved.equal(self._base.tensor(name).to(saved.dtype)):
                 raise UserError(
                     f"checkpoint '{self.name}': tensor '{name}' is adapted and saved with other "

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SINGLE = "model.safetensors"
 ADAPTER = "adapter_config.json"
+# What a trainer calls the folders of its checkpoints.
+CHECKPOINTS = "checkpoint-*"
 
 # What old files hold besides parameters: rotary frequencies, causal masks and positions, which
 # transformers computes and leaves unread (`_keys_to_ignore_on_load_unexpected` of its models).
@@ -51,12 +53,14 @@ class Checkpoint:
         self.name = name
         self.folder = folder
         if not (folder / "config.json").is_file():
-            adapter = (folder / ADAPTER).is_file()
-            hint = (
-                "; it is an adapter, which is a checkpoint of a base, not a model by itself"
-                if adapter
-                else "; give the folder of a model in transformers' format"
-            )
+            hint = "; give the folder of a model in transformers' format"
+            if (folder / ADAPTER).is_file():
+                hint = "; it is an adapter, which is a checkpoint of a base, not a model by itself"
+            elif any(folder.glob(CHECKPOINTS)):
+                hint = (
+                    "; it holds checkpoints of a training run: give it to `exme init` with --run, or write "
+                    "checkpoints: {run: folder, best: 2}"
+                )
             raise UserError(f"checkpoint '{name}': {folder} has no config.json{hint}")
         if (folder / ADAPTER).is_file():
             raise UserError(
@@ -162,10 +166,11 @@ class Checkpoint:
 
     def tensor(self, name: str) -> torch.Tensor:
         """One tensor as it is stored, mapped from its file: memory is taken as it is read."""
-        return self._reader.tensor(self.tensors[name].file, name)
+        return self.reader.tensor(self.tensors[name].file, name)
 
     @cached_property
-    def _reader(self) -> Reader:
+    def reader(self) -> Reader:
+        """What maps its files."""
         return Reader()
 
     def load(self) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ they take and in what a candidate costs.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import psutil
@@ -54,6 +54,7 @@ class Mapped:
 
     Args:
         sources: base and checkpoints.
+        known: names of the base's tensors, where it was read before.
 
     Raises:
         UserError: a source holds NaN or infinity.
@@ -61,9 +62,9 @@ class Mapped:
 
     frugal = True
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, known: Collection[str] = ()) -> None:
         self._sources = sources
-        self.names = set(sources.base.load())
+        self.names = set(known or sources.base.load())
         for checkpoint in sources.checkpoints.values():
             checkpoint.load()
 
@@ -99,23 +100,35 @@ class Held:
         self._kept = kept
 
     @classmethod
-    def of(cls, sources: Sources, device: torch.device, *, pinned: bool = False) -> Held:
+    def of(
+        cls,
+        sources: Sources,
+        device: torch.device,
+        *,
+        pinned: bool = False,
+        before: Residence | None = None,
+    ) -> Held:
         """Copies of all sources.
 
         Args:
             sources: base and checkpoints.
             device: where they are kept.
             pinned: keep them in memory that the GPU reads by itself.
+            before: see `settle`.
 
         Raises:
             UserError: a source holds NaN or infinity.
         """
-        mapped = Mapped(sources)
+        copies = (
+            {} if not isinstance(before, Held) else {n: f.base for n, f in before._kept.items()}
+        )
+        mapped = Mapped(sources, copies)
         kept = {}
         for tensor in mapped.names:
             found = mapped.fetch(tensor, torch.device("cpu"))
+            copy = copies.get(tensor)
             kept[tensor] = Fetched(
-                _keep_tensor(found.base, device, pinned),
+                _keep_tensor(found.base, device, pinned) if copy is None else copy,
                 {n: _keep(values, device, pinned) for n, values in found.checkpoints.items()},
             )
         return cls(kept)
@@ -225,16 +238,24 @@ def choose(
     return "device" if sources_bytes + 1.2 * live_bytes < 0.8 * host else "mapped"
 
 
-def settle(place: str, sources: Sources, device: torch.device) -> Residence:
+def settle(
+    place: str, sources: Sources, device: torch.device, before: Residence | None = None
+) -> Residence:
     """Bring the sources to a place that `choose` has named.
+
+    Args:
+        place: that place.
+        sources: base and checkpoints.
+        device: the live model's.
+        before: of other checkpoints of the same base, which is not read again then.
 
     Raises:
         UserError: a source holds NaN or infinity, or the place is none.
     """
     if place == "mapped":
-        return Mapped(sources)
+        return Mapped(sources, before.names if isinstance(before, Mapped) else ())
     if place == "host" and device.type == "cuda":
-        return Held.of(sources, torch.device("cpu"), pinned=True)
+        return Held.of(sources, torch.device("cpu"), pinned=True, before=before)
     if place in ("device", "host"):
-        return Held.of(sources, device)
+        return Held.of(sources, device, before=before)
     raise UserError(f"residence '{place}': expected auto, device, host or mapped")

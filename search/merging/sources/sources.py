@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from .adapter import Adapter, Source
 from .checkpoint import Checkpoint
@@ -19,6 +19,8 @@ class Sources:
         base: the base.
         checkpoints: the fine-tunes by name, in the study's order, and what directions made of them.
         union: merge vocabularies that differ by token string, instead of refusing them.
+        others: checkpoints that no candidate of the search is made of, such as those of a training run that were dropped:
+            each is held only while a candidate that names it is made, in the place of the rest.
 
     Attributes:
         union: the merged vocabulary; None where all have the base's.
@@ -33,9 +35,11 @@ class Sources:
         checkpoints: Mapping[str, Source],
         *,
         union: bool = False,
+        others: Mapping[str, Source] | None = None,
     ) -> None:
         self.base = base
         self.checkpoints = dict(checkpoints)
+        self.others = dict(others or {})
         self.union: Union | None = None
         whole = {n: c for n, c in checkpoints.items() if isinstance(c, Checkpoint)}
         if union:
@@ -48,14 +52,28 @@ class Sources:
                     self.checkpoints[name] = WidenedAdapter(checkpoint, self.base, base)
                 if isinstance(checkpoint, Checkpoint):
                     self.checkpoints[name] = WidenedCheckpoint(checkpoint, self.union, self.base)
-        for checkpoint in self.checkpoints.values():
-            if isinstance(checkpoint, Checkpoint):  # the others were opened for this base
+        for checkpoint in (*self.checkpoints.values(), *self.others.values()):
+            if isinstance(
+                checkpoint, Checkpoint
+            ):  # adapters and directions were opened for this base
                 check_fit(self.base, checkpoint, union=self.union is not None)
 
     @property
     def bytes(self) -> int:
-        """Size of all sources in bytes."""
-        return self.base.bytes + sum(c.bytes for c in self.checkpoints.values())
+        """Size in bytes of all sources that are held at once."""
+        own = sum(c.bytes for c in self.checkpoints.values())
+        return self.base.bytes + max(own, *(c.bytes for c in self.others.values()), 0)
+
+    @property
+    def every(self) -> dict[str, Source]:
+        """All checkpoints by name, the others among them."""
+        return {**self.checkpoints, **self.others}
+
+    def only(self, names: Collection[str]) -> Sources:
+        """The base with some of all checkpoints."""
+        if not self.others:
+            return self
+        return Sources(self.base, {n: c for n, c in self.every.items() if n in names})
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -74,5 +92,5 @@ class Sources:
         Raises:
             UserError: names the file.
         """
-        for checkpoint in (self.base, *self.checkpoints.values()):
+        for checkpoint in (self.base, *self.every.values()):
             checkpoint.unchanged.check()

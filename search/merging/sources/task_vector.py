@@ -122,7 +122,7 @@ class TaskVector:
             raise UserError(
                 f"direction '{name}': {folder} was computed from another base; give that one"
             )
-        self._reader = Reader()
+        self.reader = Reader()
         self.tensors, self.dtype = base.tensors, base.dtype
 
     @property
@@ -139,7 +139,7 @@ class TaskVector:
 
     def delta(self, name: str) -> torch.Tensor:
         """A tensor's delta as it is stored."""
-        return self._reader.tensor(self.files[0], name)
+        return self.reader.tensor(self.files[0], name)
 
     def tensor(self, name: str) -> torch.Tensor | None:
         """Base + delta in float32 (float64 of a float64 base); None where it is the base's."""

@@ -83,6 +83,15 @@ class Reader:
         found: torch.Tensor = self._open[file].get_tensor(name)
         return found
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a file is mapped."""
+        return bool(self._open)
+
+    def close(self) -> None:
+        """Let go of the files; a tensor that somebody still has keeps its own."""
+        self._open.clear()
+
 
 def read_header(file: Path, name: str) -> Iterator[TensorSpec]:
     """The tensors that a safetensors file says it holds.

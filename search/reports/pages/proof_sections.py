@@ -10,7 +10,6 @@ from exme.search.proof import (
     audit_of,
     best_input,
     gain_on_suite,
-    share_of_error,
     share_text as share_of,
 )
 from exme.search.statistics import Interval, compare, mean_interval
@@ -93,7 +92,7 @@ def _differences(outcome: Outcome, unit: Unit, rows: list[list[str]]) -> tuple[l
         The heads of the new columns, and the name of the test.
     """
     assert outcome.merged is not None
-    gain, level = outcome.verdict.gain, share_of_error(max(1, outcome.use))
+    gain, level = outcome.verdict.gain, outcome.level
     own = gain.by_input if gain is not None and outcome.aim.kind == "mean" else ()
     rows[0] += ["–"] * 4
     test = ""
@@ -118,7 +117,7 @@ def _by_suite(outcome: Outcome) -> Section | None:
     merged = outcome.merged
     rows, p_values = [], []
     inputs = [(entry.name, entry.report) for entry in outcome.inputs]
-    level = share_of_error(max(1, outcome.use)) / len(entries[0].report.parts)
+    level = outcome.level / len(entries[0].report.parts)
     for position, part in enumerate(entries[0].report.parts):
         unit = Unit(entry.report.parts[position] for entry in entries)
         cells = [unit.full(mean_interval(entry.report.parts[position])) for entry in entries]

@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
+from exme.search.opening import RANKED
 from exme.search.proof import stored_outcome
-from exme.search.running import View
+from exme.search.running import View, open_stored
 from exme.search.storage import StoredStudy, folders_with_a_database, sqlite_url
 from exme.search.study import BudgetSection, alone
 
@@ -40,7 +41,9 @@ def all_runs(runs: Path) -> list[Run]:
         inputs, proved = tuple(alone(name) for name in names), len(record.proofs())
         trials = storage.trials()
         view = View(folder.name, BudgetSection(), inputs, tuple(trials), proved)
-        if not record.is_older:
+        if RANKED in record.pinned():  # (not all of its trials are candidates of the search)
+            view = open_stored(folder).view()
+        elif not record.is_older:
             outcome = stored_outcome(storage, trials, record.goal(), names, runs)
             view = replace(view, verdict=outcome.verdict)
         found.append(Run(view, storage.last_change(), record.is_older))

@@ -37,7 +37,7 @@ _WRONG: dict[str, list[Any]] = {
     "documents.search": [0, -1, "many", 1.5, [], 10**6],
     "documents.report": [0, -5, {}, "x"],
     "documents.seed": [None, "x", 1.5, []],
-    "measure": [None, "loss", 5, []],
+    "measure": [None, "loss", 5, [], "mine:", ":score", "not_a_module_here:score", "a b:c d"],
     "run_generated_code": [None, "maybe", 5],
     "chat": [None, "yes", 5],
     "chat.apply_chat_template": [None, "template", 7],

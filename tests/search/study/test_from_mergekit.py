@@ -119,7 +119,12 @@ def test_a_linear_merge_is_tried_as_mergekit_makes_it(
 
 
 def test_our_own_recipe_comes_back(tmp_path: Path) -> None:
-    for method, parameters in (("exme", {}), ("ties", {"density": 0.4})):
+    every: list[tuple[str, dict[str, float]]] = [
+        ("exme", {}),
+        ("ties", {"density": 0.4}),
+        ("breadcrumbs", {"density": 0.6, "gamma": 0.1}),
+    ]
+    for method, parameters in every:
         made = Candidate({"sums": 1.2, "products": 0.3}, method, "bfloat16", {}, 0, parameters)
         (tmp_path / "own.yml").write_text(mergekit_config(made, NAMES))
         found = read_mergekit(tmp_path / "own.yml")

@@ -23,7 +23,7 @@ from exme.search.reports.pages.plane_chart import plane
 from exme.search.reports.pages.report import write_report
 from exme.search.reports.pages.scene import scene_of_outcome
 from exme.search.reports.terminal.events import search_facts, trial_facts
-from exme.search.running.screen import Screen
+from exme.search.running.screen import Screen, named_text
 from exme.search.running.search import Search, open_search
 from exme.search.running.view import view_of
 from exme.search.scoring.answers import save_answers
@@ -127,7 +127,10 @@ def test_one_candidate_has_one_score_on_every_surface(
         place = np.array([standing.trial.candidate.coefficients[n] for n in scene.names])
         assert scene.text_at(place) == score
     assert best is not None
-    text, told = drawn(searched.view(), 120), search_facts(searched.view())
+    view = searched.view()
+    text, told, named = drawn(view, 120), search_facts(view), named_text(view)
+    assert view.gain is not None and f": {best.mean:.1%} [" in named
+    assert f"{100 * view.gain.estimate:+.1f} points [{100 * view.gain.low:+.1f}, " in named
     assert f"Best    {best.mean:.1%} [" in text
     assert told["best"]["score"] == best.mean
     names = {"base": "base", "sums": "sums", "products": "products"}

@@ -64,7 +64,7 @@ def test_a_chat_is_put_as_lm_eval_puts_a_document_and_is_none_of_them(
         path = suite if suite == "ifeval" else str(root / suite)
         asked = prompts(path, tokenizer)
         shown = [
-            tokenizer.apply_chat_template(c[:-1], tokenize=False, add_generation_prompt=True)
+            str(tokenizer.apply_chat_template(c[:-1], tokenize=False, add_generation_prompt=True))
             for c in skills.chats(skill, 200, 1)
         ]
         # A question about a class has 36 forms: there is one that is the same, to the last character.
