@@ -14,7 +14,7 @@ from tests.helpers.places import ROOT
 # Modules of search/ that have no test file of their name, by the test that runs them.
 COVERED_BY: Mapping[str, str] = {
     "docs/test_blocks.py": "cli/looking cli/making cli/preparing",
-    "journeys/test_budget_spent.py": "proposing/box proposing/policy proposing/untried trials/budget",
+    "journeys/test_budget_spent.py": "proposing/box proposing/policy proposing/untried",
     "journeys/test_distributed.py": "running/loop storage/heartbeat storage/lock storage/patience storage/recovery",
     "journeys/test_failures.py": "storage/backend scoring/worker",
     "journeys/test_goal_searches.py": "proposing/sampler",

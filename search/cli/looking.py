@@ -78,7 +78,7 @@ def _all_runs(runs: Path, console: Console, *, json: bool) -> None:
             changed = run.changed and run.changed.isoformat()
             typer.echo(dumps({**search_facts(run.view), "changed": changed}))
     elif found:
-        print_fitting(console, runs_table(found), give_up=("last change", "trials", "best"))
+        print_fitting(console, runs_table(found), give_up=("last change", "candidates", "best"))
     else:
         typer.echo(f"No search has been begun in {runs}; `exme search` begins one.")
 
