@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,6 +93,52 @@ class FolderRows:
         return rows
 
 
+# The hub is asked once, and shortly, whether it answers, before libraries ask it with retries of their own.
+SECONDS = 5.0
+UNREACHABLE = f"it gave no answer within {SECONDS:g} s"
+
+
+@functools.cache
+def hub_is_reachable() -> bool:
+    """Whether the hub, or the mirror that HF_ENDPOINT names, answers at all within `SECONDS`.
+
+    Where it does not, or HF_HUB_OFFLINE is set, only what is in the hub's cache can be had.
+    """
+    from huggingface_hub import constants, get_session  # noqa: PLC0415  (slow)
+
+    answers = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(Exception):  # (no network, no name, no route: they share no class)
+            get_session().head(constants.ENDPOINT, timeout=SECONDS)
+            answers.set()
+        over.set()
+
+    if constants.is_offline_mode():
+        return False
+    over = threading.Event()
+    threading.Thread(target=ask, name="exme-hub", daemon=True).start()
+    over.wait(SECONDS)  # (a name server that is silent goes by no timeout of ours)
+    return answers.is_set()
+
+
+@contextlib.contextmanager
+def offline_unless_reachable() -> Iterator[None]:
+    """Have `datasets` look into the hub's cache alone where the hub does not answer."""
+    if hub_is_reachable():
+        yield
+        return
+    import datasets  # noqa: PLC0415  (slow)
+    from huggingface_hub import constants  # noqa: PLC0415
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
 class HubRows:
     """A data set of the hub, through `datasets`."""
 
@@ -126,15 +176,19 @@ class HubRows:
     def _load(self, subset: str | None) -> Any:
         if subset not in self._loaded:
             import datasets  # noqa: PLC0415  (slow to import, needed for the hub only)
+            from huggingface_hub import constants  # noqa: PLC0415
 
             hub = self.hub
             try:
-                self._loaded[subset] = datasets.load_dataset(hub.path, subset or hub.name)
+                with offline_unless_reachable():
+                    self._loaded[subset] = datasets.load_dataset(hub.path, subset or hub.name)
             except Exception as error:  # noqa: BLE001  (the hub, the disk, the format, ...)
-                reason = next(iter(str(error).splitlines()), "")
+                reason = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+                if not hub_is_reachable() and not constants.is_offline_mode():
+                    reason = f"{UNREACHABLE}, and it is not in the cache"
                 raise UserError(
                     f"suite '{self.suite.suite}': cannot load '{hub.path}' from the hub "
-                    f"({type(error).__name__}: {reason}); check the network, or give a folder of "
+                    f"({reason}); check the network, or give a folder of "
                     f"JSON lines with `data:` in the study file or EXME_DATA"
                 ) from None
         return self._loaded[subset]

@@ -34,7 +34,7 @@ from .opening import (
     pinned_facts as pinned_facts,
     remarks as remarks,
 )
-from .provenance import NO_TEMPLATE as NO_TEMPLATE, facts as facts
+from .provenance import RENDERED as RENDERED, facts as facts
 from .references import take_references as take_references
 from .settling import (
     objective_of as objective_of,

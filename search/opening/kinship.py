@@ -121,7 +121,7 @@ def kinship_of(sources: Sources) -> Kinship:
     for source in sources.others.values():
         source.reader.close()
     norms = np.sqrt(np.maximum(np.diag(products), 1e-300))
-    return Kinship(ratio, equal, products / np.outer(norms, norms))
+    return Kinship(ratio, equal, np.clip(products / np.outer(norms, norms), -1.0, 1.0))
 
 
 def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:

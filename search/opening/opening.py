@@ -135,5 +135,5 @@ def _describe_duplicates(documents: SuiteDocuments) -> str:
     first = " and ".join(pairs[0])
     return (
         f"Suite '{documents.suite.suite}': {len(pairs)} documents of different parts (few-shot, "
-        f"search, report) read the same, e.g. {first}."
+        f"search, report) read the same, e.g. {first}; take one of each out of the data, or what is proved may be remembered."
     )

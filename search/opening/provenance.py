@@ -8,13 +8,30 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 
+from exme.search.merging.folders import chat_template_of
 from exme.search.merging.sources import Sources
 from exme.search.scoring import Precision
 from exme.search.study import StudyFile
 from exme.tasks import SuiteDocuments
 
-NO_TEMPLATE = "no template"  # of a chat model
+# How prompts are told that a chat template rendered.
+RENDERED = "rendered by the base's chat template"
 _LIBRARIES = ("torch", "transformers", "lm_eval", "optuna", "datasets", "safetensors", "scipy")
+
+
+def prompts_text(study: StudyFile, *, brings: bool) -> str:
+    """Which prompts a study uses, in words.
+
+    Args:
+        study: the study file.
+        brings: the base has a chat template.
+    """
+    chat = study.chat
+    if not chat.apply_chat_template:
+        return f"plain text{', though the base brings a chat template' * brings}"
+    turns = "as turns" if chat.fewshot_as_multiturn else "in one turn"
+    system = f", system prompt {chat.system_instruction!r}" if chat.system_instruction else ""
+    return f"{RENDERED}, few-shot examples {turns}{system}"
 
 
 def facts(
@@ -46,7 +63,7 @@ def facts(
             suites[f"near-duplicates in {suite.suite}"] = "; ".join(
                 " = ".join(pair) for pair in found.near_duplicates[:20]
             )
-    chat = study.chat.model_dump() if study.chat.apply_chat_template else NO_TEMPLATE
+    brings = chat_template_of(sources.base.folder) is not None
     return {
         "command": " ".join(["exme", *sys.argv[1:]]),
         "study file": where,
@@ -59,7 +76,7 @@ def facts(
         **({"directions": ", ".join(study.directions)} if study.directions else {}),
         "data": study.data,
         "seed of documents": str(study.documents.seed),
-        "chat": str(chat),
+        "prompts": prompts_text(study, brings=brings),
         "sampler": f"{study.sampler.name}, seed {study.sampler.seed}",
         "dtype": f"{precision.dtype}, computed in {precision.compute}",
         "device": f"{precision.device}, batches of {study.batch_size}",

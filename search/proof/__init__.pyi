@@ -15,5 +15,6 @@ from .proving import (
     unproved as unproved,
     use_of as use_of,
 )
+from .training_curve import CurvePoint as CurvePoint, training_curve as training_curve
 from .uses import claim_comparison as claim_comparison
 from .verdict import Verdict as Verdict

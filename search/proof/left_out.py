@@ -49,7 +49,7 @@ def left_out(
         dropped: names of checkpoints.
         use: which use of the report documents this is.
     """
-    known = _alone(trials)
+    known = inputs_alone(trials)
     if not all(_is_bounded(trial) for trial in known.values()):
         return ()
     several = any(len(_parts(trial)) > 1 for trial in known.values())
@@ -71,7 +71,7 @@ def left_out(
     return tuple(found)
 
 
-def _alone(trials: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
+def inputs_alone(trials: Sequence[TrialRecord]) -> dict[str, TrialRecord]:
     """The last trial of the base and of each checkpoint in the first stage, by name."""
     found = {}
     for trial in trials:

@@ -13,6 +13,7 @@ from exme.search.trials import TrialRecord
 
 from .gain import share_of_error
 from .left_out import LeftOut
+from .training_curve import CurvePoint
 from .verdict import Verdict, verdict
 
 
@@ -59,6 +60,7 @@ class Outcome:
         names: of all inputs that the proof is about; by default the base and the winner's checkpoints.
         dropped: checkpoints of a training run that the search did not go on with.
         left_out: those of them that the proof need not score.
+        curve: the base and the training run's checkpoints on the search documents.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
 
@@ -78,6 +80,7 @@ class Outcome:
     names: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
 
     def __repr__(self) -> str:
         """In a few lines, for people."""

@@ -1,11 +1,13 @@
-"""Suites that cannot tell candidates apart, which is to be known before hours are spent on them.
+"""Suites that cannot tell candidates apart, or cut their answers, which is to be known before hours are spent on them.
 
 Where all inputs solve none of a suite's documents, or all of them, or no more than guessing would, so will most merges of
-theirs; half of a search over two such suites is spent on nothing.
+theirs; half of a search over two such suites is spent on nothing. Where answers are cut at the limit on their length, a merge gains by
+being brief.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from scipy import special
@@ -26,6 +28,15 @@ _ENOUGH = 100
 # twenty is, 64 in a row are wrong by chance in 4 of 100 cases.
 _SURE = 64
 _ENDING = "this suite cannot tell candidates apart"
+# What to do, by why that is so.
+_REMEDIES = {
+    "0": "see what models answer with `exme verify`: a chat template (`chat:`), a longer limit (`max_gen_toks`) or leave it out",
+    "all": "take a harder suite, or leave it out",
+    "chance": "leave it out, or give it weight 0 to watch it only",
+}
+# Answers of an input that are cut, at least so many and such a share, are told.
+_CUT, _CUT_SHARE = 2, 0.1
+_CUT_WORDS = "answers reach the limit on their length"
 # Metrics of tasks that choose among answers; chance is one of as many as a document has.
 _CHOOSING = ("acc", "acc_norm")
 _CHOICES = "choices"
@@ -68,11 +79,16 @@ class BlindSuites:
                 continue
             if self._record.add_note(line):
                 self._screen.say(line, "yellow")
+        for suite, line in cut_suites(known, self._documents):
+            if any(note.startswith(f"{suite}: {_CUT_WORDS}") for note in said):
+                continue
+            if self._record.add_note(line):
+                self._screen.say(line, "yellow")
 
 
 def is_of_blind(note: str) -> bool:
     """Whether a note of a study tells of such a suite."""
-    return note.endswith(_ENDING)
+    return _ENDING in note
 
 
 def known_inputs(trials: Sequence[TrialRecord], inputs: Sequence[str]) -> list[TrialRecord]:
@@ -101,8 +117,39 @@ def blind_suites(
     for each in documents:
         name = each.suite.suite
         parts, others = _of_suite(inputs, name), _of_suite(_last(trials), name)
-        if len(parts) == len(inputs) and (why := _why_blind(parts, others, chance(each))):
-            yield name, f"{name}: {why}: {_ENDING}"
+        kind, why = (
+            _why_blind(parts, others, chance(each)) if len(parts) == len(inputs) else ("", "")
+        )
+        if why:
+            yield name, f"{name}: {why}: {_ENDING}; {_REMEDIES[kind]}"
+
+
+def cut_suites(
+    inputs: Sequence[TrialRecord], documents: Sequence[SuiteDocuments]
+) -> Iterator[tuple[str, str]]:
+    """Suites whose answers are cut at the limit on their length, and a sentence with each input's share.
+
+    Args:
+        inputs: the trials of all inputs, scored in part at least.
+        documents: of each suite.
+    """
+    for each in documents:
+        name, told, many = each.suite.suite, [], False
+        for trial in inputs:
+            for part in _of_suite([trial], name):
+                cut = [value for value in part.audit.get("cut", ()) if not math.isnan(value)]
+                many |= sum(cut) >= _CUT and sum(cut) >= _CUT_SHARE * len(cut)
+                told += [f"{trial.origin} {sum(cut):.0f} of {len(cut)}"] if cut else []
+        if many:
+            limit = each.suite.max_gen_toks
+            now = f" (now {limit} tokens)" if limit else ""
+            yield (
+                name,
+                (
+                    f"{name}: {_CUT_WORDS}{now}: {', '.join(told)}; raise `max_gen_toks` in the study, or put models of "
+                    f"conversations their template (`chat:`), else a merge gains by being brief"
+                ),
+            )
 
 
 def _of_suite(trials: Sequence[TrialRecord], suite: str) -> list[DocumentScores]:
@@ -116,8 +163,8 @@ def _last(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 def _why_blind(
     parts: Sequence[DocumentScores], everyone: Sequence[DocumentScores], guessing: float | None
-) -> str:
-    """Why scores on a suite say nothing; empty where they may say something.
+) -> tuple[str, str]:
+    """Why scores on a suite say nothing, in a word and in more; both empty where they may say something.
 
     Args:
         parts: scores of the inputs; `everyone` those of all candidates, inputs among them.
@@ -130,16 +177,20 @@ def _why_blind(
     # (0 is the best score of a metric without a bound that is better when lower)
     for what, score in (("0", 0), ("all", 1)):
         if len(values) >= _SURE and parts[0].scale.top != 0 and set(values) == {score}:
-            return f"{len(everyone)} candidates, the inputs among them, solve {what} of {len(values)} documents"
+            told = f"{len(everyone)} candidates, the inputs among them, solve {what} of {len(values)} documents"
+            return what, told
     if not is_binary([value for p in parts for value in p.values]):
-        return ""
+        return "", ""
     solved, asked = sum(sum(p.values) for p in parts), sum(p.count for p in parts)
     if guessing is None or asked < _ENOUGH:
-        return ""
+        return "", ""
     # P(X >= solved) of X ~ B(asked, guessing), as if inputs guessed apart
     if float(special.betainc(solved, asked - solved + 1, guessing)) < _LEVEL:
-        return ""
-    return f"no input solves more than guessing would ({guessing:.0%}) of {count} documents"
+        return "", ""
+    return (
+        "chance",
+        f"no input solves more than guessing would ({guessing:.0%}) of {count} documents",
+    )
 
 
 def chance(documents: SuiteDocuments) -> float | None:

@@ -27,6 +27,7 @@ from exme.search.proof import (
     examples_of,
     left_out,
     proved,
+    training_curve,
     use_of,
 )
 from exme.search.proposing import History, Settled
@@ -134,6 +135,13 @@ class StoredSearch:
             names=tuple(inputs),
             dropped=self._dropped,
             left_out=spared,
+            curve=training_curve(
+                self.study.training_run,
+                self.inputs(),
+                history.trials,
+                self.storage.trials(),
+                self.settled.objective,
+            ),
             aim=self.settled.objective.goal,
             blind=tuple(note for note in record.notes() if is_of_blind(note)),
             importance=self.storage.importance(),
@@ -276,7 +284,6 @@ def _read(folder: Path, content: StudyFile | None, where: str) -> StoredSearch:
         suites = {load_suite(name).suite: 0 for name in content.suites}
         objective = settle_objective(content, suites, list(content.checkpoints))
     pinned = record.pinned()
-    known = pinned.get("content of the checkpoints", {}) | kept.get("sources", {})
     settled = settled_of(
         content,
         record,
@@ -285,7 +292,7 @@ def _read(folder: Path, content: StudyFile | None, where: str) -> StoredSearch:
         record.agreed("directions"),
         {suite: record.identifiers(suite, "search") for suite in sizes},
         str(pinned.get("dtype", "")),
-        known,
+        pinned.get("content of the checkpoints", {}) | kept.get("sources", {}),
     )
     name = kept.get("name", folder.name)
     return StoredSearch(

@@ -9,17 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exme.search.merging.folders import chat_template_of
-from exme.search.merging.sources import (
-    Checkpoint,
-    Source,
+from exme.search.merging.folders import (
     TrainingCheckpoint,
-    check_fit,
+    chat_template_of,
     is_pattern,
-    locate,
-    open_checkpoint,
     training_run,
 )
+from exme.search.merging.sources import Checkpoint, Source, check_fit, locate, open_checkpoint
 from exme.tasks import UserError, load_suite
 
 from .study_file import NAME, RESERVED, load_study_file

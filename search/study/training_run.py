@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from exme.search.merging.sources import is_pattern, training_run
+from exme.search.merging.folders import is_pattern, training_run
 from exme.tasks import UserError
 
 from .study_sections import Section

@@ -42,11 +42,6 @@ from .task_vector import (
     VectorFile as VectorFile,
     made_by as made_by,
 )
-from .training_run import (
-    TrainingCheckpoint as TrainingCheckpoint,
-    is_pattern as is_pattern,
-    training_run as training_run,
-)
 from .weight_files import (
     TORCH_NAMES as TORCH_NAMES,
     TensorSpec as TensorSpec,

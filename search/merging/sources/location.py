@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from exme.tasks import UserError, did_you_mean
+from exme.tasks import UNREACHABLE, UserError, did_you_mean, hub_is_reachable
 from exme.tasks.mini import MODELS
 
 MINI = "mini/"
@@ -159,6 +159,7 @@ def _download(repository: str, revision: str | None, who: str) -> Path:
             revision=revision,
             allow_patterns=list(ALLOWED),
             ignore_patterns=list(IGNORED),
+            local_files_only=not hub_is_reachable(),
         )
     except GatedRepoError:
         reason = "its owner asks for a licence to be accepted; do so on its page on the hub, then "
@@ -178,5 +179,9 @@ def _download(repository: str, revision: str | None, who: str) -> Path:
 def _unreachable(error: Exception, *, offline: bool) -> str:
     if offline:
         return "HF_HUB_OFFLINE is set and the model is not in the cache; unset it, or give a folder"
+    if not hub_is_reachable():
+        return (
+            f"{UNREACHABLE}, and the model is not in the cache; check the network, or give a folder"
+        )
     first = next(iter(str(error).splitlines()), type(error).__name__)
     return f"{first}; check the network, or download it elsewhere and give the folder"

@@ -71,9 +71,9 @@ class Sources:
 
     def only(self, names: Collection[str]) -> Sources:
         """The base with some of all checkpoints."""
-        found = Sources(self.base, {n: c for n, c in self.every.items() if n in names})
-        found.union = self.union
-        return found
+        if not self.others:
+            return self
+        return Sources(self.base, {n: c for n, c in self.every.items() if n in names})
 
     @property
     def fingerprints(self) -> dict[str, str]:

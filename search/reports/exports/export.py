@@ -117,9 +117,8 @@ def export_trial(
     sentence, advice, is_winner = _told(outcome, trial)
     if not is_winner:
         outcome = replace(outcome, winner=trial, merged=None)
-    models = {"base": search.study.base, **search.study.checkpoints}
-    places = public_names(models | _vectors(search))
-    names = {name: places[name] for name in models}
+    places = _places(search)
+    names = {name: places[name] for name in ("base", *search.study.checkpoints)}
     sources = {"base": search.sources.base, **search.sources.checkpoints}
     licences = {name: read_licence(source.folder) for name, source in sources.items()}
     card = model_card(
@@ -153,13 +152,14 @@ def export_trial(
     return replace(result, warning=licence_warning(names, licences), verdict=advice)
 
 
-def _vectors(search: StoredSearch) -> dict[str, str]:
-    """Folders of the directions' task vectors: a recipe finds one by the name of its folder in the run's."""
-    return {
+def _places(search: StoredSearch) -> dict[str, str]:
+    """Where all sources are, as may be told; a recipe finds a direction's task vector in its folder in the run's."""
+    vectors = {
         name: str(source.folder)
         for name, source in search.sources.checkpoints.items()
         if isinstance(source, TaskVector)
     }
+    return public_names({"base": search.study.base, **search.study.checkpoints, **vectors})
 
 
 def _told(outcome: Outcome, trial: TrialRecord) -> tuple[str, str, bool]:

@@ -13,7 +13,7 @@ from exme.search.merging import Candidate
 from exme.search.merging.folders import obstacle
 from exme.search.merging.methods import METHODS, PLAIN
 from exme.search.merging.sources import is_hub_id
-from exme.search.opening import NO_TEMPLATE
+from exme.search.opening import RENDERED
 from exme.search.proof import Outcome
 from exme.search.reports.pages import table
 from exme.search.statistics import mean_interval
@@ -107,7 +107,7 @@ _GGUF = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 def _use(outcome: Outcome, candidate: Candidate, place: str, tasks: Sequence[str]) -> str:
     here = "In this folder:\n\n" if place == "." else ""
     tested = ",".join(tasks) or outcome.task.replace("+", ",")
-    if outcome.facts.get("chat", NO_TEMPLATE) != NO_TEMPLATE:
+    if outcome.facts.get("prompts", "").startswith(RENDERED):
         tested += " --apply_chat_template"
     return f"""{here}```python
 from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -31,7 +31,7 @@ from .scene import short
 # Both drawings: 420 units wide, so that their text is still read on a phone.
 WIDTH = 420.0
 CURVE_HEIGHT = 230.0
-LEFT, _RIGHT, TOP, BOTTOM = 44.0, 376.0, 12.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 44.0, 376.0, 12.0, 40.0
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def regret_curve(outcome: Outcome) -> Curve | None:
     low, high = floor - 0.04 * (top - floor), top + 0.06 * (top - floor)
 
     def x(documents: float) -> float:
-        return round(LEFT + (_RIGHT - LEFT) * float(documents) / float(spent[-1] or 1), 1)
+        return round(LEFT + (RIGHT - LEFT) * float(documents) / float(spent[-1] or 1), 1)
 
     def y(score: float) -> float:
         share = (min(max(score, low), high) - low) / (high - low)

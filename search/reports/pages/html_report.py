@@ -16,6 +16,7 @@ from exme.search.trials import Unit, duration, spent
 from .charts import bar_charts, regret_curve
 from .plane_chart import plane, plane_svg
 from .section import Report
+from .training_sections import training_chart
 
 
 def html_page(
@@ -45,6 +46,7 @@ def html_page(
         plane=drawn,
         plane_svg=plane_svg(drawn) if drawn else "",
         curve=regret_curve(outcome),
+        training=training_chart(outcome),
         importance=sorted(outcome.importance.items(), key=lambda item: -item[1]),
         examples=_grouped(examples, decision.best_input),
         other=decision.best_input,

@@ -12,6 +12,7 @@ from exme.search.trials import share_text
 from .proof_sections import proof_sections
 from .search_sections import best_sections, search_sections
 from .section import Picture, Report, Section, markdown
+from .training_sections import training_sections
 
 
 def write_report(
@@ -60,27 +61,37 @@ def _report(outcome: Outcome, caption: str, more: Sequence[Section]) -> Report:
     """All that the report says, for both of its renderings."""
     decision = outcome.verdict
     caution = f" **{decision.caution}**" if decision.caution else ""
-    sections = [*proof_sections(outcome), *best_sections(outcome)]
+    sections = [
+        *proof_sections(outcome),
+        *training_sections(outcome),
+        *best_sections(outcome),
+    ]
     if caption:
         picture = Picture("plane.png", "score over the coefficients")
         sections.append(Section("Score over the coefficients", [picture, caption]))
     return Report(
         f"{outcome.study}: {outcome.task}",
         decision.sentence,
-        [f"{_uses(outcome)}{caution}", *(f"{line}." for line in outcome.blind)],
+        [f"{_uses(outcome)}{caution}", *_prompts(outcome), *(f"{line}." for line in outcome.blind)],
         [*sections, *search_sections(outcome), *more],
     )
+
+
+def _prompts(outcome: Outcome) -> list[str]:
+    """Which prompts were used, where a chat template is in play."""
+    told = outcome.facts.get("prompts", "")
+    return [f"Prompts: {told}."] if "template" in told else []
 
 
 def _uses(outcome: Outcome) -> str:
     if outcome.use == 0:
         only = "Only the inputs have been scored on the report documents so far."
         return only if outcome.inputs else "The report documents have not been used yet."
-    level = share_of_error(outcome.use)
+    level = outcome.level
     if outcome.use == 1:
         return (
             "The report documents were used once, after the search, for this comparison. A candidate that is no better "
-            f"than its inputs is called proved in at most {level:.1%} of searches; further proofs on the same "
+            f"than its inputs is called proved in at most {share_of_error(1):.1%} of searches; further proofs on the same "
             "documents share another 2.5%."
         )
     return (

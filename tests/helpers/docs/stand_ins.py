@@ -14,6 +14,7 @@ import torch
 from exme.tasks.documents import MINI_DATA
 from exme.tasks.mini import MODELS
 from exme.tasks.suite import load_suite
+from tests.helpers.models.training_runs import make_training_run
 
 # Models of the hub that pages name, and the mini model that stands in for each.
 HUB = {
@@ -66,6 +67,7 @@ def furnish(folder: Path) -> None:
     for seed, name in enumerate(("math", "code")):
         make_adapter(folder / "adapters" / name, seed)
     shutil.copytree(MODELS / "products", folder / "checkpoints" / "my-sft")
+    make_training_run(folder / "runs" / "my-sft")
     for name, right in (("one", 1.0), ("other", 0.0)):
         make_samples(folder / "lm-eval-out" / name / "model", right)
     (folder / "merge.yml").write_text(

@@ -26,6 +26,11 @@ from tests.helpers.models.small_models import (
 )
 
 
+def odd(family: dict[str, Path]) -> list[str]:
+    """What is not as it should be; that two go nearly the same way is told beside it."""
+    return [line for line in kinship_of(open_sources(family)) if "go nearly" not in line]
+
+
 def zeros(family: dict[str, Path]) -> None:
     weights = load_weights(family["math"])
     save_file(
@@ -55,7 +60,7 @@ ODD: dict[str, tuple[Callable[[dict[str, Path]], object], str]] = {
 @pytest.mark.parametrize("case", ODD)
 def test_an_odd_checkpoint_is_named(tmp_path: Path, case: str) -> None:
     family = make_family(tmp_path)
-    assert list(kinship_of(open_sources(family))) == []
+    assert odd(family) == []
     change, expected = ODD[case]
     change(family)
     (line,) = kinship_of(open_sources(family))
@@ -68,7 +73,7 @@ def test_one_weight_that_differs_makes_two_checkpoints(tmp_path: Path) -> None:
     weight = load_weights(family["math"])["lm_head.weight"]
     weight[-1, -1] += 1
     edit_weights(family["math"], lm_head__weight=weight)
-    assert list(kinship_of(open_sources(family))) == []
+    assert odd(family) == []
 
 
 def test_the_length_of_a_task_vector_is_that_of_all_deltas(tmp_path: Path) -> None:
@@ -103,11 +108,41 @@ def test_an_odd_checkpoint_is_named_by_a_few_rows_too(
 ) -> None:
     monkeypatch.setattr(module, "_SAMPLE", sample)
     family = make_family(tmp_path)
-    assert list(kinship_of(open_sources(family))) == []
+    assert odd(family) == []
     copied("code")(family)
     weight = load_weights(family["math"])["lm_head.weight"]
     weight[-1, -1] += 1  # a row that is not read at first
     edit_weights(family["math"], lm_head__weight=weight)
-    assert list(kinship_of(open_sources(family))) == []
+    assert odd(family) == []
     copied("code")(family)
     assert len(list(kinship_of(open_sources(family)))) == 1
+
+
+def test_checkpoints_that_go_nearly_the_same_way_are_named(tmp_path: Path) -> None:
+    family = make_family(tmp_path)
+    base, math = load_weights(family["base"]), load_weights(family["math"])
+    along = {
+        n: (base[n].float() + 0.5 * (math[n].float() - base[n].float())).to(base[n].dtype)
+        for n in base
+    }
+    save_file(along, family["code"] / "model.safetensors")
+    found = kinship_of(open_sources(family))
+    flat = {
+        name: torch.cat(
+            [
+                (load_weights(family[name])[n].double() - base[n].double()).flatten()
+                for n in sorted(base)
+            ]
+        )
+        for name in ("math", "code")
+    }
+    cosine = float(torch.nn.functional.cosine_similarity(flat["math"], flat["code"], dim=0))
+    names = list(found.lengths)
+    assert found.cosines[names.index("math"), names.index("code")] == pytest.approx(
+        cosine, abs=0.01
+    )
+    (line,) = list(found)
+    assert line.startswith(
+        " and ".join(n for n in names if n in flat) + " go nearly the same way (cosine "
+    )
+    assert "alpha says how far along it; beta" in line

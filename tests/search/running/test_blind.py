@@ -104,3 +104,46 @@ def test_every_suite_is_judged_by_its_own_documents(tmp_path: Path) -> None:
     assert [suite for suite, _ in blind_suites(trials, trials, opened.search.documents)] == [
         "gsm8k"
     ]
+
+
+class Cut(Landscape):
+    """Every third answer of `products` has as many tokens as it may; none of other candidates."""
+
+    def score_part(self, candidate: Candidate, documents: Any) -> Scored:
+        found = super().score_part(candidate, documents)
+        is_long = candidate.coefficients == {"sums": 0.0, "products": 1.0}
+        parts = [
+            replace(p, audit={"cut": tuple(float(is_long and i % 3 == 0) for i in range(p.count))})
+            for p in found.scores.parts
+        ]
+        return Scored(join(parts), found.seconds)
+
+
+def test_cut_answers_are_told_by_input_before_the_budget_is_spent_and_once(tmp_path: Path) -> None:
+    def run(trials: int) -> list[str]:
+        opened = Opened(
+            tmp_path, sampler="auto", racing={"chunk": 32}, budget={"trials": trials},
+            max_gen_toks=64, scorer=lambda d: Cut(d, PEAK),
+        )  # fmt: skip
+        opened.search.work()
+        close(opened)
+        return opened.lines
+
+    lines = run(6)
+    (said,) = told_of_limit(lines)
+    told = re.match(
+        r"gsm8k: answers reach the limit on their length \(now 64 tokens\): "
+        r"sums alone 0 of (\d+), products alone (\d+) of (\d+); raise `max_gen_toks`",
+        said,
+    )
+    assert told is not None
+    _, cut, count = map(int, told.groups())
+    assert count / 4 < cut < count / 2  # (a third of each chunk, rounded up)
+    trials = [line for line in lines if line.startswith("#")]
+    assert len(trials) > 4 and lines.index(said) < lines.index(trials[3])
+    assert not told_of_limit(run(9))
+    assert not told_of_limit(searched(tmp_path / "short", 0.4))
+
+
+def told_of_limit(lines: list[str]) -> list[str]:
+    return [line for line in lines if "limit on their length" in line]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
-from exme.search.study.init import name_checkpoints, write_study
+from exme.search.study.init import name_checkpoints, run_of, write_study
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.search.study.training_run import NO_KEY
 from exme.tasks.errors import UserError
-from tests.helpers.models.small_models import edit_weights, make_family, make_model
+from tests.helpers.models.small_models import edit_json, edit_weights, make_family, make_model
+from tests.helpers.models.training_runs import make_training_run
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +203,58 @@ def test_where_a_checkpoint_is_stays_as_it_was_given() -> None:
 def test_names_that_cannot_be_told_apart_are_refused(given: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         name_checkpoints(given)
+
+
+# A training run, chat models -----------------------------------------------------------------------
+
+
+def test_a_training_run_is_written_as_one_and_its_checkpoints_told(tmp_path: Path) -> None:
+    run = make_training_run(tmp_path / "run")
+    said = write_study(tmp_path / "mine.yaml", "mini/base", {}, run=f"{run}/checkpoint-*")
+    study = load_study_file(tmp_path / "mine.yaml")
+    assert study.training_run is not None and study.training_run.best == 2
+    assert list(study.checkpoints) == [f"checkpoint-{step}" for step in (100, 200, 300, 400)]
+    assert "checkpoint-300: " in said and "fits the base; step 300, loss 1.1" in said
+
+
+def test_a_run_stands_alone() -> None:
+    assert run_of("run", []) == ("run", [])
+    assert run_of(None, ["run/checkpoint-*"]) == ("run/checkpoint-*", [])
+    assert run_of(None, ["a", "name=b"]) == (None, ["a", "name=b"])
+    for run, given in (("run", ["a"]), (None, ["run/*", "a"]), ("run", ["run/*"])):
+        with pytest.raises(UserError, match="a training run stands alone"):
+            run_of(run, given)
+
+
+TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("having", "template", "applied", "said"),
+    [
+        (["base", "math"], TEMPLATE, True, "apply_chat_template: true (an instruct base: turns"),
+        (["math"], TEMPLATE, False, "math was trained on a chat template, and the base's"),
+        (["base"], "{{ messages }}", False, "taken for a plain model"),
+        ([], "", False, "Wrote"),
+    ],
+)
+def test_instruct_models_are_noticed(
+    family: dict[str, Path],
+    tmp_path: Path,
+    having: list[str],
+    template: str,
+    applied: bool,
+    said: str,
+) -> None:
+    folders = {}
+    for name, folder in family.items():
+        folders[name] = tmp_path / name
+        shutil.copytree(folder, folders[name])
+        settings = {"eos_token": "</s>", **({"chat_template": template} if name in having else {})}
+        edit_json(folders[name] / "tokenizer_config.json", **settings)
+    told = write_study(tmp_path / "mine.yaml", str(folders["base"]), checkpoints(folders))
+    assert said in told
+    study = load_study_file(tmp_path / "mine.yaml")
+    assert study.chat.apply_chat_template == applied
+    line = next(x for x in (tmp_path / "mine.yaml").read_text().splitlines() if "apply_chat" in x)
+    assert ("# an instruct base" in line) == applied

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from exme.search.merging.folders.chat_template import chat_template_of
+from exme.search.merging.folders.chat_models import chat_template_of
 
 CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 OWN = "{% for m in messages %}[INST] {{ m.content }} [/INST]{{ eos_token }}{% endfor %}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exme.search.merging.sources.training_run import training_run
+from exme.search.merging.folders.trainer_folder import training_run
 from exme.tasks.errors import UserError
 from tests.helpers.models.adapters import PLAIN, make_adapter
 from tests.helpers.models.small_models import make_family

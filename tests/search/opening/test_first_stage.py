@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.resident import ResidentModel
+from exme.search.reports.pages.report import write_report
 from exme.search.running.search import open_search
 from exme.search.running.stored_search import open_stored
 from exme.search.trials.budget import spent
@@ -71,7 +72,7 @@ def first_stage(search: Opened) -> list[Any]:
     return [(t.origin, t.candidate, t.documents, t.race_log.partial) for t in found]
 
 
-@pytest.mark.parametrize("after", [0, 1, 8, 9, 12, 13, 16])
+@pytest.mark.parametrize("after", [0, 8, 12, 14])
 def test_a_search_that_was_cut_off_anywhere_loses_and_doubles_nothing(
     tmp_path: Path, run: Path, after: int
 ) -> None:
@@ -140,6 +141,23 @@ def test_the_proof_is_against_all_inputs_but_those_that_cannot_be_the_best(
     digests = [digest for digest, split in course_of(search).calls if split == "report"]
     assert len(set(digests)) == len(digests) == len(entries) + 1
 
+    text = write_report(outcome, tmp_path / "report").read_text(encoding="utf-8")
+    section = text.partition("## The training run")[2].partition("##")[0]
+    assert "Extrapolation Merging, arXiv:2503.04834" in section
+    rows = {line.split(" | ")[0].strip("| "): line for line in section.splitlines()}
+    for name, step in zip(NAMES, range(100, 900, 100), strict=True):
+        assert f"| {name} | {step} | {2 - 0.0015 * step:.4g} |" in rows[name]
+        fate = "kept" if name in search.search.study.checkpoints else "dropped"
+        assert (
+            rows[name]
+            .rstrip(" |")
+            .endswith("dropped, left out of the proof" if name in spared else fate)
+        )
+    assert "merged" in rows and all(name in section.partition("Left out of")[2] for name in spared)
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    chart = page.partition("<h2>The training run</h2>")[2].partition("</svg>")[0]
+    assert chart.count("<circle") == 9 and 'class="merge"' in chart
+
 
 def test_a_dropped_checkpoint_that_is_the_best_input_is_named(tmp_path: Path, run: Path) -> None:
     """The search documents mislead: what is dropped by them is the best on the report documents."""
@@ -185,6 +203,23 @@ def test_a_run_that_has_grown_begins_a_fork(tmp_path: Path, run: Path) -> None:
     forked = opened(tmp_path, run, fork=True)
     assert forked.search.folder.name == "test-gsm8k-fork1"
     assert len(forked.search.inputs()) == 9
+
+
+def test_a_merge_by_hand_is_of_the_kept_checkpoints_once_these_are_known(
+    tmp_path: Path, run: Path
+) -> None:
+    search = opened(tmp_path, run)
+    with pytest.raises(
+        UserError, match="which checkpoints of its training run are kept is not known yet"
+    ):
+        search.search.score({"checkpoint-100": 1.0})
+    search.search.work()
+    for later in (search, opened(tmp_path, run)):
+        with pytest.raises(UserError, match=r"'checkpoint-100' is neither .*have: checkpoint-500"):
+            later.search.score({"checkpoint-100": 1.0})
+        trial = later.search.score({"checkpoint-500": 0.7, "checkpoint-600": 0.4})
+        assert trial.scores is not None and trial.scores.count == 128
+        close(later)
 
 
 def test_no_more_than_are_kept_are_not_ranked(tmp_path: Path, run: Path) -> None:

@@ -12,11 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from exme.search.merging.sources.adapter import WEIGHTS
+from exme.search.merging.sources.checkpoint import (
+    ADAPTER,
+    CHECKPOINTS,
+    SINGLE,
+    holds_model,
+    read_json,
+)
+from exme.search.merging.sources.weight_files import INDEX
 from exme.tasks import UserError
-
-from .adapter import WEIGHTS
-from .checkpoint import ADAPTER, CHECKPOINTS, SINGLE, holds_model, read_json
-from .weight_files import INDEX
 
 STATE = "trainer_state.json"
 _STEP = re.compile(r"(\d+)$")
