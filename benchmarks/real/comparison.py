@@ -20,7 +20,8 @@ from .scoreboard import Cost, Scoreboard
 
 STUDY = Path(__file__).parent / "study.yaml"
 SUITES = "ifeval,choice"
-GRID = (0.5, 1.0, 1.5)
+# Of instructions and choice: as many documents as the search has.
+GRID = ((0.5, 1.0), (0.5, 1.0, 1.5))
 ALPHAS = (0.25, 0.5)  # of the paper's procedure
 
 
@@ -62,7 +63,7 @@ def rows(folder: Path) -> Iterator[Row]:
         winner = found.outcome().winner
         alone = {name: {name: 1.0} for name in names}
         best = _best(board, list(alone.values()))
-        grid = [dict(zip(names, point, strict=True)) for point in itertools.product(GRID, GRID)]
+        grid = [dict(zip(names, point, strict=True)) for point in itertools.product(*GRID)]
         chosen: dict[str, tuple[Mapping[str, float], Cost]] = {
             "base": ({}, Cost()),
             **{name: (point, Cost()) for name, point in alone.items()},
@@ -104,6 +105,7 @@ def study_of_run(folder: Path, run: str) -> StudyFile:
     checkpoints = sorted(
         (folder / run).glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2])
     )
+    content["residence"] = "mapped"  # four models of float32
     content["checkpoints"] = {path.name: str(path) for path in checkpoints}
     return StudyFile.model_validate(content)
 

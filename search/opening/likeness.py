@@ -256,8 +256,8 @@ def _own_model(worker: Worker, source: Source) -> Any:
 
 
 def _rounded(
-    worker: Worker, model: Any, own: Sequence[torch.Tensor], prompts: Sequence[torch.Tensor]
-) -> Sequence[torch.Tensor]:
+    worker: Worker, model: Any, own: list[torch.Tensor], prompts: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
     """An adapter's logits with its weights merged by peft and rounded as a candidate's are.
 
     Of a LoRA on a real base of 135M in bfloat16, rounding took 20% of the logits' spread. Where merging itself

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,18 @@ def base(tmp_path: Path) -> Path:
     return folder
 
 
-def prompts(suite: str, tokenizer: Any) -> list[str]:
-    def apply(messages: Any, add_generation_prompt: bool = True) -> str:
-        return str(
-            tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=add_generation_prompt
-            )
+def rendered(tokenizer: Any, messages: Any, add_generation_prompt: bool = True) -> str:
+    return str(
+        tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=add_generation_prompt
         )
+    )
 
+
+def prompts(suite: str, tokenizer: Any) -> list[str]:
     documents = load_documents(load_suite(suite), "mini", search=64, report=128, seed=0)
-    return [p for s in ("search", "report") for p in Judge(documents, s, Chat(apply)).prompts]
+    chat = Chat(partial(rendered, tokenizer))
+    return [p for s in ("search", "report") for p in Judge(documents, s, chat).prompts]
 
 
 def test_a_chat_is_put_as_lm_eval_puts_a_document_and_is_none_of_them(
@@ -63,10 +66,7 @@ def test_a_chat_is_put_as_lm_eval_puts_a_document_and_is_none_of_them(
     for skill, suite in (("instructions", "ifeval"), ("choice", "benchmarks/real/choice.yaml")):
         path = suite if suite == "ifeval" else str(root / suite)
         asked = prompts(path, tokenizer)
-        shown = [
-            str(tokenizer.apply_chat_template(c[:-1], tokenize=False, add_generation_prompt=True))
-            for c in skills.chats(skill, 200, 1)
-        ]
+        shown = [rendered(tokenizer, chat[:-1]) for chat in skills.chats(skill, 200, 1)]
         # A question about a class has 36 forms: there is one that is the same, to the last character.
         if skill == "choice":
             assert set(asked) & set(shown)
@@ -89,7 +89,7 @@ def test_half_of_the_words_of_a_class_are_never_taught(real: Any) -> None:
 
 @pytest.mark.parametrize("rank", [None, 2], ids=["all weights", "LoRA"])
 def test_a_run_leaves_checkpoints_and_goes_on_where_it_was_cut_off(
-    real: Any, base: Path, tmp_path: Path, rank: int | None
+    real: Any, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int | None
 ) -> None:
     training = real("training")
     recipe = training.Recipe("choice", steps=8, rate=1e-3, rank=rank, batch=2)
@@ -102,24 +102,16 @@ def test_a_run_leaves_checkpoints_and_goes_on_where_it_was_cut_off(
     assert all((run / name / weights).is_file() for name in names)
     assert not list(run.glob("*/optimizer.pt"))
 
-    class Cut(Exception):
-        pass
-
-    def cut_off(*_: object, **__: object) -> None:
-        raise Cut
-
     class Trainer(training.Trainer):  # type: ignore[misc, name-defined]
         def training_step(self, *given: Any, **named: Any) -> Any:
             if self.state.global_step == 5:
-                cut_off()
+                raise KeyboardInterrupt
             return super().training_step(*given, **named)
 
-    whole, training.Trainer = training.Trainer, Trainer
-    try:
-        with pytest.raises(Cut):
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "Trainer", Trainer)
+        with pytest.raises(KeyboardInterrupt):
             training.train(base, cut, recipe)
-    finally:
-        training.Trainer = whole
     assert not training.trained(cut, recipe)
     training.train(base, cut, recipe)
     state = json.loads((cut / "checkpoint-8/trainer_state.json").read_text())
