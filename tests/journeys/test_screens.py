@@ -102,7 +102,7 @@ def test_events_begin_and_end_with_the_search(events: list[dict[str, object]]) -
     assert kinds[-1] == "verdict"
     assert set(kinds) == {"begin", "trial", "message", "verdict"}
     assert all(re.match(r"\d{4}-\d\d-\d\dT.*\+00:00$", str(e["time"])) for e in events)
-    assert str(events[-1]["report"]).endswith("report.html")
+    assert str(events[-1]["report"]).endswith("report.md")
 
 
 def test_a_terminal_keeps_the_picture_and_ends_with_the_verdict(place: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_terminal_keeps_the_picture_and_ends_with_the_verdict(place: Path) -> 
     assert "8 of 8" in last and "over sums" in last
     assert "Working on the next trial" not in last  # it is over
     assert "proof: 4 of 4 models scored" in last
-    assert "report.html" in last[last.index("╰") :]
+    assert "report.md" in last[last.index("╰") :]
     assert stream.getvalue().count("\x1b[?25l") == stream.getvalue().count("\x1b[?25h")  # cursor
 
 
