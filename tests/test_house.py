@@ -14,7 +14,7 @@ from tests.helpers.places import ROOT
 # Modules of search/ that have no test file of their name, by the test that runs them.
 COVERED_BY: Mapping[str, str] = {
     "docs/test_blocks.py": "cli/looking cli/making cli/preparing",
-    "journeys/test_budget_spent.py": "proposing/box proposing/policy proposing/untried trials/budget",
+    "journeys/test_budget_spent.py": "proposing/box proposing/policy proposing/untried",
     "journeys/test_distributed.py": "running/loop storage/heartbeat storage/lock storage/patience storage/recovery",
     "journeys/test_failures.py": "storage/backend scoring/worker",
     "journeys/test_goal_searches.py": "proposing/sampler",
@@ -42,7 +42,7 @@ COVERED_BY: Mapping[str, str] = {
     "search/opening/test_workshop.py": "directions/prompts scoring/live_model",
     "search/running/test_stored_search.py": "storage/run_folders",
     "search/proof/test_gain.py": "proof/finals",
-    "search/reports/dashboard/test_annotate.py": "reports/dashboard/notes scoring/answers trials/unit",
+    "search/reports/dashboard/test_annotate.py": "reports/dashboard/notes reports/dashboard/study_note scoring/answers trials/unit",
     "search/reports/exports/test_selection.py": "reports/exports/gguf reports/exports/publish",
     "search/reports/exports/test_export.py": "reports/exports/repeat",
     "search/reports/exports/test_model_card.py": "reports/exports/licences",

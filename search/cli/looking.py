@@ -67,6 +67,7 @@ def status(
 def _all_runs(runs: Path, console: Console, *, json: bool) -> None:
     from exme.search.reports.terminal import (  # noqa: PLC0415
         all_runs,
+        print_fitting,
         runs_table,
         search_facts,
     )
@@ -77,7 +78,7 @@ def _all_runs(runs: Path, console: Console, *, json: bool) -> None:
             changed = run.changed and run.changed.isoformat()
             typer.echo(dumps({**search_facts(run.view), "changed": changed}))
     elif found:
-        console.print(runs_table(found))
+        print_fitting(console, runs_table(found), give_up=("last change", "candidates", "best"))
     else:
         typer.echo(f"No search has been begun in {runs}; `exme search` begins one.")
 
@@ -89,7 +90,7 @@ def report(
 
     Example: `exme report studies/mini.yaml --task gsm8k`
     """
-    from exme.search.reports.pages import write_report  # noqa: PLC0415
+    from exme.search.reports.pages import next_step, write_report  # noqa: PLC0415
 
     opened = open_run(study, task, runs)
     outcome = opened.outcome()
@@ -98,7 +99,9 @@ def report(
     typer.echo(found.sentence)
     if found.caution:
         typer.echo(found.caution)
-    typer.echo(f"Report: {path}")
+    typer.echo(f"Report: {path.with_suffix('.html')}")
+    for line in next_step(outcome):
+        typer.echo(line.replace("`", ""))
 
 
 def table(

@@ -135,6 +135,7 @@ def suites(
     """
     from rich.console import Console  # noqa: PLC0415
 
+    from exme.search.reports.terminal import print_fitting  # noqa: PLC0415
     from exme.search.study import (  # noqa: PLC0415
         load_study_file,
         suites_table,
@@ -143,13 +144,20 @@ def suites(
     from exme.tasks import load_suite, suite_names  # noqa: PLC0415
 
     if pattern is not None:
-        Console().print(tasks_table(pattern))
+        print_fitting(
+            Console(), tasks_table(pattern), give_up=("data set", "splits (search / report)")
+        )
         return
     names, where = suite_names(), "mini"
     if study is not None:
         content = load_study_file(study)
         names, where = list(content.suites), content.data
-    Console().print(suites_table([load_suite(name) for name in names], data or where))
+    table = suites_table([load_suite(name) for name in names], data or where)
+    print_fitting(
+        Console(),
+        table,
+        give_up=("version", "published search / report", "splits", "needs", "shots"),
+    )
 
 
 def verify(

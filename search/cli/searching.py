@@ -59,7 +59,7 @@ def search(
 
         try_out(study_path(study), task, trials, pick_screen(json=json, plain=plain))
         return
-    from exme.search.reports.pages import write_report  # noqa: PLC0415
+    from exme.search.reports.pages import next_step, write_report  # noqa: PLC0415
 
     screen = pick_screen(json=json, plain=plain)
     with open_study(study, task, runs, trials=trials, fork=fork, screen=screen) as opened:
@@ -68,7 +68,9 @@ def search(
         outcome = opened.run()
         opened.rest()  # drawing takes memory, too
         report = write_report(outcome, opened.folder, opened.examples(outcome))
-        screen.verdict(outcome.verdict, report)
+        screen.verdict(outcome.verdict, report.with_suffix(".html"))
+        for line in next_step(outcome):
+            screen.say(line.replace("`", ""))
 
 
 def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | None) -> None:

@@ -127,9 +127,9 @@ def describe(
         study: the study file.
         weights: bytes of weights.
         folder: the run's folder.
-        search: search documents per trial.
+        search: search documents per candidate.
         report: report documents per model.
-        trials: trials that are still to run; None where nobody can say.
+        trials: candidates that are still to be tried; None where nobody can say.
         seconds_per_document: measured.
         ranked: search documents on which the checkpoints of a training run are still to be ranked.
         reached: bytes of memory that this process had at most, so far.
@@ -156,7 +156,7 @@ def describe(
         )
     first = f"{ranked} to rank the checkpoints, " if ranked else ""
     return (
-        f"{place}, {documents:,} documents ({first}{trials} trials of {search}, {models} on "
+        f"{place}, {documents:,} documents ({first}{trials} candidates of {search}, {models} on "
         f"{report} report documents) and {duration(seconds)}{limit}."
     )
 

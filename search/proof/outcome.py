@@ -9,7 +9,7 @@ from functools import cached_property
 from exme.evaluators import Scores
 from exme.search.merging import Candidate
 from exme.search.racing import Goal
-from exme.search.trials import TrialRecord
+from exme.search.trials import TrialRecord, counted
 
 from .gain import share_of_error
 from .left_out import LeftOut
@@ -84,7 +84,7 @@ class Outcome:
 
     def __repr__(self) -> str:
         """In a few lines, for people."""
-        done = f"study {self.study}, {self.task}: {len(self.trials)} trials"
+        done = f"study {self.study}, {self.task}: {counted(self.trials)}"
         best = "no winner yet" if self.winner is None else f"winner {self.winner!r}"
         return f"<{done}; {best}; {self.verdict.sentence}>"
 

@@ -159,8 +159,8 @@ class OpenedSearch(StoredSearch):
     def keep(self, names: Sequence[str]) -> None:
         """Go on with these checkpoints of a training run, or those that another process has agreed on."""
         self.storage.record.agree_on(KEPT, list(names))
-        if self.engine.name == "vllm" or self._file.directions:
-            self.rest()  # (its engine has other sources then)
+        if self._file.directions:
+            self.rest()  # (they are further sources)
         self.settled = self._enter()
 
     def settle(self) -> None:

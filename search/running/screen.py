@@ -185,7 +185,7 @@ def time_left(
 
     Args:
         trials: all trials.
-        remaining: trials left; `minutes` and `documents` likewise; None where there is no such budget.
+        remaining: candidates left; `minutes` and `documents` likewise; None where there is no such budget.
         minutes: of search.
         documents: search documents.
     """
@@ -200,6 +200,6 @@ def time_left(
         seconds = min(seconds, documents * spent / sum(t.documents for t in recent))
     if minutes is not None:
         seconds = min(seconds, minutes * 60)
-    parts = [f"{remaining} trials"] if remaining is not None else []
+    parts = [f"{remaining} candidate{'s' * (remaining != 1)}"] if remaining is not None else []
     parts += [f"{documents:,} documents"] if documents is not None else []
     return f"left {', '.join([*parts, duration(max(0.0, seconds))])}"

@@ -15,7 +15,7 @@ from exme.search.proof import Outcome, claim, owed_longer, prove, prove_longer, 
 from exme.search.proposing import kept_of, why_over
 from exme.search.scoring import Scorer, resident_model
 from exme.search.study import StudyFile, alone, load_study_file, named_point
-from exme.search.trials import TrialRecord, is_over, joined, spent
+from exme.search.trials import TrialRecord, counted, is_over, joined, spent
 from exme.tasks import SuiteDocuments, UserError, load_suite
 
 from .blind import BlindSuites
@@ -222,7 +222,7 @@ class Search(OpenedSearch):
             f", as {self.engine.why}." if self.study.engine == "auto" else "."
         )
         if used:
-            self.screen.say(f"Resuming study {self.name}-{self.task} after {used} trials.")
+            self.screen.say(f"Resuming study {self.name}-{self.task} after {counted(trials)}.")
         self.screen.say(line)
         if self.settled.halving is not None:
             self.screen.say(f"First stage: {self.settled.halving}.")

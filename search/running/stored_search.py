@@ -32,7 +32,7 @@ from exme.search.proof import (
 )
 from exme.search.proposing import History, Settled
 from exme.search.storage import DATABASE, StoredStudy, latest, run_folder, sqlite_url, study_names
-from exme.search.study import StudyFile, load_study_file, pick_suites, unit
+from exme.search.study import StudyFile, as_now, load_study_file, pick_suites, unit
 from exme.search.trials import TrialRecord
 from exme.tasks import SuiteDocuments, UserError, did_you_mean, load_suite
 
@@ -272,7 +272,7 @@ def _read(folder: Path, content: StudyFile | None, where: str) -> StoredSearch:
     record = storage.record
     kept = record.description()
     if "study" in kept:
-        content = StudyFile.model_validate(kept["study"])
+        content = StudyFile.model_validate(as_now(kept["study"])[0])
     if content is None:
         raise UserError(
             f"{folder}: was begun by an earlier version of ExMe, which kept no study with it; give the study file"

@@ -105,12 +105,13 @@ class View:
         """Each limit of the budget: its name, what is used of it in words, and the share of it."""
         trials, documents, minutes = self.used
         limits = [
-            ("trials", trials, self.budget.trials),
+            ("tried", trials, self.budget.trials),
             ("documents", documents, self.budget.documents),
             ("minutes", minutes, self.budget.minutes),
         ]
         return [
-            (name, f"{used:,.4g} of {limit:,}" if name == "minutes" else f"{used:,} of {limit:,}",
+            (name, f"{used:,.4g} of {limit:,}" if name == "minutes" else
+             f"{used:,} of {limit:,}{' candidates' * (name == 'tried')}",
              min(1.0, used / limit))
             for name, used, limit in limits
             if limit is not None

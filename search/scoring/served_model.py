@@ -92,10 +92,11 @@ class ServedModel:
         reports = served.begin(
             {
                 "base": str(sources.base.folder),
-                "checkpoints": {n: str(c.folder) for n, c in sources.checkpoints.items()},
+                "checkpoints": {n: str(c.folder) for n, c in sources.every.items()},
                 "union": sources.union is not None,
                 "dtype": precision.dtype,
-                "residence": study.residence,
+                # (of more checkpoints than are merged at once none is held)
+                "residence": "mapped" if sources.others else study.residence,
             }
         )
         self.told: Sequence[str] = [_describe(reports)]

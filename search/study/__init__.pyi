@@ -6,6 +6,7 @@ from .init import (
 )
 from .measures import measure_of_ones_own as measure_of_ones_own
 from .named_point import BY_HAND as BY_HAND, check_names as check_names, named_point as named_point
+from .older import as_now as as_now
 from .space import (
     Bounds as Bounds,
     Space as Space,

@@ -1,8 +1,9 @@
-"""What study files of before say otherwise: it is read as what it means now, with a line."""
+"""What study files of before say otherwise: it is read as what it means now."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,34 @@ _RENAMED = {"objective": "measure"}
 _GONE = ("widen", "limits")
 
 
-def read_as_now(raw: dict[str, Any], path: Path) -> None:
-    """Have a study file say what it means in the keys of now.
+def as_now(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A study's content in the keys of now, and what was changed of it, a sentence each.
 
     Args:
-        raw: its content, which is changed.
+        raw: as it was written, in a file or with a run that is kept.
+    """
+    found, told = dict(raw), []
+    space = found.get("space")
+    if isinstance(space, dict) and set(_GONE) & set(space):
+        gone = [name for name in _GONE if name in space]
+        found["space"] = {key: value for key, value in space.items() if key not in gone}
+        named = " and space.".join(gone)
+        told.append(f"space.{named} do nothing now: the bounds stay as space.coefficients says.")
+    for before, now in _RENAMED.items():
+        if before in found and now not in found:
+            told.append(f"`{before}` is called `{now}` now; it is read as that.")
+            found[now] = found.pop(before)
+    return found, told
+
+
+def read_as_now(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """As `as_now`, of a study file; what was changed is said.
+
+    Args:
+        raw: its content.
         path: what messages call it.
     """
-    space = raw.get("space")
-    if isinstance(space, dict) and set(_GONE) & set(space):
-        moved = [name for name in _GONE if space.pop(name, None) is not None]
-        print(
-            f"{path}: space.{' and space.'.join(moved)} do nothing now: the bounds stay as space.coefficients says.",
-            file=sys.stderr,
-        )
-    for before, now in _RENAMED.items():
-        if before in raw and now not in raw:
-            print(f"{path}: `{before}` is called `{now}` now; it is read as that.", file=sys.stderr)
-            raw[now] = raw.pop(before)
+    found, told = as_now(raw)
+    for sentence in told:
+        print(f"{path}: {sentence}", file=sys.stderr)
+    return found

@@ -248,7 +248,7 @@ def load_study_file(path: Path) -> StudyFile:
         ]
     if raw.get("data", "hub") == "hub" and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
-    read_as_now(raw, path)
+    raw = read_as_now(raw, path)
     if isinstance(raw.get("measure"), str):
         raw["measure"] = beside(path, raw["measure"])
     try:

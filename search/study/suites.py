@@ -41,7 +41,7 @@ def suites_table(suites: Sequence[Suite], data: str) -> Table:
         raise UserError(f"data: no folder {data}; give hub, mini or a folder of JSON lines")
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ["suite", "version", "metric", "shots", f"search ({data})", f"report ({data})"]
-    for name in [*columns, "published search/report", "splits", "needs"]:
+    for name in [*columns, "published search / report", "splits", "needs"]:
         table.add_column(name, overflow="fold")
     for suite in suites:
         searched, reported = _counts(suite, data)
@@ -50,11 +50,11 @@ def suites_table(suites: Sequence[Suite], data: str) -> Table:
         table.add_row(
             suite.suite,
             str(suite.version),
-            suite.metric_name,
+            suite.metric_name.replace(",", ", "),
             str(form.fewshot.count),
             searched,
             reported,
-            f"{published.search}/{published.report}" if published else "–",
+            f"{published.search} / {published.report}" if published else "–",
             _splits(suite),
             _needs(suite),
         )

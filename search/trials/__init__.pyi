@@ -1,6 +1,7 @@
 from .believed import Believed as Believed, believe as believe, values_of as values_of
 from .budget import (
     cost as cost,
+    counted as counted,
     documents_left as documents_left,
     has_ended as has_ended,
     has_room as has_room,

@@ -10,7 +10,7 @@ from .trial import DROPPED, TrialRecord
 
 
 def spent(trials: Sequence[TrialRecord]) -> tuple[int, int, float]:
-    """Trials, documents and minutes used up.
+    """Candidates, documents and minutes used up.
 
     Candidates that were known already cost nothing; nor do trials that were cut off. A candidate that is
     looked at again is no further trial, but further documents and minutes.
@@ -19,6 +19,18 @@ def spent(trials: Sequence[TrialRecord]) -> tuple[int, int, float]:
     documents = sum(cost(t) for t in ended if t.state != "failed")
     count = sum(t.continues is None for t in ended)
     return count, documents, sum(t.seconds for t in ended) / 60
+
+
+def counted(trials: Sequence[TrialRecord]) -> str:
+    """How much was tried, as it is told everywhere: ``32 candidates in 49 trials``.
+
+    A candidate that is scored in several rounds has as many trials; one that was known already has one, too.
+    """
+    return f"{_candidates(spent(trials)[0])} in {len(trials)} trial{'s' * (len(trials) != 1)}"
+
+
+def _candidates(count: int) -> str:
+    return f"{count} candidate{'s' * (count != 1)}"
 
 
 def cost(trial: TrialRecord) -> int:
@@ -36,7 +48,7 @@ def is_over(budget: BudgetSection, trials: Sequence[TrialRecord]) -> str:
     """Why the search is at its end, or the empty string."""
     used, documents, minutes = spent(trials)
     if budget.trials is not None and used >= budget.trials:
-        return f"{used} trials"
+        return counted(trials)
     if budget.documents is not None and documents >= budget.documents:
         return f"{documents} documents"
     if budget.minutes is not None and minutes >= budget.minutes:

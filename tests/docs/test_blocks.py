@@ -58,7 +58,7 @@ def run(clone: Clone, command: Command) -> None:
     elif words[:2] == ["exme", "worker"]:
         # It joins a study that a search has used up: there is to be something to do.
         clone.shrink(words[2], budget={"trials": 7}, storage=clone.storage_of(words[2]))
-        assert "left 0 trials" in clone.type(command), command
+        assert "left 0 candidates" in clone.type(command), command
     elif words[:2] == ["exme", "init"]:
         (clone.folder / words[2]).unlink(missing_ok=True)  # a page may show it for other models
         clone.type(command)

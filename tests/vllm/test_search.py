@@ -93,7 +93,7 @@ def test_a_search_proves_its_winner_and_scores_as_lm_eval_does_alone(tmp_path: P
     assert found.returncode == 0, found.stderr
     assert "merged from files" in found.stdout or "merged in place" in found.stdout
     assert "vLLM agrees with transformers: log-probabilities of" in found.stdout
-    assert "The search is over: 4 trials" in found.stdout
+    assert "The search is over: 4 candidates" in found.stdout
     run = tmp_path / "runs/study-gsm8k+mmlu"
     assert (run / "report.md").is_file()
     assert "vllm" in (run / "report.md").read_text()

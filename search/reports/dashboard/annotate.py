@@ -30,6 +30,7 @@ from exme.search.trials import (
 from exme.tasks import SuiteDocuments
 
 from .notes import Difference, documents_csv, paired, trial_note
+from .study_note import study_note
 
 if TYPE_CHECKING:
     from exme.search.running import StoredSearch
@@ -59,6 +60,7 @@ class Annotator:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="exme-annotate", daemon=True)
         self.done = self._known()
+        self._told: tuple[int, int, Path | None] | None = None  # what the study's note says
 
     def start(self) -> None:
         """Begin; what is maximised gets its name first."""
@@ -94,6 +96,7 @@ class Annotator:
         search = self.search
         trials = search.trials
         new = [t for t in trials if t.state not in _UNFINISHED and t.number not in self.done]
+        self._tell_study(len(trials) - len(new))
         if not new:
             return 0
         outcome = Outcome(search.name, search.task, {}, tuple(trials), best_trial(trials))
@@ -119,6 +122,19 @@ class Annotator:
             self.done.add(trial.number)
         return len(new)
 
+    def _tell_study(self, known: int) -> None:
+        """The study's own note, where the verdict is looked for; again when more is known.
+
+        Args:
+            known: trials that have their notes.
+        """
+        state = (known, len(self.search.storage.record.proofs()), self.search.report)
+        if state != self._told:
+            save_note(
+                self.search.storage, None, study_note(self.search.outcome(), self.search.report)
+            )
+            self._told = state
+
     def _write(self, number: int, trial_id: int, note: str, files: dict[str, str]) -> None:
         self.folder.mkdir(exist_ok=True)
         for kind, text in files.items():
@@ -138,8 +154,8 @@ class Annotator:
         save_note(self.search.storage, trial_id, note)
 
 
-def save_note(storage: StoredStudy, trial_id: int, note: str) -> None:
-    """Write a trial's note where optuna-dashboard looks for it; a trial that has ended can have one."""
+def save_note(storage: StoredStudy, trial_id: int | None, note: str) -> None:
+    """Write a trial's note where optuna-dashboard looks for it, which one that has ended can have; None is the study's."""
     from optuna_dashboard._note import save_note_with_version  # noqa: PLC0415  (slow to import)
 
     save_note_with_version(storage.study._storage, storage.study._study_id, trial_id, 1, note)

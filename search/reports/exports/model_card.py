@@ -18,7 +18,7 @@ from exme.search.proof import Outcome
 from exme.search.reports.pages import table
 from exme.search.statistics import mean_interval
 from exme.search.study import read
-from exme.search.trials import Standing, Unit, scores_seen, spent, standing_of, standings
+from exme.search.trials import Standing, Unit, counted, scores_seen, standing_of, standings
 
 from .gguf import CONVERTER
 from .licences import common_licence, licence_section
@@ -57,13 +57,12 @@ def model_card(
     if outcome.winner is None or outcome.winner.candidate is None:
         raise ValueError(f"study {outcome.study}: no winner to write a card for")
     candidate = outcome.winner.candidate
-    candidates = spent(outcome.trials)[0]
     parts = [
         _front_matter(outcome, names, licences),
         f"# {outcome.study}: a merge found for {outcome.task}",
         verdict,
         (
-            f"Found by ExMe {version} among {candidates} candidates, without training: trial {outcome.winner.number} "
+            f"Found by ExMe {version} among {counted(outcome.trials)}, without training: trial {outcome.winner.number} "
             f"({outcome.winner.origin})."
         ),
         "## Use",

@@ -5,7 +5,11 @@ from .data_frame import (
     write_table as write_table,
 )
 from .plane_chart import plane as plane, plane_place as plane_place, plane_svg as plane_svg
-from .report import write_report as write_report
+from .report import (
+    in_words as in_words,
+    next_step as next_step,
+    write_report as write_report,
+)
 from .scene import (
     FLAT as FLAT,
     Array as Array,

@@ -66,7 +66,9 @@ def _tiles(outcome: Outcome) -> list[tuple[str, str]]:
             (unit.signed(found.gain.estimate), found.measure),
             (f"{found.gain.won} : {found.gain.lost}", "report documents won : lost"),
         ]
-    told.append((f"{trials}", f"trials, {documents:,} search documents"))
+    told.append(
+        (f"{trials}", f"candidates in {len(outcome.trials)} trials, {documents:,} search documents")
+    )
     told.append((duration(60 * minutes), "of scoring, all workers together"))
     return told
 

@@ -76,8 +76,10 @@ def _height(scene: Scene) -> float:
 
 
 def _caption(scene: Scene) -> str:
-    text = "Star: best. Diamonds: inputs. Dots: other trials."
-    text += " Rings: scored in part." if not scene.whole.all() else ""
+    text = "Star: best. Diamonds: inputs. Filled dots: scored on all search documents."
+    text += (
+        " White dots with a coloured rim: scored on some of them." if not scene.whole.all() else ""
+    )
     text += " Crosses: failed." if len(scene.failed) else ""
     if len(scene.names) > len(scene.axes):
         text += " Slice through the best; trials are projected on to it, smaller the farther off."

@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from exme.search.merging.methods import METHODS, PLAIN
 from exme.search.proof import Example, Outcome, share_of_error
-from exme.search.trials import share_text
+from exme.search.trials import joined, share_text
 
 from .proof_sections import proof_sections
 from .search_sections import best_sections, search_sections
@@ -72,9 +73,46 @@ def _report(outcome: Outcome, caption: str, more: Sequence[Section]) -> Report:
     return Report(
         f"{outcome.study}: {outcome.task}",
         decision.sentence,
-        [f"{_uses(outcome)}{caution}", *_prompts(outcome), *(f"{line}." for line in outcome.blind)],
+        [
+            *in_words(outcome),
+            f"{_uses(outcome)}{caution}",
+            *_prompts(outcome),
+            *(f"{line}." for line in outcome.blind),
+            *next_step(outcome),
+        ],
         [*sections, *search_sections(outcome), *more],
     )
+
+
+def in_words(outcome: Outcome) -> list[str]:
+    """The best candidate as a formula, and how much of each checkpoint that is, in a sentence; none where there is none."""
+    candidate = outcome.winner.candidate if outcome.winner is not None else None
+    if candidate is None:
+        return []
+    used = {name: c for name, c in candidate.coefficients.items() if c}
+    if not used:
+        return ["The best candidate is the base itself."]
+    shares = joined([f"{100 * c:.0f}% of {name}" for name, c in used.items()])
+    means = " (means over groups of tensors)" * bool(candidate.grouped)
+    if candidate.method not in PLAIN:
+        return [f"merged = {METHODS[candidate.method].title} with {shares}{means}."]
+    terms = "".join(
+        f" {'+' if c > 0 else '−'} {abs(c):.2f} × ({n} − base)" for n, c in used.items()
+    )
+    return [f"merged = base{terms}: {shares}{means}, where 100% is the whole fine-tune."]
+
+
+def next_step(outcome: Outcome) -> list[str]:
+    """The command that comes next, in a sentence; none where the study has no file."""
+    decision, study = outcome.verdict, outcome.facts.get("study file", "")
+    if not study.endswith((".yaml", ".yml")):
+        return []
+    named = f"{study} --task {outcome.task.replace('+', ',')}"
+    if not decision.is_final:
+        return [f"Next: `exme search {named}` goes on."]
+    if decision.recommended == "merged":
+        return [f"Next: `exme export {named} --out merged` writes the model as a folder."]
+    return [f"Next: use {decision.recommended} as it is; there is nothing to export."]
 
 
 def _prompts(outcome: Outcome) -> list[str]:

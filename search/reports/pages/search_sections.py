@@ -141,7 +141,8 @@ def _cost(outcome: Outcome) -> Section | None:
         return None
     proof = sum(entry.report.count for entry in entries_of(outcome))
     rows = [
-        ["trials", f"{trials}"],
+        ["candidates tried", f"{trials}"],
+        ["trials, of which a candidate has one for each round", f"{len(outcome.trials)}"],
         ["search documents scored", f"{documents:,}"],
         ["report documents scored", f"{proof:,}"],
         ["time of all trials together", duration(60 * minutes)],

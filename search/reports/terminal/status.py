@@ -53,8 +53,8 @@ def all_runs(runs: Path) -> list[Run]:
 def runs_table(found: Sequence[Run]) -> Table:
     """Runs as a table for people."""
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")
-    for name in ("run", "trials", "best", "gain over the best input", "verdict", "last change"):
-        table.add_column(name, justify="right" if name == "trials" else "left")
+    for name in ("run", "candidates", "best", "gain over the best input", "verdict", "last change"):
+        table.add_column(name, justify="right" if name == "candidates" else "left")
     for run in found:
         view, changed = run.view, run.changed
         best, gain = view.best, view.proved_gain or view.gain

@@ -67,7 +67,7 @@ def furnish(folder: Path) -> None:
     for seed, name in enumerate(("math", "code")):
         make_adapter(folder / "adapters" / name, seed)
     shutil.copytree(MODELS / "products", folder / "checkpoints" / "my-sft")
-    make_training_run(folder / "runs" / "my-sft")
+    make_training_run(folder / "runs" / "my-sft", (0.4, 0.8, 1.2))
     for name, right in (("one", 1.0), ("other", 0.0)):
         make_samples(folder / "lm-eval-out" / name / "model", right)
     (folder / "merge.yml").write_text(

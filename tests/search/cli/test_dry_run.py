@@ -30,6 +30,6 @@ def test_a_dry_run_tells_memory_documents_time_and_engine_and_writes_nothing(
     dry_run(study, "gsm8k", 3, Screen(Console(file=text, width=400, soft_wrap=True)))
     first = text.getvalue().splitlines()[0]
     assert first.startswith("This will take about ")
-    assert "80 documents (3 trials of 16, 4 models on 8 report documents)" in first
+    assert "80 documents (3 candidates of 16, 4 models on 8 report documents)" in first
     assert first.endswith("Engine: fast, as the device is a CPU.")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]

@@ -132,6 +132,7 @@ def test_a_killed_search_loses_nothing_that_was_finished(tmp_path: Path) -> None
     assert sum(t.duplicate_of is None for t in after) == 7
     assert [t.origin for t in after[:3]] == ["sums alone", "products alone", "mean"]
     assert len(outcome.inputs) == 3
+    assert "small-gsm8k/report.html" in result.stdout
     report = runs / "small-gsm8k" / "report.md"
     assert report.read_text(encoding="utf-8").splitlines()[2].startswith("**")
 

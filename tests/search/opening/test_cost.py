@@ -28,7 +28,7 @@ def said(tmp_path: Path, reached: int) -> float:
         seconds_per_document=0.388,
         reached=reached,
     )
-    assert "4,608 documents (10 trials of 256, 4 models on 512 report documents)" in line
+    assert "4,608 documents (10 candidates of 256, 4 models on 512 report documents)" in line
     found = re.search(r"about ([\d.]+) GB of memory \(1.3 GB of it weights\)", line)
     assert found is not None
     return float(found[1])

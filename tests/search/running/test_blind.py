@@ -63,7 +63,7 @@ def test_a_suite_on_which_all_candidates_score_alike_is_named_as_soon_as_that_is
     again = searched(tmp_path, share, budget={"trials": 9})
     report = write_report(Opened(tmp_path).search.outcome(), tmp_path).read_text()
     assert report.count(f"{said}.") == 1
-    assert told(again) == [] and any("over: 9 trials" in line for line in again)
+    assert told(again) == [] and any("over: 9 candidates" in line for line in again)
 
 
 def test_a_suite_that_tells_candidates_apart_is_not_named(tmp_path: Path) -> None:

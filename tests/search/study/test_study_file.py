@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from exme.search.study.older import as_now
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.tasks.errors import UserError
 from tests.helpers.places import ROOT
@@ -144,3 +145,13 @@ def test_bounds_that_were_to_widen_are_read_with_a_line(
     path.write_text(text, encoding="utf-8")
     assert load_study_file(path).space.coefficients == (0.0, 1.0)
     assert "space.widen and space.limits do nothing now" in capsys.readouterr().err
+
+
+def test_a_study_that_was_kept_with_an_older_run_is_read_too() -> None:
+    kept = StudyFile(base="mini/base", checkpoints={"sums": "mini/sums"}, method="expo")
+    older = kept.model_dump(mode="json")
+    older["objective"] = older.pop("measure")
+    older["space"] |= {"widen": False, "limits": [-5, 30]}
+    found, told = as_now(older)
+    assert StudyFile.model_validate(found) == kept and len(told) == 2
+    assert as_now(kept.model_dump(mode="json")) == (kept.model_dump(mode="json"), [])

@@ -234,8 +234,8 @@ def test_candidates_scored_in_part_stand_on_the_plane_as_rings(
     page = report.with_suffix(".html").read_text()
     rings = page.count('<circle class="ring"')
     assert rings == sum(not d.whole for d in drawn_plane.dots) > 0
-    assert "rings: scored in part" in page
-    assert "Rings: scored in part" in report.read_text()
+    assert "white dots with a coloured rim: scored on some of them" in page
+    assert "White dots with a coloured rim: scored on some of them" in report.read_text()
     assert re.search(
         r"\| sums \| [^|]+ \| [\d.]+% \([^|]+\), \d+ of 60 documents \|", report.read_text()
     )

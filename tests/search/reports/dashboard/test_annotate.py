@@ -92,6 +92,11 @@ def test_the_dashboard_serves_notes_and_artifacts(searched: Search) -> None:
         identifier = study["study_id"]
         trials = json.loads(get(f"{address}/api/studies/{identifier}?after=0"))["trials"]
         assert all(trial["note"]["body"] for trial in trials)
+        told = json.loads(get(f"{address}/api/studies/{identifier}?after=0"))["note"]["body"]
+        outcome = searched.outcome()
+        assert told.startswith(f"## {outcome.verdict.sentence}\n\n")
+        assert "\n\nmerged = base " in told
+        assert "marked as pruned are no failures" in told
         last = [trial for trial in trials if trial["state"] == "Complete"][-1]
         kinds = {artifact["filename"]: artifact for artifact in last["artifacts"]}
         assert set(kinds) == {"scores by document.csv", "where it is.svg"}

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.search.merging.candidate import Candidate
@@ -27,6 +28,7 @@ from exme.search.reports.exports.export import export_best
 from exme.search.reports.exports.repeat import places_to_give, study_to_repeat
 from exme.search.running.search import Search
 from exme.search.study.study_file import StudyFile, load_study_file
+from exme.search.study.training_run import TrainingRunSection
 from exme.tasks.errors import UserError
 from tests.helpers.models.exports import (
     NAMES,
@@ -359,3 +361,18 @@ def test_a_taken_folder_is_refused_before_a_weight_is_written(
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="something other than an export"):
         export_best(searched, tmp_path / "out", force=True)
+
+
+def test_a_study_of_a_training_run_is_repeated_from_the_run(tmp_path: Path) -> None:
+    study = StudyFile.model_validate(
+        {"base": "owner/base", "checkpoints": {"last": "/home/ann/sft/checkpoint-9"}}
+    )
+    run = TrainingRunSection(
+        run="/home/ann/sft/checkpoint-*", best=1, dropped={"first": "/home/ann/sft/checkpoint-5"}
+    )
+    study = study.model_copy(update={"training_run": run})
+    names = public_names({"base": study.base, **study.checkpoints})
+    text = study_to_repeat(study, names)
+    assert yaml.safe_load(text)["checkpoints"] == {"run": "./sft/checkpoint-*", "best": 1}
+    assert "ann" not in text and "training_run" not in text
+    assert places_to_give(study, names) == ["./sft/checkpoint-*"]

@@ -55,6 +55,23 @@ def test_the_verdict_comes_first(tmp_path: Path) -> None:
     assert lines[2] == f"**{verdict(outcome).sentence}**"
 
 
+def test_the_merge_in_words_and_the_next_command_stand_below_it(tmp_path: Path) -> None:
+    outcome = search(*pair(160, 88, 200, 1000), facts={"study file": "mine.yaml"})
+    assert outcome.winner is not None and outcome.winner.candidate is not None
+    used = {n: c for n, c in outcome.winner.candidate.coefficients.items() if c}
+    lines = written(outcome, tmp_path).split("\n")
+    (formula,) = (line for line in lines if line.startswith("merged = base"))
+    assert lines.index(formula) == 4
+    terms = re.findall(r"([+−]) ([\d.]+) × \((\w+) − base\)", formula)
+    signed = {name: float(c) * (1 if sign == "+" else -1) for sign, c, name in terms}
+    assert signed == pytest.approx(used, abs=0.005)
+    shares = {name: float(c) for c, name in re.findall(r"(-?\d+)% of (\w+)", formula)}
+    assert shares == pytest.approx({name: 100 * c for name, c in used.items()}, abs=0.5)
+    command = "exme export mine.yaml --task gsm8k --out merged"
+    assert f"Next: `{command}` writes the model as a folder." in lines
+    assert f"<code>{command}</code>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_numbers_in_the_table_are_those_of_the_scores(tmp_path: Path) -> None:
     outcome = search(*pair(160, 88, 200, 1000))
     rows = {row["model"]: row for row in table(written(outcome, tmp_path), "Scores")}
