@@ -111,7 +111,7 @@ bench: $(RUN) $(LINKED) ## run benchmarks/BENCH.py with ARGS; BENCH=trial says w
 	@$(BIN)/python benchmarks/$(BENCH).py $(ARGS)
 
 .PHONY: real
-real: $(DEV) $(LINKED) ## train two skills of SmolLM2-135M from PyPI, search, compare: about two hours on two cores
+real: $(DEV) $(LINKED) ## train two skills of SmolLM2-135M from PyPI, search, compare: about an hour on two quiet cores
 	@$(BIN)/python -m benchmarks.real $(ARGS)
 
 .PHONY: wheel

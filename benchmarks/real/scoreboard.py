@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from exme.evaluators import DocumentScores, Scores, join
 from exme.search import Candidate, Search
@@ -67,7 +68,7 @@ class Scoreboard:
             partial.write_text(json.dumps(self._kept))
             partial.replace(self._file)
         found = self._kept[key]
-        scores = join([DocumentScores(**part) for part in found["parts"]])
+        scores = join([_scores(part) for part in found["parts"]])
         cost = Cost(scores.count * (split == "search"), found["cpu"], found["wall"])
         return scores, cost
 
@@ -79,3 +80,9 @@ class Scoreboard:
         said = " ".join(f"{name} {c:.2f}" for name, c in candidate.coefficients.items())
         print(f"{split}: {said}: {scores.mean:.1%}, {cpu:.0f} CPU s, {wall:.0f} s", flush=True)
         return {"parts": [asdict(part) for part in scores.parts], "cpu": cpu, "wall": wall}
+
+
+def _scores(part: Mapping[str, Any]) -> DocumentScores:
+    """What `asdict` made of them and JSON gave back: its lists were tuples."""
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in part.items()}
+    return DocumentScores(**fields)

@@ -55,6 +55,8 @@ ADDED = {
     "python benchmarks/soak.py": "--trials 20 --workers 2",
     "python -m benchmarks.make_landscape": "--documents 4 --points 4 --steps 2",
     "python -m benchmarks.search_gain": "--only math --seeds 1 --methods product random",
+    "make real": "ARGS=--help",  # what it begins with is on PyPI
+    "python -m benchmarks.real": "--help",
     "python -m benchmarks.closing": "--documents 32",
     "python -m benchmarks.wrong_stops": "--pairs 20",
     "python -m benchmarks.guarantees": "--studies 4",
