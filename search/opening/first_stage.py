@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from exme.search.merging import Candidate
 from exme.search.merging.methods import TaskArithmetic
-from exme.search.merging.sources import Sources
 from exme.search.proposing import BASE, Halving, Plan, Settled
 from exme.search.storage import Storage, StudyRecord
 from exme.search.study import StudyFile, is_ranked, keeping
 from exme.search.trials import Gram, Objective
 
-from .kinship import kinship_of
 from .settling import shift_of
+
+if TYPE_CHECKING:
+    from exme.search.merging.sources import Sources
 
 # Where a study keeps who was kept, and how the task vectors lie; see `StudyRecord.agree_on`.
 KEPT, RUN = "kept", "task vectors of the training run"
@@ -65,6 +66,8 @@ def sources_of(found: Sources, study: StudyFile) -> Sources:
     others = {name: c for name, c in found.checkpoints.items() if name not in names}
     if not others:
         return found
+    from exme.search.merging.sources import Sources  # noqa: PLC0415  (loads torch)
+
     return Sources(found.base, {name: found.checkpoints[name] for name in names}, others=others)
 
 
@@ -128,6 +131,8 @@ def gram_of(record: StudyRecord) -> Gram | None:
 
 def measure_run(sources: Sources, storage: Storage, say: Callable[[str], None]) -> None:
     """Have the storage hold how the task vectors lie, by a part of every tensor; one worker measures it."""
+    from .kinship import kinship_of  # noqa: PLC0415  (loads torch)
+
     if storage.record.agreed(RUN) is not None:
         return
     with storage.hold("kinship", lambda: say(ELSEWHERE)):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from exme.evaluators import HIGHER, TARGET_NLL, Scale
 from exme.search.racing import Goal
-from exme.search.scoring import Measure
 from exme.search.storage import StudyRecord
 from exme.search.study import StudyFile, alone
 from exme.search.trials import GRAM, Gram, Objective, Shift, settle_shift
 from exme.tasks import Suite, SuiteDocuments, UserError
+
+if TYPE_CHECKING:
+    from exme.search.scoring import Measure
 
 
 def settle_objective(

@@ -10,8 +10,6 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from exme.search.opening import RANKED
-from exme.search.proof import stored_outcome
 from exme.search.running import View, open_stored
 from exme.search.storage import StoredStudy, folders_with_a_database, sqlite_url
 from exme.search.study import BudgetSection, alone
@@ -39,13 +37,10 @@ def all_runs(runs: Path) -> list[Run]:
         storage = StoredStudy(sqlite_url(folder), folder.name, folder)
         record, names = storage.record, storage.record.checkpoints()
         inputs, proved = tuple(alone(name) for name in names), len(record.proofs())
-        trials = storage.trials()
-        view = View(folder.name, BudgetSection(), inputs, tuple(trials), proved)
-        if RANKED in record.pinned():  # (not all of its trials are candidates of the search)
-            view = open_stored(folder).view()
-        elif not record.is_older:
-            outcome = stored_outcome(storage, trials, record.goal(), names, runs)
-            view = replace(view, verdict=outcome.verdict)
+        view = View(folder.name, BudgetSection(), inputs, tuple(storage.trials()), proved)
+        if record.description():
+            opened = open_stored(folder)
+            view = replace(opened.view(), verdict=opened.outcome().verdict)
         found.append(Run(view, storage.last_change(), record.is_older))
     return sorted(found, key=lambda run: run.changed or datetime.min, reverse=True)  # noqa: DTZ901
 
