@@ -152,7 +152,15 @@ def _plain(models: Mapping[str, str], task: str, data: str | None) -> StudyFile:
     first = next(iter(models.values()))
     names = [name.strip() for name in task.split(",")]
     try:
-        return StudyFile(base=first, checkpoints={"model": first}, suites=tuple(names), data=given)
+        return StudyFile.model_validate(
+            {
+                "base": first,
+                "checkpoints": {"model": first},
+                "suites": names,
+                "data": given,
+                "documents": {"search": None},  # (none is searched on, however few there are)
+            }
+        )
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise UserError(f"compare: {reason}") from None

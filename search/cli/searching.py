@@ -68,9 +68,8 @@ def search(
         outcome = opened.run()
         opened.rest()  # drawing takes memory, too
         report = write_report(outcome, opened.folder, opened.examples(outcome))
-        screen.verdict(outcome.verdict, report.with_suffix(".html"))
-        for line in next_step(outcome):
-            screen.say(line.replace("`", ""))
+        following = [line.replace("`", "") for line in next_step(outcome)]
+        screen.verdict(outcome.verdict, report.with_suffix(".html"), following)
 
 
 def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | None) -> None:

@@ -53,13 +53,15 @@ class Screen:
     def note(self, text: str) -> None:
         """What goes on now, for those who show it."""
 
-    def verdict(self, found: Verdict, report: Path) -> None:
-        """The search's result."""
+    def verdict(self, found: Verdict, report: Path, following: Sequence[str] = ()) -> None:
+        """The search's result, where it is told, and what may be done next."""
         self.close()
         self.say(found.sentence, "bold")
         if found.caution:
             self.say(found.caution, "yellow")
         self.say(f"Report: {report}")
+        for line in following:
+            self.say(line)
 
     def close(self) -> None:
         """Nothing more is to be shown of a search that was begun; more lines may come."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -73,13 +74,19 @@ def _values(trial: TrialRecord) -> Floats:
     return trial.race_log.partial.values
 
 
+@cache
+def _whole(count: int) -> Order:
+    """All documents in their order, of candidates that have seen them all."""
+    alike = single_stratum(count)
+    return Order(np.arange(count), alike.appeal, alike)
+
+
 def _runner(
     trial: TrialRecord, point: Floats, numbered: Mapping[int, TrialRecord], field: Field
 ) -> Runner:
     mine = _values(trial)
     if trial.race_log is None or trial.scores is not None:
-        alike = single_stratum(len(mine))
-        return Runner(point, Order(np.arange(len(mine)), alike.appeal, alike), mine)
+        return Runner(point, _whole(len(mine)), mine)
     race_log = trial.race_log
     seen = mine[race_log.draw.order.documents]
     legs = []

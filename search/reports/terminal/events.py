@@ -83,7 +83,7 @@ class JsonScreen(Screen):
         """``message``."""
         self.say(text)
 
-    def verdict(self, found: Verdict, report: Path) -> None:
+    def verdict(self, found: Verdict, report: Path, following: Sequence[str] = ()) -> None:
         """``verdict``: the result."""
         self.close()
         self._write("verdict", **verdict_facts(found), report=str(report))

@@ -171,14 +171,14 @@ def test_a_winner_with_a_direction_is_exported_and_its_recipe_makes_it_again(
     close(opened)
     wanted = read_recipe(tmp_path / "out")
     assert wanted.candidate.coefficients["doge"] == 1.0
-    again = materialise(tmp_path / "out", tmp_path / "again")
+    place = opened.search.folder / "directions/doge"
+    again = materialise(tmp_path / "out", tmp_path / "again", within=[place.parent])
     assert again.weights_digest == result.weights_digest
     config = (tmp_path / "out/mergekit_config.yml").read_text()
     assert "'doge' is a direction that ExMe computed" in config
-    place = opened.search.folder / "directions/doge"
     place.rename(place.with_name("gone"))
-    with pytest.raises(UserError, match="checkpoint 'doge': no folder"):
-        materialise(tmp_path / "out", tmp_path / "third")
+    with pytest.raises(UserError, match=r"'doge' is \./doge"):
+        materialise(tmp_path / "out", tmp_path / "third", within=[place.parent])
 
 
 def test_a_real_worker_scores_a_search_from_a_direction(tmp_path: Path) -> None:
