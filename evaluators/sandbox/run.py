@@ -23,7 +23,7 @@ from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Self
 
-from exme.tasks import UserError
+from exme.tasks.errors import UserError
 
 from .layers import Layer, in_words, layers, possible_plans, proven_keeper
 from .process import KeeperProcess, SandboxBroken
