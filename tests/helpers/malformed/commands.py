@@ -204,7 +204,7 @@ def command_lines() -> Iterator[Case]:
         (("dashboard", "study.yaml", "--runs", "runs", "--host", "x" * 300), "not begun yet"),
         (("init",), "Missing"),
         (("init", "mine.yaml"), "--base is missing"),
-        (("init", "mine.yaml", "--base", "models/base"), "--checkpoint is missing"),
+        (("init", "mine.yaml", "--base", "models/base"), "--checkpoint or --run is missing"),
         ((*_INIT, "--checkpoint", "absent/folder/x"), "absent/folder/x"),
         ((*_INIT, "--checkpoint", "math="), "nothing after '='"),
         ((*_INIT, "--checkpoint", "=models/math"), "checkpoint name ''"),
