@@ -106,7 +106,7 @@ def test_a_whole_search_unpickles_nothing(tmp_path: Path) -> None:
         f"search {opened} --trials 4",
         f"report {opened}",
         f"export {opened} --out best",
-        "materialise best --out again",
+        "materialise best --models models --out again",
     )
     assert found.returncode == 0, found.stderr[-3000:]
     assert (tmp_path / "again" / "model.safetensors").is_file()
