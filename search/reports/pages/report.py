@@ -61,7 +61,6 @@ def write_report(
 def _report(outcome: Outcome, caption: str, more: Sequence[Section]) -> Report:
     """All that the report says, for both of its renderings."""
     decision = outcome.verdict
-    caution = f" **{decision.caution}**" if decision.caution else ""
     sections = [
         *proof_sections(outcome),
         *training_sections(outcome),
@@ -74,8 +73,9 @@ def _report(outcome: Outcome, caption: str, more: Sequence[Section]) -> Report:
         f"{outcome.study}: {outcome.task}",
         decision.sentence,
         [
+            *([f"**{decision.caution}**"] if decision.caution else []),
             *in_words(outcome),
-            f"{_uses(outcome)}{caution}",
+            _uses(outcome),
             *_prompts(outcome),
             *(f"{line}." for line in outcome.blind),
             *next_step(outcome),
