@@ -15,7 +15,6 @@ from .lm_eval_task import task_names as task_names
 from .rows import (
     UNREACHABLE as UNREACHABLE,
     hub_is_reachable as hub_is_reachable,
-    offline_unless_reachable as offline_unless_reachable,
 )
 from .suite import Suite as Suite, load_suite as load_suite, suite_names as suite_names
 from .yaml_file import read_yaml as read_yaml

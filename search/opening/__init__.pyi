@@ -28,7 +28,6 @@ from .likeness import (
     tolerance as tolerance,
 )
 from .opening import (
-    RANKED as RANKED,
     load_study_documents as load_study_documents,
     open_sources as open_sources,
     pinned_facts as pinned_facts,
@@ -40,6 +39,5 @@ from .settling import (
     objective_of as objective_of,
     scale_of_suite as scale_of_suite,
     settle_objective as settle_objective,
-    shift_of as shift_of,
 )
 from .workshop import Workshop as Workshop, agree as agree, vectors_in as vectors_in

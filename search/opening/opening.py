@@ -16,7 +16,7 @@ from exme.tasks import Suite, SuiteDocuments, UserError, load_documents
 from .kinship import kinship_of
 
 # What a study of a training run pins beside its checkpoints: how many of them are kept.
-RANKED = "best of the training run"
+_BEST = "best of the training run"
 
 
 def pinned_facts(
@@ -32,7 +32,7 @@ def pinned_facts(
         "method": study.method if len(study.methods) == 1 else list(study.methods),
         "groups": study.groups.spec if study.groups is not None else None,
         "checkpoints": list(study.checkpoints),
-        **({RANKED: run.best} if (run := study.training_run) else {}),
+        **({_BEST: run.best} if (run := study.training_run) else {}),
         "directions": list(study.directions) or None,
         "measure": study.measure if measure is None else f"{measure.name} {measure.digest}",
         # (it decides how many values Optuna holds of a trial)

@@ -11,7 +11,6 @@ from .proving import (
     prove as prove,
     prove_longer as prove_longer,
     proved as proved,
-    stored_outcome as stored_outcome,
     unproved as unproved,
     use_of as use_of,
 )

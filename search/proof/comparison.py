@@ -1,7 +1,7 @@
 """Any models on the same documents: who beats whom, by the tests that prove a search's winner.
 
-Every two are compared, so that the level of a test (`share_of_error`) is divided by the number of pairs: that any one of them is
-said to beat another and does not has at most the chance that both ends of one interval have.
+Every two are compared, and either may be the one that beats the other: the level of this use (`share_of_error`) is divided by
+twice the number of pairs, so that it bounds the chance that any model is said to beat another and does not.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def compare_models(scores: Mapping[str, Scores], use: int = 1) -> Comparison:
         ValueError: they were not scored on the same documents.
     """
     names = list(itertools.combinations(scores, 2))
-    level = share_of_error(use) / len(names)
+    level = share_of_error(use) / (2 * len(names))
     unit = Unit(scores.values())
     pairs = tuple(_pair(scores, *pair, level, unit, use) for pair in names)
     return Comparison(scores, pairs, use)

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exme.search.merging import Candidate
-from exme.search.merging.methods import PLAIN
-from exme.search.racing import Goal
 from exme.search.scoring import save_answers
 from exme.search.storage import Storage, StoredStudy
 from exme.search.trials import TrialRecord, best_trial, complete
@@ -188,45 +186,6 @@ def use_of(
     if best is None or best.candidate is None or best.candidate.digest in digests:
         return 0
     return _use(storage, runs, best.candidate.digest, digests)
-
-
-def stored_outcome(
-    storage: StoredStudy,
-    trials: Sequence[TrialRecord],
-    goal: Goal,
-    checkpoints: Sequence[str],
-    runs: Path,
-) -> Outcome:
-    """A search as far as a verdict needs it, from its storage alone.
-
-    Args:
-        storage: of the study.
-        trials: all of it.
-        goal: what it maximises.
-        checkpoints: names of its inputs beside the base.
-        runs: see `proved`.
-    """
-    inputs = {
-        name: candidate
-        for candidate in storage.record.proved_candidates()
-        if (name := _input_name(candidate, checkpoints))
-    }
-    found = proved(storage, trials, inputs, runs)
-    return Outcome(
-        storage.name, "", {}, tuple(trials), found.winner, found.inputs, found.merged, found.use,
-        aim=goal, names=("base", *checkpoints),
-    )  # fmt: skip
-
-
-def _input_name(candidate: Candidate, checkpoints: Sequence[str]) -> str:
-    """The input that a candidate is: all coefficients are 0 for the base, one is 1 for a checkpoint."""
-    if candidate.grouped or candidate.method not in PLAIN:
-        return ""
-    coefficients = {name: c for name, c in candidate.coefficients.items() if c}
-    if not coefficients:
-        return "base"
-    name, value = next(iter(coefficients.items()))
-    return name if len(coefficients) == 1 and value == 1 and name in checkpoints else ""
 
 
 def _use(storage: StoredStudy, runs: Path, digest: str, inputs: Collection[str]) -> int:

@@ -1,8 +1,7 @@
 """Who proposes the next point: Optuna's samplers, within the study's bounds.
 
-The trials that other
-workers have in hand are known to `gp` and `tpe`, which count on the worst for them; whoever proposes,
-a proposal keeps its distance from them.
+The trials that other workers have in hand are known to `gp` and `tpe`, which count on the worst for them; whoever
+proposes, a proposal keeps its distance from them.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ y_kj the outcome of candidate k on document j, where it was scored.
 
 f is the score on documents like these. b_j is a document's difficulty, which all candidates share; h_j is what it thinks of a
 region, which near candidates share: they solve nearly the same documents, so on the same documents they are told apart with
-few, and on these few documents alone nothing more is learnt of others. How nearly the same is seen in the outcomes. s_k is the standard deviation of an outcome: of shares
-the binomial one, else one for all. All parts are Gaussian, so that f is known in closed form (a mixed model, Henderson 1975,
+few, and on these few documents alone nothing more is learnt of others. How nearly the same is seen in the outcomes. s_k is the
+standard deviation of an outcome: of shares the binomial one, else one for all. All parts are Gaussian, so that f is known in closed form (a mixed model, Henderson 1975,
 with kriging, Rasmussen and Williams 2006, ch. 2); documents that the same candidates have seen share one small inverse.
 
 What is known of merges beforehand: an equal mix that is extrapolated somewhat tends to be good, and whoever goes much further

@@ -112,9 +112,9 @@ class Storage(StoredStudy):
 
     def _ask(self, sampler: BoundedSampler) -> Claim:
         """A trial that waits to be taken up again, else one of the sampler's."""
-        self.study.sampler = sampler
-        trial = self.study.ask()
+        own, self.study.sampler = self.study.sampler, sampler
         try:
+            trial = self.study.ask()
             trial.set_user_attr("worker", self.member.to_json())
             self._take_in_hand(trial._trial_id)
             parameters: dict[str, float | str] = {
@@ -126,6 +126,8 @@ class Storage(StoredStudy):
                 trial.set_user_attr("origin", origin)
         except UpdateFinishedTrialError:
             raise TrialTaken from None
+        finally:
+            self.study.sampler = own  # (the other one holds the whole history)
         candidate = sampler.settled.candidate(parameters)
         claim = Claim(trial.number, trial._trial_id, origin, candidate)
         self._write(claim, **claim_to_json(candidate, sampler.settled.first_chunk))

@@ -20,7 +20,6 @@ from .ranking import (
     eligible as eligible,
     is_flat as is_flat,
     is_input as is_input,
-    is_nearer as is_nearer,
     merit as merit,
 )
 from .shift import GRAM as GRAM, Gram as Gram, Shift as Shift, settle_shift as settle_shift

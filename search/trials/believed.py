@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +18,9 @@ from .weight_space import WeightSpace
 MOST = 160
 FIRST = 20
 
-_KNOWN: deque[tuple[tuple[object, ...], Believed]] = deque(maxlen=2)
+# The last answer in each of so many spaces: the steps of a trial ask the same.
+_SPACES = 2
+_KNOWN: dict[tuple[object, ...], tuple[tuple[object, ...], Believed]] = {}
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,15 @@ def believe(trials: Sequence[TrialRecord], space: WeightSpace) -> Believed | Non
     if not last:
         return None
     mine = tuple(last.values())
-    asked = (space.key, *(part for t in mine for part in (t.scores, t.race_log)))
-    for known, found in tuple(_KNOWN):
-        if known[0] != asked[0] or len(known) != len(asked):
-            continue
-        if all(a is b for a, b in zip(known[1:], asked[1:], strict=True)):
-            return found
+    asked = tuple(part for t in mine for part in (t.scores, t.race_log))
+    known, found = _KNOWN.get(space.key, ((), None))
+    if found and len(known) == len(asked) and all(map(operator.is_, known, asked)):
+        return found
     told = _believe(mine, space)
-    _KNOWN.append((asked, told))
+    _KNOWN.pop(space.key, None)
+    _KNOWN[space.key] = asked, told
+    while len(_KNOWN) > _SPACES:
+        _KNOWN.pop(next(iter(_KNOWN)), None)
     return told
 
 

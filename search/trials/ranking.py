@@ -85,11 +85,6 @@ def _order(trial: TrialRecord) -> tuple[float, int]:
     return distance(trial), trial.number
 
 
-def is_nearer(trial: TrialRecord, other: TrialRecord) -> bool:
-    """Whether a trial ranks before another of the same merit."""
-    return _order(trial) < _order(other)
-
-
 def distance(trial: TrialRecord) -> float:
     """How far a trial's candidate is from the nearest input: 0 for an input.
 

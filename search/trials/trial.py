@@ -17,7 +17,7 @@ FINAL = "final"
 DROPPED = "dropped"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial as the storage holds it.
 

@@ -29,6 +29,7 @@ from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
 from exme.search.running.stored_search import open_stored
 from exme.search.storage.backend import sqlite_url
+from exme.search.study.study_file import load_study_file
 from exme.tasks.errors import UserError
 from tests.helpers.places import ROOT
 from tests.helpers.searches.landscape import PEAK, Landscape
@@ -176,6 +177,26 @@ def test_status_of_a_search_that_was_not_begun_writes_nothing(place: Path, tmp_p
         open_stored(place / "hill.yaml", None, tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert all_runs(tmp_path) == []
+
+
+def test_every_run_is_listed_with_the_score_of_every_other_surface(place: Path) -> None:
+    """Also one whose study cannot be read any more, e.g. for its suite's file is gone."""
+    study, runs = load_study_file(place / "hill.yaml"), place / "listed"
+    for name in ("kept", "gone"):
+        with open_search(
+            study, name=name, runs=runs, worker=lambda d: Landscape(d, PEAK)
+        ) as search:
+            search.run()
+            best = search.view().best
+            if name == "gone":
+                kept = search.storage.record.description()
+                kept["study"] = {**kept["study"], "suites": ["gone.yaml"]}
+                search.storage.record.describe(kept)
+    found = {run.view.study: run.view for run in all_runs(runs)}
+    assert set(found) == {"kept-gsm8k", "gone-gsm8k"} and found["gone-gsm8k"].trials
+    shown = found["kept-gsm8k"]
+    assert shown.best is not None and best is not None and shown.best.mean == best.mean
+    assert shown.verdict is not None and shown.verdict.is_final
 
 
 def test_a_check_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +14,7 @@ from rich.text import Text
 from exme.search.running import View, open_stored
 from exme.search.storage import StoredStudy, folders_with_a_database, sqlite_url
 from exme.search.study import BudgetSection, alone
+from exme.tasks import UserError
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,9 @@ def all_runs(runs: Path) -> list[Run]:
         inputs, proved = tuple(alone(name) for name in names), len(record.proofs())
         view = View(folder.name, BudgetSection(), inputs, tuple(storage.trials()), proved)
         if record.description():
-            opened = open_stored(folder)
-            view = replace(opened.view(), verdict=opened.outcome().verdict)
+            with contextlib.suppress(UserError, ValueError):  # (a suite's file may be gone)
+                opened = open_stored(folder)
+                view = replace(opened.view(), verdict=opened.outcome().verdict)
         found.append(Run(view, storage.last_change(), record.is_older))
     return sorted(found, key=lambda run: run.changed or datetime.min, reverse=True)  # noqa: DTZ901
 

@@ -28,13 +28,13 @@ def test_pairs_are_tested_as_tables_of_wins_and_losses_at_a_level_that_they_shar
         ours, theirs = models[pair.better], models[pair.worse]
         won = sum(x > y for x, y in zip(ours, theirs, strict=True))
         lost = sum(x < y for x, y in zip(ours, theirs, strict=True))
-        table, level = Table(won, lost, 200), ERROR / 2 / 3
+        table, level = Table(won, lost, 200), ERROR / 2 / (2 * 3)
         assert (pair.gain.won, pair.gain.lost) == (won, lost) and won >= lost
         assert pair.gain.low == pytest.approx(table.low(level))
         assert pair.gain.high == pytest.approx(table.high(level))
         assert pair.proved == (table.p < level)
     assert found.pairs[0].sentence.startswith("b beats a by ")
-    assert "that may be chance (98.3% interval of the gain" in found.pairs[1].sentence
+    assert "that may be chance (99.2% interval of the gain" in found.pairs[1].sentence
 
 
 def test_suites_count_alike_and_a_later_use_is_tested_at_its_own_level() -> None:
@@ -44,7 +44,7 @@ def test_suites_count_alike_and_a_later_use_is_tested_at_its_own_level() -> None
     (pair,) = found.pairs
     mean = np.mean([a.mean - b.mean for a, b in zip(one.parts, other.parts, strict=True)])
     assert pair.gain.estimate == pytest.approx(abs(mean))
-    assert pair.gain.level == pytest.approx(ERROR / (3 * 4))
+    assert pair.gain.level == pytest.approx(ERROR / (3 * 4) / 2)
     assert "in use 3 of these 450 report documents of 2 suites" in pair.sentence
 
 
@@ -63,4 +63,4 @@ def test_scores_without_bounds_prove_nothing() -> None:
 
     (pair,) = compare_models({"one": nll(1.0), "other": nll(0.0)}).pairs
     assert (pair.better, pair.proved) == ("other", False)
-    assert "scores without bounds allow no proof (approximate 95% interval" in pair.sentence
+    assert "scores without bounds allow no proof (approximate 97.5% interval" in pair.sentence

@@ -50,5 +50,5 @@ def test_a_trial_more_takes_few_kilobytes(tmp_path: Path) -> None:
             after = run(100)
         finally:
             tracemalloc.stop()
-    # 7.1 KiB, with what is believed of it; 6 more where Optuna's cache keeps every attribute
-    assert (after - before) / 100 < 9 * 1024
+    # 9.6 KiB where Optuna's cache keeps every attribute
+    assert (after - before) / 100 < 6 * 1024

@@ -1,4 +1,4 @@
-"""A mergekit configuration as the start of a study, and a study's results as tables."""
+"""A mergekit configuration as the start of a study."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 import yaml
@@ -18,16 +17,12 @@ from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.mergekit import mergekit_config
 from exme.search.merging.methods import PLAIN
 from exme.search.proposing.plan import Plan
-from exme.search.reports.pages.data_frame import documents_table, trials_table, write_table
-from exme.search.running.search import open_search
 from exme.search.study.from_mergekit import read_mergekit
-from exme.search.study.study_file import StudyFile, load_study_file
-from exme.search.trials.standing import standing_by_trial, standings
+from exme.search.study.study_file import load_study_file
 from exme.tasks.errors import UserError
 from exme.tasks.mini import MODELS
+from tests.helpers.mergekit_files import study_of
 from tests.helpers.places import ROOT
-from tests.helpers.searches.landscape import PEAK, Landscape
-from tests.helpers.searches.two_suites import study_file
 
 NAMES = {"base": "mini/base", "sums": "mini/sums", "products": "mini/products"}
 
@@ -226,19 +221,6 @@ def test_init_writes_a_study_that_tries_the_point_first(tmp_path: Path) -> None:
     assert point.coefficients == {"sums": 0.6, "products": 0.9}
 
 
-def study_of(folder: Path, content: dict[str, Any] | str, *more: str) -> tuple[StudyFile, str]:
-    """The study that `exme init --from-mergekit` writes, and what it says."""
-    path, study = folder / "theirs.yml", folder / "mine.yaml"
-    path.write_text(
-        content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False)
-    )
-    words = ["init", str(study), "--from-mergekit", str(path), "--force", *more]
-    result = CliRunner().invoke(app, words)
-    if result.exception is not None:
-        raise result.exception
-    return load_study_file(study), result.output
-
-
 TIES = {
     "merge_method": "ties",
     "base_model": "mini/base",
@@ -339,50 +321,6 @@ def test_slerp_begins_between_its_two_models(tmp_path: Path, where: str) -> None
         study_of(tmp_path, content, "--base", "mini/base")
 
 
-EVOLVE: dict[str, Any] = {
-    "genome": {
-        "models": ["mini/sums", "mini/products"],
-        "merge_method": "dare_ties",
-        "base_model": "mini/base",
-        "layer_granularity": 2,
-        "allow_negative_weights": True,
-        "filters": ["mlp"],
-    },
-    "tasks": [{"name": "gsm8k", "weight": 2.0, "metric": "exact_match,strict-match"}, "mmlu"],
-    "limit": 100,
-}
-
-
-def test_the_genome_and_the_tasks_of_mergekit_evolve_are_a_study(tmp_path: Path) -> None:
-    layers = json.loads((MODELS / "base" / "config.json").read_text())["num_hidden_layers"]
-    study, said = study_of(tmp_path, EVOLVE)
-    assert (study.base, study.method) == ("mini/base", "dare_ties")
-    assert dict(study.checkpoints) == {"sums": "mini/sums", "products": "mini/products"}
-    assert study.suites == ("gsm8k", "mmlu") and dict(study.weights) == {"gsm8k": 2.0, "mmlu": 1.0}
-    assert study.groups is not None and study.groups.blocks == layers // 2
-    assert study.documents.search == 100 and study.space.coefficients == (-1.0, 2.4)
-    assert "filters ['mlp'] is left out" in said and "gsm8k: mergekit-evolve" not in said
-    assert "TASK=gsm8k,mmlu" in said
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"tasks": [{"name": "gsm8"}]}, "tasks: no suite 'gsm8'.*did you mean 'gsm8k'"),
-        ({"tasks": []}, "tasks: expected a list"),
-        ({"genome": EVOLVE["genome"] | {"normalise": True}}, "did you mean 'normalize'"),
-        ({"genome": EVOLVE["genome"] | {"merge_method": "passthrough"}}, r"docs/limits\.md"),
-        ({"genome": ["mini/sums"]}, "genome: expected keys and values"),
-        ({"limits": 3}, "did you mean 'limit'"),
-    ],
-)
-def test_what_of_mergekit_evolve_is_no_study_is_refused(
-    tmp_path: Path, changed: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        study_of(tmp_path, EVOLVE | changed)
-
-
 @pytest.mark.parametrize(
     "text", ["a: [1, 2", "a: 1\n\tb: 2", "- 1", "", "a: 1\na: 2", "{merge_method: ties}"]
 )
@@ -418,103 +356,8 @@ def test_mergekits_golden_configurations_begin_studies_with_the_same_merge(tmp_p
     assert read >= 25
 
 
-def test_a_start_of_something_unknown_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'sum' is neither a checkpoint.*did you mean 'sums'"):
-        study_file(suites=["gsm8k"], starts=[{"sum": 1.0}])
-
-
-@pytest.mark.parametrize(
-    ("method", "start", "message"),
-    [
-        (
-            "linear",
-            {"sums": 0.1, "products": 1.0},
-            "as weights they give sums 0.09091, products 0.9091",
-        ),
-        (
-            "linear",
-            {"sums": 2.0},
-            "found sums 2, products 0; as weights they give sums 1, products 0",
-        ),
-        ("linear", {"sums": -0.5, "products": 1.5}, "0 or more and add up to 1, found sums -0.5"),
-        ("ties", {"sums": 0.5, "density": 0.01}, "density is 0.01, outside of 0.05 to 1"),
-        ("exme", {"sums": 2.7}, r"sums is 2.7, outside of 0 to 2.4, .* change space.coefficients"),
-    ],
-)
-def test_a_start_that_would_not_be_tried_as_it_is_is_refused(
-    method: str, start: dict[str, float], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        study_file(suites=["gsm8k"], method=method, starts=[start])
-
-
-def test_a_checkpoint_with_the_name_of_a_parameter_is_refused() -> None:
-    names = {"density": "mini/sums", "products": "mini/products"}
-    with pytest.raises(ValueError, match="name 'density' is that of a parameter of ties, too"):
-        study_file(suites=["gsm8k"], method="ties", checkpoints=names)
-
-
 def test_what_init_cannot_write_is_refused_by_the_name_of_its_file(tmp_path: Path) -> None:
     content = {"merge_method": "ties", "parameters": {"density": 0.01}}
     source = ["--from-mergekit", str(configuration(tmp_path, **content))]
     result = CliRunner().invoke(app, ["init", str(tmp_path / "mine.yaml"), *source])
     assert str(result.exception).startswith(f"{tmp_path / 'mine.yaml'}: starts: density is 0.01")
-
-
-@pytest.mark.parametrize(
-    ("method", "start"),
-    [
-        ("linear", {"sums": 0.25, "products": 0.75}),
-        ("linear", {"products": 1.0}),
-        ("exme", {"sums": 7.0, "products": -2.0}),
-        ("ties", {"sums": 0.5, "products": 0.9, "density": 0.05}),
-        ("slerp", {"sums": 0.4, "products": 0.9}),
-        (["ties", "dare_ties"], {"sums": 0.4, "products": 0.9, "density": 0.3}),
-    ],
-)
-def test_a_start_is_tried_as_the_study_says_it(method: Any, start: dict[str, float]) -> None:
-    plan = Plan(
-        study_file(
-            suites=["gsm8k"], method=method, starts=[start], space={"coefficients": [-5.0, 10.0]}
-        )
-    )
-    (point,) = [point for point in plan.due_points([]) if point.name == "start 1"]
-    made = plan.proposals.candidate(plan.of_point(point), dtype="float32", sources={})
-    given = {"sums": 0.0, "products": 0.0} | start
-    own = {"density": given.pop("density")} if "density" in given else {}
-    assert made.coefficients == pytest.approx(given)
-    assert dict(made.parameters) == own
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_tables_hold_every_trial_and_every_score(tmp_path: Path, suffix: str) -> None:
-    study: StudyFile = study_file(suites=["gsm8k"], starts=[{"sums": 0.6, "products": 0.9}])
-    with open_search(
-        study, name="test", runs=tmp_path, worker=lambda d: Landscape(d, PEAK)
-    ) as search:
-        outcome = search.run()
-    assert "start 1" in {trial.origin for trial in outcome.trials}
-    files = {"trials": trials_table(outcome.trials), "documents": documents_table(outcome)}
-    read = {}
-    for name, table in files.items():
-        write_table(table, tmp_path / f"{name}{suffix}")
-        reader = pd.read_csv if suffix == ".csv" else pd.read_parquet
-        read[name] = reader(tmp_path / f"{name}{suffix}")
-    trials, documents = read["trials"], read["documents"]
-    assert list(trials["trial"]) == [t.number for t in outcome.trials]
-    assert trials.loc[trials["origin"] == "start 1", "c.products"].item() == 0.9
-    known = standing_by_trial(standings(outcome.trials), outcome.trials)
-    for number, row in trials.set_index("trial").iterrows():
-        found = known[number].interval
-        shown = (found.estimate, found.low, found.high)
-        assert (row["score"], row["low"], row["high"]) == pytest.approx(shown)
-    counts = documents[documents["split"] == "search"].groupby("model")["score"].count()
-    assert all(
-        count == counts[f"trial {known[number].trial.number}"]
-        for number, count in zip(trials["trial"], trials["documents"], strict=True)
-    )
-    assert (trials["state"] == "rejected").any()
-    report = documents[documents["split"] == "report"].groupby("model")["score"].count()
-    assert dict(report) == dict.fromkeys(("base", "merged", "products", "sums"), 60)
-    with pytest.raises(UserError, match=r"ends in \.parquet or \.csv"):
-        write_table(files["trials"], tmp_path / "trials.txt")

@@ -127,24 +127,29 @@ def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
         load_study_file(path)
 
 
-def test_a_key_of_before_is_read_with_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("measure: target_nll", ""),
+        ("objective: target_nll", "`objective` is called `measure` now"),
+        (
+            "space: {coefficients: [0, 1], widen: true, limits: [-5, 30]}",
+            "space.widen and space.limits do nothing now",
+        ),
+    ],
+)
+def test_a_study_of_before_is_read_as_what_it_means_now(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, said: str
 ) -> None:
     path = tmp_path / "study.yaml"
-    text = "base: mini/base\ncheckpoints: {sums: mini/sums}\nobjective: target_nll\n"
-    path.write_text(text, encoding="utf-8")
-    assert load_study_file(path).measure == "target_nll"
-    assert "`objective` is called `measure` now" in capsys.readouterr().err
-
-
-def test_bounds_that_were_to_widen_are_read_with_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "study.yaml"
-    text = "base: mini/base\ncheckpoints: {sums: mini/sums}\nspace: {coefficients: [0, 1], widen: true, limits: [-5, 30]}\n"
-    path.write_text(text, encoding="utf-8")
-    assert load_study_file(path).space.coefficients == (0.0, 1.0)
-    assert "space.widen and space.limits do nothing now" in capsys.readouterr().err
+    path.write_text(f"base: mini/base\ncheckpoints: {{sums: mini/sums}}\n{line}\n")
+    study = load_study_file(path)
+    if "space" in line:
+        assert study.space.coefficients == (0.0, 1.0)
+    else:
+        assert study.measure == "target_nll"
+    told = capsys.readouterr().err
+    assert said in told and bool(told) == bool(said)
 
 
 def test_a_study_that_was_kept_with_an_older_run_is_read_too() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import socket
 import sys
@@ -14,21 +13,17 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.model_folder import chat_template, export_model
 from exme.search.merging.folders.recipe import materialise
 from exme.search.merging.resident import ResidentModel, weights_digest
-from exme.search.merging.sources.location import public_names
 from exme.search.proof.verdict import verdict
 from exme.search.reports.exports import export
 from exme.search.reports.exports.export import export_best
-from exme.search.reports.exports.repeat import places_to_give, study_to_repeat
 from exme.search.running.search import Search
-from exme.search.study.study_file import StudyFile, load_study_file
-from exme.search.study.training_run import TrainingRunSection
+from exme.search.study.study_file import load_study_file
 from exme.tasks.errors import UserError
 from tests.helpers.models.exports import (
     NAMES,
@@ -319,32 +314,6 @@ def test_the_papers_name_no_folder_machine_or_user_and_repeat_the_search(
     assert again.weights_digest == result.weights_digest
 
 
-def test_a_study_to_repeat_keeps_settings_and_drops_what_is_of_the_machine(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text("")
-    study = StudyFile.model_validate(
-        {
-            "base": "/home/ann/base",
-            "checkpoints": {"a": "/home/ann/a", "b": "owner/b@v1"},
-            "storage": "postgresql://ann:secret@db.example.org/runs",
-            "measure": f"{tmp_path}/mine.py:score",
-            "data": "/home/ann/documents",
-            "racing": None,
-            "budget": {"documents": 999},
-            "vllm": {"tensor_parallel_size": 2, "engine_args": {"download_dir": "/home/ann"}},
-        }
-    )
-    names = public_names({"base": study.base, **study.checkpoints})
-    text = study_to_repeat(study, names)
-    assert not re.search("ann|secret|example", text)
-    (tmp_path / "study.yaml").write_text(text)
-    again = load_study_file(tmp_path / "study.yaml")
-    assert (again.racing, again.budget.documents, again.vllm.tensor_parallel_size) == (None, 999, 2)
-    assert again.measure == study.measure
-    assert again.checkpoints == {"a": "./a", "b": "owner/b@v1"}
-    told = ["./base", "./a", "./documents", "mine.py"]
-    assert places_to_give(study, names) == told and ", ".join(told) in text
-
-
 def test_a_search_without_a_scored_trial_has_nothing_to_export(
     searched: Search, tmp_path: Path
 ) -> None:
@@ -361,18 +330,3 @@ def test_a_taken_folder_is_refused_before_a_weight_is_written(
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="something other than an export"):
         export_best(searched, tmp_path / "out", force=True)
-
-
-def test_a_study_of_a_training_run_is_repeated_from_the_run(tmp_path: Path) -> None:
-    study = StudyFile.model_validate(
-        {"base": "owner/base", "checkpoints": {"last": "/home/ann/sft/checkpoint-9"}}
-    )
-    run = TrainingRunSection(
-        run="/home/ann/sft/checkpoint-*", best=1, dropped={"first": "/home/ann/sft/checkpoint-5"}
-    )
-    study = study.model_copy(update={"training_run": run})
-    names = public_names({"base": study.base, **study.checkpoints})
-    text = study_to_repeat(study, names)
-    assert yaml.safe_load(text)["checkpoints"] == {"run": "./sft/checkpoint-*", "best": 1}
-    assert "ann" not in text and "training_run" not in text
-    assert places_to_give(study, names) == ["./sft/checkpoint-*"]
