@@ -110,7 +110,7 @@ def test_two_runs_of_lm_eval_are_compared_without_a_model(tmp_path: Path) -> Non
     assert (pair["better"], pair["worse"], pair["proved"]) == ("good", "bad", True)
     assert (pair["won"], pair["lost"], pair["gain"]["estimate"]) == (18, 0, pytest.approx(0.45))
     told = CliRunner().invoke(app, words)
-    assert "good beats bad by 45.0 points (95% interval of the gain" in told.stdout
+    assert "good beats bad by 45.0 points (97.5% interval of the gain" in told.stdout
 
 
 @pytest.mark.parametrize(
