@@ -38,7 +38,8 @@ class LmEvalScores:
 
 def hf_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> Any:
     """lm-eval's `hf` model over a model in this process, `batch_size` rows a batch."""
-    return SeededHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+    with quiet():
+        return SeededHFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
 
 
 def lm_eval_scores(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_answers_that_differ_and_score_the_same_are_named(
 
 
 def test_it_says_what_it_does_and_nothing_else_is_on_the_screen(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     said: list[str] = []
     study = write(tmp_path, max_gen_toks=8)
@@ -88,6 +89,8 @@ def test_it_says_what_it_does_and_nothing_else_is_on_the_screen(
     assert table([parity]).startswith("Model: checkpoint sums (mini/sums)\n")
     written = capfd.readouterr()
     assert (written.out, written.err) == ("", "")
+    # (what libraries log is on the screen, too, where no test listens)
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
 def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
