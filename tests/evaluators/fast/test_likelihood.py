@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from exme.evaluators.fast.engine import FastEngine
 from exme.evaluators.fast.memory import bytes_per_token
@@ -90,3 +91,19 @@ def test_the_greedy_continuation_is_told_from_others() -> None:
     ours = FastEngine(reference).loglikelihood(requests)
     assert_near(ours, reference.loglikelihood(requests))
     assert any(is_greedy for _, is_greedy in ours)
+
+
+def test_a_context_that_is_anothers_continuation_gets_its_own_logits() -> None:
+    model = make("llama")
+    reference = stock(model, 1)
+    requests: list[Any] = [Asked(("Sam", " eats apples in")), Asked(("Sam eats apples", " in"))]
+    context = reference.tok_encode("Sam eats apples")
+    (token,) = reference.encode_choice("Sam eats apples", " in")[1]
+    with torch.no_grad():
+        logits = model(torch.tensor([context])).logits[0, -1]
+    expected = float(logits.log_softmax(-1)[token])
+    (_, (found, _)) = FastEngine(reference).loglikelihood(requests)
+    assert found == pytest.approx(expected, abs=1e-4)
+    # lm-eval 0.4.13 takes the first of the other's logits, which are those after "Sam": docs/engine.md.
+    (_, (theirs, _)) = reference.loglikelihood(requests)
+    assert abs(theirs - expected) > 0.1
