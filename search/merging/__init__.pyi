@@ -1,5 +1,5 @@
 from .candidate import DECIMALS as DECIMALS, Candidate as Candidate
-from .devices import SPREAD as SPREAD, spread as spread
+from .devices import SPREAD as SPREAD, NoRoom as NoRoom, spread as spread
 from .groups import Groups as Groups, Spec as Spec, joint as joint
 from .live import live_tensors as live_tensors, places as places
 from .materialise import WORTH_COMPILING as WORTH_COMPILING, Merger as Merger

@@ -19,6 +19,10 @@ SPREAD = "spread"  # as the study says it
 Memory = Mapping[int | str, int | str]
 
 
+class NoRoom(UserError):
+    """A model fits nowhere, not even in parts."""
+
+
 def spread(model: PreTrainedModel, most: Memory | None = None) -> None:
     """Spread a model that is in the host's memory.
 
@@ -27,7 +31,7 @@ def spread(model: PreTrainedModel, most: Memory | None = None) -> None:
         most: memory that may be used by device (a GPU's number, ``cpu``); what is free by default.
 
     Raises:
-        UserError: all of it together is too little.
+        NoRoom: all of it together is too little.
     """
     from accelerate import dispatch_model, infer_auto_device_map  # noqa: PLC0415  (slow, rarely needed)
     from accelerate.utils import get_balanced_memory  # noqa: PLC0415
@@ -39,7 +43,7 @@ def spread(model: PreTrainedModel, most: Memory | None = None) -> None:
     places = infer_auto_device_map(model, max_memory=memory, no_split_module_classes=whole)
     outside = [name for name, place in places.items() if place == "disk"]
     if outside:
-        raise UserError(
+        raise NoRoom(
             f"device 'spread': parts of the live model ({outside[0] or 'all of it'}) fit neither on a "
             f"GPU nor into memory; use a smaller compute_dtype, or a larger machine"
         )

@@ -13,6 +13,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from exme.evaluators.fast import is_out_of_memory
 from exme.search.merging.methods.method import Merge
 from exme.search.merging.sources import (
     Residence,
@@ -22,7 +23,7 @@ from exme.search.merging.sources import (
     settle,
     tied_names,
 )
-from exme.tasks import UserError
+from exme.tasks import UserError, one_line
 
 from .candidate import Candidate
 from .devices import SPREAD, spread, where_they_live
@@ -237,6 +238,8 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001  (whatever a model's settings make of its code)
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise MemoryError(one_line(str(error))) from None
         if "Unrecognized configuration class" in str(error):
             kind = read_json(folder / "config.json").get("model_type")
             raise UserError(

@@ -7,20 +7,15 @@ fingerprint.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import psutil
+from typing import TYPE_CHECKING
 
 from exme.search.merging import Candidate
-from exme.search.merging.sources import Adapter, Source
 from exme.tasks import UserError
 
 if TYPE_CHECKING:
@@ -30,11 +25,13 @@ if TYPE_CHECKING:
     from exme.search.scoring import Precision, Worker
     from exme.search.storage import Storage
 
+    from .own_model import OwnModel
+
 MEMORY = "inputs.json"
 ELSEWHERE = "Another process is comparing the inputs with their own models; waiting for it."
 # Largest difference of logits, as a share of their standard deviation, that is rounding.
 EXACT, ROUNDED = 0.01, 0.05
-_PROMPTS, _TOKENS, _KEPT = 4, 512, 32  # prompts, and tokens of each: read, and compared
+_PROMPTS, _TOKENS = 4, 512  # prompts, and tokens of each
 
 
 @dataclass(frozen=True)
@@ -76,26 +73,24 @@ def likenesses(
         inputs: the base and every checkpoint, as candidates.
         note: says what goes on.
     """
+    from .own_model import NotLoaded, OwnModel, live_logits  # noqa: PLC0415  (loads torch)
+
     sources = worker.resident.sources
     prompts = _prompts(worker)
     for name, candidate in inputs.items():
         note(f"comparing {name} with its own model")
         source = sources.base if name == "base" else sources.every[name]
-        reason = _obstacle(worker, source)
-        if reason:
-            yield Likeness(name, None, f"was not compared: {reason}")
-            continue
         rows = sources.union.rows_of(name) if sources.union is not None else None
         pairs = [_translated(ids, rows) for ids in prompts]
-        worker.take_in(candidate)
-        made = [_logits(worker.resident.model, ids, worker.resident.device) for ids, _ in pairs]
-        model = _own_model(worker, source)
-        own = [_logits(model, ids, worker.resident.device) for _, ids in pairs]
-        if isinstance(source, Adapter) and _off(made, own, rows) > tolerance(worker):
-            own = list(_rounded(worker, model, own, [ids for _, ids in pairs]))
-        del model
-        gc.collect()
-        yield Likeness(name, _off(made, own, rows))
+        try:
+            with OwnModel(worker.resident, source) as alone:
+                worker.take_in(candidate)
+                made = live_logits(worker.resident, [ids for ids, _ in pairs])
+                yield Likeness(
+                    name, _distance(worker, alone, made, [ids for _, ids in pairs], rows)
+                )
+        except NotLoaded as reason:
+            yield Likeness(name, None, f"was not compared: {reason}")
 
 
 def check_inputs(
@@ -216,68 +211,28 @@ def _translated(ids: torch.Tensor, rows: torch.Tensor | None) -> tuple[torch.Ten
     return known, rows[known]
 
 
-def _obstacle(worker: Worker, source: Source) -> str:
-    """Why an input cannot be loaded by itself; empty where it can."""
-    if isinstance(source, Adapter) and util.find_spec("peft") is None:
-        return "it is an adapter, and its own model takes peft (pip install peft)"
-    needed = sum(parameter.nbytes for parameter in worker.resident.model.parameters())
-    free = psutil.virtual_memory().available
-    if needed > 0.9 * free:
-        return f"its own model takes {needed / 2**30:.1f} GB beside the live one, {free / 2**30:.1f} GB are free"
-    return ""
+def _distance(
+    worker: Worker,
+    alone: OwnModel,
+    made: Sequence[torch.Tensor],
+    prompts: Sequence[torch.Tensor],
+    rows: torch.Tensor | None,
+) -> float:
+    """How far the live model's logits are from an input's own.
 
-
-def _own_model(worker: Worker, source: Source) -> Any:
-    """An input as transformers, or peft, loads it, in the study's dtypes; on the device, or where there is room."""
-    import torch  # noqa: PLC0415
-
-    from exme.evaluators.harness import quiet  # noqa: PLC0415
-    from exme.search.merging import load_model, spread  # noqa: PLC0415
-
-    resident = worker.resident
-    trusts = resident.trust_remote_code
-    if isinstance(source, Adapter):
-        from peft import PeftModel  # noqa: PLC0415
-
-        base = load_model(resident.sources.base.folder, resident.model.dtype, trusts)
-        with quiet(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # (of peft's dealings with transformers)
-            model: Any = PeftModel.from_pretrained(base, str(source.folder))
-    else:
-        model = load_model(source.folder, resident.dtype, trusts).to(resident.model.dtype)  # type: ignore[arg-type]  # transformers' annotation is too narrow
-    model.eval()
-    size = sum(parameter.nbytes for parameter in model.parameters())
-    if resident.device.type == "cpu":
-        return model
-    if resident.is_spread or size > 0.9 * torch.cuda.mem_get_info(resident.device)[0]:
-        spread(model)
-        return model
-    return model.to(resident.device)
-
-
-def _rounded(
-    worker: Worker, model: Any, own: list[torch.Tensor], prompts: Sequence[torch.Tensor]
-) -> list[torch.Tensor]:
-    """An adapter's logits with its weights merged by peft and rounded as a candidate's are.
-
-    Of a LoRA on a real base of 135M in bfloat16, rounding took 20% of the logits' spread. Where merging itself
-    changes what the adapter computes, its own logits stand.
+    An adapter's are those of its weights as peft merges them, rounded as a candidate's are, where it is rounding
+    that takes them apart: of a LoRA on a real base of 135M in bfloat16, it took 20% of the logits' spread. Where
+    merging itself changes what the adapter computes, its own logits stand.
     """
-    resident = worker.resident
-    merged = model.merge_and_unload()
-    if _off([_logits(merged, ids, resident.device) for ids in prompts], own, None) > EXACT:
-        return own
-    merged = merged.to(resident.dtype).to(resident.model.dtype)
-    return [_logits(merged, ids, resident.device) for ids in prompts]
-
-
-def _logits(model: Any, ids: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Logits of the last tokens, on the CPU; shape (n, vocabulary)."""
-    import torch  # noqa: PLC0415
-
-    with torch.no_grad():
-        found = model(ids.to(device)).logits[0, -_KEPT:]
-    return found.float().cpu()  # type: ignore[no-any-return]  # transformers is typed by half
+    own = alone.logits(prompts)
+    found = _off(made, own, rows)
+    if not alone.is_adapter or found <= tolerance(worker):
+        return found
+    alone.merge()
+    if _off(alone.logits(prompts), own, None) > EXACT:
+        return found
+    alone.round()
+    return _off(made, alone.logits(prompts), rows)
 
 
 def _off(

@@ -23,7 +23,7 @@ _SIZES: dict[str, Any] = {
 _GROUPED: dict[str, Any] = _SIZES | {"num_key_value_heads": 2}
 _HEADS: dict[str, Any] = _GROUPED | {"head_dim": 8}
 _EXPERTS: dict[str, Any] = _GROUPED | {"num_experts_per_tok": 2}
-_NARROW = {"num_experts": 4, "moe_intermediate_size": 16}
+_NARROW: dict[str, Any] = {"num_experts": 4, "moe_intermediate_size": 16}
 _GPT2: dict[str, Any] = {
     "vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512,
     "bos_token_id": None, "eos_token_id": 1,
@@ -80,9 +80,9 @@ ARCHITECTURES: dict[str, Callable[[], hf.PretrainedConfig]] = {
     "qwen2-moe": lambda: hf.Qwen2MoeConfig(
         **_EXPERTS, **_NARROW, shared_expert_intermediate_size=24
     ),
-    "qwen3-moe": lambda: hf.Qwen3MoeConfig(**_EXPERTS, **_NARROW, head_dim=8),
+    "qwen3-moe": lambda: hf.Qwen3MoeConfig(**_EXPERTS | _NARROW | {"head_dim": 8}),
     "olmoe": lambda: hf.OlmoeConfig(**_EXPERTS, num_experts=4),
-    "phi": lambda: hf.PhiConfig(**_SIZES, partial_rotary_factor=0.5),
+    "phi": lambda: hf.PhiConfig(**_SIZES | {"partial_rotary_factor": 0.5}),
     "phi3": lambda: hf.Phi3Config(**_GROUPED),
     "phi3-window": lambda: hf.Phi3Config(**_GROUPED, sliding_window=24),
     "olmo": lambda: hf.OlmoConfig(**_GROUPED, clip_qkv=4.0),
@@ -107,7 +107,7 @@ ARCHITECTURES: dict[str, Callable[[], hf.PretrainedConfig]] = {
     "gpt-oss": lambda: hf.GptOssConfig(
         **_EXPERTS, num_local_experts=4, head_dim=8, sliding_window=24
     ),
-    "glm4": lambda: hf.Glm4Config(**_HEADS, partial_rotary_factor=0.5),
+    "glm4": lambda: hf.Glm4Config(**_HEADS | {"partial_rotary_factor": 0.5}),
     "gpt-bigcode": lambda: hf.GPTBigCodeConfig(**_GPT2),
 }  # fmt: skip
 # Those whose attention cannot be shared: lm-eval's model answers.

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from rich.console import Console
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from exme.search.merging.sources import adapter, adapter_settings
 from exme.search.opening import likeness
-from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
 from exme.search.study.study_file import load_study_file
 from exme.tasks.errors import UserError
 from tests.helpers.malformed.given import good_folder, set_key
 from tests.helpers.models.adapters import PLAIN, make_adapter
-from tests.helpers.models.small_models import (
-    edit_json,
-)
+from tests.helpers.models.small_models import edit_json
+from tests.helpers.searches.probed import offs, settle
 
 
 class TurnedConfig(LlamaConfig):
@@ -51,22 +45,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     good_folder(tmp_path / "study")
     monkeypatch.chdir(tmp_path / "study")
     return tmp_path / "study"
-
-
-def settle(task: str = "own") -> list[str]:
-    """What is said when the study of the current folder is settled, before its first trial."""
-    text = io.StringIO()
-    screen = Screen(Console(file=text, width=400, soft_wrap=True))
-    study = load_study_file(Path("study.yaml"))
-    with open_search(study, task, runs="runs", screen=screen) as search:
-        search.settle()
-    return text.getvalue().splitlines()
-
-
-def offs(line: str) -> dict[str, float]:
-    """Differences in percent, by input."""
-    found = re.findall(r"(\w+) ([\d.]+)%", line.split(": ")[1])
-    return {name: float(percent) for name, percent in found}
 
 
 # As itself ----------------------------------------------------------------------------------------
@@ -156,19 +134,6 @@ def test_what_was_found_equal_is_remembered_by_fingerprint(folder: Path) -> None
     assert settle() == []
     edit_json(folder / "models/math/config.json", note="another file")
     assert offs(settle()[0]).keys() == {"math"}
-
-
-def test_an_input_that_does_not_fit_beside_the_live_model_is_left_out_with_a_line(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=100))
-    monkeypatch.setattr(likeness, "psutil", few)
-    lines = settle()
-    assert len(lines) == 3
-    assert all("was not compared: its own model takes" in line for line in lines)
-    monkeypatch.undo()
-    monkeypatch.chdir(folder)
-    assert offs(settle()[0]).keys() == {"base", "math", "code"}  # nothing was taken for granted
 
 
 # What is odd --------------------------------------------------------------------------------------

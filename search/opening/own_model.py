@@ -1,0 +1,141 @@
+"""An input by itself: what transformers, or peft, loads from its own folder, beside the live model."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import warnings
+from collections.abc import Iterator, Sequence
+from importlib import util
+from typing import Any, Self
+
+import psutil
+import torch
+
+from exme.evaluators.fast import is_out_of_memory
+from exme.evaluators.harness import quiet
+from exme.search.merging import NoRoom, ResidentModel, load_model, spread
+from exme.search.merging.sources import Adapter, Source
+from exme.tasks import UserError, one_line
+
+KEPT = 32  # last tokens of a prompt whose logits are compared
+
+
+class NotLoaded(Exception):
+    """An input cannot be loaded beside the live model; says why."""
+
+
+class OwnModel:
+    """A context within which an input's own model is loaded, in the study's dtypes.
+
+    It is on the live model's device, or over all devices where that one has no room for it.
+
+    Args:
+        resident: the live model.
+        source: the input.
+
+    Raises:
+        NotLoaded: peft is not installed, or there is no room.
+        UserError: its folder cannot be loaded.
+    """
+
+    def __init__(self, resident: ResidentModel, source: Source) -> None:
+        self.is_adapter = isinstance(source, Adapter)
+        self._resident, self._source = resident, source
+        self._size = sum(parameter.nbytes for parameter in resident.model.parameters())
+
+    def __enter__(self) -> Self:
+        if self.is_adapter and util.find_spec("peft") is None:
+            raise NotLoaded("it is an adapter, and its own model takes peft (pip install peft)")
+        free = psutil.virtual_memory().available  # (it is loaded there, wherever it goes then)
+        if self._size > 0.9 * free:
+            raise NotLoaded(
+                f"its own model takes {_gigabytes(self._size)} beside the live one, {_gigabytes(free)} are free"
+            )
+        with self._room():
+            self._model = self._loaded()
+            self._place()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._model = None
+        gc.collect()
+        if self._resident.device.type == "cuda":
+            torch.cuda.empty_cache()  # or the next finds it taken
+
+    def logits(self, prompts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """See `live_logits`."""
+        with self._room():
+            return [_logits(self._model, ids, self._resident.device) for ids in prompts]
+
+    def merge(self) -> None:
+        """Have peft put an adapter's weights into its base's."""
+        with self._room():
+            self._model = self._model.merge_and_unload()
+
+    def round(self) -> None:
+        """Round its weights as a candidate's are."""
+        with self._room():
+            self._model.to(self._resident.dtype).to(self._resident.model.dtype)
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[None]:
+        """Within this, what does not fit is left out."""
+        try:
+            yield
+        except (MemoryError, NoRoom, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
+            self._model = None
+            raise NotLoaded(
+                f"there is no room for its own model beside the live one ({_gigabytes(self._size)})"
+            ) from None
+
+    def _loaded(self) -> Any:
+        resident, source = self._resident, self._source
+        trusts = resident.trust_remote_code
+        if not isinstance(source, Adapter):
+            found = load_model(source.folder, resident.dtype, trusts)
+            return found.to(resident.model.dtype).eval()  # type: ignore[arg-type]  # transformers' annotation is too narrow
+        from peft import PeftModel  # noqa: PLC0415
+
+        base = load_model(resident.sources.base.folder, resident.model.dtype, trusts)
+        try:
+            with quiet(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # (of peft's dealings with transformers)
+                return PeftModel.from_pretrained(base, str(source.folder)).eval()
+        except MemoryError:
+            raise
+        except Exception as error:
+            if isinstance(error, RuntimeError) and is_out_of_memory(error):
+                raise
+            reason = f"{type(error).__name__}: {one_line(str(error))}"
+            raise UserError(
+                f"checkpoint '{source.name}': peft cannot load {source.folder} on this base ({reason})"
+            ) from None
+
+    def _place(self) -> None:
+        device = self._resident.device
+        if self._resident.is_spread:
+            spread(self._model)
+        elif device.type != "cpu":
+            size = sum(parameter.nbytes for parameter in self._model.parameters())
+            if size > 0.9 * torch.cuda.mem_get_info(device)[0]:
+                spread(self._model)
+            else:
+                self._model.to(device)
+
+
+def live_logits(resident: ResidentModel, prompts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The live model's logits of the last tokens of each prompt, on the CPU; shape (n, vocabulary) each."""
+    return [_logits(resident.model, ids, resident.device) for ids in prompts]
+
+
+def _logits(model: Any, ids: torch.Tensor, device: torch.device) -> torch.Tensor:
+    with torch.no_grad():
+        found = model(ids.to(device)).logits[0, -KEPT:]
+    return found.float().cpu()  # type: ignore[no-any-return]  # transformers is typed by half
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 2**30:.1f} GB"
