@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -21,6 +24,7 @@ from exme.tasks import UserError
 
 # A column that says which row a document was, while a task processes a split.
 _PLACE = "exme_place"
+_TIME = re.compile(r"\d{4}-\d\d-\d\d")
 # lm-eval's own seeds (`simple_evaluate`), of what a task may draw as it processes documents.
 _RANDOM_SEED, _NUMPY_SEED = 0, 1234
 
@@ -50,13 +54,31 @@ class Processed:
         return self.documents.select(self.of(rows))
 
 
-def dataset(rows: Sequence[Mapping[str, Any]]) -> datasets.Dataset:
-    """Rows as `datasets` reads them from JSON lines for lm-eval: with all columns that any has."""
+def dataset(rows: Sequence[Mapping[str, Any]], *, of_json: bool) -> datasets.Dataset:
+    """Rows as lm-eval has them: with all columns that any has.
+
+    Args:
+        rows: of a split.
+        of_json: lm-eval's task has `datasets` read JSON lines, which takes columns of dates for points in time.
+    """
     # from_list() has the columns of the first row only.
     columns = dict.fromkeys(name for row in rows for name in row)
     whole = [{name: row.get(name) for name in columns} for row in rows]
+    if of_json and any(_holds_time(row) for row in whole):
+        with tempfile.TemporaryDirectory() as folder, quiet():
+            file = Path(folder) / "rows.jsonl"
+            file.write_text("".join(json.dumps(row) + "\n" for row in whole), encoding="utf-8")
+            return datasets.Dataset.from_json(str(file), cache_dir=folder, keep_in_memory=True)
     # (as its JSON loader does: objects with other keys stay as they are, and are not filled up)
     return datasets.Dataset.from_list(whole, on_mixed_types="use_json")
+
+
+def _holds_time(value: Any) -> bool:
+    """Whether there is a text that Arrow may take for a point in time."""
+    if isinstance(value, str):
+        return _TIME.match(value) is not None
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_holds_time(part) for part in parts)
 
 
 def process(suite: str, name: str, rows: datasets.Dataset, docs: Docs | None) -> Processed:

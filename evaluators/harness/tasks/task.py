@@ -108,13 +108,14 @@ def _processed(manager: Any, suite: Suite, name: str, rows: Split) -> Processed:
     """A split as a task has it."""
     key = (f"{manager.task_index[name].yaml_path} {name}", id(rows))
     if key not in _KNOWN:
-        docs = None
-        if task_config(manager, name).get("process_docs") is not None:
+        docs, said = None, task_config(manager, name)
+        of_json = said.get("dataset_path") == "json"
+        if said.get("process_docs") is not None:
             with _loading(suite, name):
                 docs = task_config(manager, name, functions=True)["process_docs"]
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.clear()
-        _KNOWN[key] = (rows, process(suite.suite, name, dataset(rows), docs))
+        _KNOWN[key] = (rows, process(suite.suite, name, dataset(rows, of_json=of_json), docs))
     return _KNOWN[key][1]
 
 

@@ -49,6 +49,23 @@ NUMBERS = {
     ]
     for split, rows in ROWS.items()
 }
+# Questions of several parts, of which some are missing in some documents, and dates, which datasets reads as such.
+PARTS = {
+    split: [
+        {
+            **r,
+            "turns": [{"who": f"w{j}", "said": [r["question"]] * j} for j in range(i % 3)],
+            "told": {"w1": [i, None, "w2"], "w3": {"w4": 0.5 * i}} if i % 4 else None,
+            "mixed": [r["answer"], i, None] if i == 7 else r["answer"],
+            "day": f"2024-01-{i + 1:02d}",
+            "days": [f"2024-01-{i + 1:02d}T10:00:00Z"],
+            "written": f"2024-01-{i + 1:02d}" if i else "w5",
+        }
+        for i, r in enumerate(rows)
+    ]
+    for split, rows in ROWS.items()
+}
+SHOWN = ("turns", "told", "mixed", "day", "days", "written")
 SHUFFLE = "def docs(ds): return ds.shuffle(seed=3)\n"
 FILTER = "def docs(ds): return ds.filter(lambda d: d['gold'] != 1)\n"
 MAP = """
@@ -79,6 +96,11 @@ def processed(task: dict[str, Any]) -> dict[str, Any]:
     [
         (CHOICE, "", ROWS),
         ({**CHOICE, "doc_to_text": "{{question}} {{x}} {{o}}"}, "", ODD),
+        (
+            {**CHOICE, "doc_to_text": "{{question}} " + " ".join(f"{{{{{c}}}}}" for c in SHOWN)},
+            "",
+            PARTS,
+        ),
         (processed(CHOICE), SHUFFLE, ROWS),
         (processed(CHOICE), FILTER, ROWS),
         (processed(CHOICE), MAP, ROWS),
@@ -91,6 +113,7 @@ def processed(task: dict[str, Any]) -> dict[str, Any]:
     ids=[
         "choices",
         "types of a column differ",
+        "lists, objects and dates",
         "shuffled",
         "filtered",
         "rewritten",
