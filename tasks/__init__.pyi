@@ -11,6 +11,7 @@ from .errors import (
     did_you_mean as did_you_mean,
     one_line as one_line,
 )
+from .explained import explain as explain
 from .lm_eval_task import task_names as task_names
 from .rows import (
     UNREACHABLE as UNREACHABLE,

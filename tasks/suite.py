@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, did_you_mean, one_line
+from .explained import explain
 from .lm_eval_task import members_of_group, suite_of_task, task_names
 from .yaml_file import read_yaml
 
@@ -233,16 +234,7 @@ def _read_own(path: Path) -> Suite:
     try:
         suite = Suite.model_validate(raw)
     except ValidationError as error:
-        # A misspelt key first: the key that is missing for it says less.
-        problems = error.errors(include_url=False)
-        first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-        where = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            hint = did_you_mean(where, Suite.model_fields)
-            have = ", ".join(Suite.model_fields)
-            raise UserError(f"{path}: unknown key '{where}' (have: {have}){hint}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path}: {where}: {message[0].lower()}{message[1:]}") from None
+        raise UserError(f"{path}: {explain(error, Suite, 'docs/suites.md')}") from None
     if suite.suite in suite_names():
         raise UserError(f"{path}: '{suite.suite}' is the name of a suite of ExMe's; give another")
     if suite.lm_eval_folder is not None:

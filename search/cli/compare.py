@@ -142,8 +142,6 @@ def _of_models(
 
 def _plain(models: Mapping[str, str], task: str, data: str | None) -> StudyFile:
     """Settings as `exme init` writes them."""
-    from pydantic import ValidationError  # noqa: PLC0415
-
     from exme.search.study import StudyFile  # noqa: PLC0415
     from exme.tasks import UserError  # noqa: PLC0415
 
@@ -161,9 +159,8 @@ def _plain(models: Mapping[str, str], task: str, data: str | None) -> StudyFile:
                 "documents": {"search": None},  # (none is searched on, however few there are)
             }
         )
-    except ValidationError as error:
-        reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"compare: {reason}") from None
+    except UserError as error:
+        raise UserError(f"compare: {error}") from None
 
 
 def text(found: Comparison) -> str:

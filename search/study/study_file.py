@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from exme.search.directions import DIRECTIONS
 from exme.search.merging.methods import METHODS
-from exme.tasks import UserError, did_you_mean, load_suite, read_yaml
+from exme.tasks import UserError, did_you_mean, explain, load_suite, read_yaml
 
 from .measures import beside, check_measure
 from .older import read_as_now
@@ -225,6 +230,16 @@ class StudyFile(Section):
                 )
         return checkpoints
 
+    # The last, so that it is around all others.
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explained(cls, given: Any, check: ModelWrapValidatorHandler[StudyFile]) -> StudyFile:
+        """Whoever makes a study, in a file or in Python, is told in one line what is wrong with it."""
+        try:
+            return check(given)
+        except ValidationError as error:
+            raise UserError(explain(error, cls, "studies/mini.yaml", (NO_KEY,))) from None
+
 
 def load_study_file(path: Path) -> StudyFile:
     """Read and check a study file.
@@ -253,43 +268,9 @@ def load_study_file(path: Path) -> StudyFile:
         raw["measure"] = beside(path, raw["measure"])
     try:
         return StudyFile.model_validate(raw)
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _is_file_name(name: object) -> bool:
     return isinstance(name, str) and name.endswith((".yaml", ".yml"))
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 200
-
-
-def _explain(error: ValidationError) -> str:
-    """The first problem, in one line."""
-    # A misspelt key first: the key that is missing for it says less.
-    problems = error.errors(include_url=False)
-    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
-    location = [str(part) for part in first["loc"]]
-    where = ".".join(location)
-    if first["type"] == "extra_forbidden":
-        known = _keys_at(location[:-1])
-        have = ", ".join(known)
-        return f"unknown key '{where}' (have: {have}){did_you_mean(location[-1], known)}"
-    if first["type"] == "missing":
-        return f"key '{where}' is missing; see studies/mini.yaml for an example"
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return message
-    found = _SHORT.repr(first["input"])  # (aliases make a few lines of YAML gigabytes of text)
-    return f"{where}: {message[0].lower()}{message[1:]}, found {found}"
-
-
-def _keys_at(location: list[str]) -> list[str]:
-    model: type[BaseModel] = StudyFile
-    for part in location:
-        annotation = model.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        model = annotation
-    return [name for name in model.model_fields if name != NO_KEY]

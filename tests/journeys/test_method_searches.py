@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from transformers import AutoTokenizer
 
 from exme.search.running.search import open_search
@@ -80,7 +79,7 @@ def test_a_search_in_groups_goes_on_where_it_was(tmp_path: Path) -> None:
     ],
 )
 def test_methods_and_groups_that_do_not_fit_are_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(UserError, match=said):
         study_file(**changes)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from exme.evaluators.harness import Judge
 from exme.search.directions import prompts
@@ -208,7 +207,7 @@ def test_a_real_worker_scores_a_search_from_a_direction(tmp_path: Path) -> None:
     ],
 )
 def test_directions_that_do_not_fit_are_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(UserError, match=said):
         study_file(**changes)
 
 

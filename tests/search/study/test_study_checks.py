@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from exme.search.proposing.plan import Plan
+from exme.tasks.errors import UserError
 from tests.helpers.searches.two_suites import study_file
 
 
 def test_a_start_of_something_unknown_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'sum' is neither a checkpoint.*did you mean 'sums'"):
+    with pytest.raises(UserError, match=r"'sum' is neither a checkpoint.*did you mean 'sums'"):
         study_file(suites=["gsm8k"], starts=[{"sum": 1.0}])
 
 
@@ -36,13 +37,13 @@ def test_a_start_of_something_unknown_is_refused() -> None:
 def test_a_start_that_would_not_be_tried_as_it_is_is_refused(
     method: str, start: dict[str, float], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         study_file(suites=["gsm8k"], method=method, starts=[start])
 
 
 def test_a_checkpoint_with_the_name_of_a_parameter_is_refused() -> None:
     names = {"density": "mini/sums", "products": "mini/products"}
-    with pytest.raises(ValueError, match="name 'density' is that of a parameter of ties, too"):
+    with pytest.raises(UserError, match="name 'density' is that of a parameter of ties, too"):
         study_file(suites=["gsm8k"], method="ties", checkpoints=names)
 
 

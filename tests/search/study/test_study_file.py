@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from exme.search.study.older import as_now
 from exme.search.study.study_file import StudyFile, load_study_file
@@ -160,3 +162,33 @@ def test_a_study_that_was_kept_with_an_older_run_is_read_too() -> None:
     found, told = as_now(older)
     assert StudyFile.model_validate(found) == kept and len(told) == 2
     assert as_now(kept.model_dump(mode="json")) == (kept.model_dump(mode="json"), [])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"checkpoints": ["mini/sums"]}, r"^checkpoints: input should be a valid dictionary, found \["),
+        ({"trails": 3}, r"^unknown key 'trails' \(have: base, "),
+        ({"racing": {"on": 1}}, r"^unknown key 'racing.on' \(have: error_rate, "),
+        ({"budget": {"trials": "many"}}, r"^budget.trials: input should be a valid integer"),
+        ({"method": "tie"}, r"^method: no method 'tie' .*did you mean 'ties'"),
+        ({"starts": [{"sum": 1.0}]}, r"^starts: .*'sum'"),
+        ({"checkpoints": {"run": "nowhere", "best": 9}}, r"^checkpoints.best: expected 1 to"),
+    ],
+)
+def test_a_study_of_python_is_refused_in_the_line_that_a_file_gets(
+    given: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    content: dict[str, Any] = {"base": "mini/base", "checkpoints": {"sums": "mini/sums"}} | given
+    with pytest.raises(UserError, match=said) as caught:
+        StudyFile(**content)
+    line = str(caught.value)
+    assert "\n" not in line
+    with pytest.raises(UserError) as caught:
+        StudyFile.model_validate(content)
+    assert str(caught.value) == line
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(UserError) as caught:
+        load_study_file(path)
+    assert str(caught.value) == f"{path}: {line}"

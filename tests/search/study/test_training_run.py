@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.search.study.training_run import as_searched, is_ranked, is_training_run, keeping
@@ -91,7 +90,7 @@ def test_what_cannot_be_is_refused(run: Path, changed: dict[str, Any], said: str
     given: dict[str, Any] = {"checkpoints": {"run": str(run), "best": 2}} | changed
     if isinstance(given["checkpoints"].get("run"), str):
         given["checkpoints"] = {**given["checkpoints"], "run": str(run)}
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(UserError, match=said):
         study(**given)
 
 
