@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from exme.tasks import UserError
+from exme.tasks import UserError, one_line
 
 from .doctor import ABSENT, BROKEN, OK, Finding
 
@@ -56,6 +56,11 @@ def examine_study(path: Path, task: str | None, note: Callable[[str], None]) -> 
     except UserError as error:
         yield Finding(
             "study", BROKEN, str(error), "a search refuses this; put it right, and ask again"
+        )
+    except Exception as error:  # noqa: BLE001  (whatever a metric or a model raises: the rest still counts)
+        told = f"{type(error).__name__}: {one_line(str(error))}"
+        yield Finding(
+            "study", BROKEN, told, "candidates of a search fail with this; see the message"
         )
 
 

@@ -93,6 +93,25 @@ AutoConfig.register("counted_llama", CountedConfig, exist_ok=True)
 AutoModelForCausalLM.register(CountedConfig, Counted, exist_ok=True)
 
 
+class TurnedConfig(LlamaConfig):
+    model_type = "turned_llama"
+
+
+class Turned(LlamaForCausalLM):
+    """A Llama with a setting that only its code knows of."""
+
+    config_class = TurnedConfig
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        found = super().forward(*given, **named)
+        found.logits = found.logits * getattr(self.config, "sharpness", 1.0)
+        return found
+
+
+AutoConfig.register("turned_llama", TurnedConfig, exist_ok=True)
+AutoModelForCausalLM.register(TurnedConfig, Turned, exist_ok=True)
+
+
 def counted_config() -> CountedConfig:
     """Its configuration, as small as the others."""
     return CountedConfig(**KINDS["llama"]().to_diff_dict())
@@ -217,3 +236,10 @@ def edit_json(path: Path, **changes: object) -> None:
         if value is None:
             del content[key]
     path.write_text(json.dumps(content))
+
+
+def turn(folder: Path, **settings: object) -> None:
+    """Make all models of a study `Turned`, and ``math`` with settings of its own."""
+    for name in ("base", "math", "code"):
+        edit_json(folder / "models" / name / "config.json", model_type="turned_llama")
+    edit_json(folder / "models" / "math" / "config.json", **settings)

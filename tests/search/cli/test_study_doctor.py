@@ -6,13 +6,18 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import yaml
 
+from exme.search.cli import study_doctor
 from exme.search.cli.doctor import ABSENT, BROKEN, OK, Finding
 from exme.search.cli.study_doctor import examine_study
-from tests.helpers.malformed.given import SUITE, good_folder, set_key
-from tests.helpers.models.small_models import edit_json
+from tests.helpers.malformed.given import SUITE, good_folder, set_key, write
+from tests.helpers.models.own_tasks import CHOICE, lossy, write_suite
+from tests.helpers.models.small_models import edit_json, make_model, turn
 
 
 @pytest.fixture
@@ -60,10 +65,55 @@ def in_two_parts(folder: Path) -> None:
         rows(folder, split, [f"w{i} w2?" for i in range(6)])
 
 
+def choices(folder: Path, task: dict[str, Any] = CHOICE) -> None:
+    """A task of four choices, of which one is right by chance."""
+    suite = write_suite(folder / "choices", task)
+    study = folder / "study.yaml"
+    content = yaml.safe_load(study.read_text()) | {
+        "suites": [str(suite.path)], "data": str(suite.folder / "data"),
+        "documents": {"search": 20, "report": 4}, "max_gen_toks": None,
+    }  # fmt: skip
+    study.write_text(yaml.safe_dump(content))
+
+
+def raising(folder: Path) -> None:
+    choices(folder)
+    tasks = folder / "choices" / "tasks"
+    (tasks / "functions.py").write_text("def broken(doc, results):\n    raise KeyError('gold')\n")
+    task = yaml.safe_load((tasks / "own.yaml").read_text())
+    text = yaml.safe_dump(task | {"process_results": "!function functions.broken"})
+    (tasks / "own.yaml").write_text(
+        text.replace("'!function functions.broken'", "!function functions.broken")
+    )
+
+
 CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     "a setting": (
         lambda f: edit_json(f / "models/math/config.json", rms_norm_eps=0.5),
         "study", BROKEN, "rms_norm_eps is 0.5, the base's is 1e-06",
+    ),
+    "what no list of settings knows of": (
+        lambda f: turn(f, sharpness=1.5),
+        "input math", BROKEN, "made from coefficients, it is not the model of its own folder",
+    ),
+    "a metric the wrong way": (
+        write("own.yaml", json.dumps(SUITE | {"higher_is_better": False})),
+        "study", BROKEN, "higher_is_better is false, and lm-eval task 'gsm8k' says true",
+    ),
+    "a metric that is a loss": (
+        lambda f: choices(f, lossy("nll")), "metric of own", OK, "nll,none: lower is better, so a search lowers it",
+    ),
+    "a metric that raises": (
+        raising, "study", BROKEN, "the metric raised KeyError on document train/",
+    ),
+    "scores that are all the same": (
+        lambda f: None, "scores of own", ABSENT, "all inputs score the same: base 0, code 0, math 0",
+    ),
+    "scores that are guesses": (
+        lambda f: (choices(f), make_model(f / "models/math", seed=9)), "scores of own", ABSENT, "guessing gives 0.25",
+    ),
+    "a model of the hub": (
+        set_key("base", "nobody/model"), "study", BROKEN, "cannot get 'nobody/model' from the hub",
     ),
     "a copy": (
         lambda f: shutil.copyfile(
@@ -90,8 +140,22 @@ def test_what_would_go_wrong_is_found_with_a_remedy(folder: Path, case: str) -> 
     change, name, state, expected = CASES[case]
     change(folder)
     found = examined()[name]
-    assert (found.state, bool(found.remedy)) == (state, True)
+    assert (found.state, bool(found.remedy)) == (state, state != OK)
     assert expected in found.detail
+
+
+def test_too_little_memory_and_disk_are_found(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = SimpleNamespace(disk_usage=lambda path: SimpleNamespace(free=1000))
+    few = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=2**20))
+    monkeypatch.setattr(study_doctor, "shutil", full)
+    monkeypatch.setattr(study_doctor, "psutil", few)
+    found = examined()
+    memory, disk = found["memory"], found["disk, for this study"]
+    assert (memory.state, disk.state) == (ABSENT, ABSENT)
+    assert "0.0 GB are free" in memory.detail and "residence: mapped" in memory.remedy
+    assert "0.0 GB are free here" in disk.detail and "make room" in disk.remedy
 
 
 def test_a_prompt_that_shows_its_own_question_is_found(folder: Path) -> None:

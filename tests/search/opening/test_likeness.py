@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from exme.search.merging.sources import adapter, adapter_settings
 from exme.search.opening import likeness
@@ -17,27 +16,8 @@ from exme.search.study.study_file import load_study_file
 from exme.tasks.errors import UserError
 from tests.helpers.malformed.given import good_folder, set_key
 from tests.helpers.models.adapters import PLAIN, make_adapter
-from tests.helpers.models.small_models import edit_json
+from tests.helpers.models.small_models import edit_json, turn
 from tests.helpers.searches.probed import offs, settle
-
-
-class TurnedConfig(LlamaConfig):
-    model_type = "turned_llama"
-
-
-class Turned(LlamaForCausalLM):
-    """A Llama with a setting that only its code knows of."""
-
-    config_class = TurnedConfig
-
-    def forward(self, *given: Any, **named: Any) -> Any:
-        found = super().forward(*given, **named)
-        found.logits = found.logits * getattr(self.config, "sharpness", 1.0)
-        return found
-
-
-AutoConfig.register("turned_llama", TurnedConfig, exist_ok=True)
-AutoModelForCausalLM.register(TurnedConfig, Turned, exist_ok=True)
 
 
 @pytest.fixture
@@ -104,13 +84,6 @@ def test_an_input_of_another_vocabulary_is_compared_on_the_tokens_that_it_has(fo
     set_key("vocabulary", "union")(folder)
     line = settle()[-1]
     assert offs(line) == {"base": 0, "math": 0, "code": 0}
-
-
-def turn(folder: Path, **settings: object) -> None:
-    """Make all of the study's models `Turned`, and one of them with settings of its own."""
-    for name in ("base", "math", "code"):
-        edit_json(folder / "models" / name / "config.json", model_type="turned_llama")
-    edit_json(folder / "models" / "math" / "config.json", **settings)
 
 
 def test_what_no_list_of_settings_knows_of_is_found_by_the_logits(folder: Path) -> None:

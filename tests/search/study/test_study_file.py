@@ -167,7 +167,10 @@ def test_a_study_that_was_kept_with_an_older_run_is_read_too() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"checkpoints": ["mini/sums"]}, r"^checkpoints: input should be a valid dictionary, found \["),
+        (
+            {"checkpoints": ["mini/sums"]},
+            r"^checkpoints: input should be a valid dictionary, found \[",
+        ),
         ({"trails": 3}, r"^unknown key 'trails' \(have: base, "),
         ({"racing": {"on": 1}}, r"^unknown key 'racing.on' \(have: error_rate, "),
         ({"budget": {"trials": "many"}}, r"^budget.trials: input should be a valid integer"),
