@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from jinja2 import Environment, TemplateSyntaxError, meta
 
 from .errors import UserError
 
-_NAME = re.compile(r"^task:\s*['\"]?([\w.-]+)['\"]?\s*$", re.MULTILINE)
+_NAME = re.compile(r"^['\"]?task['\"]?:\s*['\"]?([\w.()-]+)['\"]?\s*(?:#.*)?$", re.MULTILINE)
 _GROUP = re.compile(_NAME.pattern.replace("task", "group"), re.MULTILINE)
+_TAGS = re.compile(r"^['\"]?tag['\"]?:((?:[^#\n]*)(?:\n\s*-\s[^#\n]*)*)", re.MULTILINE)
+_INCLUDE = re.compile(r"^['\"]?include['\"]?:\s*['\"]?([^'\"\s]+)['\"]?", re.MULTILINE)
 # What a task without a list of metrics is scored by (lm-eval's DEFAULT_METRIC_REGISTRY, the first of each).
 _METRICS = {
     "loglikelihood": "perplexity",
@@ -54,16 +57,26 @@ def members_of_group(name: str) -> list[str]:
     return [m if isinstance(m, str) else str(m.get("task") or m.get("group")) for m in members]
 
 
+def members_of_tag(name: str) -> list[str]:
+    """The tasks that have a tag, sorted."""
+    return sorted(_by_name().tags.get(name, ()))
+
+
 def suite_of_task(name: str) -> dict[str, Any] | None:
     """What a suite's file would say of one of lm-eval's tasks; None where there is no such task.
 
     Raises:
-        UserError: it has no split to search on.
+        UserError: it has no split to search on, or is a class of Python.
     """
     path = _find(name)
     if path is None:
         return None
     said = _read(path)
+    if "class" in said:
+        raise UserError(
+            f"suite '{name}': lm-eval's task of that name is a class of Python, whose data cannot be ours; give a "
+            f"task that is a file"
+        )
     search, report = _splits(name, said)
     columns = _columns(said)
     return {
@@ -152,7 +165,7 @@ def _root() -> Path | None:
 def _find(name: str) -> Path | None:
     """The file of a task: most have its name."""
     root = _root()
-    if root is None or not re.fullmatch(r"[\w.-]{1,200}", name):
+    if root is None or not re.fullmatch(r"[\w.()-]{1,200}", name):
         return None
     for path in sorted(root.rglob(f"{name}.yaml")):
         if name in _NAME.findall(path.read_text(encoding="utf-8", errors="replace")):
@@ -162,22 +175,50 @@ def _find(name: str) -> Path | None:
 
 def _files() -> Mapping[str, Path]:
     """The file of every task."""
-    return _by_name()[0]
+    return _by_name().tasks
 
 
 def _groups() -> Mapping[str, Path]:
     """The file of every group."""
-    return _by_name()[1]
+    return _by_name().groups
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Files of tasks and of groups, and the names of tasks by tag."""
+
+    tasks: Mapping[str, Path]
+    groups: Mapping[str, Path]
+    tags: Mapping[str, set[str]]
 
 
 @lru_cache(maxsize=1)
-def _by_name() -> tuple[Mapping[str, Path], Mapping[str, Path]]:
-    """Files of tasks and of groups."""
+def _by_name() -> _Index:
+    """What lm-eval's files are, by the names in them."""
     root = _root()
     tasks: dict[str, Path] = {}
     groups: dict[str, Path] = {}
+    tags: dict[str, set[str]] = {}
     for path in sorted(root.rglob("*.yaml")) if root is not None else ():
         text = path.read_text(encoding="utf-8", errors="replace")
-        tasks |= dict.fromkeys(_NAME.findall(text), path)
+        found = _NAME.findall(text)
+        tasks |= dict.fromkeys(found, path)
         groups |= dict.fromkeys(_GROUP.findall(text), path)
-    return tasks, groups
+        for tag in _tags(path, text) if found else ():
+            tags.setdefault(tag, set()).update(found)
+    return _Index(tasks, groups, tags)
+
+
+def _tags(path: Path, text: str) -> list[str]:
+    """Tags of a task's file: its own, else those of what it includes."""
+    for said in _TAGS.findall(text):
+        return re.findall(r"\w[\w.()-]*", said)
+    for name in _INCLUDE.findall(text):
+        included = path.parent / name
+        return _tags(included, _text(included)) if included.is_file() else []
+    return []
+
+
+@cache
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")

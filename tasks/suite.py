@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .errors import UserError, did_you_mean, one_line
 from .explained import explain
-from .lm_eval_task import members_of_group, suite_of_task, task_names
+from .lm_eval_task import members_of_group, members_of_tag, suite_of_task, task_names
 from .yaml_file import read_yaml
 
 
@@ -142,8 +142,10 @@ class Suite(_Frozen):
     @field_validator("suite")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name == "all":
-            raise ValueError(f"suite name '{name}': expected letters, digits, '_', '-', not 'all'")
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.()-]*", name) or name == "all":
+            raise ValueError(
+                f"suite name '{name}': expected letters, digits, '_', '-', '.' and brackets, not 'all'"
+            )
         return name
 
     @model_validator(mode="after")
@@ -209,9 +211,11 @@ def load_suite(name: str) -> Suite:
         if made is not None:
             return Suite.model_validate(made)
         members = members_of_group(name)
+        kind = "group" if members else "tag"
+        members = members or members_of_tag(name)
         if members:
             raise UserError(
-                f"suite '{name}' is a group of lm-eval's tasks; name some of them: {one_line(', '.join(members), 300)}"
+                f"suite '{name}' is a {kind} of lm-eval's tasks; name some of them: {one_line(', '.join(members), 300)}"
             )
         have, near = ", ".join(known), did_you_mean(name, known) or did_you_mean(name, task_names())
         raise UserError(

@@ -16,6 +16,7 @@ from .doctor import ABSENT, BROKEN, OK, Finding
 
 if TYPE_CHECKING:
     from exme.evaluators.harness import Evaluation, Judge
+    from exme.search.opening import Likeness
     from exme.search.running import Search
     from exme.search.scoring import Worker
 
@@ -128,33 +129,16 @@ def _room(search: Search) -> Iterator[Finding]:
 
 def _models(search: Search, worker: Worker, note: Callable[[str], None]) -> Iterator[Finding]:
     """Whether inputs are themselves, and fine-tunes."""
-    from exme.search.opening import (  # noqa: PLC0415
-        kinship_of,
-        likenesses,
-        refusal,
-        tolerance,
-    )
+    from exme.search.opening import kinship_of, likenesses, tolerance  # noqa: PLC0415
 
     most = tolerance(worker)
     for found in likenesses(worker, search.inputs(), note):
-        name = f"input {found.name}"
-        if found.off is None:
+        yield _likeness(found, most)
+        if found.asked:
             yield Finding(
-                name,
-                ABSENT,
-                found.reason,
-                "free the memory, or install what is missing, to have it compared",
-            )
-        elif found.off <= most:
-            told = f"as its own model: logits differ by {found.off:.2%} of their spread, at most (rounding: {most:.0%})"
-            yield Finding(name, OK, told)
-        else:
-            yield Finding(
-                name,
-                BROKEN,
-                refusal(found, most),
-                "compare its config.json with the base's, or leave it out",
-            )
+                f"asking {found.name}", ABSENT, "; ".join(found.asked),
+                "all candidates are asked as the base is; copy what is meant into the base's folder",
+            )  # fmt: skip
     family = kinship_of(search.sources)
     odd = list(family)
     for line in odd:
@@ -172,6 +156,20 @@ def _models(search: Search, worker: Worker, note: Callable[[str], None]) -> Iter
             f"fine-tunes, all different; task vectors over the base's length: {lengths}",
         )
     yield _template(search, worker)
+
+
+def _likeness(found: Likeness, most: float) -> Finding:
+    from exme.search.opening import refusal  # noqa: PLC0415
+
+    name = f"input {found.name}"
+    if found.off is None:
+        remedy = "free the memory, or install what is missing, to have it compared"
+        return Finding(name, ABSENT, found.reason, remedy)
+    if not found.off <= most:
+        remedy = "compare its config.json with the base's, or leave it out"
+        return Finding(name, BROKEN, refusal(found, most), remedy)
+    told = f"as its own model: logits differ by {found.off:.2%} of their spread, at most (rounding: {most:.0%})"
+    return Finding(name, OK, told)
 
 
 def _template(search: Search, worker: Worker) -> Finding:

@@ -21,6 +21,7 @@ from .gram import measure as measure
 from .joining import join_study as join_study
 from .kinship import kinship_of as kinship_of
 from .likeness import (
+    Likeness as Likeness,
     check_inputs as check_inputs,
     fingerprints_of as fingerprints_of,
     likenesses as likenesses,

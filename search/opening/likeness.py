@@ -31,7 +31,8 @@ MEMORY = "inputs.json"
 ELSEWHERE = "Another process is comparing the inputs with their own models; waiting for it."
 # Largest difference of logits, as a share of their standard deviation, that is rounding.
 EXACT, ROUNDED = 0.01, 0.05
-_PROMPTS, _TOKENS = 4, 512  # prompts, and tokens of each
+_TEXTS = 32  # prompts of each suite that are looked at
+_PROMPTS, _TOKENS = 4, 512  # of them whose logits are compared, and tokens of each
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ class Likeness:
         name: of the input.
         off: largest difference of logits over their standard deviation; None where they were not compared.
         reason: why they were not.
+        asked: what would be otherwise if it were asked by itself, in a few words each.
     """
 
     name: str
     off: float | None
     reason: str = ""
+    asked: Sequence[str] = ()
 
     def __str__(self) -> str:
         return (
@@ -76,7 +79,10 @@ def likenesses(
     from .own_model import NotLoaded, OwnModel, live_logits  # noqa: PLC0415  (loads torch)
 
     sources = worker.resident.sources
-    prompts = _prompts(worker)
+    judges = worker.judges("search")
+    texts = [text for judge in judges for text in judge.prompts[:_TEXTS]]
+    generates = any(judge.longest_answer for judge in judges)
+    prompts = _prompts(worker, texts)
     for name, candidate in inputs.items():
         note(f"comparing {name} with its own model")
         source = sources.base if name == "base" else sources.every[name]
@@ -86,11 +92,12 @@ def likenesses(
             with OwnModel(worker.resident, source) as alone:
                 worker.take_in(candidate)
                 made = live_logits(worker.resident, [ids for ids, _ in pairs])
-                yield Likeness(
-                    name, _distance(worker, alone, made, [ids for _, ids in pairs], rows)
-                )
+                off = _distance(worker, alone, made, [ids for _, ids in pairs], rows)
+                asked = alone.asked_otherwise(texts, generates=generates)
+            found = Likeness(name, off, asked=asked)
         except NotLoaded as reason:
-            yield Likeness(name, None, f"was not compared: {reason}")
+            found = Likeness(name, None, f"was not compared: {reason}")
+        yield found
 
 
 def check_inputs(
@@ -134,6 +141,8 @@ def check_inputs(
                 raise UserError(refusal(found, most))
             else:
                 compared.append(found)
+                if found.asked:
+                    say(asked_otherwise(found), "yellow")
         if compared:
             say(
                 f"Inputs as their own models, largest difference of logits (at most {most:.0%} of their spread): "
@@ -153,6 +162,14 @@ def refusal(found: Likeness, most: float) -> str:
         f"checkpoint '{found.name}': made from coefficients, it is not the model of its own folder: logits differ by "
         f"up to {_percent(found.off)} of their spread (rounding: at most {most:.0%}). Something there changes what its "
         f"weights mean, and a merge does not carry that over; compare its config.json with the base's, or leave it out"
+    )
+
+
+def asked_otherwise(found: Likeness) -> str:
+    """What is to be known of an input that would be asked otherwise by itself."""
+    return (
+        f"Input {found.name} is asked as all candidates are, with the base's tokenizer and generation settings; by itself, "
+        f"{', and '.join(found.asked)}."
     )
 
 
@@ -186,11 +203,10 @@ def _percent(share: float) -> str:
     return f"{share:.2%}" if share < 0.1 else f"{share:.0%}"
 
 
-def _prompts(worker: Worker) -> list[torch.Tensor]:
+def _prompts(worker: Worker, texts: Sequence[str]) -> list[torch.Tensor]:
     """The longest of the study's first prompts, as token ids; shape (1, n) each."""
     import torch  # noqa: PLC0415
 
-    texts = [text for judge in worker.judges("search") for text in judge.prompts[:32]]
     longest = sorted(texts, key=len, reverse=True)[:_PROMPTS]
     most = min(_TOKENS, worker.stock.max_length)
     encoded = [worker.stock.tok_encode(text)[-most:] for text in longest]

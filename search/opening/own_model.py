@@ -14,9 +14,11 @@ import torch
 
 from exme.evaluators.fast import is_out_of_memory
 from exme.evaluators.harness import quiet
-from exme.search.merging import NoRoom, ResidentModel, load_model, spread
+from exme.search.merging import NoRoom, ResidentModel, load_model, load_tokenizer, spread
 from exme.search.merging.sources import Adapter, Source
 from exme.tasks import UserError, one_line
+
+from .asking import other_tokens, otherwise
 
 KEPT = 32  # last tokens of a prompt whose logits are compared
 
@@ -67,6 +69,23 @@ class OwnModel:
         """See `live_logits`."""
         with self._room():
             return [_logits(self._model, ids, self._resident.device) for ids in prompts]
+
+    def asked_otherwise(self, texts: Sequence[str], *, generates: bool) -> list[str]:
+        """How it would be asked by itself, where that is not as candidates are; an adapter is asked as its base is.
+
+        Args:
+            texts: prompts.
+            generates: whether any suite asks for answers.
+        """
+        resident, source = self._resident, self._source
+        if isinstance(source, Adapter):
+            return []
+        found = list(otherwise(resident.model, self._model, generates=generates))
+        if resident.sources.union is None and any(source.folder.glob("tokenizer*")):
+            with contextlib.suppress(UserError):  # (one that cannot be read is not needed, either)
+                own = load_tokenizer(source.folder, resident.trust_remote_code)
+                found += other_tokens(resident.tokenizer, own, texts)
+        return found
 
     def merge(self) -> None:
         """Have peft put an adapter's weights into its base's."""

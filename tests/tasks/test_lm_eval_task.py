@@ -19,8 +19,9 @@ from exme.search.study.study_file import StudyFile
 from exme.search.study.suites import pick_suites, tasks_table
 from exme.tasks.documents import SuiteDocuments, load_documents
 from exme.tasks.errors import UserError
-from exme.tasks.lm_eval_task import task_names
+from exme.tasks.lm_eval_task import members_of_tag, task_names
 from exme.tasks.suite import load_suite
+from tests.helpers.models.own_tasks import CHOICE, write_suite
 from tests.helpers.models.small_models import make_model
 
 
@@ -136,9 +137,39 @@ def test_a_search_takes_any_task_by_its_name_and_says_how(tmp_path: Path) -> Non
     )
 
 
-def test_a_group_is_refused_with_its_tasks() -> None:
-    with pytest.raises(UserError, match=r"'leaderboard' is a group of .*leaderboard_bbh"):
-        load_suite("leaderboard")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("leaderboard", r"is a group of .*leaderboard_bbh"),
+        ("ai2_arc", r"is a tag of lm-eval's tasks; name some of them: arc_challenge, arc_easy$"),
+        ("squadv2", r"is a class of Python"),
+    ],
+)
+def test_what_is_no_one_task_of_data_is_refused_by_name(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"'{name}'.* {said}"):
+        load_suite(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["leaderboard", "ai2_arc", "squadv2"])
+def test_it_is_refused_in_a_suite_file_too(name: str, tmp_path: Path) -> None:
+    own = write_suite(tmp_path, CHOICE, lm_eval_tasks={name: None})
+    with pytest.raises(UserError, match=f"^suite 'own': .*'{name}'.* a (group|class) "):
+        own.documents()
+
+
+@pytest.mark.slow
+def test_names_and_tags_are_lm_evals_own() -> None:
+    manager = TaskManager()
+    assert set(task_names()) == set(manager.all_subtasks)
+    for tag in manager.all_tags:
+        assert set(members_of_tag(tag)) == manager.task_index[tag].tags
+    for name in (
+        "longproc_countdown_0.5k",
+        "ceval-valid_high_school_chemistry",
+        "egymmlu_arabic_language_(general)",
+    ):
+        assert load_suite(name).suite == name
 
 
 def test_tasks_are_found_by_a_part_of_their_names() -> None:

@@ -256,12 +256,28 @@ def task_manager(suite: Suite) -> Any:
         if folder.is_dir():
             manager = lm_eval.tasks.TaskManager(include_defaults=False, include_path=str(folder))
             if set(names) <= set(manager.all_subtasks):
-                return manager
+                return _of_files(suite, manager)
     manager = lm_eval.tasks.TaskManager(include_path=suite.lm_eval_folder)
     missing = [name for name in names if name not in manager.all_subtasks]
     if missing:
+        many = missing[0] in (*manager.all_groups, *manager.all_tags)
         raise UserError(
             f"suite '{suite.suite}': lm-eval has no task '{missing[0]}'"
-            f"{did_you_mean(missing[0], manager.all_subtasks)}"
+            f"{', but a group or a tag of this name; name its tasks' if many else did_you_mean(missing[0], manager.all_subtasks)}"
         )
+    return _of_files(suite, manager)
+
+
+def _of_files(suite: Suite, manager: Any) -> Any:
+    """The index, where the suite's tasks are files.
+
+    Raises:
+        UserError: one is a class of Python, which loads data of its own.
+    """
+    for name in suite.lm_eval_tasks:
+        if "class" in (manager.task_index[name].cfg or {}):
+            raise UserError(
+                f"suite '{suite.suite}': lm-eval task '{name}' is a class of Python, whose data cannot be ours; give a "
+                f"task that is a file"
+            )
     return manager

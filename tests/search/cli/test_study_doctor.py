@@ -76,6 +76,11 @@ def choices(folder: Path, task: dict[str, Any] = CHOICE) -> None:
     study.write_text(yaml.safe_dump(content))
 
 
+def guesses(folder: Path) -> None:
+    choices(folder)
+    make_model(folder / "models/math", seed=9)
+
+
 def raising(folder: Path) -> None:
     choices(folder)
     tasks = folder / "choices" / "tasks"
@@ -110,10 +115,14 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         lambda f: None, "scores of own", ABSENT, "all inputs score the same: base 0, code 0, math 0",
     ),
     "scores that are guesses": (
-        lambda f: (choices(f), make_model(f / "models/math", seed=9)), "scores of own", ABSENT, "guessing gives 0.25",
+        guesses, "scores of own", ABSENT, "guessing gives 0.25",
     ),
     "a model of the hub": (
         set_key("base", "nobody/model"), "study", BROKEN, "cannot get 'nobody/model' from the hub",
+    ),
+    "an end token of its own": (
+        write("models/math/generation_config.json", json.dumps({"eos_token_id": [2, 5]})),
+        "asking math", ABSENT, "eos_token_id: [2, 5] (the base's: 2)",
     ),
     "a copy": (
         lambda f: shutil.copyfile(
