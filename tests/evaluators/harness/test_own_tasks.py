@@ -338,6 +338,30 @@ def test_a_model_that_cannot_take_the_prompts_is_refused(
         )
 
 
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        (
+            "{'sc': float('nan') if doc['gold'] == 1 else 1.0}",
+            r"score of document train/\d+ is not finite",
+        ),
+        ("{'sc': doc['nothing']}", r"the metric raised KeyError on document train/\d+: 'nothing'"),
+    ],
+    ids=["no number", "an error"],
+)
+def test_a_metric_that_breaks_on_an_inputs_answers_is_refused_before_the_first_trial(
+    gives: str, said: str, tmp_path: Path, model_and_tokenizer: tuple[Any, Any]
+) -> None:
+    metric = {"metric": "sc", "aggregation": "mean", "higher_is_better": True}
+    task = {**CHOICE, "process_results": "!function functions.given", "metric_list": [metric]}
+    functions = f"def given(doc, results): return {gives}\n"
+    judge = Judge(write_suite(tmp_path, task, functions=functions).documents(), "search")
+    with pytest.raises(
+        UserError, match=f"^suite 'own': an input's answers cannot be scored .*{said}"
+    ):
+        judge.probe(StockEngine(*model_and_tokenizer, 4), 8)
+
+
 # Random answers ----------------------------------------------------------------------------------
 
 
