@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers import (
 )
 
 from exme.search.merging.candidate import Candidate
+from exme.search.merging.sources import Checkpoint, check_fit
 from exme.tasks.errors import UserError
 from tests.helpers.models.small_models import VOCABULARY, load_weights, open_resident, tokenizer
 
@@ -92,3 +94,35 @@ def test_a_part_that_the_language_model_leaves_out_is_named(tmp_path: Path) -> N
         UserError, match="it is of a multimodal part, which a language model leaves"
     ):
         open_resident(family(tmp_path, config))
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "value"),
+    [
+        ("text_config", "rms_norm_eps", 0.5),
+        ("text_config", "sliding_window", 3),
+        ("vision_config", "layer_norm_eps", 0.5),
+    ],
+)
+def test_a_nested_setting_that_changes_what_weights_mean_is_named(
+    tmp_path: Path, section: str, setting: str, value: float
+) -> None:
+    config = Gemma3Config(
+        text_config=TEXT | {"head_dim": 8}, vision_config=VISION, mm_tokens_per_image=4,
+        image_token_index=5, boi_token_index=6, eoi_token_index=7,
+    )  # fmt: skip
+    models = family(tmp_path, config)
+    path = models["math"] / "config.json"
+    content = json.loads(path.read_text())
+    before = content[section].get(setting)
+    content[section][setting] = value
+    ids = torch.arange(8, 40)[None]
+    own = [AutoModelForCausalLM.from_pretrained(models["math"])(ids).logits]
+    path.write_text(json.dumps(content))
+    own.append(AutoModelForCausalLM.from_pretrained(models["math"])(ids).logits)
+    assert torch.equal(*own) == (section == "vision_config")
+    opened = {name: Checkpoint(name, folder) for name, folder in models.items()}
+    with pytest.raises(
+        UserError, match=rf"'math': {section}\.{setting} is {value}, the base's is {before}"
+    ):
+        check_fit(opened["base"], opened["math"])
