@@ -28,6 +28,7 @@ from .likeness import (
     tolerance as tolerance,
 )
 from .opening import (
+    load_also_documents as load_also_documents,
     load_study_documents as load_study_documents,
     open_sources as open_sources,
     pinned_facts as pinned_facts,

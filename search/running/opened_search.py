@@ -22,6 +22,7 @@ from exme.search.opening import (
     fingerprints_of,
     give_back_memory,
     join_study,
+    load_also_documents,
     load_study_documents,
     measure,
     measure_run,
@@ -83,6 +84,8 @@ class OpenedSearch(StoredSearch):
         self.engine = choose_engine(study, base.config)
         self.precision: Precision = settle_precision(study, base.dtype, self.engine.name)
         self.documents = [load_study_documents(study, suite) for suite in suites]
+        self.also = load_also_documents(study, self.documents, where)
+        self.make_worker = worker
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
         self.measure = load_measure(study.measure)

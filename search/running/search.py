@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exme.search import SPINS
-from exme.search.opening import check_memory, give_back_memory, remarks
-from exme.search.proof import Outcome, claim, owed_longer, prove, prove_longer, unproved
+from exme.search.opening import check_memory, remarks
+from exme.search.proof import Outcome
 from exme.search.proposing import kept_of, why_over
 from exme.search.scoring import Scorer, resident_model
 from exme.search.study import StudyFile, alone, load_study_file, named_point
@@ -23,6 +23,7 @@ from .forecast import Forecast
 from .interrupts import stop_if_asked
 from .loop import Loop
 from .opened_search import OpenedSearch
+from .report_documents import score_report_documents
 from .screen import Screen, named_text
 from .stored_search import RUNS
 from .tracking import Tracking
@@ -38,7 +39,6 @@ THREADS_SPIN = (
     "torch was imported before exme.search, so its threads spin while they wait, which is slow beside other programs: import "
     "exme.search first, or set OMP_WAIT_POLICY=passive."
 )
-PROVED_ELSEWHERE = "Another process is scoring the winner on the report documents; waiting for it."
 
 
 class Search(OpenedSearch):
@@ -188,20 +188,7 @@ class Search(OpenedSearch):
 
     def prove(self) -> Outcome:
         """Score the winner and every input on the report documents, each once in a study's life."""
-        claim(self.storage, self.trials, self.folder.parent, self.inputs(), self.documents)
-        left = unproved(self.storage, self.trials, self.to_prove()[0])
-        if left or owed_longer(self.outcome(), self.storage):
-            with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
-                missing = unproved(self.storage, self.trials, self.to_prove()[0])
-                if missing:
-                    give_back_memory()  # (the proof's prompts and answers come on top)
-                    count = self._count("report")
-                    self.screen.say(
-                        f"Proving on {count} report documents: {', '.join(missing)} ..."
-                    )
-                    prove(missing, self.worker, self.storage, self.folder, self.screen.note)
-                prove_longer(self.outcome(), lambda: self.worker, self.storage)
-                give_back_memory()
+        score_report_documents(self)
         self.describe()  # (now it is known which engine answered)
         return self.outcome()
 
@@ -288,7 +275,17 @@ def open_search(
 
 
 # What a study may say otherwise when it is taken up again.
-_FREE = {"budget", "storage", "track", "device", "residence", "batch_size", "engine", "vllm"}
+_FREE = {
+    "also",
+    "budget",
+    "storage",
+    "track",
+    "device",
+    "residence",
+    "batch_size",
+    "engine",
+    "vllm",
+}
 
 
 def _name_of(study: StudyFile) -> str:

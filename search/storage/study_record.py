@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 
-from exme.evaluators import Scores
+from exme.evaluators import DocumentScores, Scores
 from exme.search.merging import Candidate
 from exme.search.racing import Goal
 from exme.tasks import UserError
@@ -154,6 +154,28 @@ class StudyRecord:
         return [
             Candidate.from_json(v["candidate"]) for k, v in attributes if k.startswith("report:")
         ]
+
+    def name_also(self, keys: Mapping[str, str]) -> None:
+        """Write which suites are looked at beside those that are searched on, each with the key of its scores."""
+        if self.named_also() != keys:
+            self.study.set_user_attr("also", dict(keys))
+
+    def named_also(self) -> dict[str, str]:
+        """What `name_also` wrote last."""
+        return dict(self.study.user_attrs.get("also", {}))
+
+    def save_also(self, key: str, candidate: Candidate, scores: Scores) -> None:
+        """Record a candidate's scores on the report documents of such a suite."""
+        self.study.set_user_attr(f"also:{key}:{candidate.digest}", pack(scores))
+
+    def also(self, key: str) -> dict[str, DocumentScores]:
+        """What `save_also` wrote of a suite, by candidate digest."""
+        start = f"also:{key}:"
+        return {
+            name.removeprefix(start): self.unpack(packed).parts[0]
+            for name, packed in self.study.user_attrs.items()
+            if name.startswith(start)
+        }
 
     def set_goal(self, goal: Goal) -> None:
         """Write what is maximised, for those who read the storage without the study's file."""

@@ -22,7 +22,10 @@ from .study_file import (
     StudyFile as StudyFile,
     load_study_file as load_study_file,
 )
-from .study_sections import BudgetSection as BudgetSection
+from .study_sections import (
+    BudgetSection as BudgetSection,
+    DocumentsSection as DocumentsSection,
+)
 from .suites import (
     pick_suites as pick_suites,
     suites_table as suites_table,

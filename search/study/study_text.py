@@ -105,6 +105,7 @@ space:
   coefficients: [0.0, 2.4] # 0 leaves a checkpoint out, 1 takes it whole, above 1 extrapolates
 
 suites: [{task}] # what this study may search on: names (`exme suites`) or suite files of your own
+also: [] # suites that the winner and the best input are scored on in the end: what else changed
 data: {data}      # hub; mini: the small sets shipped with exme; or a folder with <suite>/<split>.jsonl
 measure: metric # each suite's own, or target_nll: likelihood of reference answers, a smooth proxy
 run_generated_code: {runs_code} # humaneval, mbpp need true: the sandbox runs what the model writes
