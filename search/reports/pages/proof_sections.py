@@ -180,21 +180,20 @@ def _also(outcome: Outcome) -> Section | None:
     """The suites of `also`: nothing is proved on them."""
     if not outcome.also:
         return None
-    rows, levels = [], []
+    rows = []
     for each in outcome.also:
         unit, gain = Unit([each.merged, each.other]), each.gain
         ends = gain.approximate or (gain.low, gain.high)
-        levels.append(share_text(gain.level))
+        moved = unit.full(Interval(gain.estimate, *ends), sign=True)
         rows.append(
             [each.merged.suite, metric_text(each.merged), f"{each.merged.count:,}",
              unit.full(mean_interval(each.merged)), unit.full(mean_interval(each.other)),
-             f"{unit.full(Interval(gain.estimate, *ends), sign=True)}, {levels[-1]}",
-             str(gain.won), str(gain.lost)]
+             moved, share_text(gain.level), str(gain.won), str(gain.lost)]
         )  # fmt: skip
     over = outcome.also[0].over
     turned = any(each.merged.scale.is_turned for each in outcome.also)
     moved = f"gain over {over}" if turned else f"merged minus {over}"
-    head = ["suite", "metric", "report documents", "merged", over, moved, "won", "lost"]
+    head = ["suite", "metric", "documents", "merged", over, moved, "interval", "won", "lost"]
     note = (
         "Suites that the search did not use (`also` in the study). This is not the proof, and no test: it shows what "
         f"merging changed elsewhere, beside {over}, the best input of the proof. Scores have 95% intervals; those of the "
