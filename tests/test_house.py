@@ -41,7 +41,7 @@ COVERED_BY: Mapping[str, str] = {
     "search/opening/test_first_stage.py": "proof/left_out proof/training_curve reports/pages/training_sections",
     "search/opening/test_workshop.py": "directions/prompts scoring/live_model",
     "search/running/test_report_documents.py": "proof/also",
-    "search/running/test_stored_search.py": "running/open_stored storage/run_folders",
+    "search/running/test_stored_search.py": "storage/run_folders",
     "search/proof/test_gain.py": "proof/finals",
     "search/reports/dashboard/test_annotate.py": "reports/dashboard/notes reports/dashboard/study_note scoring/answers trials/unit",
     "search/reports/exports/test_selection.py": "reports/exports/gguf reports/exports/publish",

@@ -73,7 +73,7 @@ def open_study(
 
 
 def open_run(study: Path | None, task: str | None, runs: Path) -> StoredSearch:
-    """The run that a command reads; see `exme.search.running.open_stored`."""
+    """The run that a command reads; see `exme.search.running.stored_search.open_stored`."""
     from exme.search.running import open_stored  # noqa: PLC0415
 
     return open_stored(study_path(study), task, runs)

@@ -1,4 +1,4 @@
-"""The proof: the winner and every input on the report documents, each once in a study's life."""
+"""The proof: the winner and every input on the report documents, each scored once."""
 
 from __future__ import annotations
 

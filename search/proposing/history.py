@@ -69,7 +69,7 @@ class History:
 
     @cached_property
     def running(self) -> list[Candidate]:
-        """Candidates that some worker has in hand."""
+        """Candidates of running trials."""
         return [t.candidate for t in self.trials if t.state == "running" and t.candidate]
 
     @cached_property

@@ -1,7 +1,6 @@
 from .comparing import compare as compare
 from .interrupts import Interrupts as Interrupts
-from .open_stored import open_stored as open_stored
 from .screen import Screen as Screen, candidate_text as candidate_text
 from .search import Search as Search, open_search as open_search
-from .stored_search import StoredSearch as StoredSearch
+from .stored_search import StoredSearch as StoredSearch, open_stored as open_stored
 from .view import View as View

@@ -47,7 +47,7 @@ class Interrupts:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self._came:
-            self.say("\nStopped at once. What was in hand is taken up again by the same command.")
+            self.say("\nStopped at once. The same command takes the running trial up again.")
             self.leave(130)
         self._came = True
         _asked.set()

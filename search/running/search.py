@@ -187,7 +187,7 @@ class Search(OpenedSearch):
     # The proof -----------------------------------------------------------------------------------
 
     def prove(self) -> Outcome:
-        """Score the winner and every input on the report documents, each once in a study's life."""
+        """Score the winner and every input on the report documents, each once."""
         score_report_documents(self)
         self.describe()  # (now it is known which engine answered)
         return self.outcome()

@@ -125,9 +125,9 @@ sampler:
   name: auto # after the known points: auto (see docs/search.md), gp, cmaes, tpe, qmc or random
   seed: 0
 
-racing:            # losers are rejected before all of their documents are scored; off: nobody is
+racing:            # losers are rejected before all of their documents are scored; off: none is
   error_rate: 0.05 # chance to stop a candidate as good as the best so far, however often tested
-  chunk: 32        # documents between two looks
+  chunk: 32        # documents between two tests
 
 goal: mean # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto
 weights: {{}} # of suites in the mean: {{gsm8k: 2}}; 0 only watches a suite

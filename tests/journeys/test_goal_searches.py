@@ -15,9 +15,9 @@ from exme.search.merging.candidate import Candidate
 from exme.search.proof.outcome import Outcome
 from exme.search.proof.verdict import verdict
 from exme.search.reports.pages.report import write_report
-from exme.search.running.open_stored import open_stored
 from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from exme.search.scoring.worker import Scored
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.errors import UserError

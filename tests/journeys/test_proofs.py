@@ -16,8 +16,8 @@ from exme.search.proof.outcome import Outcome
 from exme.search.proof.uses import LEDGER, read_ledger
 from exme.search.proof.verdict import NO_GAIN, PROVED, verdict
 from exme.search.reports.exports.export import export_best, export_trials
-from exme.search.running.open_stored import open_stored
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from tests.helpers.searches.landscape import PEAK, Landscape
 from tests.helpers.searches.opened import Opened, close, study_file
 

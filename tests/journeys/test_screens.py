@@ -25,9 +25,9 @@ from exme.search.reports.pages.report import write_report
 from exme.search.reports.terminal.events import JsonScreen
 from exme.search.reports.terminal.live import LiveScreen
 from exme.search.reports.terminal.status import all_runs
-from exme.search.running.open_stored import open_stored
 from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from exme.search.storage.backend import sqlite_url
 from exme.search.study.study_file import load_study_file
 from exme.tasks.errors import UserError

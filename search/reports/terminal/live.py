@@ -15,7 +15,7 @@ from exme.search.trials import TrialRecord, duration
 
 from .panel import SearchPanel
 
-# Seconds between two looks at the storage, for what other workers have finished.
+# Seconds after which the storage is read again, for what other workers have finished.
 REFRESH = 2.0
 
 
@@ -37,7 +37,7 @@ class LiveScreen(Screen):
         """Start the picture; see `Screen.begin`."""
         if self._live is not None:
             return
-        self._view = read()
+        self._view, self._note = read(), ""
         self._live = Live(
             get_renderable=self._picture, console=self.console, refresh_per_second=2,
             vertical_overflow="crop",

@@ -75,14 +75,14 @@ def _summary(view: View) -> list[Text]:
     trial, candidate, interval = best.trial, best.trial.candidate, best.interval
     unit = best.unit
     told = f"trial {trial.number}, {trial.origin}"
-    if not best.is_complete:
-        told = f"{told}, {best.documents_text}"
     lines = [
         Text.assemble(
             ("Best    ", "dim"), (f"{unit.score(interval.estimate)} ", "bold green"),
             f"{unit.ends(interval)}  ", (told, "dim"),
         )
     ]  # fmt: skip
+    if not best.is_complete:
+        lines.append(Text(f"{'':8}by {best.documents_text} so far", style="dim"))
     lines += [_term(n, c) for n, c in candidate.coefficients.items()]
     lines.append(Text.assemble((" " * 8, ""), (str(read(candidate.coefficients)), "dim")))
     found = view.verdict if view.proved_gain is not None else None
@@ -136,7 +136,7 @@ def _budget(view: View, width: int) -> RenderableType:
     if view.seconds_left is not None and not view.is_over:
         told.append(f"about {duration(view.seconds_left)} left")
     if running:
-        told.append(f"{running} in hand")
+        told.append(f"{running} running")
     is_final = view.verdict is not None and view.verdict.is_final
     if view.is_over and not is_final:
         told.append(f"proof: {min(view.proved, view.to_prove)} of {view.to_prove} models scored")

@@ -12,8 +12,8 @@ from optuna.trial import TrialState
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.resident import ResidentModel
 from exme.search.reports.pages.report import write_report
-from exme.search.running.open_stored import open_stored
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from exme.search.trials.budget import spent
 from exme.tasks.errors import UserError
 from tests.helpers.models.training_runs import make_training_run

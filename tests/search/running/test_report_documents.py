@@ -18,8 +18,8 @@ from exme.search.proof.outcome import Outcome
 from exme.search.proof.uses import read_ledger
 from exme.search.reports.exports.export import export_best
 from exme.search.reports.pages.report import write_report
-from exme.search.running.open_stored import open_stored
 from exme.search.running.search import Search, open_search
+from exme.search.running.stored_search import open_stored
 from exme.search.scoring.worker import Scored
 from exme.tasks import SuiteDocuments, UserError
 from exme.tasks.mini import MODELS

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from exme.search.cli.main import app
 from exme.search.merging.sources.checkpoint import Checkpoint
-from exme.search.running.open_stored import open_stored
 from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
+from exme.search.running.stored_search import open_stored
 from exme.tasks.errors import UserError
 from tests.helpers.models.small_models import make_family
 from tests.helpers.searches.landscape import Landscape
