@@ -39,7 +39,7 @@ def main() -> None:
         )
         (folder / "terminal.svg").write_text(drawn(middle_of(shown)), encoding="utf-8")
         take(folder / "terminal.svg", IMAGES / "terminal.png", folder, (1220, 760))
-        take(folder / "mini-gsm8k" / "report.html", IMAGES / "report.png", folder, (1200, 1040))
+        take(folder / "mini-gsm8k" / "report.html", IMAGES / "report.png", folder, (1200, 745))
 
 
 def recorded(command: Sequence[str]) -> str:
@@ -84,7 +84,7 @@ def drawn(frame: str) -> str:
 
 
 def take(page: Path, picture: Path, folder: Path, size: tuple[int, int]) -> None:
-    """A picture of a page's first screen, without its empty edges, in few colours."""
+    """A picture of a page's first screen, in few colours."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
     if chromium is None:
         sys.exit("chromium is not installed (Debian: apt install chromium)")
@@ -97,7 +97,10 @@ def take(page: Path, picture: Path, folder: Path, size: tuple[int, int]) -> None
     )  # fmt: skip
     with Image.open(raw) as image:
         picture.parent.mkdir(exist_ok=True)
-        image.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(picture, optimize=True)
+        few = image.convert("RGB").quantize(
+            256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
+        few.save(picture, optimize=True)
     if picture.stat().st_size > LARGEST:
         sys.exit(f"{picture}: {picture.stat().st_size:,} bytes, expected at most {LARGEST:,}")
 

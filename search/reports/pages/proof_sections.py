@@ -188,12 +188,12 @@ def _also(outcome: Outcome) -> Section | None:
         rows.append(
             [each.merged.suite, metric_text(each.merged), f"{each.merged.count:,}",
              unit.full(mean_interval(each.merged)), unit.full(mean_interval(each.other)),
-             moved, share_text(gain.level), str(gain.won), str(gain.lost)]
+             moved, share_text(gain.level), f"{gain.won} : {gain.lost}"]
         )  # fmt: skip
     over = outcome.also[0].over
     turned = any(each.merged.scale.is_turned for each in outcome.also)
-    moved = f"gain over {over}" if turned else f"merged minus {over}"
-    head = ["suite", "metric", "documents", "merged", over, moved, "interval", "won", "lost"]
+    difference = f"gain over {over}" if turned else f"merged minus {over}"
+    head = ["suite", "metric", "documents", "merged", over, difference, "interval", "won : lost"]
     note = (
         "Suites that the search did not use (`also` in the study). This is not the proof, and no test: it shows what "
         f"merging changed elsewhere, beside {over}, the best input of the proof. Scores have 95% intervals; those of the "

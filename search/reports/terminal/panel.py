@@ -26,7 +26,8 @@ from exme.search.trials import (
 from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
 
 _WIDE = 96  # so many columns have room for the map beside the words
-_NARROW = 72  # columns below which trials are shown without origin and time
+# Columns of a terminal from which trials are shown with their time, origin and candidate.
+_TIME, _ORIGIN, _CANDIDATE = 66, 88, 112
 _MAP = (34, 11)
 _MOST_ON_MAP = 150  # more trials would take the interpolation seconds
 _CURVE = "▁▂▃▄▅▆▇█"
@@ -181,28 +182,28 @@ class _map:  # noqa: N801  (a renderable, used as a function)
 
 def _trials(view: View, rows: int, width: int) -> Table:
     """The last trials; on a narrow terminal without what is needed least."""
-    wide, narrow = width >= _WIDE, width < _NARROW
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
     table.add_column("trial", justify="right")
-    if not narrow:
+    if width >= _ORIGIN:
         table.add_column("origin", no_wrap=True, max_width=20)
-    if wide:
+    if width >= _CANDIDATE:
         table.add_column("candidate", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("score", no_wrap=True)
     table.add_column("documents", justify="right")
-    if not narrow:
+    if width >= _TIME:
         table.add_column("time", justify="right", no_wrap=True)
     best = view.best.trial if view.best is not None else None
     shown = [t for t in view.trials if t.state != "waiting"][-rows:]
     known = standing_by_trial(view.standings, shown)
     for trial in shown:
         is_best = best is not None and trial.number == best.number
-        cells = [str(trial.number)] + [trial.origin] * (not narrow)
-        if wide:
-            cells.append(_candidate(trial))
-        cells += _result(trial, known.get(trial.number))[: 2 if narrow else 3]
+        score, count, seconds = _result(trial, known.get(trial.number))
+        cells = {
+            "trial": str(trial.number), "origin": trial.origin, "candidate": _candidate(trial),
+            "score": score, "documents": count, "time": seconds,
+        }  # fmt: skip
         style = "bold green" if is_best else "dim" if trial.scores is None else ""
-        table.add_row(*map(Text, cells), style=style)
+        table.add_row(*(Text(cells[str(column.header)]) for column in table.columns), style=style)
     return table
 
 
