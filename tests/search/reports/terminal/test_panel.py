@@ -111,4 +111,8 @@ def test_the_score_so_far_has_its_ends() -> None:
 def test_a_limit_of_the_budget_says_what_it_counts() -> None:
     text = drawn(replace(view(), budget=BudgetSection(trials=20, documents=1000, minutes=10)), 120)
     counted = re.findall(r"Budget +\S+ +([\d.,]+ of [\d.,]+ \w+(?: tried)?)", text)
-    assert counted == ["7 of 20 candidates tried", "700 of 1,000 documents", "0.2333 of 10.0 minutes"]
+    assert counted == [
+        "7 of 20 candidates tried",
+        "700 of 1,000 documents",
+        "0.2333 of 10.0 minutes",
+    ]
