@@ -1,7 +1,7 @@
 """What else changed: the winner beside the best input on suites that were not searched on, which a study names in `also`.
 
-They are scored after the proof, on report documents only. Nothing is proved there: the suites are looked at, not tested for. It is
-written down as a use of these documents all the same, for whoever chooses by what is seen here has used them.
+They are scored after the proof, on report documents only. Nothing is proved there. It is written down as a use of these documents
+all the same, because a choice may be made by what is seen here.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def key_of_suite(documents: SuiteDocuments) -> str:
 def owed_also(
     outcome: Outcome, storage: StoredStudy, documents: Sequence[SuiteDocuments]
 ) -> list[tuple[SuiteDocuments, list[tuple[str, Candidate]]]]:
-    """The suites on which the winner or the best input is still to be scored, with who is.
+    """The suites on which the winner or the best input is still to be scored, each with the candidates and their names.
 
     Args:
         outcome: with its proof; of a winner that is an input itself nothing is owed.

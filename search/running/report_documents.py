@@ -22,7 +22,7 @@ from exme.search.proof import (
 from exme.search.scoring import Scorer, Worker
 from exme.search.statistics import Interval
 from exme.search.trials import Unit, joined
-from exme.tasks import SuiteDocuments
+from exme.tasks import SuiteDocuments, UserError
 
 if TYPE_CHECKING:
     from .opened_search import OpenedSearch
@@ -76,11 +76,14 @@ def _score_also(search: OpenedSearch, outcome: Outcome) -> None:
         search.screen.say(
             f"What else changed: {names} on {len(documents.report)} report documents of {suite} ..."
         )
-        with _scorer(search, [documents]) as scorer:
-            for name, candidate in candidates:
-                search.screen.note(f"Scoring {name} on {suite}.")
-                scored = scorer.score(candidate, "report")
-                search.storage.record.save_also(key_of_suite(documents), candidate, scored.scores)
+        try:
+            with _scorer(search, [documents]) as scorer:
+                for name, candidate in candidates:
+                    search.screen.note(f"Scoring {name} on {suite}.")
+                    scores = scorer.score(candidate, "report").scores
+                    search.storage.record.save_also(key_of_suite(documents), candidate, scores)
+        except (UserError, ValueError, FloatingPointError) as error:  # the verdict stands
+            search.screen.say(f"What else changed: {suite} cannot be scored ({error}).", "yellow")
     for each in search.outcome().also:
         search.screen.say(_told(each))
 

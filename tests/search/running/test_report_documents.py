@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from exme.evaluators.harness.interface import Chat
@@ -18,6 +20,7 @@ from exme.search.proof.outcome import Outcome
 from exme.search.proof.uses import read_ledger
 from exme.search.reports.exports.export import export_best
 from exme.search.reports.pages.report import write_report
+from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
 from exme.search.running.stored_search import open_stored
 from exme.search.scoring.worker import Scored
@@ -148,6 +151,27 @@ def test_nothing_else_is_scored_where_the_winner_is_an_input(tmp_path: Path) -> 
     scored: list[tuple[str, str]] = []
     outcome = run(tmp_path, scored, peak={"sums": 1.0, "products": 0.0}, also=["mmlu"])
     assert outcome.merged is None and outcome.also == () and scored == []
+
+
+def test_a_suite_that_cannot_be_scored_costs_neither_the_verdict_nor_the_others(
+    tmp_path: Path,
+) -> None:
+    def make(documents: Sequence[SuiteDocuments]) -> Landscape:
+        if documents[0].suite.suite == "mmlu":
+            raise UserError("suite 'mmlu': no room for its prompts")
+        return Landscape(documents, PEAK)
+
+    text = io.StringIO()
+    with open_search(
+        study_file(documents=SIZES, also=["mmlu", "bbh"]),
+        "gsm8k",
+        runs=tmp_path,
+        worker=make,
+        screen=Screen(Console(file=text, width=200, soft_wrap=True)),
+    ) as search:
+        outcome = search.run()
+    assert outcome.verdict.is_final and [e.merged.suite for e in outcome.also] == ["bbh"]
+    assert "mmlu cannot be scored (suite 'mmlu': no room for its prompts)" in text.getvalue()
 
 
 def test_as_many_documents_are_taken_as_there_are(tmp_path: Path) -> None:
