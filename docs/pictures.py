@@ -2,7 +2,7 @@
 
     python docs/pictures.py
 
-docs/images/terminal.png is what a terminal of 104 columns showed in the middle of the search, docs/images/report.png the first
+docs/images/terminal.png is what a terminal of 112 columns showed in the middle of the search, docs/images/report.png the first
 screen of its report. The search is the shipped study's, in a folder of its own; a picture holds no path of the machine.
 """
 
@@ -25,7 +25,7 @@ from rich.text import Text
 
 IMAGES = Path(__file__).parent / "images"
 LARGEST = 150_000  # bytes of a picture
-COLUMNS, ROWS = 104, 40
+COLUMNS, ROWS = 112, 40
 # A frame of rich's begins where the one before it is erased.
 _ERASED = re.compile(r"\r?(?:\x1b\[2K)(?:\x1b\[1A\x1b\[2K)+")
 
@@ -38,7 +38,7 @@ def main() -> None:
             ["exme", "search", "studies/mini.yaml", "--task", "gsm8k", "--runs", str(folder)]
         )
         (folder / "terminal.svg").write_text(drawn(middle_of(shown)), encoding="utf-8")
-        take(folder / "terminal.svg", IMAGES / "terminal.png", folder, (1220, 760))
+        take(folder / "terminal.svg", IMAGES / "terminal.png", folder, (1310, 760))
         take(folder / "mini-gsm8k" / "report.html", IMAGES / "report.png", folder, (1200, 745))
 
 
