@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,6 +40,17 @@ ForkOption = Annotated[
 TrialsOption = Annotated[
     int | None, typer.Option(min=1, help="Replaces the study's budget of trials.")
 ]
+HoursOption = Annotated[
+    float | None,
+    typer.Option(help="Replaces the study's budget of hours, on the clock, proof included."),
+]
+DocumentsOption = Annotated[
+    int | None, typer.Option(min=1, help="Replaces the study's budget of search documents.")
+]
+GainOption = Annotated[
+    float | None,
+    typer.Option(help="End when more documents are expected to bring fewer points than this."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
 PlainOption = Annotated[
     bool, typer.Option("--plain", help="Plain lines, even where there is a terminal.")
@@ -61,7 +73,7 @@ def open_study(
     task: str | None,
     runs: Path,
     *,
-    trials: int | None = None,
+    budget: Mapping[str, float | None] | None = None,
     fork: bool = False,
     screen: Screen | None = None,
 ) -> Search:
@@ -69,7 +81,7 @@ def open_study(
     from exme.search.running import open_search  # noqa: PLC0415
 
     path = study_path(study)
-    return open_search(path, task, runs=runs, trials=trials, fork=fork, screen=screen)
+    return open_search(path, task, runs=runs, budget=budget, fork=fork, screen=screen)
 
 
 def open_run(study: Path | None, task: str | None, runs: Path) -> StoredSearch:

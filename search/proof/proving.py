@@ -104,7 +104,8 @@ def prove(
             note(f"Scoring {name} on the report documents.")
             scored = worker.score(candidate, "report")
             save_answers(folder, candidate.digest, scored.answers)
-            storage.record.save_proof(candidate, scored.scores, scored.proxy)
+            clock = storage.clock()
+            storage.record.save_proof(candidate, scored.scores, scored.proxy, clock)
 
 
 def owed_longer(outcome: Outcome, storage: Storage) -> list[Entry]:

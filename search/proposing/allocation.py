@@ -154,3 +154,25 @@ def expected_gain(
     less = np.broadcast_to(penalties, len(points))
     top = (merits(drawn, goal) - less[:, None]).max(0).mean()
     return max(0.0, float(top - (merits(now, goal) - less).max()))
+
+
+def rounds_of(documents: int, count: int) -> int:
+    """About so many rounds share out a budget of documents.
+
+    Args:
+        documents: of the budget.
+        count: search documents.
+    """
+    size, spent, rounds = block_size(count), 0, 0
+    while spent * size < documents:
+        spent += max(1, round(spent / GROWTH))
+        rounds += 1
+    return rounds
+
+
+def documents_of(rounds: int, count: int) -> int:
+    """Inverse of `rounds_of`: about so many documents are scored in so many rounds."""
+    size, spent = block_size(count), 0
+    for _ in range(rounds):
+        spent += max(1, round(spent / GROWTH))
+    return spent * size

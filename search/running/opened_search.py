@@ -83,6 +83,7 @@ class OpenedSearch(StoredSearch):
         self.engine = choose_engine(study, base.config)
         self.precision: Precision = settle_precision(study, base.dtype, self.engine.name)
         self.documents = [load_study_documents(study, suite) for suite in suites]
+        self.workers = 1  # processes that search here, side by side
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
         self.measure = load_measure(study.measure)

@@ -18,7 +18,6 @@ from exme.search.trials import (
     best_inputs,
     best_known,
     best_trial,
-    duration,
     has_ended,
     inputs_of,
     latest,
@@ -175,33 +174,3 @@ def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:
     unit = standing.unit
     each = ", ".join(f"{suite} {unit.change(gain)}" for suite, gain in found.items())
     return f"  over the best input there: {each}"
-
-
-def time_left(
-    trials: Sequence[TrialRecord],
-    remaining: int | None,
-    minutes: float | None,
-    documents: int | None = None,
-) -> str:
-    """What is left of the search, from the last few trials' times.
-
-    Args:
-        trials: all trials.
-        remaining: candidates left; `minutes` and `documents` likewise; None where there is no such budget.
-        minutes: of search.
-        documents: search documents.
-    """
-    recent = [t for t in trials if has_ended(t) and t.documents and t.duplicate_of is None][-5:]
-    if not recent or (remaining is None and minutes is None and documents is None):
-        return ""
-    spent = sum(t.seconds for t in recent)
-    seconds = float("inf")
-    if remaining is not None:
-        seconds = remaining * spent / len(recent)
-    if documents is not None:
-        seconds = min(seconds, documents * spent / sum(t.documents for t in recent))
-    if minutes is not None:
-        seconds = min(seconds, minutes * 60)
-    parts = [f"{remaining} candidate{'s' * (remaining != 1)}"] if remaining is not None else []
-    parts += [f"{documents:,} documents"] if documents is not None else []
-    return f"left {', '.join([*parts, duration(max(0.0, seconds))])}"
