@@ -22,8 +22,8 @@ from .options import (
     TaskOption,
     TrialsOption,
     open_study,
-    pick_screen,
     study_path,
+    watched,
 )
 
 if TYPE_CHECKING:
@@ -67,17 +67,21 @@ def search(
     if dry_run:
         from .dry_run import dry_run as try_out  # noqa: PLC0415
 
-        try_out(study_path(study), task, budget, workers, pick_screen(json=json, plain=plain))
+        with watched(json=json, plain=plain) as screen:
+            try_out(study_path(study), task, budget, workers, screen)
         return
-    from exme.search.reports.pages import next_step, write_report  # noqa: PLC0415
+    with (
+        watched(json=json, plain=plain) as screen,
+        open_study(study, task, runs, budget=budget, fork=fork, screen=screen) as opened,
+    ):
+        from exme.search.reports.pages import next_step, write_report  # noqa: PLC0415
 
-    screen = pick_screen(json=json, plain=plain)
-    with open_study(study, task, runs, budget=budget, fork=fork, screen=screen) as opened:
         opened.storage.sitting = began()
         if workers > 1:
             run_here(opened, workers, study_path(study), runs, budget)
         outcome = opened.run()
         opened.rest()  # drawing takes memory, too
+        screen.note("Writing the report")
         report = write_report(outcome, opened.folder, opened.examples(outcome))
         following = [line.replace("`", "") for line in next_step(outcome)]
         screen.verdict(outcome.verdict, report.with_suffix(".html"), following)
@@ -106,6 +110,7 @@ def run_here(
         if not gpus
         else f"Starting {count} workers on {named}."
     )
+    opened.workers = count
     opened.screen.begin(opened.view)
     budget = [f"--{name}={value}" for name, value in limits.items() if value is not None]
     task = opened.task.replace("+", ",")
@@ -148,9 +153,11 @@ def worker(
         from .processes import leave_with_parent  # noqa: PLC0415
 
         leave_with_parent()
-    screen = pick_screen(json=json, plain=plain)
     budget = {"trials": trials, "hours": hours, "documents": documents, "gain": gain}
-    with open_study(study, task, runs, budget=budget, screen=screen) as opened:
+    with (
+        watched(json=json, plain=plain, alone=not started_here) as screen,
+        open_study(study, task, runs, budget=budget, screen=screen) as opened,
+    ):
         opened.storage.sitting = began(os.getppid() if started_here else None)
         opened.workers = max(1, started_here)
         opened.work()

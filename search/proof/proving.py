@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from exme.search.merging import Candidate
 from exme.search.scoring import save_answers
 from exme.search.storage import Storage, StoredStudy
-from exme.search.trials import TrialRecord, best_trial, complete
+from exme.search.trials import TrialRecord, best_trial, complete, duration
 from exme.tasks import SuiteDocuments
 
 from .audit import any_cut
@@ -99,9 +99,11 @@ def prove(
         folder: the run's, where answers go.
         note: says what goes on now.
     """
-    for name, candidate in missing.items():
+    for number, (name, candidate) in enumerate(missing.items(), 1):
         if candidate.digest not in storage.record.proofs():
-            note(f"Scoring {name} on the report documents.")
+            took = [proof.clock.seconds for proof in storage.record.timed()]
+            about = f", about {duration(sum(took) / len(took))}" if took else ""
+            note(f"Proof: {name}, {number} of {len(missing)}{about}")
             scored = worker.score(candidate, "report")
             save_answers(folder, candidate.digest, scored.answers)
             clock = storage.clock()

@@ -156,23 +156,26 @@ def expected_gain(
     return max(0.0, float(top - (merits(now, goal) - less).max()))
 
 
-def rounds_of(documents: int, count: int) -> int:
+def rounds_of(documents: int, count: int, spent: int = 0) -> int:
     """About so many rounds share out a budget of documents.
 
     Args:
-        documents: of the budget.
+        documents: of the budget, still to be scored.
         count: search documents.
+        spent: documents that were scored before.
     """
-    size, spent, rounds = block_size(count), 0, 0
-    while spent * size < documents:
-        spent += max(1, round(spent / GROWTH))
+    size, rounds = block_size(count), 0
+    blocks, most = spent / size, (spent + documents) / size
+    while blocks < most:
+        blocks += max(1, round(blocks / GROWTH))
         rounds += 1
     return rounds
 
 
-def documents_of(rounds: int, count: int) -> int:
+def documents_of(rounds: int, count: int, spent: int = 0) -> int:
     """Inverse of `rounds_of`: about so many documents are scored in so many rounds."""
-    size, spent = block_size(count), 0
+    size = block_size(count)
+    blocks = spent / size
     for _ in range(rounds):
-        spent += max(1, round(spent / GROWTH))
-    return spent * size
+        blocks += max(1, round(blocks / GROWTH))
+    return round(blocks * size) - spent

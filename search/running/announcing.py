@@ -47,6 +47,7 @@ def _forecast(search: OpenedSearch) -> Forecast:
         settled.count,
         sum(len(documents.report) for documents in search.documents),
         settled.is_adaptive and settled.is_racing,
+        sum(map(settled.objective.is_reference, settled.objective.inputs)),
         settled.halving,
         search.workers,
     )
@@ -55,6 +56,7 @@ def _forecast(search: OpenedSearch) -> Forecast:
 def _costs(search: OpenedSearch, forecast: Forecast) -> Costs:
     """Of what is ahead, by a short probe."""
     trials, storage = search.history().trials, search.storage
+    search.screen.note("Measuring how long a document takes")
     probe = Probe(
         search.worker.seconds_per_document(),
         unit_of_work(),

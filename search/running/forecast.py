@@ -16,7 +16,7 @@ from exme.search.trials import Timed, TrialRecord, pace_of, spent
 # mini form, and more answers are alike where models are.
 DRAFTED = 0.6
 # What lies between two rounds (choosing, writing down, telling), in times `unit_of_work`.
-BETWEEN = 4.0
+BETWEEN = 1.1
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Forecast:
         folder: the run's.
         per_trial: search documents of a complete trial; `per_proof` report documents of a model.
         is_adaptive: `auto` decides how many documents a round takes.
+        whole: inputs that are scored on all search documents before it does.
         halving: what is ranked first; None where nothing is.
         workers: at work beside each other here.
     """
@@ -54,6 +55,7 @@ class Forecast:
     per_trial: int
     per_proof: int
     is_adaptive: bool = True
+    whole: int = 0
     halving: Halving | None = None
     workers: int = 1
 
@@ -84,9 +86,9 @@ class Forecast:
         search = self._documents(trials, each)
         seconds = None
         if search is not None:
-            rounds = (
-                rounds_of(search, self.per_trial) if self.is_adaptive else search / self.per_trial
-            )
+            rounds = search / self.per_trial
+            if self.is_adaptive:
+                rounds = rounds_of(search, self.per_trial, spent(trials)[1])
             seconds = (ranked + search) * each + rounds * between
         if self.study.budget.hours is not None:
             rest = max(0.0, 3600 * self.study.budget.hours - elapsed - proof * report)
@@ -98,16 +100,22 @@ class Forecast:
         budget, (used, documents, minutes) = self.study.budget, spent(trials)
         left: list[float] = []
         if budget.trials is not None:
-            candidates = max(0, budget.trials - used)
-            most = candidates * self.per_trial
-            left.append(
-                min(most, documents_of(candidates, self.per_trial)) if self.is_adaptive else most
-            )
+            left.append(self._documents_of(max(0, budget.trials - used), documents))
         if budget.documents is not None:
             left.append(budget.documents - documents)
         if budget.minutes is not None and each:
             left.append((60 * budget.minutes - 60 * minutes) / (each * self.workers))
         return max(0, round(min(left))) if left else None
+
+    def _documents_of(self, candidates: int, spent: int) -> int:
+        """Search documents that so many more candidates are scored on, where so many were scored before."""
+        most = candidates * self.per_trial
+        if not self.is_adaptive:
+            return most
+        whole = 0 if spent else min(self.whole, candidates)
+        begun = whole * self.per_trial
+        more = documents_of(candidates - whole, self.per_trial, spent + begun)
+        return min(most, begun + more)
 
     def line(self, costs: Costs) -> str:
         """The line before a search begins or goes on: memory, disk, documents, time."""
@@ -126,6 +134,6 @@ def unit_of_work() -> float:
     """Seconds of a fixed piece of work of one thread, now and on this machine."""
     start = time.perf_counter()
     total = 0
-    for number in range(1_000_000):
+    for number in range(6_000_000):
         total += number % 7
     return time.perf_counter() - start

@@ -18,13 +18,16 @@ from exme.search.trials import (
     best_inputs,
     best_known,
     best_trial,
+    counted,
     has_ended,
     inputs_of,
     latest,
+    spent,
     standing_by_trial,
     standings,
 )
 
+from .ticker import Ticker
 from .view import View
 
 
@@ -33,13 +36,17 @@ class Screen:
 
     Args:
         console: where to; the default finds out whether it is a terminal.
+        ticker: says what goes on while nothing else is said; None says nothing.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, ticker: Ticker | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
+        self.ticker = ticker
 
     def say(self, line: str, style: str = "") -> None:
         """One line."""
+        if self.ticker is not None:
+            self.ticker.silence()
         self.console.print(Text(line, style=style))
 
     def begin(self, read: Callable[[], View]) -> None:
@@ -48,9 +55,12 @@ class Screen:
         Args:
             read: reads the storage; may be called from another thread until `close`.
         """
+        self.note("Scoring the next candidate")
 
     def note(self, text: str) -> None:
-        """What goes on now, for those who show it."""
+        """What goes on now, to be seen while nothing else is said."""
+        if self.ticker is not None:
+            self.ticker.on(text)
 
     def verdict(self, found: Verdict, report: Path, following: Sequence[str] = ()) -> None:
         """The search's result, where it is told, and what may be done next."""
@@ -160,6 +170,14 @@ def named_text(view: View) -> str:
         f"Named: {view.name_of(best)}, {candidate_text(best.trial.candidate)}: {unit.line(best.interval)} on documents "
         f"like these, {change} over {view.name_of(other)}, the best input by the search documents."
     )
+
+
+def so_far(trials: Sequence[TrialRecord]) -> str:
+    """What stands when a search is stopped: ``So far: 32 candidates in 49 trials, 2,304 documents  best 60.1% (#31)``."""
+    if not spent(trials)[0]:
+        return "So far: no candidate was scored."
+    documents = spent(trials)[1]
+    return f"So far: {counted(trials)}, {documents:,} documents{best_text(trials, standings(latest(trials)))}"
 
 
 def gains_text(standing: Standing, best_input: Mapping[str, float]) -> str:

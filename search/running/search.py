@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from exme.search.opening import check_memory, give_back_memory
@@ -19,10 +21,10 @@ from exme.tasks import SuiteDocuments, UserError, load_suite
 
 from .announcing import announce
 from .blind import BlindSuites
-from .interrupts import stop_if_asked
+from .interrupts import stop_if_asked, was_asked
 from .loop import Loop
 from .opened_search import OpenedSearch
-from .screen import Screen, named_text
+from .screen import Screen, named_text, so_far
 from .stored_search import RUNS
 from .tracking import Tracking
 from .view import View, view_of
@@ -55,6 +57,25 @@ class Search(OpenedSearch):
     Raises:
         UserError: anything about the study that cannot be used; nothing has been written then.
     """
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.screen.close()
+        if kind is not None and (issubclass(kind, KeyboardInterrupt) or was_asked()):
+            self.screen.say(self._so_far())
+        super().__exit__(kind, value, trace)
+
+    def _so_far(self) -> str:
+        """What stands, by what this process knows where the database does not answer."""
+        last = self.storage.known.last
+        if self.workers > 1:  # (the trials are theirs)
+            with contextlib.suppress(Exception):
+                last = self.history()
+        return so_far(() if last is None else last.trials)
 
     # The search ----------------------------------------------------------------------------------
 
@@ -193,11 +214,12 @@ class Search(OpenedSearch):
                 missing = unproved(self.storage, self.trials, self.to_prove()[0])
                 if missing:
                     give_back_memory()  # (the proof's prompts and answers come on top)
-                    count = self._count("report")
+                    count = self.storage.record.count("report")
                     self.screen.say(
                         f"Proving on {count} report documents: {', '.join(missing)} ..."
                     )
                     prove(missing, self.worker, self.storage, self.folder, self.screen.note)
+                self.screen.note("Answers that were cut, once more with room for longer ones")
                 prove_longer(self.outcome(), lambda: self.worker, self.storage)
                 give_back_memory()
         self.describe()  # (now it is known which engine answered)

@@ -70,6 +70,11 @@ class KnownTrials:
                 self._history = last = History(rated, settled, on_the_clock(rated))
             return last
 
+    @property
+    def last(self) -> History | None:
+        """The history that was given last, whatever the database says now."""
+        return self._history
+
     def _record(self, trial: FrozenTrial) -> TrialRecord:
         record = self._finished.get(trial.number)
         if record is not None:
