@@ -6,8 +6,8 @@ from exme.search.trials import pace_of
 
 from .history import History
 
-# What is set aside for the proof, in times what it is expected to take: its documents are new to all models.
-MARGIN = 1.2
+# What is set aside for the proof, in times what it is expected to take: prompts are built and answers are new to all models.
+MARGIN = 1.5
 
 
 def documents_in_time(history: History) -> int | None:
@@ -17,7 +17,7 @@ def documents_in_time(history: History) -> int | None:
     """
     hours = history.settled.study.budget.hours
     pace = None if hours is None else pace_of(history.trials)
-    if hours is None or pace is None or pace.worker <= 0:
+    if hours is None or pace is None or pace.document <= 0:
         return None
     left = 3600 * hours - history.elapsed - MARGIN * history.settled.to_prove * pace.report
-    return max(0, int(left / pace.worker))
+    return max(0, int((left - pace.between) / pace.document))

@@ -10,7 +10,7 @@ from pathlib import Path
 from exme.search.opening import Costs, Weights, describe, models_to_prove, peak_memory
 from exme.search.proposing import Halving, documents_of, rounds_of
 from exme.search.study import StudyFile
-from exme.search.trials import Timed, TrialRecord, pace_of, spent
+from exme.search.trials import Pace, Timed, TrialRecord, pace_of, spent
 
 # By which answers that are drafted from those of earlier candidates cost less, over a search: 0.62 was measured on gsm8k's
 # mini form, and more answers are alike where models are.
@@ -74,28 +74,36 @@ class Forecast:
             elapsed: seconds on the clock that the search took so far.
             proofs: models that were scored on the report documents.
         """
-        pace = pace_of(trials, proofs)
+        pace = pace_of(trials, proofs) or self._probed(probe)
         ranked = self.halving.documents if self.halving is not None else 0
         proof = self.per_proof * max(0, models_to_prove(self.study) - len(proofs))
-        each = probe.document * (DRAFTED if probe.drafts else 1.0) / self.workers
-        between = BETWEEN * probe.unit / self.workers
-        if pace is not None:  # (it holds what lies between)
-            each, between = pace.together, 0.0
-        # Workers share the processor's cores, which the proof then has for itself; a GPU it has alone either way.
-        report = probe.document / self.workers if pace is None else pace.report
-        search = self._documents(trials, each)
+        report = pace.report
+        search = self._documents(trials, pace)
         seconds = None
         if search is not None:
-            rounds = search / self.per_trial
-            if self.is_adaptive:
-                rounds = rounds_of(search, self.per_trial, spent(trials)[1])
-            seconds = (ranked + search) * each + rounds * between
+            rounds = self.rounds(search, spent(trials)[1])
+            seconds = pace.search(ranked + search, rounds)
         if self.study.budget.hours is not None:
             rest = max(0.0, 3600 * self.study.budget.hours - elapsed - proof * report)
             seconds = rest if seconds is None else min(seconds, rest)
         return Costs(search, ranked, proof, seconds, proof * report)
 
-    def _documents(self, trials: Sequence[TrialRecord], each: float) -> int | None:
+    def _probed(self, probe: Probe) -> Pace:
+        """Before the first trial.
+
+        Workers share the processor's cores, which the proof then has for itself; a GPU it has alone either way.
+        """
+        each = probe.document * (DRAFTED if probe.drafts else 1.0)
+        report = probe.document / self.workers
+        return Pace(each, BETWEEN * probe.unit, self.workers, report)
+
+    def rounds(self, documents: int, spent: int) -> float:
+        """About so many rounds share out so many documents, where so many were spent before."""
+        if self.is_adaptive:
+            return rounds_of(documents, self.per_trial, spent)
+        return documents / self.per_trial
+
+    def _documents(self, trials: Sequence[TrialRecord], pace: Pace) -> int | None:
         """Search documents that are ahead, at most; None where no limit says."""
         budget, (used, documents, minutes) = self.study.budget, spent(trials)
         left: list[float] = []
@@ -103,8 +111,8 @@ class Forecast:
             left.append(self._documents_of(max(0, budget.trials - used), documents))
         if budget.documents is not None:
             left.append(budget.documents - documents)
-        if budget.minutes is not None and each:
-            left.append((60 * budget.minutes - 60 * minutes) / (each * self.workers))
+        if budget.minutes is not None and pace.document:
+            left.append(60 * (budget.minutes - minutes) / pace.document)
         return max(0, round(min(left))) if left else None
 
     def _documents_of(self, candidates: int, spent: int) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from exme.search.proof import Verdict
+from exme.search.proposing import documents_of, rounds_of
 from exme.search.statistics import Interval
 from exme.search.storage import StoredStudy
 from exme.search.study import BudgetSection, StudyFile, alone, name_alone
@@ -41,6 +42,7 @@ class View:
         trials: all trials, in order of their numbers.
         proved: models that have been scored on the report documents.
         verdict: to those who read the storage; None in the midst of a search.
+        shared: search documents, where `auto` shares them out in rounds that grow; 0 where it does not.
         report: report documents of a model.
         timed: when models were scored on them.
         elapsed: seconds on the clock that the search took so far.
@@ -52,6 +54,7 @@ class View:
     trials: tuple[TrialRecord, ...]
     proved: int = 0
     verdict: Verdict | None = None
+    shared: int = 0
     report: int = 0
     timed: tuple[Timed, ...] = ()
     elapsed: float = 0.0
@@ -148,15 +151,18 @@ class View:
             return None
         trials, documents, minutes = self.used
         recent = recent_of(self.trials)
+        usual = sum(map(cost, recent)) / len(recent)
         left = []
         if self.budget.trials is not None:
-            each = pace.together * sum(map(cost, recent)) / len(recent)
-            left.append((self.budget.trials - trials) * each)
+            rounds = self.budget.trials - trials
+            ahead = documents_of(rounds, self.shared, documents) if self.shared else rounds * usual
+            left.append(pace.search(ahead, rounds))
         if self.budget.documents is not None:
-            left.append((self.budget.documents - documents) * pace.together)
+            rest = self.budget.documents - documents
+            rounds = rounds_of(rest, self.shared, documents) if self.shared else rest / usual
+            left.append(pace.search(rest, rounds))
         if self.budget.minutes is not None:
-            at_once = max(1.0, pace.worker / pace.together) if pace.together else 1.0
-            left.append((self.budget.minutes - minutes) * 60 / at_once)
+            left.append((self.budget.minutes - minutes) * 60 / pace.workers)
         if self.budget.hours is not None:
             left.append(3600 * self.budget.hours - self.elapsed)
         return max(0.0, min(left)) if left else None
@@ -201,7 +207,13 @@ def view_of(
         inputs,
         tuple(trials),
         len(record.proofs()),
+        shared=record.count("search") if is_shared_out(study) else 0,
         report=record.count("report"),
         timed=tuple(record.timed()),
         elapsed=storage.on_the_clock(trials),
     )
+
+
+def is_shared_out(study: StudyFile) -> bool:
+    """Whether `auto` decides how many documents a round takes."""
+    return study.sampler.name == "auto" and study.racing is not None

@@ -53,6 +53,7 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
         candidate=Candidate.from_json(_shared_sources(candidate)) if candidate else None,
         scores=scores,
         seconds=sum(look.get("seconds", {}).values()),
+        proposing=look.get("seconds", {}).get("propose", 0.0),
         clock=Clock.from_json(look["clock"]) if "clock" in look else None,
         message=message,
         duplicate_of=duplicate_of,

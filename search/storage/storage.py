@@ -58,7 +58,7 @@ class Storage(StoredStudy):
         self._heart = Heart(self.member, self._beat)
         self._in_hand: int | None = None  # the storage's identifier
         self.sitting = time.time()
-        self._free = self.sitting  # since when nothing else was in hand
+        self._free: float | None = None  # since when nothing was in hand; None before the first trial
         self._recovery = Recovery(self.study, self.record)
 
     def _open(self, patience: Patience) -> optuna.Study:
@@ -142,13 +142,15 @@ class Storage(StoredStudy):
 
     def _take_in_hand(self, trial_id: int) -> None:
         self._in_hand = trial_id
-        self._free = max(self._free, time.time() - BETWEEN)
+        now = time.time()
+        self._free = now if self._free is None else max(self._free, now - BETWEEN)
         self._heart.start()
 
-    def clock(self) -> Clock:
-        """What ends now, begun when the last of this worker's work had ended."""
-        begin, self._free = self._free, time.time()
-        return Clock(self.sitting or begin, begin, self._free)
+    def _clock(self) -> Clock:
+        """Of a trial that ends now; what lay between it and the one before is its own."""
+        now = time.time()
+        begin, self._free = self._free or now, now
+        return Clock(self.sitting or begin, begin, now)
 
     def save(self, result: Result) -> None:
         """Record what came of a trial in hand; it is then complete, pruned (scored in part) or failed.
@@ -166,14 +168,14 @@ class Storage(StoredStudy):
             told = as_told(list(result.values) or [result.scores.mean], result.scores.parts)
             self._write(
                 claim,
-                look=round_to_json(result.seconds, result.scores.count, result.round, self.clock()),
+                look=round_to_json(result.seconds, result.scores.count, result.round, self._clock()),
                 value=told,
                 scores=pack(result.scores),  # last: with it, anyone can finish the trial
             )
             self._tell(claim, TrialState.COMPLETE, told)
         elif result.round is not None:
             made = result.round
-            written = round_to_json(result.seconds, made.documents, made, self.clock())
+            written = round_to_json(result.seconds, made.documents, made, self._clock())
             # (one attribute: with it, anyone can finish the trial)
             self._write(claim, look={**written, "course": made.race_log.to_json()})
             self._tell(claim, TrialState.PRUNED, made.race_log)

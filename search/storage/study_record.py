@@ -165,10 +165,11 @@ class StudyRecord:
         return found
 
     def timed(self) -> list[Timed]:
-        """When candidates were scored on the report documents, as far as that was written."""
+        """When candidates were scored on the report documents, as far as that was written, in the order of that."""
         kept, count = self.study.user_attrs.items(), self.count("report")
         clocks = [v["clock"] for k, v in kept if k.startswith("report:") and "clock" in v]
-        return [Timed(count, Clock.from_json(clock)) for clock in clocks]
+        found = [Timed(count, Clock.from_json(clock)) for clock in clocks]
+        return sorted(found, key=lambda proof: proof.clock.end)
 
     def proved_candidates(self) -> list[Candidate]:
         """Candidates that were scored on the report documents."""

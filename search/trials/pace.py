@@ -11,6 +11,8 @@ from .trial import TrialRecord
 
 # The last so many trials say how fast a search goes now: it becomes faster as answers are drafted from earlier ones.
 RECENT = 8
+# And the first so many how fast it goes where nothing is drafted yet.
+FRESH = 4
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,23 @@ class Timed:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that a document takes.
+    """How fast a search goes.
 
     Attributes:
-        worker: a search document, of one worker.
-        together: a search document, on the clock, by all workers who are at it.
-        report: a report document, of the one process that proves.
+        document: seconds of a search document, of one worker.
+        between: seconds between two rounds of a worker: choosing, writing down, telling.
+        workers: so many are at it at once, on average.
+        report: seconds of a report document, of the one process that proves.
     """
 
-    worker: float
-    together: float
+    document: float
+    between: float
+    workers: float
     report: float
+
+    def search(self, documents: float, rounds: float) -> float:
+        """Seconds on the clock of so many search documents in so many rounds."""
+        return (documents * self.document + rounds * self.between) / self.workers
 
 
 def pace_of(trials: Sequence[TrialRecord], proofs: Sequence[Timed] = ()) -> Pace | None:
@@ -46,21 +54,34 @@ def pace_of(trials: Sequence[TrialRecord], proofs: Sequence[Timed] = ()) -> Pace
 
     Args:
         trials: all of it.
-        proofs: models that were scored on the report documents.
+        proofs: models that were scored on the report documents, one after the other.
     """
     by_end = _by_end(trials)
     if not by_end:
         return None
     recent = by_end[-RECENT:]
     documents = sum(map(cost, recent))
-    worker = sum(map(_seconds, recent)) / documents
-    together = covered(_spans(recent)) / documents
-    # Report documents are new to all models, as search documents were to the first of them: nothing is drafted yet.
-    first = by_end[:RECENT]
-    fresh = sum(t.seconds for t in first) / sum(map(cost, first))
-    if proofs:
-        fresh = sum(p.clock.seconds for p in proofs) / sum(p.documents for p in proofs)
-    return Pace(worker, together, fresh)
+    whole, scoring = sum(map(_seconds, recent)), sum(t.seconds - t.proposing for t in recent)
+    on_the_clock = covered(_spans(recent))
+    return Pace(
+        scoring / documents,
+        max(0.0, whole - scoring) / len(recent),
+        max(1.0, whole / on_the_clock) if on_the_clock else 1.0,
+        _of_report(by_end[:FRESH], proofs),
+    )
+
+
+def _of_report(first: Sequence[TrialRecord], proofs: Sequence[Timed]) -> float:
+    """Seconds of a report document.
+
+    They are new to all models, as search documents were to the first of them, of whose times the second highest counts: one
+    may have been slow for another reason. The first model of a proof, which also has the prompts built, says nothing of
+    those that follow.
+    """
+    if len(proofs) > 1:
+        return sum(p.clock.seconds for p in proofs[1:]) / sum(p.documents for p in proofs[1:])
+    slowest = sorted(((t.seconds - t.proposing) / cost(t) for t in first), reverse=True)
+    return slowest[min(1, len(slowest) - 1)]
 
 
 def recent_of(trials: Sequence[TrialRecord]) -> list[TrialRecord]:

@@ -33,6 +33,7 @@ class TrialRecord:
         candidate: None while it is waiting or running.
         scores: on the search documents; None unless complete.
         seconds: wall time; 0 unless it was scored.
+        proposing: the part of it that choosing the candidate took.
         clock: when that was; None where the storage does not say.
         message: why it failed, else empty.
         duplicate_of: number of the trial with the same candidate whose scores it shares.
@@ -56,6 +57,7 @@ class TrialRecord:
     candidate: Candidate | None = None
     scores: Scores | None = None
     seconds: float = 0.0
+    proposing: float = 0.0
     clock: Clock | None = None
     message: str = ""
     duplicate_of: int | None = None
