@@ -29,10 +29,19 @@ class Formula:
     Attributes:
         share: of points, shape (p, k), and a shift of the top; shape (p,).
         checkpoints: k.
+        cosine: of two task vectors, where it is not 0 (two checkpoints) or 0.3 (more).
     """
 
     share: Callable[[Floats, float], Floats]
     checkpoints: int = 2
+    cosine: float | None = None
+
+    @property
+    def gram(self) -> Floats:
+        """Inner products of the task vectors, shape (k, k)."""
+        k = self.checkpoints
+        cosine = (0.0 if k == 2 else 0.3) if self.cosine is None else self.cosine
+        return (1 - cosine) * np.eye(k) + cosine
 
 
 def _bowl(c: Floats, centre: Floats, width: float) -> Floats:
@@ -76,6 +85,14 @@ def eight(c: Floats, moved: float) -> Floats:
     return 0.25 + 0.25 * _bowl(c, np.full(8, 0.3 + moved), 1.2)
 
 
+def run(c: Floats, moved: float) -> Floats:
+    """Two checkpoints of one training run, nearly parallel: going on by a third gains four points, the sum of both is too far."""
+    total, apart = c[:, 0] + c[:, 1], c[:, 0] - c[:, 1]
+    away = ((total - 1.3 - moved) / 0.7) ** 2 + ((apart + 0.4) / 1.6) ** 2
+    found: Floats = 0.3 + 0.25 * np.exp(-0.5 * away)
+    return found
+
+
 FORMULAS = {
     "flat": Formula(flat),
     "harmful": Formula(harmful),
@@ -83,6 +100,7 @@ FORMULAS = {
     "modest": Formula(modest),
     "three": Formula(three, 3),
     "eight": Formula(eight, 8),
+    "run": Formula(run, cosine=0.85),
 }
 
 
@@ -102,7 +120,8 @@ def made(name: str, formula: Formula, seed: int) -> Landscape:
         totals = generator.uniform(0, 3, size=(_SCATTERED, 1))
         points = totals * generator.dirichlet(np.full(k, 1.5), size=_SCATTERED)
         points = np.concatenate([np.eye(k), np.zeros((1, k)), points]).round(4)
-    away = np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1))
+    placed = points if formula.cosine is None else points @ np.linalg.cholesky(formula.gram)
+    away = np.sqrt(((placed[:, None] - placed[None]) ** 2).sum(-1))
     root = np.linalg.cholesky(correlation(away) + 1e-9 * np.eye(len(points)))
     latent = root @ generator.normal(size=(len(points), DOCUMENTS))
     share = formula.share(points, 0.0 if seed == 0 else 0.15)
@@ -114,7 +133,7 @@ def made(name: str, formula: Formula, seed: int) -> Landscape:
         kinds=("",) * DOCUMENTS,
         thresholds=np.full(DOCUMENTS, 0.5),
         checkpoints=k,
-        gram=np.eye(k) if k == 2 else 0.7 * np.eye(k) + 0.3,
+        gram=formula.gram,
     )
 
 

@@ -27,6 +27,7 @@ from exme.search.running.search import Search, open_search
 from exme.search.scoring.worker import Scored
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.ranking import best_trial
+from exme.search.trials.shift import Gram
 from exme.search.trials.trial import Claim, TrialRecord
 from exme.tasks.documents import SuiteDocuments
 from exme.tasks.mini import MODELS
@@ -203,7 +204,18 @@ def settled_for(half: Half) -> tuple[Settled, Sequence[SuiteDocuments]]:
         ):
             _SETTLED[shape] = search.settled, search.documents
     settled, documents = _SETTLED[shape]
-    return replace(settled, study=study_of(half, 1)), documents
+    objective = replace(settled.objective, gram=_gram(half))
+    return replace(settled, study=study_of(half, 1), objective=objective), documents
+
+
+def _gram(half: Half) -> Gram | None:
+    """How the landscape's task vectors lie, where it says so; the mini models in their place are others."""
+    found = half.landscape.gram
+    if found is None:
+        return None
+    few = half.landscape.checkpoints
+    total = np.asarray(found).reshape(-1, few, few).sum(0)
+    return Gram(tuple(f"c{i + 1}" for i in range(few)), {"": total})
 
 
 def _checkpoints(half: Half, folder: str) -> dict[str, Any]:

@@ -13,13 +13,12 @@ from .cost import (
 from .first_stage import (
     KEPT as KEPT,
     input_alone as input_alone,
-    measure_run as measure_run,
     models_to_prove as models_to_prove,
     settled_of as settled_of,
     sources_of as sources_of,
     study_of as study_of,
 )
-from .gram import measure as measure
+from .gram import measure as measure, sample as sample
 from .joining import join_study as join_study
 from .kinship import kinship_of as kinship_of
 from .likeness import (

@@ -6,27 +6,24 @@ its sources are the kept ones, and the trials of before are those of its inputs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from exme.search.merging import Candidate
 from exme.search.merging.methods import TaskArithmetic
 from exme.search.proposing import BASE, Halving, Plan, Settled
-from exme.search.storage import Storage, StudyRecord
+from exme.search.storage import StudyRecord
 from exme.search.study import StudyFile, is_ranked, keeping
-from exme.search.trials import Gram, Objective
+from exme.search.trials import Objective
 
-from .settling import shift_of
+from .settling import sampled_gram, shift_of
 
 if TYPE_CHECKING:
     from exme.search.merging.sources import Sources
 
-# Where a study keeps who was kept, and how the task vectors lie; see `StudyRecord.agree_on`.
-KEPT, RUN = "kept", "task vectors of the training run"
-ELSEWHERE = "Another process is comparing the checkpoints' task vectors; waiting for it."
+# Where a study keeps who was kept; see `StudyRecord.agree_on`.
+KEPT = "kept"
 
 
 def study_of(file: StudyFile, record: StudyRecord) -> StudyFile:
@@ -105,7 +102,8 @@ def settled_of(
         dtype: of candidates.
         fingerprints: of the base, all checkpoints, and what else candidates are made of.
     """
-    shift, gram, run, halving = shift_of(study, record), gram_of(record), study.training_run, None
+    shift, gram = shift_of(study, record), sampled_gram(record)
+    run, halving = study.training_run, None
     count = sum(map(len, documents.values()))
     if run is not None and is_ranked(study):
         names = (BASE, *study.checkpoints)
@@ -129,23 +127,3 @@ def models_to_prove(study: StudyFile) -> int:
     """The winner, the base and every checkpoint, those of a training run that were dropped among them."""
     run = study.training_run
     return 2 + len(study.checkpoints) + (len(run.dropped) if run is not None else 0)
-
-
-def gram_of(record: StudyRecord) -> Gram | None:
-    """Inner products of the task vectors of a training run's checkpoints, where they were measured."""
-    found = record.agreed(RUN)
-    return None if found is None else Gram.from_json(found)
-
-
-def measure_run(sources: Sources, storage: Storage, say: Callable[[str], None]) -> None:
-    """Have the storage hold how the task vectors lie, by a part of every tensor; one worker measures it."""
-    from .kinship import kinship_of  # noqa: PLC0415  (loads torch)
-
-    if storage.record.agreed(RUN) is not None:
-        return
-    with storage.hold("kinship", lambda: say(ELSEWHERE)):
-        if storage.record.agreed(RUN) is None:
-            found = kinship_of(sources)
-            lengths = np.array(list(found.lengths.values()))
-            inner = found.cosines * np.outer(lengths, lengths)
-            storage.record.agree_on(RUN, Gram(tuple(found.lengths), {"": inner}).to_json())

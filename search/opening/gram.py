@@ -1,4 +1,4 @@
-"""The Gram matrix of a study's task vectors: one pass over the weights, tensor by tensor, once per study."""
+"""The Gram matrix of a study's task vectors, once per study: by a part of every tensor, and by all of it where a shift is measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from exme.search.merging import Groups, Spec
 from exme.search.merging.sources import PART, Fetched, Sources, refuse_unbounded, tied_names
 from exme.search.storage import Storage
 from exme.search.study import StudyFile
-from exme.search.trials import GRAM, Gram, settle_shift
+from exme.search.trials import GRAM, SAMPLED, Gram, settle_shift
+
+from .kinship import kinship_of
 
 MEASURED_ELSEWHERE = "Another process is measuring the task vectors; waiting for it."
 
@@ -64,6 +66,21 @@ def measure(
             found = gram(sources, names, spec)
             settle_shift(study, found)  # refused before it is written
             storage.record.agree_on(GRAM, found.to_json())
+
+
+def sample(sources: Sources, storage: Storage, say: Callable[[str], None]) -> None:
+    """Have the storage hold how the checkpoints' task vectors lie, by a part of every tensor; one worker measures it.
+
+    Lengths are in those of the base.
+    """
+    if storage.record.agreed(SAMPLED) is not None:
+        return
+    with storage.hold("kinship", lambda: say(MEASURED_ELSEWHERE)):
+        if storage.record.agreed(SAMPLED) is None:
+            found = kinship_of(sources)
+            lengths = np.array(list(found.lengths.values()))
+            inner = found.cosines * np.outer(lengths, lengths)
+            storage.record.agree_on(SAMPLED, Gram(tuple(found.lengths), {"": inner}).to_json())
 
 
 def _products(fetched: Fetched, names: Sequence[str]) -> np.ndarray:

@@ -10,7 +10,7 @@ from exme.evaluators import HIGHER, TARGET_NLL, Scale
 from exme.search.racing import Goal
 from exme.search.storage import StudyRecord
 from exme.search.study import StudyFile, alone
-from exme.search.trials import GRAM, Gram, Objective, Shift, settle_shift
+from exme.search.trials import GRAM, SAMPLED, Gram, Objective, Shift, settle_shift
 from exme.tasks import Suite, SuiteDocuments, UserError
 
 if TYPE_CHECKING:
@@ -95,3 +95,9 @@ def shift_of(study: StudyFile, record: StudyRecord) -> Shift | None:
     """A study's measure of shift, by what its storage holds; None before the task vectors were measured."""
     measured = record.agreed(GRAM) if study.shift is not None else None
     return None if measured is None else settle_shift(study, Gram.from_json(measured))
+
+
+def sampled_gram(record: StudyRecord) -> Gram | None:
+    """How a study's task vectors lie, as its storage holds it (`gram.sample`); None before they were measured."""
+    found = record.agreed(SAMPLED)
+    return None if found is None else Gram.from_json(found)

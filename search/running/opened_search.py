@@ -24,10 +24,10 @@ from exme.search.opening import (
     join_study,
     load_study_documents,
     measure,
-    measure_run,
     objective_of,
     open_sources,
     pinned_facts,
+    sample,
     set_aside,
     settled_of,
     sources_of,
@@ -177,8 +177,7 @@ class OpenedSearch(StoredSearch):
         if self._is_settled:
             return
         check_writable(self.folder)
-        if self.settled.halving is not None:
-            measure_run(self.sources, self.storage, self.screen.say)
+        sample(self.sources, self.storage, self.screen.say)
         if self._directions is None:
             with self.storage.hold("directions", lambda: self.screen.say(COMPUTED_ELSEWHERE)):
                 self._directions = self._workshop.compute()

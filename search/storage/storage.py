@@ -58,7 +58,9 @@ class Storage(StoredStudy):
         self._heart = Heart(self.member, self._beat)
         self._in_hand: int | None = None  # the storage's identifier
         self.sitting = time.time()
-        self._free: float | None = None  # since when nothing was in hand; None before the first trial
+        self._free: float | None = (
+            None  # since when nothing was in hand; None before the first trial
+        )
         self._recovery = Recovery(self.study, self.record)
 
     def _open(self, patience: Patience) -> optuna.Study:
@@ -168,7 +170,9 @@ class Storage(StoredStudy):
             told = as_told(list(result.values) or [result.scores.mean], result.scores.parts)
             self._write(
                 claim,
-                look=round_to_json(result.seconds, result.scores.count, result.round, self._clock()),
+                look=round_to_json(
+                    result.seconds, result.scores.count, result.round, self._clock()
+                ),
                 value=told,
                 scores=pack(result.scores),  # last: with it, anyone can finish the trial
             )

@@ -24,7 +24,13 @@ from .ranking import (
     is_input as is_input,
     merit as merit,
 )
-from .shift import GRAM as GRAM, Gram as Gram, Shift as Shift, settle_shift as settle_shift
+from .shift import (
+    GRAM as GRAM,
+    SAMPLED as SAMPLED,
+    Gram as Gram,
+    Shift as Shift,
+    settle_shift as settle_shift,
+)
 from .standing import (
     Standing as Standing,
     best_inputs as best_inputs,

@@ -32,7 +32,7 @@ class Objective:
         inputs: origins of the trials that are inputs, e.g. ``sums alone``.
         goal: without its reference.
         highest: highest score that a document can have.
-        gram: inner products of the task vectors of a training run's checkpoints, where they were measured.
+        gram: inner products of the checkpoints' task vectors, where they were measured.
         shift: from a parent, where the study bounds it or takes something off for it, and it can be measured.
         scales: of the metrics, by suite; those that are left out are better when higher.
     """

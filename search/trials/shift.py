@@ -41,8 +41,8 @@ from .trial import TrialRecord
 
 Coefficients = Mapping[str, float]
 
-# Where a study keeps the Gram matrix of its task vectors; see `StudyRecord.agree_on`.
-GRAM = "gram"
+# Where a study keeps the Gram matrix of its task vectors, and what a part of every tensor tells of it; see `StudyRecord.agree_on`.
+GRAM, SAMPLED = "gram", "task vectors"
 
 
 @dataclass(frozen=True)

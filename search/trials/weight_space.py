@@ -5,7 +5,7 @@ norm; their cosines decide how far apart two candidates are, and a group of G co
 
     |z - z'|^2 = 1/G sum_g (c_g - c'_g)' R (c_g - c'_g)
 
-R holds the cosines where the study measured them (`shift`), else `COSINE` off its diagonal. A method's own parameters are
+R holds the cosines, which a study measures before its first trial; before that, and with directions, `COSINE` off its diagonal. A method's own parameters are
 further coordinates as they are: all of them are shares, and whoever has none keeps all of a delta.
 """
 
@@ -24,9 +24,12 @@ from .shift import Gram
 
 # Of two fine-tunes of one base, where it was not measured: 0.08 for the mini models.
 COSINE = 0.1
-# The usual place of a good merge: so much of each of two checkpoints, of more proportionally less. Task vectors in full and
-# extrapolated by a fifth; (1.3, 1.3) was better on real outcomes of the mini models, (1, 1) where going on does harm.
+# The usual place of a good merge: so much of each of two checkpoints, of more proportionally less, and less where they go the
+# same way. Task vectors in full and extrapolated by a fifth; (1.3, 1.3) was better on real outcomes of the mini models, (1, 1)
+# where going on does harm.
 USUAL = 1.2
+# Cosines are taken for so much less, for those of equal task vectors have no root.
+SHRUNK = 0.99
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,12 @@ class WeightSpace:
 
     @property
     def usual(self) -> dict[str, float]:
-        """The usual coefficients of a good merge."""
+        """The usual coefficients of a good merge: of task vectors that go the same way in sum no more than of one and a third."""
         inputs = [name for name in self.sources if name not in DIRECTIONS]
-        each = USUAL * min(1.0, 2 / len(inputs))
+        k, which = len(inputs), [name in inputs for name in self.sources]
+        cosines = (self.root @ self.root.T)[np.ix_(which, which)]
+        mean = float(cosines.sum() - k) / max(1, k * (k - 1)) / SHRUNK
+        each = round(USUAL * min(1.0, 2 / k) * (1 + COSINE) / (1 + max(COSINE, mean)), 4)
         return {name: each if name in inputs else 0.0 for name in self.sources}
 
     @property
@@ -106,4 +112,4 @@ def root_of(sources: Sequence[str], gram: Gram | None) -> Floats:
         lengths = np.sqrt(np.maximum(np.diag(total), 1e-300))
         cosines = total / np.outer(lengths, lengths)
         cosines[np.diag_indices(k)] = 1.0
-    return np.asarray(np.linalg.cholesky(0.99 * cosines + 0.01 * np.eye(k)), dtype=float)
+    return np.asarray(np.linalg.cholesky(SHRUNK * cosines + (1 - SHRUNK) * np.eye(k)), dtype=float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exme.search.merging import Candidate
 from exme.search.proof import Outcome
 from exme.search.racing import front
 from exme.search.study import read
@@ -78,7 +79,21 @@ def _best(outcome: Outcome) -> Section | None:
     alpha = "" if reading.alpha is None else f"alpha = {reading.alpha:.4f}, "
     told = f"{where}, {alpha}digest `{candidate.digest}`.{_shift(outcome.winner)}"
     shown = Table(["checkpoint", "coefficient c", "share beta"], rows)
-    return Section("The best candidate", [told, shown, CONVENTION])
+    groups = _groups(outcome.trials, candidate)
+    return Section("The best candidate", [told, shown, *([groups] if groups else []), CONVENTION])
+
+
+def _groups(trials: Sequence[TrialRecord], best: Candidate) -> str:
+    """Whether the documents told the groups of tensors apart; empty where there are none."""
+    apart = sum(
+        t.duplicate_of is None and bool(t.candidate and t.candidate.grouped) for t in trials
+    )
+    if not apart or best.grouped:
+        return ""
+    return (
+        "All groups of tensors have these coefficients. Candidates with different ones in different groups were scored, too "
+        f"({apart}); none is believed to be better. To tell groups apart takes more search documents."
+    )
 
 
 def _shift(trial: TrialRecord) -> str:

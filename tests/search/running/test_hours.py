@@ -35,8 +35,8 @@ class Times:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.rounds = 1e9, 0
         clock = SimpleNamespace(time=lambda: self.now)
-        monkeypatch.setattr(storage_module, "time", clock)
-        monkeypatch.setattr(stored_study, "time", clock)
+        for module in (storage_module, stored_study, proving):
+            monkeypatch.setattr(module, "time", clock)
 
     def scorer(self, documents: Sequence[Any]) -> Landscape:
         times = self

@@ -148,6 +148,23 @@ def test_the_best_candidate_is_shown_with_alpha_beta_and_their_convention(tmp_pa
     ]
 
 
+def test_it_is_said_when_the_best_has_the_same_coefficients_in_all_groups(tmp_path: Path) -> None:
+    """Documents that do not tell groups apart: the search stays with what they can tell."""
+    apart = dataclasses.replace(
+        candidate(0.8, 0.7),
+        grouped={"low": {"sums": 0.6, "minus": 0.7}, "high": {"sums": 1.0, "minus": 0.7}},
+        groups={"by": "layer"},
+    )
+    found = search([1, 0], [0, 0])
+    same = [*found.trials, dataclasses.replace(found.trials[1], number=4, candidate=apart)]
+    told = "in different groups were scored, too (1); none is believed to be better"
+    assert told in written(dataclasses.replace(found, trials=tuple(same)), tmp_path)
+    assert "All groups of tensors" not in written(found, tmp_path)
+    winner = dataclasses.replace(found.trials[3], candidate=apart)
+    best = dataclasses.replace(found, trials=tuple(same), winner=winner)
+    assert "All groups of tensors" not in written(best, tmp_path)
+
+
 def test_every_trial_is_listed_with_what_became_of_it(tmp_path: Path) -> None:
     trials = (
         *search([1], [0]).trials,
