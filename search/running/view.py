@@ -154,9 +154,9 @@ class View:
         usual = sum(map(cost, recent)) / len(recent)
         left = []
         if self.budget.trials is not None:
-            rounds = self.budget.trials - trials
-            ahead = documents_of(rounds, self.shared, documents) if self.shared else rounds * usual
-            left.append(pace.search(ahead, rounds))
+            more = self.budget.trials - trials
+            ahead = documents_of(more, self.shared, documents) if self.shared else more * usual
+            left.append(pace.search(ahead, more))
         if self.budget.documents is not None:
             rest = self.budget.documents - documents
             rounds = rounds_of(rest, self.shared, documents) if self.shared else rest / usual

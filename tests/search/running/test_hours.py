@@ -59,7 +59,7 @@ class Times:
         return Timed(documents, PEAK)
 
 
-@pytest.mark.parametrize("seconds", [60, 150])
+@pytest.mark.parametrize("seconds", [90, 150])
 def test_a_search_ends_in_its_hours_with_finalists_and_proof(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
