@@ -236,23 +236,6 @@ class Judge:
             self._targets = found
         return self._targets
 
-    def probe(self, engine: Engine, count: int, *, targets: bool = False) -> float:
-        """Seconds per document, measured on the first `count` documents; keeps nothing.
-
-        Args:
-            engine: the engine.
-            count: how many documents.
-            targets: time `score_targets`, not `score`.
-        """
-        if targets:
-            head = [[request] for request in self._target_requests() if request is not None][:count]
-        else:
-            head = self._requests[:count]
-        start = time.perf_counter()
-        with quiet():
-            responses(engine, [instance for requests in head for instance in requests])
-        return (time.perf_counter() - start) / len(head)
-
     def _collect(self, engine: Engine, engine_seconds: float, places: Sequence[int]) -> Evaluation:
         values, answers, empty, unextracted, cut = [], [], [], [], []
         for place in places:

@@ -79,7 +79,7 @@ def likenesses(
     sources = worker.resident.sources
     prompts = _prompts(worker)
     for name, candidate in inputs.items():
-        note(f"comparing {name} with its own model")
+        note(f"Comparing {name} with its own model")
         source = sources.base if name == "base" else sources.every[name]
         reason = _obstacle(worker, source)
         if reason:

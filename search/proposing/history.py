@@ -26,10 +26,12 @@ class History:
     Attributes:
         trials: in order of their numbers, rated by the study's objective.
         settled: before the first of them.
+        elapsed: seconds on the clock when the last of them was begun or ended; 0 where no budget goes by them.
     """
 
     trials: Sequence[TrialRecord]
     settled: Settled
+    elapsed: float = 0.0
 
     @property
     def bounds(self) -> Bounds:

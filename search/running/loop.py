@@ -28,6 +28,7 @@ from .round import run_round
 WAIT = 0.5
 # Engines that end one after the other, before the search gives up.
 MOST_DEATHS = 3
+UNREACHED = "trial {number} could not be given back, for the database does not answer; it is taken up again all the same"
 
 
 class Loop:
@@ -95,13 +96,24 @@ class Loop:
                 self.screen.say(self.storage.release(claim), "yellow")
                 self._bury(error)
                 return None
-            except BaseException:  # Ctrl-C as well: no other worker shall wait for this one
-                self.screen.say(self.storage.release(claim), "yellow")
+            except (
+                BaseException
+            ) as error:  # Ctrl-C as well: no other worker shall wait for this one
+                self._give_back(claim, error)
                 raise
         except TrialTaken:
             self.screen.say("A trial was given to another worker while this one stood still.")
             return None
         return claim.number
+
+    def _give_back(self, claim: Claim, reason: BaseException) -> None:
+        """Release a trial, and say so; where a person wants an end and the database is away, that it will be taken up later."""
+        try:
+            self.screen.say(self.storage.release(claim), "yellow")
+        except Exception:
+            if not isinstance(reason, KeyboardInterrupt):
+                raise
+            self.screen.say(UNREACHED.format(number=claim.number), "yellow")
 
     def claim(self) -> tuple[Claim, History] | None:
         """The next trial, this worker's alone, and what it was proposed by; None, after a while, when there is none to be had.

@@ -45,9 +45,10 @@ def score_report_documents(search: OpenedSearch) -> None:
         missing = unproved(storage, search.trials, search.to_prove()[0])
         if missing:
             give_back_memory()  # (the proof's prompts and answers come on top)
-            count = sum(len(each.report) for each in search.documents)
+            count = storage.record.count("report")
             say(f"Proving on {count} report documents: {', '.join(missing)} ...")
             prove(missing, search.worker, storage, search.folder, search.screen.note)
+        search.screen.note("Answers that were cut, once more with room for longer ones")
         prove_longer(search.outcome(), lambda: search.worker, storage)
         _score_also(search, search.outcome())
         give_back_memory()
@@ -79,7 +80,7 @@ def _score_also(search: OpenedSearch, outcome: Outcome) -> None:
         try:
             with _scorer(search, [documents]) as scorer:
                 for name, candidate in candidates:
-                    search.screen.note(f"Scoring {name} on {suite}.")
+                    search.screen.note(f"Scoring {name} on {suite}")
                     scores = scorer.score(candidate, "report").scores
                     search.storage.record.save_also(key_of_suite(documents), candidate, scores)
         except (UserError, ValueError, FloatingPointError) as error:  # the verdict stands

@@ -201,7 +201,7 @@ class StoredSearch:
     def view(self) -> View:
         """The search as it is now."""
         record = self.storage.record
-        view = view_of(self.study, self.folder.name, self.trials, len(record.proofs()))
+        view = view_of(self.study, self.folder.name, self.trials, self.storage)
         return view if record.is_older else replace(view, verdict=self.outcome().verdict)
 
     @property

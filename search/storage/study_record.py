@@ -11,6 +11,7 @@ import optuna
 from exme.evaluators import DocumentScores, Scores
 from exme.search.merging import Candidate
 from exme.search.racing import Goal
+from exme.search.trials import Clock, Timed
 from exme.tasks import UserError
 
 from .packing import pack, unpack
@@ -111,6 +112,13 @@ class StudyRecord:
         if self.study.user_attrs.get(key) != list(documents):
             self.study.set_user_attr(key, list(documents))
 
+    def count(self, split: str) -> int:
+        """Documents of a split, of all suites."""
+        kept = self.study.user_attrs.items()
+        return sum(
+            len(v) for k, v in kept if k.startswith("documents:") and k.endswith(f":{split}")
+        )
+
     # Proof -------------------------------------------------------------------------------------
 
     def evaluation(self) -> dict[str, Any]:
@@ -128,9 +136,17 @@ class StudyRecord:
         """What `claim_use` wrote."""
         return uses_in(self.study.user_attrs)
 
-    def save_proof(self, candidate: Candidate, scores: Scores, proxy: Scores | None = None) -> None:
-        """Record a candidate's scores on the report documents, and those by a proxy objective."""
-        proof = {"candidate": candidate.to_json(), "scores": pack(scores)}
+    def save_proof(
+        self,
+        candidate: Candidate,
+        scores: Scores,
+        proxy: Scores | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Record a candidate's scores on the report documents, those by a proxy objective, and when that was."""
+        proof: dict[str, Any] = {"candidate": candidate.to_json(), "scores": pack(scores)}
+        if clock is not None:
+            proof["clock"] = clock.to_json()
         if proxy is not None:
             proof["proxy"] = pack(proxy)
         self.study.set_user_attr(f"report:{candidate.digest}", proof)
@@ -147,6 +163,13 @@ class StudyRecord:
             if key.startswith("report:") and kind in value:
                 found[key.removeprefix("report:")] = self.unpack(value[kind])
         return found
+
+    def timed(self) -> list[Timed]:
+        """When candidates were scored on the report documents, as far as that was written, in the order of that."""
+        kept, count = self.study.user_attrs.items(), self.count("report")
+        clocks = [v["clock"] for k, v in kept if k.startswith("report:") and "clock" in v]
+        found = [Timed(count, Clock.from_json(clock)) for clock in clocks]
+        return sorted(found, key=lambda proof: proof.clock.end)
 
     def proved_candidates(self) -> list[Candidate]:
         """Candidates that were scored on the report documents."""

@@ -148,4 +148,4 @@ def check_budget(study: StudyFile) -> None:
     """The search has an end."""
     b = study.budget
     if not any(limit is not None for limit in b.model_dump().values()):
-        raise ValueError("budget: set at least one of trials, documents, minutes, gain")
+        raise ValueError("budget: set at least one of trials, documents, minutes, hours, gain")

@@ -256,7 +256,7 @@ def load_study_file(path: Path) -> StudyFile:
     try:
         return StudyFile.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+        raise UserError(f"{path}: {explain(error)}") from None
 
 
 def _is_file_name(name: object) -> bool:
@@ -267,7 +267,7 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
     """The first problem, in one line."""
     # A misspelt key first: the key that is missing for it says less.
     problems = error.errors(include_url=False)

@@ -138,7 +138,8 @@ shift: null # {{bound: 0.5, penalty: 2}}: distance to the nearest checkpoint, 1 
 budget: # the search ends at whichever comes first; null: no limit
   trials: 60      # candidates
   documents: null # documents scored, all trials together
-  minutes: null
+  minutes: null   # of scoring, all workers together
+  hours: null     # on the clock, proof included
   gain: 0.5       # end when more documents are expected to bring fewer points than this
 
 storage: null # URL of an Optuna storage; null: an SQLite file in studies/runs/

@@ -134,11 +134,11 @@ def _budget(view: View, width: int) -> RenderableType:
     _, documents, minutes = view.used
     running = sum(trial.state == "running" for trial in view.trials)
     told = [f"{documents:,} documents, {duration(60 * minutes)} of scoring"]
-    if view.seconds_left is not None and not view.is_over:
-        told.append(f"about {duration(view.seconds_left)} left")
+    is_final = view.verdict is not None and view.verdict.is_final
+    if view.seconds_left and not is_final:
+        told.append(f"about {duration(view.seconds_left)} left with the proof")
     if running:
         told.append(f"{running} running")
-    is_final = view.verdict is not None and view.verdict.is_final
     if view.is_over and not is_final:
         told.append(f"proof: {min(view.proved, view.to_prove)} of {view.to_prove} models scored")
     spent = Table.grid(padding=(0, 1))  # (lines that wrap stay beside their label)

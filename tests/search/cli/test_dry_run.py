@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import yaml
@@ -27,9 +28,11 @@ def test_a_dry_run_tells_memory_documents_time_and_engine_and_writes_nothing(
     }
     study.write_text(yaml.safe_dump(keys))
     text = io.StringIO()
-    dry_run(study, "gsm8k", 3, Screen(Console(file=text, width=400, soft_wrap=True)))
+    screen = Screen(Console(file=text, width=400, soft_wrap=True))
+    dry_run(study, "gsm8k", {"trials": 3, "hours": None}, 1, screen)
     first = text.getvalue().splitlines()[0]
     assert first.startswith("This will take about ")
-    assert "80 documents (3 candidates of 16, 4 models on 8 report documents)" in first
+    assert "56 documents (24 to search with, 4 models on 8 report documents)" in first
+    assert re.search(r" and \d+ s: \d+ s of search, \d+ s of proof", first)
     assert first.endswith("Engine: fast, as the device is a CPU.")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]

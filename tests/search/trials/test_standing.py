@@ -159,7 +159,7 @@ def test_machines_are_told_how_a_racing_search_stands(
     told = search_facts(searched.view())
     assert set(told["best"]) == {"number", "score", "low", "high", "documents"}
     assert told["gain"]["low"] < told["gain"]["estimate"] < told["gain"]["high"]
-    early = search_facts(view_of(searched.study, "hill", trials[:5], 0))
+    early = search_facts(view_of(searched.study, "hill", trials[:5], searched.storage))
     assert 0 < early["best"]["documents"] < 60 and early["gain"] is not None
 
 
@@ -168,7 +168,7 @@ def test_before_the_first_complete_trial_the_best_is_an_estimate_and_the_map_is_
 ) -> None:
     first = next(i for i, t in enumerate(trials) if t.scores is not None)
     assert first > 6
-    view = view_of(searched.study, "hill", trials[:first], 0)
+    view = view_of(searched.study, "hill", trials[:first], searched.storage)
     assert view.best is not None and not view.best.is_complete and view.gain is not None
     text = drawn(view, 120)
     assert f"Best    {view.best.mean:.1%} [" in text and "of 60 documents" in text and "★" in text
