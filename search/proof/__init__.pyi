@@ -3,6 +3,7 @@ from .also import (
     also_of as also_of,
     claim_also as claim_also,
     key_of_suite as key_of_suite,
+    name_also as name_also,
     owed_also as owed_also,
 )
 from .audit import KINDS as KINDS, Audit as Audit, audit_of as audit_of, share_text as share_text

@@ -76,10 +76,23 @@ def owed_also(
     return found
 
 
+def name_also(storage: StoredStudy, documents: Sequence[SuiteDocuments]) -> None:
+    """Write down which suites `also` names, for those who only read the study.
+
+    Args:
+        storage: of the study.
+        documents: of these suites, without those that are searched on.
+    """
+    storage.record.name_also(
+        {each.suite.suite: key_of_suite(each) for each in documents},
+        {each.suite.suite: tuple(d.id for d in each.report) for each in documents},
+    )
+
+
 def claim_also(
     outcome: Outcome, storage: StoredStudy, documents: Sequence[SuiteDocuments], runs: Path
 ) -> None:
-    """Write down which suites `also` names, and that their report documents are used.
+    """Write down that report documents of the suites of `also` are used; nothing where nothing is to be scored there.
 
     Args:
         outcome: with its proof.
@@ -87,13 +100,10 @@ def claim_also(
         documents: of these suites.
         runs: the folder of runs, where uses are counted.
     """
-    keys = {each.suite.suite: key_of_suite(each) for each in documents}
-    storage.record.name_also(keys)
+    if outcome.merged is None or not outcome.verdict.is_final:
+        return
     for each in documents:
-        suite = each.suite.suite
-        storage.record.set_documents(suite, "report", tuple(d.id for d in each.report))
-        if outcome.merged is not None and outcome.verdict.is_final:
-            claim_comparison(_tested(outcome, keys[suite]), [each], runs, storage)
+        claim_comparison(_tested(outcome, key_of_suite(each)), [each], runs, storage)
 
 
 def also_of(outcome: Outcome, storage: StoredStudy, runs: Path) -> tuple[Also, ...]:

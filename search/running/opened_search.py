@@ -36,6 +36,7 @@ from exme.search.opening import (
     take_references,
     weigh,
 )
+from exme.search.proof import name_also
 from exme.search.proposing import Settled
 from exme.search.scoring import (
     Precision,
@@ -109,6 +110,7 @@ class OpenedSearch(StoredSearch):
             directions=objective.directions,
         )
         self.storage.record.set_goal(objective.goal)
+        name_also(self.storage, self.also)
         settled, task = self._enter(), task.replace(",", "+")
         super().__init__(self.study, name, task, self.folder, self.storage, settled, where)
 

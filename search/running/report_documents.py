@@ -38,7 +38,6 @@ def score_report_documents(search: OpenedSearch) -> None:
     """
     storage, say = search.storage, search.screen.say
     claim(storage, search.trials, search.folder.parent, search.inputs(), search.documents)
-    claim_also(search.outcome(), storage, search.also, search.folder.parent)
     if not _is_owed(search):
         return
     with storage.hold("prove", lambda: say(PROVED_ELSEWHERE)):

@@ -19,6 +19,8 @@ from .records import FORMAT
 
 # Begins the names of attributes that hold a use of the report documents.
 USE = "use:"
+# In the place of a split: report documents of a suite that is not searched on.
+_ALSO = "also"
 # What a candidate's scores depend on beside its weights.
 _EVALUATION = ("suites", "content of the documents", "chat", "max_gen_toks", "compute_dtype")
 
@@ -178,8 +180,15 @@ class StudyRecord:
             Candidate.from_json(v["candidate"]) for k, v in attributes if k.startswith("report:")
         ]
 
-    def name_also(self, keys: Mapping[str, str]) -> None:
-        """Write which suites are looked at beside those that are searched on, each with the key of its scores."""
+    def name_also(self, keys: Mapping[str, str], documents: Mapping[str, tuple[str, ...]]) -> None:
+        """Write which suites are scored beside those that are searched on.
+
+        Args:
+            keys: of their scores, by suite.
+            documents: identifiers of their report documents, by suite.
+        """
+        for suite, identifiers in documents.items():
+            self.set_documents(suite, _ALSO, identifiers)
         if self.named_also() != keys:
             self.study.set_user_attr("also", dict(keys))
 
@@ -195,10 +204,13 @@ class StudyRecord:
         """What `save_also` wrote of a suite, by candidate digest."""
         start = f"also:{key}:"
         return {
-            name.removeprefix(start): self.unpack(packed).parts[0]
+            name.removeprefix(start): unpack(packed, self._identifiers_of_also).parts[0]
             for name, packed in self.study.user_attrs.items()
             if name.startswith(start)
         }
+
+    def _identifiers_of_also(self, suite: str, split: str) -> tuple[str, ...]:
+        return self.identifiers(suite, _ALSO)
 
     def set_goal(self, goal: Goal) -> None:
         """Write what is maximised, for those who read the storage without the study's file."""
