@@ -115,7 +115,8 @@ class Costs:
         ranked: search documents on which the checkpoints of a training run are ranked before.
         proof: report documents, all models together.
         search: seconds of searching, on the clock; None where no limit tells.
-        proving: seconds of the proof.
+        proving: seconds of the proof, and of what else changed.
+        also: documents of suites that are not searched on, of both models together.
     """
 
     documents: int | None
@@ -123,6 +124,7 @@ class Costs:
     proof: int
     search: float | None
     proving: float
+    also: int = 0
 
 
 def describe(
@@ -168,7 +170,8 @@ def _documents(study: StudyFile, costs: Costs, report: int) -> str:
     parts = [f"{costs.ranked:,} to rank the checkpoints"] if costs.ranked else []
     parts += [] if costs.documents is None else [f"{costs.documents:,} to search with"]
     parts.append(f"{models} on {report} report documents")
-    total = costs.ranked + (costs.documents or 0) + costs.proof
+    parts += [f"2 on {costs.also // 2} of other suites"] if costs.also else []
+    total = costs.ranked + (costs.documents or 0) + costs.proof + costs.also
     more = " and those of the search" if costs.documents is None else ""
     return f"{total:,} documents{more} ({', '.join(parts)})"
 

@@ -119,7 +119,7 @@ def settled_of(
         dtype,
         {name: found for name, found in fingerprints.items() if name not in dropped},
         halving,
-        report * models_to_prove(study),
+        report * models_to_prove(study) + 2 * record.count_also(),
     )
 
 

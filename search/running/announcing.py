@@ -50,6 +50,7 @@ def _forecast(search: OpenedSearch) -> Forecast:
         sum(map(settled.objective.is_reference, settled.objective.inputs)),
         settled.halving,
         search.workers,
+        sum(len(documents.report) for documents in search.also),
     )
 
 

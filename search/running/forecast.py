@@ -44,6 +44,7 @@ class Forecast:
         folder: the run's.
         per_trial: search documents of a complete trial; `per_proof` report documents of a model.
         is_adaptive: `auto` decides how many documents a round takes.
+        also: documents of suites that are not searched on, which two models are scored on after the proof.
         whole: inputs that are scored on all search documents before it does.
         halving: what is ranked first; None where nothing is.
         workers: at work beside each other here.
@@ -58,6 +59,7 @@ class Forecast:
     whole: int = 0
     halving: Halving | None = None
     workers: int = 1
+    also: int = 0
 
     def costs(
         self,
@@ -77,16 +79,17 @@ class Forecast:
         pace = pace_of(trials, proofs) or self._probed(probe)
         ranked = self.halving.documents if self.halving is not None else 0
         proof = self.per_proof * max(0, models_to_prove(self.study) - len(proofs))
-        report = pace.report
+        also = 2 * self.also
+        proving = (proof + also) * pace.report
         search = self._documents(trials, pace)
         seconds = None
         if search is not None:
             rounds = self.rounds(search, spent(trials)[1])
             seconds = pace.search(ranked + search, rounds)
         if self.study.budget.hours is not None:
-            rest = max(0.0, 3600 * self.study.budget.hours - elapsed - proof * report)
+            rest = max(0.0, 3600 * self.study.budget.hours - elapsed - proving)
             seconds = rest if seconds is None else min(seconds, rest)
-        return Costs(search, ranked, proof, seconds, proof * report)
+        return Costs(search, ranked, proof, seconds, proving, also)
 
     def _probed(self, probe: Probe) -> Pace:
         """Before the first trial.

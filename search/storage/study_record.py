@@ -196,6 +196,10 @@ class StudyRecord:
         """What `name_also` wrote last."""
         return dict(self.study.user_attrs.get("also", {}))
 
+    def count_also(self) -> int:
+        """Report documents of the suites that `name_also` wrote last."""
+        return sum(len(self.identifiers(suite, _ALSO)) for suite in self.named_also())
+
     def save_also(self, key: str, candidate: Candidate, scores: Scores) -> None:
         """Record a candidate's scores on the report documents of such a suite."""
         self.study.set_user_attr(f"also:{key}:{candidate.digest}", pack(scores))

@@ -21,6 +21,7 @@ def test_a_dry_run_tells_memory_documents_time_and_engine_and_writes_nothing(
         "base": "mini/base",
         "checkpoints": {"sums": "mini/sums", "products": "mini/products"},
         "suites": ["gsm8k"],
+        "also": ["mmlu", "gsm8k"],  # (gsm8k is searched on)
         "data": "mini",
         "documents": {"search": 16, "report": 8},
         "batch_size": 2,
@@ -32,7 +33,7 @@ def test_a_dry_run_tells_memory_documents_time_and_engine_and_writes_nothing(
     dry_run(study, "gsm8k", {"trials": 3, "hours": None}, 1, screen)
     first = text.getvalue().splitlines()[0]
     assert first.startswith("This will take about ")
-    assert "56 documents (24 to search with, 4 models on 8 report documents)" in first
+    assert "72 documents (24 to search with, 4 models on 8 report documents, 2 on 8 of other suites)" in first
     assert re.search(r" and \d+ s: \d+ s of search, \d+ s of proof", first)
     assert first.endswith("Engine: fast, as the device is a CPU.")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
