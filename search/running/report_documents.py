@@ -106,6 +106,8 @@ def _scorer(search: OpenedSearch, documents: Sequence[SuiteDocuments]) -> Iterat
     worker = cast("Worker", search.worker)
     worker.take_documents(documents)
     try:
+        for line in worker.live.check_room(worker.judges("report")):
+            search.screen.say(line)
         yield worker
     finally:
         worker.take_documents(search.documents)
