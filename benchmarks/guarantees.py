@@ -284,7 +284,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="2,000 studies a null")
     parser.add_argument("--studies", type=int, help="studies a null")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of tables"
+    )
     options = parser.parse_args()
     studies = options.studies or (2000 if options.full else 500)
     begun = time.monotonic()

@@ -116,6 +116,7 @@ class Costs:
         proof: report documents, all models together.
         search: seconds of searching, on the clock; None where no limit tells.
         proving: seconds of the proof.
+        candidates: to be scored, where the budget counts them.
     """
 
     documents: int | None
@@ -123,6 +124,7 @@ class Costs:
     proof: int
     search: float | None
     proving: float
+    candidates: int | None = None
 
 
 def describe(
@@ -166,7 +168,8 @@ def _documents(study: StudyFile, costs: Costs, report: int) -> str:
     if study.training_run is not None:
         models = f"up to {models}"
     parts = [f"{costs.ranked:,} to rank the checkpoints"] if costs.ranked else []
-    parts += [] if costs.documents is None else [f"{costs.documents:,} to search with"]
+    aim = "search with" if costs.candidates is None else f"score {costs.candidates} candidates"
+    parts += [] if costs.documents is None else [f"{costs.documents:,} to {aim}"]
     parts.append(f"{models} on {report} report documents")
     total = costs.ranked + (costs.documents or 0) + costs.proof
     more = " and those of the search" if costs.documents is None else ""

@@ -86,7 +86,9 @@ class Forecast:
         if self.study.budget.hours is not None:
             rest = max(0.0, 3600 * self.study.budget.hours - elapsed - proof * report)
             seconds = rest if seconds is None else min(seconds, rest)
-        return Costs(search, ranked, proof, seconds, proof * report)
+        limit = self.study.budget.trials
+        candidates = None if limit is None else max(0, limit - spent(trials)[0])
+        return Costs(search, ranked, proof, seconds, proof * report, candidates)
 
     def _probed(self, probe: Probe) -> Pace:
         """Before the first trial.
