@@ -39,5 +39,6 @@ def dry_run(
         ) as search,
     ):
         search.workers = workers
-        search.settle()
+        if not content.directions and content.measure != "target_nll":
+            search.settle()  # (these take longer than what is asked; comparing the inputs is what takes most memory)
         search.announce()

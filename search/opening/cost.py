@@ -117,6 +117,7 @@ class Costs:
         search: seconds of searching, on the clock; None where no limit tells.
         proving: seconds of the proof, and of what else changed.
         also: documents of suites that are not searched on, of both models together.
+        candidates: to be scored, where the budget counts them.
     """
 
     documents: int | None
@@ -124,6 +125,7 @@ class Costs:
     proof: int
     search: float | None
     proving: float
+    candidates: int | None = None
     also: int = 0
 
 
@@ -168,7 +170,8 @@ def _documents(study: StudyFile, costs: Costs, report: int) -> str:
     if study.training_run is not None:
         models = f"up to {models}"
     parts = [f"{costs.ranked:,} to rank the checkpoints"] if costs.ranked else []
-    parts += [] if costs.documents is None else [f"{costs.documents:,} to search with"]
+    aim = "search with" if costs.candidates is None else f"score {costs.candidates} candidates"
+    parts += [] if costs.documents is None else [f"{costs.documents:,} to {aim}"]
     parts.append(f"{models} on {report} report documents")
     parts += [f"2 on {costs.also // 2} of other suites"] if costs.also else []
     total = costs.ranked + (costs.documents or 0) + costs.proof + costs.also

@@ -89,7 +89,9 @@ class Forecast:
         if self.study.budget.hours is not None:
             rest = max(0.0, 3600 * self.study.budget.hours - elapsed - proving)
             seconds = rest if seconds is None else min(seconds, rest)
-        return Costs(search, ranked, proof, seconds, proving, also)
+        limit = self.study.budget.trials
+        candidates = None if limit is None else max(0, limit - spent(trials)[0])
+        return Costs(search, ranked, proof, seconds, proving, candidates, also)
 
     def _probed(self, probe: Probe) -> Pace:
         """Before the first trial.

@@ -31,9 +31,13 @@ def test_a_dry_run_tells_memory_documents_time_and_engine_and_writes_nothing(
     text = io.StringIO()
     screen = Screen(Console(file=text, width=400, soft_wrap=True))
     dry_run(study, "gsm8k", {"trials": 3, "hours": None}, 1, screen)
-    first = text.getvalue().splitlines()[0]
+    compared, first = text.getvalue().splitlines()[:2]
+    assert compared.startswith("Inputs as their own models")  # (which is what takes the memory)
     assert first.startswith("This will take about ")
-    assert "72 documents (24 to search with, 4 models on 8 report documents, 2 on 8 of other suites)" in first
+    assert (
+        "72 documents (24 to score 3 candidates, 4 models on 8 report documents, 2 on 8 of other suites)"
+        in first
+    )
     assert re.search(r" and \d+ s: \d+ s of search, \d+ s of proof", first)
     assert first.endswith("Engine: fast, as the device is a CPU.")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
