@@ -113,9 +113,7 @@ def test_a_signal_gives_the_trial_in_hand_back_at_once(tmp_path: Path, number: i
     assert ended(pid) == 130
     assert time.monotonic() - sent < 10
     (stopped,) = said(crew)
-    assert re.fullmatch(
-        r"Stopped\. Nothing that was finished is lost; `exme .*` resumes\.", stopped
-    )
+    assert re.fullmatch(r"Stopped\. Nothing that was finished is lost; `exme.*` resumes\.", stopped)
     assert crew.said()[-1] == "So far: no candidate was scored."
     with crew.open() as search:
         trials = search.storage.trials()
@@ -139,7 +137,7 @@ def test_a_database_that_is_away_keeps_nobody_who_wants_an_end(tmp_path: Path) -
 
         def score(candidate: Candidate, split: str) -> Scored:
             if len(search.trials) > 2:
-                storage._recovery.close = close  # type: ignore[method-assign, assignment]
+                storage._recovery.close = close  # type: ignore[method-assign]
                 (tmp_path / "away").touch()
                 time.sleep(30)
             return Landscape.score(landscape, candidate, split)  # type: ignore[arg-type]
@@ -151,7 +149,7 @@ def test_a_database_that_is_away_keeps_nobody_who_wants_an_end(tmp_path: Path) -
     wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("away")])
     os.kill(pid, signal.SIGINT)
     assert ended(pid) == 130  # (it would wait for an hour)
-    assert said(crew)[-1].startswith("Stopped. Nothing that was finished is lost; `exme ")
+    assert said(crew)[-1].startswith("Stopped. Nothing that was finished is lost; `exme")
     lines = crew.said()
     assert lines[-1].startswith("So far: 2 candidates in 3 trials, ") and "  best " in lines[-1]
     assert any("could not be given back, for the database does not answer" in x for x in lines)

@@ -281,7 +281,7 @@ def test_the_cost_is_said_before_the_first_trial(tmp_path: Path) -> None:
     for part in (
         "of memory",
         "of disk",
-        "documents (1,536 to search with, 4 models on 400",
+        "documents (1,536 to score 12 candidates, 4 models on 400",
         " of proof",
     ):
         assert part in opened.lines[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -23,7 +24,7 @@ def test_a_process_that_is_to_end_waits_no_longer(monkeypatch: pytest.MonkeyPatc
     try:
         with pytest.raises(OperationalError):  # (it would wait for an hour)
             waiting.call(away)
-        answers = iter([away, lambda attempt: "here"])
+        answers: Iterator[Callable[[int], object]] = iter([away, lambda attempt: "here"])
 
         def in_turn(attempt: int) -> object:
             return next(answers)(attempt)
