@@ -161,6 +161,17 @@ help: ## show this list
 	  ''             'leaves the CUDA libraries out; read when the set-up is made' \
 	  'V='           '1: show what the set-up does'
 
+# Runs a command that may take minutes and says nothing: a dot every two seconds, until it ends or its shell is gone.
+ifeq ($(V),)
+dotted = @shell=$$$$; began=$$(date +%s); \
+  (while sleep 2 >/dev/null 2>&1 && kill -0 $$shell 2>/dev/null; do printf .; done) & dots=$$!; \
+  trap 'kill $$dots 2>/dev/null; exit 130' INT TERM; \
+  $(1); status=$$?; kill $$dots 2>/dev/null; wait $$dots 2>/dev/null; \
+  test $$(($$(date +%s) - began)) -lt 2 || echo; exit $$status
+else
+dotted = @$(1)
+endif
+
 # The set-up. A step's stamp is the last thing it writes, so a step that was interrupted is done again.
 
 fail = { printf 'exme: %s\n' "$(1)" >&2; exit 2; }
@@ -205,10 +216,10 @@ endif
 define install_dependencies
 	$(call say,'installing torch and what else is needed: minutes the first time (V=1 shows progress; TORCH_INDEX= see make help)')
 	@$(heal)
-	@$(PIP) -c constraints.txt --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(call dotted,$(PIP) -c constraints.txt --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch)
 	@$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	  print(*project["dependencies"], *project["optional-dependencies"]["dev"]$(1), sep="\n")' > $(STATE)/requirements.txt
-	@$(INSTALL) -c constraints.txt -r $(STATE)/requirements.txt
+	$(call dotted,$(INSTALL) -c constraints.txt -r $(STATE)/requirements.txt)
 endef
 
 $(RUN): $(STATE)/created pyproject.toml constraints.txt
@@ -224,13 +235,13 @@ $(DOCS): $(RUN)
 	$(call say,'installing the tools of the docs site')
 	@$(BIN)/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 	  print(*project["optional-dependencies"]["docs"], sep="\n")' > $(STATE)/docs-requirements.txt
-	@$(INSTALL) -c constraints.txt -r $(STATE)/docs-requirements.txt
+	$(call dotted,$(INSTALL) -c constraints.txt -r $(STATE)/docs-requirements.txt)
 	@touch $@
 
 $(LINKED): $(STATE)/created pyproject.toml
 	$(call say,'installing exme')
 	@$(heal)
-	@$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=strict --editable .
+	$(call dotted,$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=strict --editable .)
 	@rm -f $(STATE)/linked-*
 	@touch $@
 

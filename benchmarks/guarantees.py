@@ -1,6 +1,6 @@
 """Whether the verdict fools its user: false proofs, coverage of intervals, power, bias of what is called best.
 
-    python -m benchmarks.guarantees [--full] [--json FILE]
+    python -m benchmarks.guarantees [--full] [--json]
 
 A study is a set of report documents, a candidate and its inputs; the word is `exme.search.proof.verdict`'s. Outcomes are real: a
 landscape's documents are drawn with replacement, with chances that make the models' true scores exactly what a null says
@@ -14,7 +14,6 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -285,7 +284,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="2,000 studies a null")
     parser.add_argument("--studies", type=int, help="studies a null")
-    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of tables"
+    )
     options = parser.parse_args()
     studies = options.studies or (2000 if options.full else 500)
     begun = time.monotonic()
@@ -302,9 +303,10 @@ def main() -> None:
         off, held = of_best(landscape, seeds[: max(3, studies)])
         result["bias"] |= off
         result["coverage"] |= coverage(landscape, COVERED[:studies]) | held
-    _tell(result, time.monotonic() - begun)
     if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps(result, indent=1))
+    else:
+        _tell(result, time.monotonic() - begun)
 
 
 def _tell(result: dict[str, Any], seconds: float) -> None:

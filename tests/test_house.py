@@ -15,7 +15,7 @@ from tests.helpers.places import ROOT
 COVERED_BY: Mapping[str, str] = {
     "docs/test_blocks.py": "cli/looking cli/making cli/preparing",
     "journeys/test_budget_spent.py": "proposing/box proposing/policy proposing/untried",
-    "journeys/test_distributed.py": "running/loop storage/heartbeat storage/lock storage/patience storage/recovery",
+    "journeys/test_distributed.py": "running/loop storage/heartbeat storage/lock storage/recovery",
     "journeys/test_failures.py": "storage/backend scoring/worker",
     "journeys/test_goal_searches.py": "proposing/sampler",
     "journeys/test_interrupts.py": "running/interrupts",
@@ -40,6 +40,7 @@ COVERED_BY: Mapping[str, str] = {
     "search/merging/sources/test_vocabulary.py": "merging/sources/scratch merging/sources/sources",
     "search/opening/test_first_stage.py": "proof/left_out proof/training_curve reports/pages/training_sections",
     "search/opening/test_workshop.py": "directions/prompts scoring/live_model",
+    "search/running/test_report_documents.py": "proof/also",
     "search/running/test_stored_search.py": "storage/run_folders",
     "search/proof/test_gain.py": "proof/finals",
     "search/reports/dashboard/test_annotate.py": "reports/dashboard/notes reports/dashboard/study_note scoring/answers trials/unit",
@@ -52,7 +53,9 @@ COVERED_BY: Mapping[str, str] = {
     "search/running/test_comparing.py": "cli/compare",
     "search/running/test_by_hand.py": "cli/by_hand reports/exports/build study/named_point",
     "search/running/test_search.py": "opening/joining opening/opening opening/provenance opening/settling "
-    "proposing/history proposing/plan proposing/proposal proposing/settled running/forecast running/opened_search",
+    "proposing/history proposing/plan proposing/proposal proposing/settled running/opened_search",
+    "search/running/test_forecast.py": "running/announcing",
+    "search/running/test_hours.py": "proposing/deadline study/limits trials/clock trials/pace",
     "search/statistics/test_paired.py": "statistics/combine",
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",
     "search/study/test_from_mergekit.py": "study/mergekit_file",

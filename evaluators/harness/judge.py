@@ -15,7 +15,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 
 from exme.evaluators import TARGET_NLL, DocumentScores, Scale
-from exme.tasks import SuiteDocuments, UserError, one_line
+from exme.tasks import SuiteDocuments, UserError
 
 from .generation import check_settings
 from .interface import PLAIN, Chat, Engine, Evaluation, answer_limit, is_cut, responses
@@ -235,30 +235,6 @@ class Judge:
                 raise lacking
             self._targets = found
         return self._targets
-
-    def probe(self, engine: Engine, count: int, *, targets: bool = False) -> float:
-        """Seconds per document, measured on the first `count` documents; keeps nothing.
-
-        Args:
-            engine: the engine.
-            count: how many documents.
-            targets: time `score_targets`, not `score`.
-
-        Raises:
-            UserError: the metric cannot score the answers.
-        """
-        head = range(min(count, len(self.documents)))
-        if not targets:
-            try:
-                return self.score(engine, head).engine_seconds / len(head)
-            except ValueError as error:
-                told = f"an input's answers cannot be scored ({one_line(str(error))})"
-                raise UserError(f"suite '{self.suite.suite}': {told}") from None
-        asked = [request for request in self._target_requests() if request is not None][:count]
-        start = time.perf_counter()
-        with quiet():
-            responses(engine, asked)
-        return (time.perf_counter() - start) / len(asked)
 
     def _collect(self, engine: Engine, engine_seconds: float, places: Sequence[int]) -> Evaluation:
         values, answers, empty, unextracted, cut = [], [], [], [], []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -70,10 +71,29 @@ def main() -> None:
     sys.exit(_run(lambda: app(standalone_mode=False)))
 
 
-def _run(command: Callable[[], object]) -> int:  # noqa: PLR0911  (an error each)
-    from exme.search.running import Interrupts  # noqa: PLC0415
+def _run(command: Callable[[], object]) -> int:
+    from exme.search.running import Interrupts, was_asked  # noqa: PLC0415
 
     Interrupts(lambda line: typer.echo(line, err=True)).install()
+    try:
+        return _carried_out(command)
+    except (KeyboardInterrupt, typer.Abort):
+        return _stopped()
+    except Exception:
+        if not was_asked():
+            raise
+        return _stopped()  # (giving back what was in hand met a database that is away)
+
+
+def _stopped() -> int:
+    from exme.search.storage import hide_secrets  # noqa: PLC0415
+
+    command = hide_secrets(shlex.join(["exme", *sys.argv[1:]]))
+    typer.echo(f"\nStopped. Nothing that was finished is lost; `{command}` resumes.", err=True)
+    return 130
+
+
+def _carried_out(command: Callable[[], object]) -> int:  # noqa: PLR0911  (an error each)
     try:
         code = command()
     except UserError as error:
@@ -96,11 +116,6 @@ def _run(command: Callable[[], object]) -> int:  # noqa: PLR0911  (an error each
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
             raise
         return _refuse(f"out of memory ({str(error).splitlines()[0]}); {_SMALLER}")
-    except (KeyboardInterrupt, typer.Abort):
-        typer.echo(
-            "\nStopped. Nothing that was finished is lost; the same command resumes.", err=True
-        )
-        return 130
     return code if isinstance(code, int) else 0
 
 

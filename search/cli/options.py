@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from exme.search.running import Screen, Search, StoredSearch
+    from exme.search.running import Screen, Search, StoredSearch, Ticker
 
 StudyArgument = Annotated[
     Path | None,
@@ -39,6 +41,17 @@ ForkOption = Annotated[
 TrialsOption = Annotated[
     int | None, typer.Option(min=1, help="Replaces the study's budget of trials.")
 ]
+HoursOption = Annotated[
+    float | None,
+    typer.Option(help="Replaces the study's budget of hours, on the clock, proof included."),
+]
+DocumentsOption = Annotated[
+    int | None, typer.Option(min=1, help="Replaces the study's budget of search documents.")
+]
+GainOption = Annotated[
+    float | None,
+    typer.Option(help="End when more documents are expected to bring fewer points than this."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")]
 PlainOption = Annotated[
     bool, typer.Option("--plain", help="Plain lines, even where there is a terminal.")
@@ -61,7 +74,7 @@ def open_study(
     task: str | None,
     runs: Path,
     *,
-    trials: int | None = None,
+    budget: Mapping[str, float | None] | None = None,
     fork: bool = False,
     screen: Screen | None = None,
 ) -> Search:
@@ -69,7 +82,7 @@ def open_study(
     from exme.search.running import open_search  # noqa: PLC0415
 
     path = study_path(study)
-    return open_search(path, task, runs=runs, trials=trials, fork=fork, screen=screen)
+    return open_search(path, task, runs=runs, budget=budget, fork=fork, screen=screen)
 
 
 def open_run(study: Path | None, task: str | None, runs: Path) -> StoredSearch:
@@ -79,7 +92,7 @@ def open_run(study: Path | None, task: str | None, runs: Path) -> StoredSearch:
     return open_stored(study_path(study), task, runs)
 
 
-def pick_screen(*, json: bool, plain: bool) -> Screen:
+def pick_screen(*, json: bool, plain: bool, ticker: Ticker | None = None) -> Screen:
     """Events for a machine, a picture for a terminal, or plain lines."""
     from rich.console import Console  # noqa: PLC0415
 
@@ -91,7 +104,22 @@ def pick_screen(*, json: bool, plain: bool) -> Screen:
     if plain or not console.is_terminal or console.is_dumb_terminal:
         from exme.search.running import Screen  # noqa: PLC0415
 
-        return Screen()
+        return Screen(ticker=ticker)
     from exme.search.reports.terminal import LiveScreen  # noqa: PLC0415
 
-    return LiveScreen(console)
+    return LiveScreen(console, ticker)
+
+
+@contextmanager
+def watched(*, json: bool, plain: bool, alone: bool = True) -> Iterator[Screen]:
+    """A command's screen, on which nothing is silent for long.
+
+    Machines are told no more than events, and workers of another command no more than lines.
+    """
+    from exme.search.running import Ticker  # noqa: PLC0415
+
+    if json or not alone:
+        yield pick_screen(json=json, plain=plain)
+        return
+    with Ticker("Loading libraries") as ticker:
+        yield pick_screen(json=json, plain=plain, ticker=ticker)

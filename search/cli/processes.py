@@ -106,7 +106,7 @@ def run_workers(
     """Run workers until all have ended, and show their lines with their numbers in front.
 
     A worker that dies is not started again: the others take its trial up. Ctrl-C and SIGTERM are
-    passed on once; workers then give back what they have in hand. They are killed when they do not,
+    passed on once; workers then give back their running trials. They are killed when they do not,
     or when Ctrl-C comes again.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,10 @@ import typer
 
 from .options import (
     RUNS_DEFAULT,
+    DocumentsOption,
     ForkOption,
+    GainOption,
+    HoursOption,
     JsonOption,
     PlainOption,
     RunsOption,
@@ -18,8 +22,8 @@ from .options import (
     TaskOption,
     TrialsOption,
     open_study,
-    pick_screen,
     study_path,
+    watched,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +34,9 @@ def search(
     study: StudyArgument = None,
     task: TaskOption = None,
     trials: TrialsOption = None,
+    hours: HoursOption = None,
+    documents: DocumentsOption = None,
+    gain: GainOption = None,
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Worker processes to start here.")
     ] = 1,
@@ -49,30 +56,47 @@ def search(
     On a terminal a picture of the search stays in view; elsewhere each trial is a line.
     `--json` writes one JSON object a line instead: docs/reference/events.md.
 
-    `--dry-run` loads the models, measures one batch, says how much memory, how many documents and
+    `--hours 1.5` ends in time, the proof included: a search that was interrupted goes on with what is left of its hours.
+
+    `--dry-run` loads the models, measures a few documents, says how much memory, how many documents and
     how long, the proof included, and keeps nothing.
 
     Example: `exme search studies/mini.yaml --task gsm8k --workers 4`
     """
+    budget = {"trials": trials, "hours": hours, "documents": documents, "gain": gain}
     if dry_run:
         from .dry_run import dry_run as try_out  # noqa: PLC0415
 
-        try_out(study_path(study), task, trials, pick_screen(json=json, plain=plain))
+        with watched(json=json, plain=plain) as screen:
+            try_out(study_path(study), task, budget, workers, screen)
         return
-    from exme.search.reports.pages import next_step, write_report  # noqa: PLC0415
+    with (
+        watched(json=json, plain=plain) as screen,
+        open_study(study, task, runs, budget=budget, fork=fork, screen=screen) as opened,
+    ):
+        from exme.search.reports.pages import next_step, write_report  # noqa: PLC0415
 
-    screen = pick_screen(json=json, plain=plain)
-    with open_study(study, task, runs, trials=trials, fork=fork, screen=screen) as opened:
+        opened.storage.sitting = began()
         if workers > 1:
-            run_here(opened, workers, study_path(study), runs, trials)
+            run_here(opened, workers, study_path(study), runs, budget)
         outcome = opened.run()
         opened.rest()  # drawing takes memory, too
+        screen.note("Writing the report")
         report = write_report(outcome, opened.folder, opened.examples(outcome))
         following = [line.replace("`", "") for line in next_step(outcome)]
         screen.verdict(outcome.verdict, report.with_suffix(".html"), following)
 
 
-def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | None) -> None:
+def began(process: int | None = None) -> float:
+    """When a process began, this one by default, in seconds since 1970: a budget of hours runs from then."""
+    import psutil  # noqa: PLC0415
+
+    return psutil.Process(process).create_time()
+
+
+def run_here(
+    opened: Search, count: int, study: Path, runs: Path, limits: Mapping[str, float | None]
+) -> None:
     """Have workers of this machine use the budget up; whatever they leave is for the caller."""
     from .processes import run_workers, shares, usable_cores, visible_gpus  # noqa: PLC0415
 
@@ -86,11 +110,21 @@ def run_here(opened: Search, count: int, study: Path, runs: Path, trials: int | 
         if not gpus
         else f"Starting {count} workers on {named}."
     )
+    opened.workers = count
     opened.screen.begin(opened.view)
-    budget = [] if trials is None else ["--trials", str(trials)]
+    budget = [f"--{name}={value}" for name, value in limits.items() if value is not None]
     task = opened.task.replace("+", ",")
     run_workers(
-        ["worker", str(study), "--task", task, "--runs", str(runs), *budget, "--started-here"],
+        [
+            "worker",
+            str(study),
+            "--task",
+            task,
+            "--runs",
+            str(runs),
+            *budget,
+            f"--started-here={count}",
+        ],
         parts,
         opened.screen.say,
     )
@@ -100,10 +134,13 @@ def worker(
     study: StudyArgument = None,
     task: TaskOption = None,
     trials: TrialsOption = None,
+    hours: HoursOption = None,
+    documents: DocumentsOption = None,
+    gain: GainOption = None,
     runs: RunsOption = RUNS_DEFAULT,
     json: JsonOption = False,
     plain: PlainOption = False,
-    started_here: Annotated[bool, typer.Option("--started-here", hidden=True)] = False,
+    started_here: Annotated[int, typer.Option("--started-here", hidden=True)] = 0,
 ) -> None:
     """Work on a study beside others, from this or another machine, until its budget is used up.
 
@@ -116,6 +153,11 @@ def worker(
         from .processes import leave_with_parent  # noqa: PLC0415
 
         leave_with_parent()
-    screen = pick_screen(json=json, plain=plain)
-    with open_study(study, task, runs, trials=trials, screen=screen) as opened:
+    budget = {"trials": trials, "hours": hours, "documents": documents, "gain": gain}
+    with (
+        watched(json=json, plain=plain, alone=not started_here) as screen,
+        open_study(study, task, runs, budget=budget, screen=screen) as opened,
+    ):
+        opened.storage.sitting = began(os.getppid() if started_here else None)
+        opened.workers = max(1, started_here)
         opened.work()

@@ -1,5 +1,6 @@
 from .cost import (
     LIBRARIES as LIBRARIES,
+    Costs as Costs,
     Weights as Weights,
     available_memory as available_memory,
     check_memory as check_memory,
@@ -12,6 +13,7 @@ from .cost import (
 from .first_stage import (
     KEPT as KEPT,
     input_alone as input_alone,
+    models_to_prove as models_to_prove,
     settled_of as settled_of,
     sources_of as sources_of,
     study_of as study_of,
@@ -28,6 +30,7 @@ from .likeness import (
     tolerance as tolerance,
 )
 from .opening import (
+    load_also_documents as load_also_documents,
     load_study_documents as load_study_documents,
     open_sources as open_sources,
     pinned_facts as pinned_facts,

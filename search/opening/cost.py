@@ -106,17 +106,37 @@ def give_back_memory() -> None:
         trim(0)
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What is ahead of a search.
+
+    Attributes:
+        documents: to search with, at most; None where no limit of the budget counts them.
+        ranked: search documents on which the checkpoints of a training run are ranked before.
+        proof: report documents, all models together.
+        search: seconds of searching, on the clock; None where no limit tells.
+        proving: seconds of the proof, and of what else changed.
+        also: documents of suites that are not searched on, of both models together.
+        candidates: to be scored, where the budget counts them.
+    """
+
+    documents: int | None
+    ranked: int
+    proof: int
+    search: float | None
+    proving: float
+    candidates: int | None = None
+    also: int = 0
+
+
 def describe(
     study: StudyFile,
     weights: Weights,
     folder: Path,
-    *,
-    search: int,
+    costs: Costs,
     report: int,
-    trials: int | None,
-    seconds_per_document: float,
-    ranked: int = 0,
     reached: int = 0,
+    workers: int = 1,
 ) -> str:
     """One line: memory, disk, documents and time.
 
@@ -127,38 +147,52 @@ def describe(
         study: the study file.
         weights: bytes of weights.
         folder: the run's folder.
-        search: search documents per candidate.
-        report: report documents per model.
-        trials: candidates that are still to be tried; None where nobody can say.
-        seconds_per_document: measured.
-        ranked: search documents on which the checkpoints of a training run are still to be ranked.
+        costs: what is ahead.
+        report: report documents of a model.
         reached: bytes of memory that this process had at most, so far.
+        workers: processes like this one.
     """
-    dropped = study.training_run.dropped if study.training_run is not None else {}
-    count = len(study.checkpoints) + len(dropped) + 2
-    models = f"up to {count} models" if study.training_run is not None else f"{count} models"
-    documents = ranked + (trials or 0) * search + count * report
-    seconds = documents * seconds_per_document
     disk = weights.exported + 20 * 2**20
     free = shutil.disk_usage(folder).free
     low = f" (only {_size(free)} free!)" if disk > free else ""
-    limit = f", at most {study.budget.minutes:g} min of search" if study.budget.minutes else ""
-    memory = max(reached, LIBRARIES + weights.live + weights.sources)
-    place = (
-        f"This will take about {_size(memory)} of memory "
-        f"({_size(weights.live + weights.sources)} of it weights), {_size(disk)} of disk with the "
-        f"export{low}"
-    )
-    if trials is None:
-        return (
-            f"{place}, up to {search} documents a trial until more documents are expected to bring less than "
-            f"{study.budget.gain:g}, and {models} on {report} report documents."
-        )
-    first = f"{ranked} to rank the checkpoints, " if ranked else ""
+    memory = workers * max(reached, LIBRARIES + weights.live + weights.sources)
+    share = workers * (weights.live + weights.sources)
+    many = f" by {workers} workers" if workers > 1 else ""
     return (
-        f"{place}, {documents:,} documents ({first}{trials} candidates of {search}, {models} on "
-        f"{report} report documents) and {duration(seconds)}{limit}."
+        f"This will take about {_size(memory)} of memory ({_size(share)} of it weights){many}, {_size(disk)} of disk "
+        f"with the export{low}, {_documents(study, costs, report)}{_time(costs)}{_ends(study)}."
     )
+
+
+def _documents(study: StudyFile, costs: Costs, report: int) -> str:
+    """``7,120 documents (5,120 to search with, 4 models on 500 report documents)``."""
+    models = f"{costs.proof // report} models" if report else "no model"
+    if study.training_run is not None:
+        models = f"up to {models}"
+    parts = [f"{costs.ranked:,} to rank the checkpoints"] if costs.ranked else []
+    aim = "search with" if costs.candidates is None else f"score {costs.candidates} candidates"
+    parts += [] if costs.documents is None else [f"{costs.documents:,} to {aim}"]
+    parts.append(f"{models} on {report} report documents")
+    parts += [f"2 on {costs.also // 2} of other suites"] if costs.also else []
+    total = costs.ranked + (costs.documents or 0) + costs.proof + costs.also
+    more = " and those of the search" if costs.documents is None else ""
+    return f"{total:,} documents{more} ({', '.join(parts)})"
+
+
+def _time(costs: Costs) -> str:
+    """`` and 3 min 20 s: 2 min 15 s of search, 1 min 5 s of proof``."""
+    proof = f"{duration(costs.proving)} of proof"
+    if costs.search is None:
+        return f" and {proof} after the search"
+    whole = duration(costs.search + costs.proving)
+    return f" and {whole}: {duration(costs.search)} of search, {proof}"
+
+
+def _ends(study: StudyFile) -> str:
+    """What may end it before."""
+    if study.budget.gain is None:
+        return ""
+    return f"; less where more documents are expected to bring less than {study.budget.gain:g}"
 
 
 def _size(count: float) -> str:

@@ -110,6 +110,7 @@ def settled_of(
         alone = {name: input_alone(name, fingerprints, dtype) for name in names}
         halving = Halving(alone, run.best, count, gram)
     dropped = run.dropped if run is not None else {}
+    report = sum(len(record.identifiers(suite, "report")) for suite in documents)
     return Settled(
         study,
         Plan(study, groups if study.groups is not None else (), directions, shift),
@@ -118,4 +119,11 @@ def settled_of(
         dtype,
         {name: found for name, found in fingerprints.items() if name not in dropped},
         halving,
+        report * models_to_prove(study) + 2 * record.count_also(),
     )
+
+
+def models_to_prove(study: StudyFile) -> int:
+    """The winner, the base and every checkpoint, those of a training run that were dropped among them."""
+    run = study.training_run
+    return 2 + len(study.checkpoints) + (len(run.dropped) if run is not None else 0)

@@ -84,7 +84,7 @@ def likenesses(
     generates = any(judge.longest_answer for judge in judges)
     prompts = _prompts(worker, texts)
     for name, candidate in inputs.items():
-        note(f"comparing {name} with its own model")
+        note(f"Comparing {name} with its own model")
         source = sources.base if name == "base" else sources.every[name]
         rows = sources.union.rows_of(name) if sources.union is not None else None
         pairs = [_translated(ids, rows) for ids in prompts]

@@ -9,7 +9,7 @@ from exme.evaluators.harness import settle, task_order
 from exme.search.merging.sources import Checkpoint, Sources, locate, open_checkpoint
 from exme.search.proposing import Plan
 from exme.search.scoring import Measure, Precision
-from exme.search.study import StudyFile
+from exme.search.study import DocumentsSection, StudyFile, pick_suites
 from exme.search.trials import Objective
 from exme.tasks import Suite, SuiteDocuments, UserError, load_documents
 
@@ -82,18 +82,47 @@ def load_study_documents(study: StudyFile, suite: Suite) -> SuiteDocuments:
     Raises:
         UserError: data are missing, or the suite cannot be used with them.
     """
+    return settle(_load(study, suite, study.documents))
+
+
+def _load(study: StudyFile, suite: Suite, wanted: DocumentsSection) -> SuiteDocuments:
+    """A suite's documents as a study has them, before prompts are made of them."""
     found = load_documents(
         suite,
         study.data,
-        search=study.documents.search,
-        report=study.documents.report,
-        seed=study.documents.seed,
+        search=wanted.search,
+        report=wanted.report,
+        seed=wanted.seed,
         order=task_order(suite),
     )
-    if study.max_gen_toks is not None:
-        limited = found.suite.model_copy(update={"max_gen_toks": study.max_gen_toks})
-        found = replace(found, suite=limited)
-    return settle(found)
+    if study.max_gen_toks is None:
+        return found
+    limited = found.suite.model_copy(update={"max_gen_toks": study.max_gen_toks})
+    return replace(found, suite=limited)
+
+
+def load_also_documents(
+    study: StudyFile, searched: Sequence[SuiteDocuments], where: str
+) -> list[SuiteDocuments]:
+    """Report documents of the suites that `also` names and that are not searched on: as many as the study asks for, or there are.
+
+    Raises:
+        UserError: data are missing, or a suite cannot be used with them.
+    """
+    if not study.also:
+        return []
+    named = pick_suites(study.model_copy(update={"suites": study.also}), "all", where)
+    known = {documents.suite.suite for documents in searched}
+    found = []
+    for suite in named:
+        if suite.suite in known:
+            continue
+        every = _load(study, suite, DocumentsSection(search=None, seed=study.documents.seed))
+        part = replace(
+            every, search=every.search[:1], report=every.report[: study.documents.report]
+        )
+        found.append(settle(part))
+    return found
 
 
 def remarks(

@@ -36,7 +36,7 @@ def take_references(
     say: Callable[[str], None],
     note: Callable[[str], None],
 ) -> list[SuiteDocuments]:
-    """The same documents with the reference answers that they lack, collected once in a study's life.
+    """The same documents with the reference answers that they lack, collected once a study.
 
     Args:
         documents: of every suite.

@@ -1,3 +1,11 @@
+from .also import (
+    Also as Also,
+    also_of as also_of,
+    claim_also as claim_also,
+    key_of_suite as key_of_suite,
+    name_also as name_also,
+    owed_also as owed_also,
+)
 from .audit import KINDS as KINDS, Audit as Audit, audit_of as audit_of, share_text as share_text
 from .comparison import Comparison as Comparison, compare_models as compare_models
 from .examples import Example as Example, examples_of as examples_of

@@ -11,6 +11,7 @@ from exme.search.merging import Candidate
 from exme.search.racing import Goal
 from exme.search.trials import TrialRecord, counted
 
+from .also import Also
 from .gain import share_of_error
 from .left_out import LeftOut
 from .training_curve import CurvePoint
@@ -61,6 +62,7 @@ class Outcome:
         dropped: checkpoints of a training run that the search did not go on with.
         left_out: those of them that the proof need not score.
         curve: the base and the training run's checkpoints on the search documents.
+        also: the winner and the best input on suites that were not searched on.
         facts: versions, seeds, fingerprints, dtype, device, sampler, commands, by name.
     """
 
@@ -81,6 +83,7 @@ class Outcome:
     dropped: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    also: tuple[Also, ...] = ()
 
     def __repr__(self) -> str:
         """In a few lines, for people."""

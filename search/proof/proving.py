@@ -1,7 +1,8 @@
-"""The proof: the winner and every input on the report documents, each once in a study's life."""
+"""The proof: the winner and every input on the report documents, each scored once."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from exme.search.merging import Candidate
 from exme.search.scoring import save_answers
 from exme.search.storage import Storage, StoredStudy
-from exme.search.trials import TrialRecord, best_trial, complete
+from exme.search.trials import Clock, TrialRecord, best_trial, complete, duration
 from exme.tasks import SuiteDocuments
 
 from .audit import any_cut
@@ -99,12 +100,16 @@ def prove(
         folder: the run's, where answers go.
         note: says what goes on now.
     """
-    for name, candidate in missing.items():
+    for number, (name, candidate) in enumerate(missing.items(), 1):
         if candidate.digest not in storage.record.proofs():
-            note(f"Scoring {name} on the report documents.")
+            took = [proof.clock.seconds for proof in storage.record.timed()]
+            about = f", about {duration(sum(took) / len(took))}" if took else ""
+            note(f"Proof: {name}, {number} of {len(missing)}{about}")
+            begin = time.time()
             scored = worker.score(candidate, "report")
             save_answers(folder, candidate.digest, scored.answers)
-            storage.record.save_proof(candidate, scored.scores, scored.proxy)
+            clock = Clock(storage.sitting or begin, begin, time.time())
+            storage.record.save_proof(candidate, scored.scores, scored.proxy, clock)
 
 
 def owed_longer(outcome: Outcome, storage: Storage) -> list[Entry]:

@@ -86,7 +86,7 @@ def claim_comparison(
         runs: the folder of runs.
         stored: a study whose storage counts uses, too.
     """
-    test = hashlib.sha256(" ".join(["compare", *sorted(keys)]).encode()).hexdigest()[:16]
+    test = _test_of(keys)
     with stored.hold_all("uses", runs) if stored else folder_lock(runs, "uses"):
         written = stored.uses() if stored else []
         known = [*map(Use.from_json, written), *read_ledger(runs)]
@@ -96,6 +96,21 @@ def claim_comparison(
             stored.record.claim_use(test, use.to_json())
         write_ledger(runs, use)
         return number_of(use, known)
+
+
+def use_of_comparison(keys: Sequence[str], runs: Path, stored: StoredStudy) -> int:
+    """Which use a comparison is that was written down; the first where none was.
+
+    Args: see `claim_comparison`.
+    """
+    test = _test_of(keys)
+    known = [*map(Use.from_json, stored.uses()), *read_ledger(runs)]
+    mine = next((use for use in known if use.test == test), None)
+    return 1 if mine is None else number_of(mine, known)
+
+
+def _test_of(keys: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(["compare", *sorted(keys)]).encode()).hexdigest()[:16]
 
 
 def new_use(test: str, suites: Sequence[SuiteDocuments], study: str, known: Iterable[Use]) -> Use:

@@ -154,3 +154,28 @@ def expected_gain(
     less = np.broadcast_to(penalties, len(points))
     top = (merits(drawn, goal) - less[:, None]).max(0).mean()
     return max(0.0, float(top - (merits(now, goal) - less).max()))
+
+
+def rounds_of(documents: int, count: int, spent: int = 0) -> int:
+    """About so many rounds share out a budget of documents.
+
+    Args:
+        documents: of the budget, still to be scored.
+        count: search documents.
+        spent: documents that were scored before.
+    """
+    size, rounds = block_size(count), 0
+    blocks, most = spent / size, (spent + documents) / size
+    while blocks < most:
+        blocks += max(1, round(blocks / GROWTH))
+        rounds += 1
+    return rounds
+
+
+def documents_of(rounds: int, count: int, spent: int = 0) -> int:
+    """Inverse of `rounds_of`: about so many documents are scored in so many rounds."""
+    size = block_size(count)
+    blocks = spent / size
+    for _ in range(rounds):
+        blocks += max(1, round(blocks / GROWTH))
+    return round(blocks * size) - spent

@@ -42,7 +42,7 @@ class Assignment:
 
 
 def assign(history: History, claim: Claim) -> Assignment:
-    """What is to be done about the candidate of a trial in hand.
+    """What is to be done about the candidate of a running trial.
 
     Args:
         history: as it was when the trial was proposed.

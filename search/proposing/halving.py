@@ -123,7 +123,7 @@ def rungs(entrants: int, best: int, count: int) -> tuple[Rung, ...]:
     for place, running in enumerate(sizes):
         scored = running + (place == 0)  # the base
         blocks = max(1, int(budget / (len(sizes) - place) / scored / size))
-        more = min(blocks * size, count - 1 - seen)  # (nobody is complete in a first stage)
+        more = min(blocks * size, count - 1 - seen)  # (no candidate is complete in a first stage)
         budget -= more * scored
         seen += more
         found.append(Rung(running, seen))

@@ -26,10 +26,12 @@ class History:
     Attributes:
         trials: in order of their numbers, rated by the study's objective.
         settled: before the first of them.
+        elapsed: seconds on the clock when the last of them was begun or ended; 0 where no budget goes by them.
     """
 
     trials: Sequence[TrialRecord]
     settled: Settled
+    elapsed: float = 0.0
 
     @property
     def bounds(self) -> Bounds:
@@ -69,7 +71,7 @@ class History:
 
     @cached_property
     def running(self) -> list[Candidate]:
-        """Candidates that some worker has in hand."""
+        """Candidates of running trials."""
         return [t.candidate for t in self.trials if t.state == "running" and t.candidate]
 
     @cached_property

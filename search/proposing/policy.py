@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from exme.search.study import Value
-from exme.search.trials import FINAL, best_trial, documents_left, has_room, is_over
+from exme.search.trials import FINAL, best_trial, documents_left, has_room, is_over, spent
 
 from . import auto
+from .deadline import documents_in_time
 from .halving import kept_of, next_of_halving
 from .history import History
 from .proposal import Proposal
@@ -64,7 +65,7 @@ def why_over(history: History) -> str:
 def why_used_up(history: History) -> str:
     """Why nothing more is to be scored, or the empty string."""
     study = history.settled.study
-    reason = is_over(study.budget, history.trials)
+    reason = is_over(study.budget, history.trials) or _why_no_time(history)
     least = study.budget.gain
     if reason or least is None:
         return reason
@@ -73,6 +74,23 @@ def why_used_up(history: History) -> str:
     if found is None or unit * found >= least:
         return ""
     return f"more documents are expected to bring {unit * found:.2g}, less than {least:g}"
+
+
+def _why_no_time(history: History) -> str:
+    """That no trial could end before the proof has to begin; or the empty string."""
+    left = documents_in_time(history)
+    if left is None or left >= _held_back(history) + history.settled.first_chunk:
+        return ""
+    return f"{history.settled.study.budget.hours:g} hours, with what naming and proof take"
+
+
+def _held_back(history: History) -> int:
+    """Documents that are kept for scoring the model that is named, where the time has room for that."""
+    settled, left = history.settled, documents_in_time(history)
+    if left is None or not settled.is_racing:
+        return 0
+    whole = spent(history.trials)[1] + left
+    return settled.count if whole >= RESERVED * settled.count else 0
 
 
 def _why_nothing_left(history: History) -> str:
@@ -129,7 +147,8 @@ def _final(history: History) -> Proposal | None:
     lacks = settled.count - len(history.lineup.runners[place].seen)
     left = documents_left(settled.study.budget, history.trials, settled.count)
     finals = sum(trial.origin == FINAL for trial in history.trials)
-    if finals >= FINALS or (left is not None and left < lacks):
+    room = [found for found in (left, documents_in_time(history)) if found is not None]
+    if finals >= FINALS or any(found < lacks for found in room):
         return None
     point = settled.plan.proposals.of_candidate(best.candidate)
     return _proposal(history, point, FINAL, lacks)
@@ -153,6 +172,9 @@ def _adaptive(history: History) -> Proposal | None:
     settled = history.settled
     left = documents_left(settled.study.budget, history.trials, settled.count)
     documents = min(found.documents, left or found.documents)
+    in_time = documents_in_time(history)
+    if in_time is not None:
+        documents = min(documents, max(settled.first_chunk, in_time - _held_back(history)))
     budget = settled.study.budget.documents
     if left is not None and budget is not None and budget >= RESERVED * settled.count:
         documents = min(documents, max(settled.first_chunk, left - settled.count))

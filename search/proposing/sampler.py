@@ -1,6 +1,6 @@
 """Who proposes the next point: Optuna's samplers, within the study's bounds.
 
-The trials that other workers have in hand are known to `gp` and `tpe`, which count on the worst for them; whoever
+The running trials of other workers are known to `gp` and `tpe`, which count on the worst for them; whoever
 proposes, a proposal keeps its distance from them.
 """
 

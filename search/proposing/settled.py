@@ -30,6 +30,7 @@ class Settled:
         dtype: of candidates.
         sources: fingerprints of the base and the checkpoints.
         halving: what is ranked, while a training run's checkpoints are; None before and in any other search.
+        to_prove: report documents that the proof takes at most, all models together.
     """
 
     study: StudyFile
@@ -39,6 +40,7 @@ class Settled:
     dtype: str
     sources: Mapping[str, str]
     halving: Halving | None = None
+    to_prove: int = 0
 
     @property
     def count(self) -> int:

@@ -1,7 +1,7 @@
 """What has not been tried yet: no proposal may be a candidate whose score is settled.
 
 A candidate is settled where nothing that is done about it would be scored: it is complete, it has lost its race, it could
-not be scored, it is beyond the bound on the shift, or another worker has it in hand. One that was left is not settled.
+not be scored, it is beyond the bound on the shift, or another worker is scoring it. One that was left is not settled.
 Candidates are compared by their digests, as `Loop` does: proposals that differ may make one candidate.
 """
 

@@ -43,7 +43,7 @@ _CHOICES = "choices"
 
 
 class BlindSuites:
-    """Tells people of such suites, once in a study's life.
+    """Tells people of such suites, once a study.
 
     Args:
         documents: of each suite.

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exme.search.opening import Weights, describe, peak_memory
-from exme.search.proposing import Halving
+from exme.search.opening import Costs, Weights, describe, models_to_prove, peak_memory
+from exme.search.proposing import Halving, documents_of, rounds_of
 from exme.search.study import StudyFile
-from exme.search.trials import TrialRecord, spent
+from exme.search.trials import Pace, Timed, TrialRecord, pace_of, spent
 
-from .screen import time_left
+# By which answers that are drafted from those of earlier candidates cost less, over a search: 0.62 was measured on gsm8k's
+# mini form, and more answers are alike where models are.
+DRAFTED = 0.6
+# What lies between two rounds (choosing, writing down, telling), in times `unit_of_work`.
+BETWEEN = 1.1
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was measured before the first trial.
+
+    Attributes:
+        document: seconds of one document, by one worker.
+        unit: seconds of `unit_of_work`.
+        drafts: answers will be drafted from earlier ones.
+    """
+
+    document: float
+    unit: float
+    drafts: bool = False
 
 
 @dataclass(frozen=True)
@@ -23,7 +43,11 @@ class Forecast:
         weights: its models in memory.
         folder: the run's.
         per_trial: search documents of a complete trial; `per_proof` report documents of a model.
+        is_adaptive: `auto` decides how many documents a round takes.
+        also: documents of suites that are not searched on, which two models are scored on after the proof.
+        whole: inputs that are scored on all search documents before it does.
         halving: what is ranked first; None where nothing is.
+        workers: at work beside each other here.
     """
 
     study: StudyFile
@@ -31,45 +55,98 @@ class Forecast:
     folder: Path
     per_trial: int
     per_proof: int
+    is_adaptive: bool = True
+    whole: int = 0
     halving: Halving | None = None
+    workers: int = 1
+    also: int = 0
 
-    def cost(self, trials: Sequence[TrialRecord], seconds_per_document: float) -> str:
-        """The line before a search begins or goes on: memory, disk, documents, time.
+    def costs(
+        self,
+        trials: Sequence[TrialRecord],
+        probe: Probe,
+        elapsed: float = 0.0,
+        proofs: Sequence[Timed] = (),
+    ) -> Costs:
+        """Documents and seconds that are ahead.
 
         Args:
-            trials: so far.
-            seconds_per_document: as measured.
+            trials: so far; what they took is believed before what was probed.
+            probe: of this machine.
+            elapsed: seconds on the clock that the search took so far.
+            proofs: models that were scored on the report documents.
         """
-        used, documents, _ = spent(trials)
-        budget, ranked = self.study.budget, 0
-        if self.halving is not None:
-            used, ranked = len(self.halving.candidates), self.halving.documents
-            documents = ranked
-        left = [budget.trials - used] if budget.trials is not None else []
+        pace = pace_of(trials, proofs) or self._probed(probe)
+        ranked = self.halving.documents if self.halving is not None else 0
+        proof = self.per_proof * max(0, models_to_prove(self.study) - len(proofs))
+        also = 2 * self.also
+        proving = (proof + also) * pace.report
+        search = self._documents(trials, pace)
+        seconds = None
+        if search is not None:
+            rounds = self.rounds(search, spent(trials)[1])
+            seconds = pace.search(ranked + search, rounds)
+        if self.study.budget.hours is not None:
+            rest = max(0.0, 3600 * self.study.budget.hours - elapsed - proving)
+            seconds = rest if seconds is None else min(seconds, rest)
+        limit = self.study.budget.trials
+        candidates = None if limit is None else max(0, limit - spent(trials)[0])
+        return Costs(search, ranked, proof, seconds, proving, candidates, also)
+
+    def _probed(self, probe: Probe) -> Pace:
+        """Before the first trial.
+
+        Workers share the processor's cores, which the proof then has for itself; a GPU it has alone either way.
+        """
+        each = probe.document * (DRAFTED if probe.drafts else 1.0)
+        report = probe.document / self.workers
+        return Pace(each, BETWEEN * probe.unit, self.workers, report)
+
+    def rounds(self, documents: int, spent: int) -> float:
+        """About so many rounds share out so many documents, where so many were spent before."""
+        if self.is_adaptive:
+            return rounds_of(documents, self.per_trial, spent)
+        return documents / self.per_trial
+
+    def _documents(self, trials: Sequence[TrialRecord], pace: Pace) -> int | None:
+        """Search documents that are ahead, at most; None where no limit says."""
+        budget, (used, documents, minutes) = self.study.budget, spent(trials)
+        left: list[float] = []
+        if budget.trials is not None:
+            left.append(self._documents_of(max(0, budget.trials - used), documents))
         if budget.documents is not None:
-            left.append(max(0, -(-(budget.documents - documents) // self.per_trial)))
-        if budget.minutes is not None:
-            rest = budget.minutes * 60 / seconds_per_document - ranked
-            left.append(max(1, round(rest / self.per_trial)))
+            left.append(budget.documents - documents)
+        if budget.minutes is not None and pace.document:
+            left.append(60 * (budget.minutes - minutes) / pace.document)
+        return max(0, round(min(left))) if left else None
+
+    def _documents_of(self, candidates: int, spent: int) -> int:
+        """Search documents that so many more candidates are scored on, where so many were scored before."""
+        most = candidates * self.per_trial
+        if not self.is_adaptive:
+            return most
+        whole = 0 if spent else min(self.whole, candidates)
+        begun = whole * self.per_trial
+        more = documents_of(candidates - whole, self.per_trial, spent + begun)
+        return min(most, begun + more)
+
+    def line(self, costs: Costs) -> str:
+        """The line before a search begins or goes on: memory, disk, documents, time."""
         return describe(
             self.study,
             self.weights,
             self.folder,
-            search=self.per_trial,
-            report=self.per_proof,
-            trials=min(left, default=None),
-            ranked=ranked,
-            seconds_per_document=seconds_per_document,
-            reached=peak_memory(),
+            costs,
+            self.per_proof,
+            peak_memory(),
+            self.workers,
         )
 
-    def left(self, trials: Sequence[TrialRecord]) -> str:
-        """What is left of the budget."""
-        used, documents, minutes = spent(trials)
-        budget = self.study.budget
-        return time_left(
-            trials,
-            None if budget.trials is None else max(0, budget.trials - used),
-            None if budget.minutes is None else budget.minutes - minutes,
-            None if budget.documents is None else max(0, budget.documents - documents),
-        )
+
+def unit_of_work() -> float:
+    """Seconds of a fixed piece of work of one thread, now and on this machine."""
+    start = time.perf_counter()
+    total = 0
+    for number in range(6_000_000):
+        total += number % 7
+    return time.perf_counter() - start

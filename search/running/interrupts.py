@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from exme.search.storage import hurry
+
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
@@ -40,6 +42,7 @@ class Interrupts:
     def install(self) -> None:
         """Be called for both signals, from now on."""
         _asked.clear()
+        hurry(hurried=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self)
         signal.signal(signal.SIGALRM, self._again)
@@ -47,10 +50,11 @@ class Interrupts:
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self._came:
-            self.say("\nStopped at once. What was in hand is taken up again by the same command.")
+            self.say("\nStopped at once. The same command takes the running trial up again.")
             self.leave(130)
         self._came = True
         _asked.set()
+        hurry()
         raise KeyboardInterrupt
 
     def _dropped(self, what: UnraisableHookArgs) -> None:
@@ -62,6 +66,11 @@ class Interrupts:
 
     def _again(self, number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
+
+
+def was_asked() -> bool:
+    """Whether a signal came."""
+    return _asked.is_set()
 
 
 def stop_if_asked() -> None:

@@ -1,6 +1,6 @@
 """The loop of one worker: a trial is claimed, its candidate scored, and what came of it saved.
 
-Proposals are made one at a time, under a lock: each sees what all the workers have in hand, so that none
+Proposals are made one at a time, under a lock: each sees the running trials of all workers, so that none
 is made twice and the budget is not overrun. Scoring, which takes nearly all of the time, is done by all at once.
 """
 
@@ -24,10 +24,11 @@ from .interrupts import stop_if_asked
 from .opened_search import OpenedSearch
 from .round import run_round
 
-# Seconds between two looks at what the other workers have in hand.
+# Seconds after which the running trials of other workers are read again.
 WAIT = 0.5
 # Engines that end one after the other, before the search gives up.
 MOST_DEATHS = 3
+UNREACHED = "trial {number} could not be given back, for the database does not answer; it is taken up again all the same"
 
 
 class Loop:
@@ -95,18 +96,29 @@ class Loop:
                 self.screen.say(self.storage.release(claim), "yellow")
                 self._bury(error)
                 return None
-            except BaseException:  # Ctrl-C as well: no other worker shall wait for this one
-                self.screen.say(self.storage.release(claim), "yellow")
+            except (
+                BaseException
+            ) as error:  # Ctrl-C as well: no other worker shall wait for this one
+                self._give_back(claim, error)
                 raise
         except TrialTaken:
             self.screen.say("A trial was given to another worker while this one stood still.")
             return None
         return claim.number
 
+    def _give_back(self, claim: Claim, reason: BaseException) -> None:
+        """Release a trial, and say so; where a person wants an end and the database is away, that it will be taken up later."""
+        try:
+            self.screen.say(self.storage.release(claim), "yellow")
+        except Exception:
+            if not isinstance(reason, KeyboardInterrupt):
+                raise
+            self.screen.say(UNREACHED.format(number=claim.number), "yellow")
+
     def claim(self) -> tuple[Claim, History] | None:
         """The next trial, this worker's alone, and what it was proposed by; None, after a while, when there is none to be had.
 
-        That is so at the search's end, and while the trials that others have in hand may use the
+        That is so at the search's end, and while running trials of others may use the
         budget up: should one of them be lost, it is there for the taking.
 
         Raises:

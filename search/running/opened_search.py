@@ -22,6 +22,7 @@ from exme.search.opening import (
     fingerprints_of,
     give_back_memory,
     join_study,
+    load_also_documents,
     load_study_documents,
     measure,
     objective_of,
@@ -35,6 +36,7 @@ from exme.search.opening import (
     take_references,
     weigh,
 )
+from exme.search.proof import name_also
 from exme.search.proposing import Settled
 from exme.search.scoring import (
     Precision,
@@ -78,11 +80,16 @@ class OpenedSearch(StoredSearch):
     ) -> None:
         suites = pick_suites(study, task, where)
         self.screen = screen or Screen()
+        self.screen.note("Reading the checkpoints")
         self._file, self._found = study, open_sources(study)
         base = self._found.base
         self.engine = choose_engine(study, base.config)
         self.precision: Precision = settle_precision(study, base.dtype, self.engine.name)
+        self.screen.note("Reading the documents")
         self.documents = [load_study_documents(study, suite) for suite in suites]
+        self.also = load_also_documents(study, self.documents, where)
+        self.make_worker = worker
+        self.workers = 1  # processes that search here, side by side
         self._worker: Scorer | None = worker(self.documents) if worker else None
         self._engine_name: str = study.engine
         self.measure = load_measure(study.measure)
@@ -103,6 +110,7 @@ class OpenedSearch(StoredSearch):
             directions=objective.directions,
         )
         self.storage.record.set_goal(objective.goal)
+        name_also(self.storage, self.also)
         settled, task = self._enter(), task.replace(",", "+")
         super().__init__(self.study, name, task, self.folder, self.storage, settled, where)
 
@@ -208,6 +216,7 @@ class OpenedSearch(StoredSearch):
         finds_out = self.study.device == SPREAD or self.engine.name == "vllm"
         if not finds_out:
             check_memory(self.weights, self.precision, self.study.residence)
+        self.screen.note("Loading the models")
         drafts = self.folder / "drafts.jsonl"
         worker = Worker(self.study, self.sources, self.documents, self.precision, drafts)
         set_aside()
@@ -284,6 +293,3 @@ class OpenedSearch(StoredSearch):
         """What is needed to repeat the search."""
         engine = getattr(self._worker, "engine_name", self._engine_name)
         return facts(self.study, self.where, self.sources, self.documents, self.precision, engine)
-
-    def _count(self, split: str) -> int:
-        return sum(len(documents.of(split)) for documents in self.documents)

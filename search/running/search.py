@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from exme.search import SPINS
-from exme.search.opening import check_memory, give_back_memory, remarks
-from exme.search.proof import Outcome, claim, owed_longer, prove, prove_longer, unproved
-from exme.search.proposing import kept_of, why_over
+from exme.search.opening import check_memory
+from exme.search.proof import Outcome
+from exme.search.proposing import kept_of, why_over, why_used_up
 from exme.search.scoring import Scorer, resident_model
-from exme.search.study import StudyFile, alone, load_study_file, named_point
-from exme.search.trials import TrialRecord, counted, is_over, joined, spent
+from exme.search.study import StudyFile, alone, load_study_file, named_point, with_limits
+from exme.search.trials import TrialRecord, joined
 from exme.tasks import SuiteDocuments, UserError, load_suite
 
+from .announcing import announce
 from .blind import BlindSuites
-from .forecast import Forecast
-from .interrupts import stop_if_asked
+from .interrupts import stop_if_asked, was_asked
 from .loop import Loop
 from .opened_search import OpenedSearch
-from .screen import Screen, named_text
+from .report_documents import score_report_documents
+from .screen import Screen, named_text, so_far
 from .stored_search import RUNS
 from .tracking import Tracking
 from .view import View, view_of
@@ -33,12 +35,6 @@ if TYPE_CHECKING:
 
 # So many candidates in a row that could not be scored: it is not the candidates.
 MOST_FAILURES = 10
-
-THREADS_SPIN = (
-    "torch was imported before exme.search, so its threads spin while they wait, which is slow beside other programs: import "
-    "exme.search first, or set OMP_WAIT_POLICY=passive."
-)
-PROVED_ELSEWHERE = "Another process is scoring the winner on the report documents; waiting for it."
 
 
 class Search(OpenedSearch):
@@ -60,6 +56,25 @@ class Search(OpenedSearch):
     Raises:
         UserError: anything about the study that cannot be used; nothing has been written then.
     """
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.screen.close()
+        if kind is not None and (issubclass(kind, KeyboardInterrupt) or was_asked()):
+            self.screen.say(self._so_far())
+        super().__exit__(kind, value, trace)
+
+    def _so_far(self) -> str:
+        """What stands, by what this process knows where the database does not answer."""
+        last = self.storage.known.last
+        if self.workers > 1:  # (the trials are theirs)
+            with contextlib.suppress(Exception):
+                last = self.history()
+        return so_far(() if last is None else last.trials)
 
     # The search ----------------------------------------------------------------------------------
 
@@ -122,12 +137,16 @@ class Search(OpenedSearch):
                 f"`exme search` ranks them first"
             )
 
+    def announce(self) -> None:
+        """Say what is ahead: memory, documents, time and engine, and what is special about the study."""
+        announce(self)
+
     def work(self) -> None:
         """Try candidates, beside whoever else does, until the budget is used up."""
         self.settle()
         self.loop.recover()
         ranks = self.settled.halving is not None
-        if ranks or not is_over(self.study.budget, self.trials):
+        if ranks or not why_used_up(self.history()):
             self.announce()
         self.screen.begin(self.view)
         if ranks:
@@ -161,7 +180,6 @@ class Search(OpenedSearch):
             self.study.track, f"{self.name}-{self.task}", self.folder, self.screen.say
         )
         inputs = [alone(name) for name in self.study.checkpoints]
-        forecast = self._forecast()
         blind = BlindSuites(self.documents, inputs, self.storage.record, self.screen)
         failures, history = 0, self.history()
         while not (reason := why_over(history)):
@@ -174,7 +192,7 @@ class Search(OpenedSearch):
             trial = trials[number]
             if self.study.track:  # (it is read from the storage once more)
                 tracking.tell(self.storage.study, self.storage.frozen(number))
-            self.screen.trial(trial, trials, forecast.left(trials), inputs)
+            self.screen.trial(trial, trials, self.view().left, inputs)
             blind.tell(trials)
             failures = failures + 1 if trial.message else 0
             if failures >= MOST_FAILURES:
@@ -187,57 +205,14 @@ class Search(OpenedSearch):
     # The proof -----------------------------------------------------------------------------------
 
     def prove(self) -> Outcome:
-        """Score the winner and every input on the report documents, each once in a study's life."""
-        claim(self.storage, self.trials, self.folder.parent, self.inputs(), self.documents)
-        left = unproved(self.storage, self.trials, self.to_prove()[0])
-        if left or owed_longer(self.outcome(), self.storage):
-            with self.storage.hold("prove", lambda: self.screen.say(PROVED_ELSEWHERE)):
-                missing = unproved(self.storage, self.trials, self.to_prove()[0])
-                if missing:
-                    give_back_memory()  # (the proof's prompts and answers come on top)
-                    count = self._count("report")
-                    self.screen.say(
-                        f"Proving on {count} report documents: {', '.join(missing)} ..."
-                    )
-                    prove(missing, self.worker, self.storage, self.folder, self.screen.note)
-                prove_longer(self.outcome(), lambda: self.worker, self.storage)
-                give_back_memory()
+        """Score the winner and every input on the report documents, each once."""
+        score_report_documents(self)
         self.describe()  # (now it is known which engine answered)
         return self.outcome()
 
     def view(self) -> View:
         """The search as it is now, without a verdict; safe to call from any thread."""
-        proved = len(self.storage.record.proofs())
-        return view_of(self.study, self.folder.name, self.trials, proved)
-
-    # What is said --------------------------------------------------------------------------------
-
-    def announce(self) -> None:
-        """Say what is ahead: memory, documents, time and engine, and what is special about the study."""
-        trials = self.history().trials
-        used, _, _ = spent(trials)
-        line = self._forecast().cost(trials, self.worker.seconds_per_document())
-        name = getattr(self.worker, "engine_name", self.engine.name)
-        line += f" Engine: {name}" + (
-            f", as {self.engine.why}." if self.study.engine == "auto" else "."
-        )
-        if used:
-            self.screen.say(f"Resuming study {self.name}-{self.task} after {counted(trials)}.")
-        self.screen.say(line)
-        if self.settled.halving is not None:
-            self.screen.say(f"First stage: {self.settled.halving}.")
-        if self.measure is not None:
-            self.screen.say(self.measure.told)
-        if SPINS:
-            self.screen.say(THREADS_SPIN, "yellow")
-        for said, style in remarks(self.settled.plan, self.sources, self.documents):
-            self.screen.say(said, style)
-
-    def _forecast(self) -> Forecast:
-        per_trial, per_proof = self._count("search"), self._count("report")
-        return Forecast(
-            self.study, self.weights, self.folder, per_trial, per_proof, self.settled.halving
-        )
+        return view_of(self.study, self.folder.name, self.trials, self.storage)
 
 
 def open_search(
@@ -247,6 +222,7 @@ def open_search(
     name: str | None = None,
     runs: str | Path = RUNS,
     trials: int | None = None,
+    budget: Mapping[str, float | None] | None = None,
     screen: Screen | None = None,
     worker: Callable[[Sequence[SuiteDocuments]], Scorer] | None = None,
     fork: bool = False,
@@ -261,6 +237,7 @@ def open_search(
             in one folder of runs do not meet and the same one is taken up again.
         runs: folder of all runs.
         trials: replaces the study's budget of trials.
+        budget: replaces limits of the study's budget, by their names: ``{"hours": 1.5}``.
         screen: where lines go.
         worker: see `Search`.
         fork: see `Search`.
@@ -270,10 +247,7 @@ def open_search(
     """
     where = "study" if isinstance(study, StudyFile) else str(study)
     content = study if isinstance(study, StudyFile) else load_study_file(Path(study))
-    if trials is not None:
-        content = content.model_copy(
-            update={"budget": content.budget.model_copy(update={"trials": trials})}
-        )
+    content = with_limits(content, {"trials": trials, **(budget or {})})
     stem = _name_of(study) if isinstance(study, StudyFile) else Path(study).stem
     return Search(
         content,
@@ -288,7 +262,17 @@ def open_search(
 
 
 # What a study may say otherwise when it is taken up again.
-_FREE = {"budget", "storage", "track", "device", "residence", "batch_size", "engine", "vllm"}
+_FREE = {
+    "also",
+    "budget",
+    "storage",
+    "track",
+    "device",
+    "residence",
+    "batch_size",
+    "engine",
+    "vllm",
+}
 
 
 def _name_of(study: StudyFile) -> str:

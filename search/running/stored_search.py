@@ -14,16 +14,12 @@ from typing import TYPE_CHECKING
 
 from exme.search.merging import Candidate
 from exme.search.merging.methods import PLAIN
-from exme.search.opening import (
-    input_alone,
-    settle_objective,
-    settled_of,
-    study_of,
-)
+from exme.search.opening import input_alone, settle_objective, settled_of, study_of
 from exme.search.proof import (
     Example,
     LeftOut,
     Outcome,
+    also_of,
     examples_of,
     left_out,
     proved,
@@ -123,7 +119,7 @@ class StoredSearch:
         history, record = self.history(), self.storage.record
         inputs, spared = self.to_prove()
         found = proved(self.storage, history.trials, inputs, self.folder.parent)
-        return Outcome(
+        outcome = Outcome(
             study=self.name,
             task=self.task,
             bounds=history.bounds,
@@ -148,6 +144,7 @@ class StoredSearch:
             work=self.storage.work(),
             facts=self.facts(),
         )
+        return replace(outcome, also=also_of(outcome, self.storage, self.folder.parent))
 
     @property
     def _dropped(self) -> tuple[str, ...]:
@@ -204,7 +201,7 @@ class StoredSearch:
     def view(self) -> View:
         """The search as it is now."""
         record = self.storage.record
-        view = view_of(self.study, self.folder.name, self.trials, len(record.proofs()))
+        view = view_of(self.study, self.folder.name, self.trials, self.storage)
         return view if record.is_older else replace(view, verdict=self.outcome().verdict)
 
     @property

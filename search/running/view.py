@@ -7,17 +7,24 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from exme.search.proof import Verdict
+from exme.search.proposing import documents_of, rounds_of
 from exme.search.statistics import Interval
+from exme.search.storage import StoredStudy
 from exme.search.study import BudgetSection, StudyFile, alone, name_alone
 from exme.search.trials import (
+    Pace,
     Standing,
+    Timed,
     TrialRecord,
     best_known,
     best_trial,
     cost,
     difference,
+    duration,
     inputs_of,
     latest,
+    pace_of,
+    recent_of,
     spent,
     standing_of,
     standings,
@@ -35,6 +42,10 @@ class View:
         trials: all trials, in order of their numbers.
         proved: models that have been scored on the report documents.
         verdict: to those who read the storage; None in the midst of a search.
+        shared: search documents, where `auto` shares them out in rounds that grow; 0 where it does not.
+        report: report documents of a model.
+        timed: when models were scored on them.
+        elapsed: seconds on the clock that the search took so far.
     """
 
     study: str
@@ -43,6 +54,10 @@ class View:
     trials: tuple[TrialRecord, ...]
     proved: int = 0
     verdict: Verdict | None = None
+    shared: int = 0
+    report: int = 0
+    timed: tuple[Timed, ...] = ()
+    elapsed: float = 0.0
 
     @property
     def to_prove(self) -> int:
@@ -108,30 +123,64 @@ class View:
             ("tried", trials, self.budget.trials),
             ("documents", documents, self.budget.documents),
             ("minutes", minutes, self.budget.minutes),
+            ("hours", self.elapsed / 3600, self.budget.hours),
         ]
         return [
-            (name, f"{used:,.4g} of {limit:,}" if name == "minutes" else
+            (name, f"{used:,.4g} of {limit:,}" if name in ("minutes", "hours") else
              f"{used:,} of {limit:,}{' candidates' * (name == 'tried')}",
              min(1.0, used / limit))
             for name, used, limit in limits
             if limit is not None
         ]  # fmt: skip
 
-    @property
+    @cached_property
     def seconds_left(self) -> float | None:
-        """Until the budget is used up, by the time that the last few trials took; None: unknown."""
-        recent = [t for t in self.trials if t.seconds and t.duplicate_of is None][-5:]
+        """On the clock until the verdict, by what the last trials took of all workers who are at it; None: unknown."""
+        pace = pace_of(self.trials, self.timed)
+        search = self._seconds_of_search(pace)
+        if pace is None or search is None:
+            return None
+        proof = self.report * max(0, self.to_prove - self.proved) * pace.report
+        if self.budget.hours is None:
+            return search + proof
+        return min(search + proof, max(proof, 3600 * self.budget.hours - self.elapsed))
+
+    def _seconds_of_search(self, pace: Pace | None) -> float | None:
+        """On the clock until the budget of the search is used up; None where no limit says."""
+        if pace is None:
+            return None
         trials, documents, minutes = self.used
-        each = sum(t.seconds for t in recent)
+        recent = recent_of(self.trials)
+        usual = sum(map(cost, recent)) / len(recent)
         left = []
-        if self.budget.trials is not None and recent:
-            left.append((self.budget.trials - trials) * each / len(recent))
-        scored = sum(cost(t) for t in recent)
-        if self.budget.documents is not None and scored:
-            left.append((self.budget.documents - documents) * each / scored)
+        if self.budget.trials is not None:
+            more = self.budget.trials - trials
+            ahead = documents_of(more, self.shared, documents) if self.shared else more * usual
+            left.append(pace.search(ahead, more))
+        if self.budget.documents is not None:
+            rest = self.budget.documents - documents
+            rounds = rounds_of(rest, self.shared, documents) if self.shared else rest / usual
+            left.append(pace.search(rest, rounds))
         if self.budget.minutes is not None:
-            left.append((self.budget.minutes - minutes) * 60)
+            left.append((self.budget.minutes - minutes) * 60 / pace.workers)
+        if self.budget.hours is not None:
+            left.append(3600 * self.budget.hours - self.elapsed)
         return max(0.0, min(left)) if left else None
+
+    @property
+    def left(self) -> str:
+        """``left 5,104 documents, 3 min 10 s with the proof``; empty where nobody can say."""
+        trials, documents, _ = self.used
+        seconds = self.seconds_left
+        if seconds is None:
+            return ""
+        parts = []
+        if self.budget.trials is not None:
+            many = max(0, self.budget.trials - trials)
+            parts.append(f"{many} candidate{'s' * (many != 1)}")
+        if self.budget.documents is not None:
+            parts.append(f"{max(0, self.budget.documents - documents):,} documents")
+        return f"left {', '.join([*parts, duration(seconds)])} with the proof"
 
 
 def _is_same(trial: TrialRecord, standing: Standing) -> bool:
@@ -140,10 +189,7 @@ def _is_same(trial: TrialRecord, standing: Standing) -> bool:
 
 
 def view_of(
-    study: StudyFile,
-    name: str,
-    trials: Sequence[TrialRecord],
-    proved: int,
+    study: StudyFile, name: str, trials: Sequence[TrialRecord], storage: StoredStudy
 ) -> View:
     """The view of a study's trials.
 
@@ -151,7 +197,23 @@ def view_of(
         study: its file.
         name: its name.
         trials: all of them.
-        proved: how many models have been scored on the report documents.
+        storage: where they are.
     """
     inputs = tuple(alone(checkpoint) for checkpoint in study.checkpoints)
-    return View(name, study.budget, inputs, tuple(trials), proved)
+    record = storage.record
+    return View(
+        name,
+        study.budget,
+        inputs,
+        tuple(trials),
+        len(record.proofs()),
+        shared=record.count("search") if is_shared_out(study) else 0,
+        report=record.count("report"),
+        timed=tuple(record.timed()),
+        elapsed=storage.on_the_clock(trials),
+    )
+
+
+def is_shared_out(study: StudyFile) -> bool:
+    """Whether `auto` decides how many documents a round takes."""
+    return study.sampler.name == "auto" and study.racing is not None

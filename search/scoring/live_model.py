@@ -65,6 +65,17 @@ class LiveModel(Protocol):
         """
         ...
 
+    def check_room(self, judges: Sequence[Judge]) -> Sequence[str]:
+        """Refuse documents that the engine would cut and the model would not.
+
+        Returns:
+            What people are to know of others that are cut.
+
+        Raises:
+            UserError: says what to change.
+        """
+        ...
+
     def close(self) -> None:
         """Give back what it holds beyond this process."""
         ...
@@ -123,6 +134,10 @@ class LocalModel:
 
     def probe(self, judges: Sequence[Judge]) -> None:
         """Nothing: lm-eval's own model answers, and the fast engine probes itself."""
+
+    def check_room(self, judges: Sequence[Judge]) -> Sequence[str]:
+        """Nothing: both engines take what lm-eval's own model takes."""
+        return ()
 
     def close(self) -> None:
         """Nothing: it goes with the process."""

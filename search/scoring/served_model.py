@@ -147,12 +147,10 @@ class ServedModel:
     def probe(self, judges: Sequence[Judge]) -> None:
         """See `LiveModel.probe`; the base is in the engine afterwards."""
         try:
-            config = self.sources.base.config
-            cut = [check_lengths(j, self.reference, config, self._settings) for j in judges]
+            self.told = [*self.told, *self.check_room(judges)]
         except UserError:
             self.close()
             raise
-        self.told = [*self.told, *filter(None, cut)]
         prompts = [p for judge in judges if judge.split == "search" for p in judge.prompts]
         encoded = [
             self.tokenizer(p)["input_ids"][-min(TOKENS, self.max_length - 1) :] for p in prompts
@@ -180,6 +178,12 @@ class ServedModel:
             *self.told,
             f"vLLM agrees with transformers: {found.told(self.precision.compute)}.",
         ]
+
+    def check_room(self, judges: Sequence[Judge]) -> Sequence[str]:
+        """See `LiveModel.check_room`."""
+        config = self.sources.base.config
+        cut = [check_lengths(j, self.reference, config, self._settings) for j in judges]
+        return [line for line in cut if line]
 
     def close(self) -> None:
         """See `LiveModel.close`."""

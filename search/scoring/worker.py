@@ -26,6 +26,7 @@ from exme.tasks import SuiteDocuments, UserError
 from .live_model import LiveModel, LocalModel
 from .measure import load_measure
 from .precision import Precision
+from .probing import are_drafted, seconds_per_document
 
 
 @dataclass(frozen=True)
@@ -150,19 +151,21 @@ class Worker:
         return self._judges[split]
 
     def seconds_per_document(self) -> float:
-        """Measured on one batch of each suite, with the weights that are in the model."""
+        """Measured on a few documents of each suite, with the weights that are in the model."""
         if self.measure is not None:
             measure, model, tokenizer = self.measure, self.resident.model, self.live.tokenizer
             took = [measure.seconds_per_document(model, tokenizer, d) for d in self.documents]
             return sum(took) / len(took)
-        seconds = []
+        by_target, seconds = self.study.measure == "target_nll", 0.0
         for judge in self.judges("search"):
-            by_target = self.study.measure == "target_nll"
-            # First calls set up what later ones find ready.
-            judge.probe(self.engine, 1, targets=by_target)
-            each = judge.probe(self.engine, self.batch_size, targets=by_target)
-            seconds.append(each * len(judge.documents))
-        return sum(seconds) / sum(len(d.search) for d in self.documents)
+            each = seconds_per_document(judge, self.engine, self.batch_size, targets=by_target)
+            seconds += each * len(judge.documents)
+        return seconds / sum(len(d.search) for d in self.documents)
+
+    @property
+    def drafts(self) -> bool:
+        """Whether answers are drafted from those of earlier candidates, so that later ones cost less."""
+        return are_drafted(self.study, self.engine_name, self.judges("search"))
 
     def score(self, candidate: Candidate, split: str) -> Scored:
         """Materialise and evaluate.

@@ -4,7 +4,7 @@ from .backend import (
     study_names as study_names,
 )
 from .lock import folder_lock as folder_lock
-from .patience import hide_secrets as hide_secrets
+from .patience import hide_secrets as hide_secrets, hurry as hurry
 from .read_only import check_writable as check_writable
 from .run_folders import (
     DATABASE as DATABASE,

@@ -44,8 +44,19 @@ class KnownTrials:
         with self._lock:
             return [self._record(trial) for trial in trials]
 
-    def history(self, trials: Sequence[FrozenTrial], settled: Settled) -> History:
-        """All trials of a study, rated by what it maximises; the last one given, where nothing has changed since."""
+    def history(
+        self,
+        trials: Sequence[FrozenTrial],
+        settled: Settled,
+        on_the_clock: Callable[[Sequence[TrialRecord]], float] = lambda trials: 0.0,
+    ) -> History:
+        """All trials of a study, rated by what it maximises; the last one given, where nothing has changed since.
+
+        Args:
+            trials: as Optuna has them.
+            settled: before the first of them.
+            on_the_clock: seconds that they took on the clock.
+        """
         with self._lock:
             found = [self._rated.get(t.number) or t for t in self.records(trials)]
             rated = settled.objective.rate([settled.placed(t) for t in found])
@@ -56,8 +67,13 @@ class KnownTrials:
             }
             last = self._history
             if last is None or last.settled is not settled or not _are_same(last.trials, rated):
-                self._history = last = History(rated, settled)
+                self._history = last = History(rated, settled, on_the_clock(rated))
             return last
+
+    @property
+    def last(self) -> History | None:
+        """The history that was given last, whatever the database says now."""
+        return self._history
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
         record = self._finished.get(trial.number)

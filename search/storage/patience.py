@@ -15,6 +15,11 @@ T = TypeVar("T")
 
 # Seconds between tries, from the first to the longest, and after which nobody waits any more.
 FIRST_PAUSE, LONGEST_PAUSE, LONGEST_WAIT = 0.5, 10.0, 3600.0
+# The same once the process was asked to stop: a busy database is waited for, one that is away is not.
+LAST_WAIT = 3.0
+
+# That this process was asked to stop.
+_hurried = threading.Event()
 
 # What SQLite and PostgreSQL say when it is the disk: (words of the message, what to tell).
 _DISK = {
@@ -38,6 +43,14 @@ def hide_secrets(text: str) -> str:
     # To the last @ of the word: a password may hold a slash or an @ of its own.
     hidden = re.sub(r"(?<![\w+.-])(\w[\w+.-]{0,40}://[^\s:/@]*):\S*@", r"\1:***@", text)
     return re.sub(r"(?i)(password|passwd|pwd|token|secret)=[^\s&;'\"]+", r"\1=***", hidden)
+
+
+def hurry(*, hurried: bool = True) -> None:
+    """Wait for no database any more, for a person wants this process to end; or as long as ever again."""
+    if hurried:
+        _hurried.set()
+    else:
+        _hurried.clear()
 
 
 class Patience:
@@ -73,10 +86,11 @@ class Patience:
             except Exception as error:
                 reason = absence(error)
                 waited = time.monotonic() - begin
-                if not reason or not self.longest:
+                longest = min(self.longest, LAST_WAIT) if _hurried.is_set() else self.longest
+                if not reason or not longest or (_hurried.is_set() and waited > longest):
                     self._explain(error)
                     raise
-                if waited > self.longest:
+                if waited > longest:
                     raise UserError(
                         f"{self.what} has not answered for {waited / 60:.0f} minutes ({reason}); "
                         f"when it is back, the same command resumes"
@@ -92,7 +106,10 @@ class Patience:
                     self.returned()
                 return result
             attempt += 1
-            time.sleep(pause)
+            if _hurried.is_set():
+                time.sleep(FIRST_PAUSE)
+            else:
+                _hurried.wait(pause)
             pause = min(LONGEST_PAUSE, 1.6 * pause)
 
     def _explain(self, error: Exception) -> None:

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from exme.search.merging import Candidate
 from exme.search.study import read
-from exme.search.trials import RaceLog, Round, TrialRecord
+from exme.search.trials import Clock, RaceLog, Round, TrialRecord
 
 from .packing import as_told, unpack
 
@@ -53,6 +53,8 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
         candidate=Candidate.from_json(_shared_sources(candidate)) if candidate else None,
         scores=scores,
         seconds=sum(look.get("seconds", {}).values()),
+        proposing=look.get("seconds", {}).get("propose", 0.0),
+        clock=Clock.from_json(look["clock"]) if "clock" in look else None,
         message=message,
         duplicate_of=duplicate_of,
         documents=0 if duplicate_of is not None else int(documents),
@@ -120,12 +122,13 @@ def claim_to_json(candidate: Candidate, documents: int) -> dict[str, Any]:
 
 
 def round_to_json(
-    seconds: Mapping[str, float], documents: int, made: Round | None
+    seconds: Mapping[str, float], documents: int, made: Round | None, clock: Clock
 ) -> dict[str, Any]:
     """What a trial took, and how it raced where it did: one attribute, for every one is a transaction."""
     found: dict[str, Any] = {
         "documents": documents if made is None else made.documents,
         "seconds": {work: round(value, 4) for work, value in seconds.items()},
+        "clock": clock.to_json(),
     }
     if made is None:
         return found

@@ -8,6 +8,7 @@ happen twice happens under a lock (`lock`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from exme.search.proposing import BoundedSampler, Proposal, distributions
-from exme.search.trials import Claim, Result, TrialRecord, TrialTaken, Way
+from exme.search.trials import Claim, Clock, Result, TrialRecord, TrialTaken, Way
 
 from .backend import open_backend
 from .heartbeat import Heart, Member
@@ -26,6 +27,9 @@ from .patience import Patience
 from .records import claim_to_json, round_to_json
 from .recovery import Recovery, Told, end_trial
 from .stored_study import StoredStudy
+
+# Seconds before a trial that may be its own: choosing it, and saying what came of the one before. More was waiting.
+BETWEEN = 5.0
 
 
 class Storage(StoredStudy):
@@ -37,6 +41,7 @@ class Storage(StoredStudy):
 
     Attributes:
         member: this process among the study's workers.
+        sitting: when this sitting began, in seconds since 1970; see `Clock`.
     """
 
     def __init__(
@@ -52,6 +57,10 @@ class Storage(StoredStudy):
         self.member = Member.here()
         self._heart = Heart(self.member, self._beat)
         self._in_hand: int | None = None  # the storage's identifier
+        self.sitting = time.time()
+        self._free: float | None = (
+            None  # since when nothing was in hand; None before the first trial
+        )
         self._recovery = Recovery(self.study, self.record)
 
     def _open(self, patience: Patience) -> optuna.Study:
@@ -135,7 +144,15 @@ class Storage(StoredStudy):
 
     def _take_in_hand(self, trial_id: int) -> None:
         self._in_hand = trial_id
+        now = time.time()
+        self._free = now if self._free is None else max(self._free, now - BETWEEN)
         self._heart.start()
+
+    def _clock(self) -> Clock:
+        """Of a trial that ends now; what lay between it and the one before is its own."""
+        now = time.time()
+        begin, self._free = self._free or now, now
+        return Clock(self.sitting or begin, begin, now)
 
     def save(self, result: Result) -> None:
         """Record what came of a trial in hand; it is then complete, pruned (scored in part) or failed.
@@ -153,14 +170,16 @@ class Storage(StoredStudy):
             told = as_told(list(result.values) or [result.scores.mean], result.scores.parts)
             self._write(
                 claim,
-                look=round_to_json(result.seconds, result.scores.count, result.round),
+                look=round_to_json(
+                    result.seconds, result.scores.count, result.round, self._clock()
+                ),
                 value=told,
                 scores=pack(result.scores),  # last: with it, anyone can finish the trial
             )
             self._tell(claim, TrialState.COMPLETE, told)
         elif result.round is not None:
             made = result.round
-            written = round_to_json(result.seconds, made.documents, made)
+            written = round_to_json(result.seconds, made.documents, made, self._clock())
             # (one attribute: with it, anyone can finish the trial)
             self._write(claim, look={**written, "course": made.race_log.to_json()})
             self._tell(claim, TrialState.PRUNED, made.race_log)

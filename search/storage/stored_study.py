@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from exme.search.proposing import History, Settled
-from exme.search.trials import TrialRecord
+from exme.search.trials import TrialRecord, covered
 
 from .backend import open_backend, opening, whole_trial
 from .heartbeat import Watch
@@ -34,6 +35,7 @@ class StoredStudy:
     Attributes:
         study: Optuna's.
         record: what is kept of the study as a whole.
+        sitting: when this process sat down to work on it; None where it only reads.
         known: its trials, as they were read.
 
     Raises:
@@ -50,6 +52,7 @@ class StoredStudy:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.url, self.name = url, name
         self.watch = Watch()
+        self.sitting: float | None = None
         patience = Patience(f"The storage of study '{name}'", say, self.watch.forget, longest=0)
         with opening(f"storage of study '{name}'"):
             self._locks = locks_for(url, name, folder or Path(), patience)
@@ -93,7 +96,17 @@ class StoredStudy:
 
     def history(self, settled: Settled) -> History:
         """All trials, rated; what a decision goes by."""
-        return self.known.history(self._read(), settled)
+        timed = settled.study.budget.hours is not None
+        return self.known.history(
+            self._read(), settled, self.on_the_clock if timed else lambda trials: 0.0
+        )
+
+    def on_the_clock(self, trials: Sequence[TrialRecord]) -> float:
+        """Seconds on the clock in which somebody worked on the study, all sittings together, this one up to now."""
+        clocks = [t.clock for t in trials if t.clock is not None]
+        clocks += [proof.clock for proof in self.record.timed()]
+        spans = [(clock.sitting, clock.end) for clock in clocks]
+        return covered(spans if self.sitting is None else [*spans, (self.sitting, time.time())])
 
     def frozen(self, number: int) -> FrozenTrial:
         """A trial as Optuna has it, with all its attributes."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import optuna
 
-from exme.evaluators import Scores
+from exme.evaluators import DocumentScores, Scores
 from exme.search.merging import Candidate
 from exme.search.racing import Goal
+from exme.search.trials import Clock, Timed
 from exme.tasks import UserError
 
 from .packing import pack, unpack
@@ -18,6 +19,8 @@ from .records import FORMAT
 
 # Begins the names of attributes that hold a use of the report documents.
 USE = "use:"
+# In the place of a split: report documents of a suite that is not searched on.
+_ALSO = "also"
 # What a candidate's scores depend on beside its weights.
 _EVALUATION = ("suites", "content of the documents", "chat", "max_gen_toks", "compute_dtype")
 
@@ -111,6 +114,13 @@ class StudyRecord:
         if self.study.user_attrs.get(key) != list(documents):
             self.study.set_user_attr(key, list(documents))
 
+    def count(self, split: str) -> int:
+        """Documents of a split, of all suites."""
+        kept = self.study.user_attrs.items()
+        return sum(
+            len(v) for k, v in kept if k.startswith("documents:") and k.endswith(f":{split}")
+        )
+
     # Proof -------------------------------------------------------------------------------------
 
     def evaluation(self) -> dict[str, Any]:
@@ -128,9 +138,17 @@ class StudyRecord:
         """What `claim_use` wrote."""
         return uses_in(self.study.user_attrs)
 
-    def save_proof(self, candidate: Candidate, scores: Scores, proxy: Scores | None = None) -> None:
-        """Record a candidate's scores on the report documents, and those by a proxy objective."""
-        proof = {"candidate": candidate.to_json(), "scores": pack(scores)}
+    def save_proof(
+        self,
+        candidate: Candidate,
+        scores: Scores,
+        proxy: Scores | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Record a candidate's scores on the report documents, those by a proxy objective, and when that was."""
+        proof: dict[str, Any] = {"candidate": candidate.to_json(), "scores": pack(scores)}
+        if clock is not None:
+            proof["clock"] = clock.to_json()
         if proxy is not None:
             proof["proxy"] = pack(proxy)
         self.study.set_user_attr(f"report:{candidate.digest}", proof)
@@ -148,12 +166,55 @@ class StudyRecord:
                 found[key.removeprefix("report:")] = self.unpack(value[kind])
         return found
 
+    def timed(self) -> list[Timed]:
+        """When candidates were scored on the report documents, as far as that was written, in the order of that."""
+        kept, count = self.study.user_attrs.items(), self.count("report")
+        clocks = [v["clock"] for k, v in kept if k.startswith("report:") and "clock" in v]
+        found = [Timed(count, Clock.from_json(clock)) for clock in clocks]
+        return sorted(found, key=lambda proof: proof.clock.end)
+
     def proved_candidates(self) -> list[Candidate]:
         """Candidates that were scored on the report documents."""
         attributes = self.study.user_attrs.items()
         return [
             Candidate.from_json(v["candidate"]) for k, v in attributes if k.startswith("report:")
         ]
+
+    def name_also(self, keys: Mapping[str, str], documents: Mapping[str, tuple[str, ...]]) -> None:
+        """Write which suites are scored beside those that are searched on.
+
+        Args:
+            keys: of their scores, by suite.
+            documents: identifiers of their report documents, by suite.
+        """
+        for suite, identifiers in documents.items():
+            self.set_documents(suite, _ALSO, identifiers)
+        if self.named_also() != keys:
+            self.study.set_user_attr("also", dict(keys))
+
+    def named_also(self) -> dict[str, str]:
+        """What `name_also` wrote last."""
+        return dict(self.study.user_attrs.get("also", {}))
+
+    def count_also(self) -> int:
+        """Report documents of the suites that `name_also` wrote last."""
+        return sum(len(self.identifiers(suite, _ALSO)) for suite in self.named_also())
+
+    def save_also(self, key: str, candidate: Candidate, scores: Scores) -> None:
+        """Record a candidate's scores on the report documents of such a suite."""
+        self.study.set_user_attr(f"also:{key}:{candidate.digest}", pack(scores))
+
+    def also(self, key: str) -> dict[str, DocumentScores]:
+        """What `save_also` wrote of a suite, by candidate digest."""
+        start = f"also:{key}:"
+        return {
+            name.removeprefix(start): unpack(packed, self._identifiers_of_also).parts[0]
+            for name, packed in self.study.user_attrs.items()
+            if name.startswith(start)
+        }
+
+    def _identifiers_of_also(self, suite: str, split: str) -> tuple[str, ...]:
+        return self.identifiers(suite, _ALSO)
 
     def set_goal(self, goal: Goal) -> None:
         """Write what is maximised, for those who read the storage without the study's file."""

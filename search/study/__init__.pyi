@@ -4,6 +4,7 @@ from .init import (
     run_of as run_of,
     write_study as write_study,
 )
+from .limits import with_limits as with_limits
 from .measures import measure_of_ones_own as measure_of_ones_own
 from .named_point import BY_HAND as BY_HAND, check_names as check_names, named_point as named_point
 from .older import as_now as as_now
@@ -22,7 +23,10 @@ from .study_file import (
     StudyFile as StudyFile,
     load_study_file as load_study_file,
 )
-from .study_sections import BudgetSection as BudgetSection
+from .study_sections import (
+    BudgetSection as BudgetSection,
+    DocumentsSection as DocumentsSection,
+)
 from .suites import (
     pick_suites as pick_suites,
     suites_table as suites_table,

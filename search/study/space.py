@@ -8,7 +8,7 @@ under this convention: one alpha for all checkpoints,
     1 + alpha = sum_i c_i        beta_i = c_i / (1 + alpha)
 
 so that c_i = beta_i * (1 + alpha): the mix beta of the checkpoints, extrapolated by alpha from the
-base. Where a coefficient is below 0, or all are next to 0, there is no mix to be extrapolated, and nobody is told of one
+base. Where a coefficient is below 0, or all are next to 0, there is no mix to be extrapolated, and none is shown
 (0.7 and -0.6 would read as shares of 7 and -6). ExMe (arXiv:2503.04834) has one alpha per checkpoint; without coefficient groups its three
 numbers alpha_1, alpha_2, beta describe the same two coefficients, and this choice of them is unique.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from exme.search.directions import DIRECTIONS, vectors
@@ -14,6 +14,19 @@ from .space import Space
 
 if TYPE_CHECKING:
     from .study_file import StudyFile
+
+
+def check_suites(names: Sequence[str], key: str) -> None:
+    """Every suite that `key` names is there, and named once."""
+    found: set[str] = set()
+    for name in names:
+        try:
+            suite = load_suite(name).suite
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        if suite in found:
+            raise ValueError(f"{key}: '{suite}' is named twice")
+        found.add(suite)
 
 
 def check_goal(study: StudyFile) -> None:
@@ -135,4 +148,4 @@ def check_budget(study: StudyFile) -> None:
     """The search has an end."""
     b = study.budget
     if not any(limit is not None for limit in b.model_dump().values()):
-        raise ValueError("budget: set at least one of trials, documents, minutes, gain")
+        raise ValueError("budget: set at least one of trials, documents, minutes, hours, gain")

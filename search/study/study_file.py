@@ -12,13 +12,14 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from exme.search.directions import DIRECTIONS
 from exme.search.merging.methods import METHODS
-from exme.tasks import UserError, did_you_mean, explain, load_suite, read_yaml
+from exme.tasks import UserError, did_you_mean, explain, read_yaml
 
 from .measures import beside, check_measure
 from .older import read_as_now
@@ -30,6 +31,7 @@ from .study_checks import (
     check_sampler,
     check_shift,
     check_starts,
+    check_suites,
 )
 from .study_sections import (
     BudgetSection,
@@ -67,6 +69,7 @@ class StudyFile(Section):
             checkpoints are ranked, and so many are searched with (1 to 4; see docs/how-to/from-a-training-run.md).
         suites: suites that this study may search on, by name, or by the path of a suite file of
             your own, relative to the study file; the command line picks.
+        also: further suites, on which the winner and the best input are scored after the proof: what else changed.
         data: ``hub``, ``mini``, or a folder of JSON lines.
         measure: what a document is scored by: each suite's own `metric`; `target_nll`, the
             log-likelihood of reference answers (a proxy; the report has the metric too); or `module:function`, a Python
@@ -109,6 +112,7 @@ class StudyFile(Section):
     starts: tuple[Mapping[str, float], ...] = ()
     space: SpaceSection = SpaceSection()
     suites: tuple[str, ...] = Field(default=("gsm8k",), min_length=1)
+    also: tuple[str, ...] = ()
     data: str = "hub"
     documents: DocumentsSection = DocumentsSection()
     measure: str = "metric"
@@ -142,18 +146,10 @@ class StudyFile(Section):
     def _of_a_training_run(cls, given: Any) -> Any:
         return found_in_run(given)
 
-    @field_validator("suites")
+    @field_validator("suites", "also")
     @classmethod
-    def _known_suites(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        found: set[str] = set()
-        for name in names:
-            try:
-                suite = load_suite(name).suite
-            except UserError as error:
-                raise ValueError(str(error)) from None
-            if suite in found:
-                raise ValueError(f"suites: '{suite}' is named twice")
-            found.add(suite)
+    def _known_suites(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        check_suites(names, str(info.field_name))
         return names
 
     @field_validator("sampler", mode="before")
@@ -255,12 +251,12 @@ def load_study_file(path: Path) -> StudyFile:
             f"{path}: expected keys and values, found {type(raw).__name__}; see studies/mini.yaml"
         )
     refuse_no_key(raw, path)
-    suites = raw.get("suites")
-    if isinstance(suites, list):  # paths are meant from the study file's folder
-        raw["suites"] = [
-            str(path.parent / os.path.expanduser(name)) if _is_file_name(name) else name  # noqa: PTH111  (no error)
-            for name in suites
-        ]
+    for key in ("suites", "also"):
+        if isinstance(raw.get(key), list):  # paths are meant from the study file's folder
+            raw[key] = [
+                str(path.parent / os.path.expanduser(name)) if _is_file_name(name) else name  # noqa: PTH111  (no error)
+                for name in raw[key]
+            ]
     if raw.get("data", "hub") == "hub" and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
     raw = read_as_now(raw, path)

@@ -141,6 +141,7 @@ class BudgetSection(Section):
         trials: candidates tried; another look at one of them is none.
         documents: search documents scored.
         minutes: of scoring, added up over all workers.
+        hours: on the clock, from the command to the verdict, however many workers there are; all sittings of a search together.
         gain: more documents are expected to bring less than this, in points (in the metric's own unit for
             target_nll).
     """
@@ -148,6 +149,7 @@ class BudgetSection(Section):
     trials: int | None = Field(default=None, ge=1)
     documents: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)
+    hours: float | None = Field(default=None, gt=0)
     gain: float | None = Field(default=None, gt=0)
 
 

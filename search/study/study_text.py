@@ -105,6 +105,7 @@ space:
   coefficients: [0.0, 2.4] # 0 leaves a checkpoint out, 1 takes it whole, above 1 extrapolates
 
 suites: [{task}] # what this study may search on: names (`exme suites`) or suite files of your own
+also: [] # suites that the winner and the best input are scored on in the end: what else changed
 data: {data}      # hub; mini: the small sets shipped with exme; or a folder with <suite>/<split>.jsonl
 measure: metric # each suite's own, or target_nll: likelihood of reference answers, a smooth proxy
 run_generated_code: {runs_code} # humaneval, mbpp need true: the sandbox runs what the model writes
@@ -124,9 +125,9 @@ sampler:
   name: auto # after the known points: auto (see docs/search.md), gp, cmaes, tpe, qmc or random
   seed: 0
 
-racing:            # losers are rejected before all of their documents are scored; off: nobody is
+racing:            # losers are rejected before all of their documents are scored; off: none is
   error_rate: 0.05 # chance to stop a candidate as good as the best so far, however often tested
-  chunk: 32        # documents between two looks
+  chunk: 32        # documents between two tests
 
 goal: mean # over several suites: mean gain, worst (suite's gain), cvar (mean of the lowest), pareto
 weights: {{}} # of suites in the mean: {{gsm8k: 2}}; 0 only watches a suite
@@ -137,7 +138,8 @@ shift: null # {{bound: 0.5, penalty: 2}}: distance to the nearest checkpoint, 1 
 budget: # the search ends at whichever comes first; null: no limit
   trials: 60      # candidates
   documents: null # documents scored, all trials together
-  minutes: null
+  minutes: null   # of scoring, all workers together
+  hours: null     # on the clock, proof included
   gain: 0.5       # end when more documents are expected to bring fewer points than this
 
 storage: null # URL of an Optuna storage; null: an SQLite file in studies/runs/

@@ -9,6 +9,7 @@ from exme.evaluators import Scores
 from exme.search.merging import Candidate
 from exme.search.racing import Estimate
 
+from .clock import Clock
 from .race_log import RaceLog, Round
 
 # Origin of the trial that scores the model that is named on the documents it lacks.
@@ -32,6 +33,8 @@ class TrialRecord:
         candidate: None while it is waiting or running.
         scores: on the search documents; None unless complete.
         seconds: wall time; 0 unless it was scored.
+        proposing: the part of it that choosing the candidate took.
+        clock: when that was; None where the storage does not say.
         message: why it failed, else empty.
         duplicate_of: number of the trial with the same candidate whose scores it shares.
         documents: scored in this trial; while it is running, those that it may take.
@@ -54,6 +57,8 @@ class TrialRecord:
     candidate: Candidate | None = None
     scores: Scores | None = None
     seconds: float = 0.0
+    proposing: float = 0.0
+    clock: Clock | None = None
     message: str = ""
     duplicate_of: int | None = None
     documents: int = 0

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sqlite3
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from exme.search.merging.candidate import Candidate
 from exme.search.running import interrupts
 from exme.search.running.interrupts import Interrupts, stop_if_asked
+from exme.search.running.search import Search
 from exme.search.scoring.worker import Scored
 from tests.helpers.searches.crew import Crew, Slow, command, complaints, ended, said, wait_for_lines
+from tests.helpers.searches.landscape import Landscape
 
 pytestmark = pytest.mark.slow  # kills, outages, and waits
 
@@ -107,13 +112,47 @@ def test_a_signal_gives_the_trial_in_hand_back_at_once(tmp_path: Path, number: i
     os.kill(pid, number)
     assert ended(pid) == 130
     assert time.monotonic() - sent < 10
-    assert said(crew) == ["Stopped. Nothing that was finished is lost; the same command resumes."]
+    (stopped,) = said(crew)
+    assert re.fullmatch(r"Stopped\. Nothing that was finished is lost; `exme.*` resumes\.", stopped)
+    assert crew.said()[-1] == "So far: no candidate was scored."
     with crew.open() as search:
         trials = search.storage.trials()
         assert [t.state for t in trials].count("running") == 0  # nobody has to wait for a beat
         assert [t.state for t in trials].count("cut off") == 1
         search.work()
         assert complaints(search, crew.said(), 8) == []
+
+
+def test_a_database_that_is_away_keeps_nobody_who_wants_an_end(tmp_path: Path) -> None:
+    def prepare(search: Search) -> None:
+        """Two trials are scored, then the third takes long, and the database does not answer any more."""
+        landscape, storage = search.worker, search.storage
+
+        def away(attempt: int) -> None:
+            raise OperationalError("", {}, sqlite3.OperationalError("database is locked"))
+
+        def close(trial: object) -> str:
+            storage._patience.call(away)
+            return ""
+
+        def score(candidate: Candidate, split: str) -> Scored:
+            if len(search.trials) > 2:
+                storage._recovery.close = close  # type: ignore[method-assign]
+                (tmp_path / "away").touch()
+                time.sleep(30)
+            return Landscape.score(landscape, candidate, split)  # type: ignore[arg-type]
+
+        landscape.score = score  # type: ignore[method-assign]
+
+    crew = Crew(tmp_path, 8)
+    pid = command(crew, prepare)
+    wait_for_lines(crew, 1, lambda: [p.name for p in tmp_path.glob("away")])
+    os.kill(pid, signal.SIGINT)
+    assert ended(pid) == 130  # (it would wait for an hour)
+    assert said(crew)[-1].startswith("Stopped. Nothing that was finished is lost; `exme")
+    lines = crew.said()
+    assert lines[-1].startswith("So far: 2 candidates in 3 trials, ") and "  best " in lines[-1]
+    assert any("could not be given back, for the database does not answer" in x for x in lines)
 
 
 def test_a_second_signal_ends_at_once_and_loses_no_more_than_a_kill(tmp_path: Path) -> None:

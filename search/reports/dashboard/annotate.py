@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from exme.search.running import StoredSearch
 
 ARTIFACTS = "artifacts"
-# Seconds between two looks for trials that have ended.
+# Seconds after which trials that have ended are looked for again.
 REFRESH = 3.0
 # An artifact's name as people see it, the end of its name in the folder, and its type.
 _KINDS = {

@@ -61,7 +61,7 @@ def trial_note(
             cost = f"; the search takes {Unit(own).gap(trial.penalty)} off its score for that"
         cost += "; beyond the bound, it cannot win" if trial.barred else ""
         parts.append(f"**Shift** {trial.shift:.3f} from {trial.parent}{cost}.")
-    parts.append(f"**Proposed by** {trial.origin or 'nobody knows'}, {trial.seconds:.1f} s.")
+    parts.append(f"**Proposed by** {trial.origin or 'an unknown sampler'}, {trial.seconds:.1f} s.")
     if standing is not None and trial.duplicate_of is None:
         parts += _suites(standing, best_input)
     if trial.is_scored and incumbent is not None and incumbent.number != trial.continues:

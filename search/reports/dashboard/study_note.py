@@ -9,8 +9,8 @@ from exme.search.reports.pages import in_words, next_step
 from exme.search.trials import counted
 
 _PRUNED = (
-    "Trials that are marked as pruned are no failures: their candidates were scored on some search documents, and left "
-    "there for now or for good. The first value of a trial is what it scored then; its note has what is known of it now."
+    "Trials that are marked as pruned are no failures: their candidates were scored on some search documents, then paused "
+    "or rejected. The first value of a trial is what it scored then; its note has what is known of it now."
 )
 
 

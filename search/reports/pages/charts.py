@@ -32,6 +32,8 @@ from .scene import short
 WIDTH = 420.0
 CURVE_HEIGHT = 230.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 376.0, 12.0, 40.0
+# With a title beside the left axis, and nothing on the right.
+TITLED_LEFT, TITLED_RIGHT = 60.0, 410.0
 
 
 @dataclass(frozen=True)
@@ -142,18 +144,18 @@ class Curve:
     Attributes:
         line: of the best so far, as SVG's points.
         dots: every trial.
-        left: scores; `right` the same places as regret; `below` documents.
+        left: scores; `below` documents.
+        has_lower: some lie below the drawing, and are shown on its lower edge.
     """
 
     line: str
     dots: tuple[Dot, ...]
     left: tuple[Tick, ...]
-    right: tuple[Tick, ...]
     below: tuple[Tick, ...]
-    unit: str
+    has_lower: bool
 
 
-def regret_curve(outcome: Outcome) -> Curve | None:
+def search_curve(outcome: Outcome) -> Curve | None:
     """The incumbent of each moment by what is known of it in the end; None for fewer than two trials."""
     known = standings(outcome.trials)
     own, steps = standing_by_trial(known, outcome.trials), incumbents(outcome.trials, known)
@@ -172,7 +174,9 @@ def regret_curve(outcome: Outcome) -> Curve | None:
     low, high = floor - 0.04 * (top - floor), top + 0.06 * (top - floor)
 
     def x(documents: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * float(documents) / float(spent[-1] or 1), 1)
+        return round(
+            TITLED_LEFT + (TITLED_RIGHT - TITLED_LEFT) * float(documents) / float(spent[-1] or 1), 1
+        )
 
     def y(score: float) -> float:
         share = (min(max(score, low), high) - low) / (high - low)
@@ -186,19 +190,14 @@ def regret_curve(outcome: Outcome) -> Curve | None:
         for (t, _), documents, mean in zip(steps, spent, means, strict=True)
     ]
     ticks = [s for s in round_steps(low, high, 4) if low <= s <= high]
-    regrets = [r for r in round_steps(0, found - low, 4) if r <= found - low]
     return Curve(
         " ".join(points),
         tuple(dots),
         tuple(Tick(y(s), unit.tick(s)) for s in ticks),
         tuple(
-            Tick(y(found - r), Unit(percent=unit.percent).tick(r).removesuffix("%"))
-            for r in regrets
-        ),
-        tuple(
             Tick(x(d), f"{d:,.0f}") for d in round_steps(0, float(spent[-1]), 4) if d <= spent[-1]
         ),
-        ", points" if unit.percent else "",
+        min(means) < low,
     )
 
 

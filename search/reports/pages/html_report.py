@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from importlib import resources
 
@@ -13,10 +14,18 @@ from markupsafe import Markup
 from exme.search.proof import Example, Outcome
 from exme.search.trials import Unit, duration, spent
 
-from .charts import bar_charts, regret_curve
+from .charts import bar_charts, search_curve
+from .front_chart import front_charts
 from .plane_chart import plane, plane_svg
 from .section import Report
 from .training_sections import training_chart
+
+_CODE = re.compile("(?<=<code>)[^<]*(?=</code>)")
+
+
+def _unbroken(code: re.Match[str]) -> str:
+    """Code whose lines break between words alone, not after the dashes of ``--task``."""
+    return " ".join(f"<span>{word}</span>" for word in code[0].split(" "))
 
 
 def html_page(
@@ -34,8 +43,8 @@ def html_page(
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     # Nothing that a model or a file name says becomes markup: HTML in Markdown is shown as text.
     inline = MarkdownIt("commonmark", {"html": False}).renderInline
-    environment.filters["inline"] = lambda text: Markup(inline(text))
-    template = resources.files(__package__).joinpath("report.html.jinja")
+    environment.filters["inline"] = lambda text: Markup(_CODE.sub(_unbroken, inline(text)))
+    template = resources.files(__package__).joinpath("templates/report.html.jinja")
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         title=report.title,
         sentence=report.sentence,
@@ -45,7 +54,8 @@ def html_page(
         bars=bar_charts(outcome),
         plane=drawn,
         plane_svg=plane_svg(drawn) if drawn else "",
-        curve=regret_curve(outcome),
+        curve=search_curve(outcome),
+        fronts=front_charts(outcome),
         training=training_chart(outcome),
         importance=sorted(outcome.importance.items(), key=lambda item: -item[1]),
         examples=_grouped(examples, decision.best_input),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -16,12 +17,14 @@ from markupsafe import Markup
 from exme.search.proof import Outcome
 from exme.search.trials import TrialRecord, standing_by_trial, standings, unit_of
 
-from .charts import BOTTOM, LEFT, TOP, Dot, Tick, dot_words, round_steps
-from .colours import lowest_shown, shares_of, viridis
+from .charts import BOTTOM, LEFT, Dot, Tick, dot_words, round_steps
+from .colours import ends_of, shares_of, viridis
+from .labels import Box, places_of
 from .scene import FLAT, Array, Scene, scene_of_outcome, short
 
-PLANE_HEIGHT = 350.0
-_WIDTH = 356.0 - LEFT  # the scale of colours stands beside it
+PLANE_HEIGHT = 362.0
+TOP = 24.0  # the title of the scale stands above it
+_WIDTH = 352.0 - LEFT  # the scale of colours stands beside it
 _HEIGHT = PLANE_HEIGHT - TOP - BOTTOM
 _LETTER = 7.1  # width of a bold letter on average
 _PIXELS = 72  # of the interpolated surface, along each axis
@@ -29,11 +32,12 @@ _PIXELS = 72  # of the interpolated surface, along each axis
 
 @dataclass(frozen=True)
 class Label:
-    """Words beside a place in a drawing; `x` is their middle, `y` their baseline."""
+    """Words beside a place in a drawing; `x` is their middle, `y` their baseline; a line leads to `far`."""
 
     x: float
     y: float
     words: str
+    far: Dot | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Plane:
         image: the interpolated surface as a data URL; empty where there are too few trials, or all scores are the same.
         x, y, width, height: where it lies.
         left: ticks of `up`'s coefficient; `below` of `across`'.
-        scale: colours of scores, lowest first; empty where all are the same, with `is_flat`.
+        scale: colours of scores, lowest first; empty where all are the same, with `is_flat`. `scores` are its ticks.
         dots: trials; `failed`, `inputs` and `best` stand out; `labels` name the latter two.
     """
 
@@ -58,8 +62,7 @@ class Plane:
     left: tuple[Tick, ...]
     below: tuple[Tick, ...]
     scale: tuple[str, ...]
-    lowest: str
-    highest: str
+    scores: tuple[Tick, ...]
     dots: tuple[Dot, ...]
     failed: tuple[Dot, ...]
     inputs: tuple[Dot, ...]
@@ -120,11 +123,10 @@ def plane(outcome: Outcome) -> Plane | None:
         (p, f"{n}: {told}" if (told := scene.text_at(p)) else n, "", True)
         for n, p in scene.marks.items()
     ]
-    lowest = lowest_shown(scene.scores)
-    worse = "≥" if scene.scale.is_turned else "≤"
-    less = worse if lowest > scene.scores.min() else ""
     first, second = scene.axes
     named = dots(marks)
+    trials = dots(zip(scene.points, words, colours, scene.whole.tolist(), strict=True))
+    failed = dots((point, "failed", "", True) for point in scene.failed)
     return Plane(
         image=_surface(scene),
         x=LEFT, y=TOP, width=_WIDTH, height=_HEIGHT,
@@ -133,16 +135,32 @@ def plane(outcome: Outcome) -> Plane | None:
         left=tuple(Tick(frame.down(v), f"{v:g}") for v in _steps(frame.y)),
         below=tuple(Tick(frame.across(v), f"{v:g}") for v in _steps(frame.x)),
         scale=() if scene.is_flat else tuple(_hex(viridis(np.linspace(0, 1, 10)))),
-        lowest=less + (f"{float(scene.tick(lowest)):.0f}%" if scene.unit else scene.text(lowest)),
-        highest=scene.text(scene.scores.max()),
-        dots=dots(zip(scene.points, words, colours, scene.whole.tolist(), strict=True)),
-        failed=dots((point, "failed", "", True) for point in scene.failed),
+        scores=_scale_ticks(scene),
+        dots=trials,
+        failed=failed,
         inputs=named[1:],
         best=named[0],
-        labels=_labels(named, (LEFT, TOP, LEFT + _WIDTH, TOP + _HEIGHT)),
+        labels=_labels(named, (*trials, *failed), (LEFT, TOP, LEFT + _WIDTH, TOP + _HEIGHT)),
         is_slice=len(scene.names) > 2,
         is_flat=scene.is_flat,
     )  # fmt: skip
+
+
+def _scale_ticks(scene: Scene) -> tuple[Tick, ...]:
+    """Round scores beside the scale of colours; the lowest of them stands for all below, where there are any."""
+    floor, top = ends_of(scene.scores)
+    less = "≥" if scene.scale.is_turned else "≤"
+    found = [
+        Tick(
+            round(TOP + (top - s) / (top - floor) * _HEIGHT + 4, 1), f"{scene.tick(s)}{scene.unit}"
+        )
+        for s in _steps((floor, top))
+        if (s - floor) / (top - floor) > 0.1 or scene.scores.min() >= floor
+    ]
+    if scene.scores.min() < floor:
+        lowest = f"{float(scene.tick(floor)):.0f}%" if scene.unit else scene.text(floor)
+        found.insert(0, Tick(TOP + _HEIGHT, f"{less}{lowest}"))
+    return tuple(found)
 
 
 def plane_svg(
@@ -160,33 +178,27 @@ def plane_svg(
 
 @functools.cache
 def _template() -> jinja2.Template:
-    text = resources.files(__package__).joinpath("plane.svg.jinja").read_text(encoding="utf-8")
+    text = (
+        resources.files(__package__)
+        .joinpath("templates/plane.svg.jinja")
+        .read_text(encoding="utf-8")
+    )
     return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         text
     )
 
 
-def _labels(dots: Sequence[Dot], frame: tuple[float, float, float, float]) -> tuple[Label, ...]:
-    """Each dot's words above it or else below, right or left: the first that is within the frame and covers no other."""
-    left, top, right, bottom = frame
-    taken = [(d.x - 8, d.y - 8, d.x + 8, d.y + 8) for d in dots]
-    found = []
-    for dot in dots:
-        half, high = _LETTER * len(dot.words) / 2, 12.0
-        tries = [(0, -12), (0, 21), (half + 12, 4), (-half - 12, 4), (0, -28), (0, 37)]
-        boxes = []
-        for across, down in tries:
-            x = min(max(dot.x + across, left + half), right - half)
-            boxes.append((x - half, dot.y + down - high, x + half, dot.y + down))
-        hits = [
-            sum(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in taken)
-            + 9 * (a[1] < top or a[3] > bottom)
-            for a in boxes
-        ]
-        box = boxes[hits.index(min(hits))]
-        taken.append(box)
-        found.append(Label(round((box[0] + box[2]) / 2, 1), round(box[3], 1), dot.words))
-    return tuple(found)
+def _labels(named: Sequence[Dot], dots: Sequence[Dot], frame: Box) -> tuple[Label, ...]:
+    """The words of named dots beside them (`places_of`)."""
+    every = np.array([(d.x, d.y) for d in (*named, *dots)])
+    names = [re.sub(r" \(trial \d+\)", "", d.words) for d in named]  # (the dot says it)
+    sizes = [(_LETTER * len(words) + 4, 14.0) for words in names]
+    gaps = (11.0, 18.0, 30.0, 45.0, 65.0)
+    found = places_of([(d.x, d.y) for d in named], sizes, every, frame, gaps)
+    return tuple(
+        Label(round(place.x, 1), round(place.y + 4, 1), words, dot if place.is_far else None)
+        for dot, words, place in zip(named, names, found, strict=True)
+    )
 
 
 def plane_place(outcome: Outcome, trial: TrialRecord) -> tuple[float, float] | None:

@@ -17,11 +17,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter
-from matplotlib.transforms import Bbox
 
 from exme.search.proof import Outcome
 
 from .colours import ends_of
+from .labels import places_of
 from .scene import FLAT, Array, Scene, scene_of_outcome, short
 
 _DPI = 150
@@ -36,7 +36,7 @@ _PILL: dict[str, Any] = {"boxstyle": "round,pad=0.25", "fc": "white", "ec": "non
 def plot_plane(outcome: Outcome, path: Path) -> str:
     """Write the picture of the search scores over the coefficients: a PNG, 1200 pixels wide.
 
-    Candidates that were scored in part are drawn as rings.
+    Candidates that were scored in part are small white dots.
 
     Two checkpoints: the plane of their coefficients. One: the curve over its coefficient. More:
     the slice through the winner along its two largest coefficients, with the trials projected on
@@ -76,10 +76,8 @@ def _height(scene: Scene) -> float:
 
 
 def _caption(scene: Scene) -> str:
-    text = "Star: best. Diamonds: inputs. Filled dots: scored on all search documents."
-    text += (
-        " White dots with a coloured rim: scored on some of them." if not scene.whole.all() else ""
-    )
+    text = "Star: best. Diamonds: inputs. Large dots: scored on all search documents."
+    text += " Small white dots: scored on some of them." if not scene.whole.all() else ""
     text += " Crosses: failed." if len(scene.failed) else ""
     if len(scene.names) > len(scene.axes):
         text += " Slice through the best; trials are projected on to it, smaller the farther off."
@@ -113,13 +111,13 @@ def _draw_plane(ax: Axes, scene: Scene) -> Array:
     rim: dict[str, Any] = {"edgecolors": "white", "path_effects": _RING}
     shades = colours.to_rgba(scene.scores)
     size = 60 / (1 + 4 * away)
-    for part, ring in ((scene.whole, False), (~scene.whole, True)):
+    for part, whole in ((scene.whole, True), (~scene.whole, False)):
         x, y = shown[part].T
         ax.scatter(
-            x, y, s=size[part] / (2 if ring else 1), zorder=3.5 if ring else 4,
-            facecolors="white" if ring else [*map(tuple, shades[part])],
-            edgecolors=[*map(tuple, shades[part])] if ring else "white",
-            linewidths=1.6 if ring else 1, path_effects=_RING,
+            x, y, s=size[part] * (1.2 if whole else 0.4), zorder=4 if whole else 3.5,
+            facecolors=[*map(tuple, shades[part])] if whole else "white",
+            edgecolors="white" if whole else _INK, linewidths=1 if whole else 0.9,
+            path_effects=_RING if whole else None,
         )  # fmt: skip
     ax.scatter(failed[:, 0], failed[:, 1], s=30, c=_INK, marker="x", zorder=3, path_effects=_HALO)
     for n, point in enumerate(scene.marks.values()):
@@ -137,7 +135,7 @@ def _draw_bar(ax: Axes, scene: Scene, colours: ScalarMappable, extend: str) -> N
     cax = ax.inset_axes((1.02, 0, 0.04, 1))
     bar = ax.figure.colorbar(colours, cax=cax, extend=extend)
     bar.outline.set_visible(False)
-    bar.set_label(f"score {scene.unit and '(%)'}")
+    bar.set_label(f"expected score {scene.unit and '(%)'}".strip())
     if scene.scale.is_turned:
         bar.formatter = FuncFormatter(lambda score, _: scene.tick(score))
 
@@ -217,9 +215,9 @@ def _draw_curve(ax: Axes, scene: Scene) -> Array:
 
 
 def _name_marks(ax: Axes, scene: Scene, dots: Array) -> None:
-    """Write each mark's name where it is within the picture, then covers and strays least."""
-    taken = [text.get_window_extent() for text in ax.texts]
-    pixels = ax.transData.transform(dots)
+    """Write each mark's name beside it (`places_of`)."""
+    taken = [text.get_window_extent().extents for text in ax.texts]
+    texts, marks, sizes = [], [], []
     for name, point in scene.marks.items():
         score = scene.score_at(point)
         if score is None and len(scene.names) == 1:
@@ -235,19 +233,14 @@ def _name_marks(ax: Axes, scene: Scene, dots: Array) -> None:
         )
         text.set(fontsize=9, color=_INK, ha="center", va="center", zorder=7, bbox=_PILL)
         box = text.get_window_extent().padded(6)
-        found: list[tuple[float, int, int, Array, Bbox]] = []
-        for gap in (14, 28, 50, 75, 105):  # pixels
-            for angle in np.radians(np.arange(90, 450, 22.5)):
-                way = np.array([np.cos(angle), np.sin(angle)])
-                offset = (np.array([box.width, box.height]) / 2 + gap) * way
-                moved = box.translated(*offset)
-                out = sum(not ax.bbox.contains(*corner) for corner in moved.corners())
-                hits = sum(moved.overlaps(other) for other in taken)
-                inside = (pixels > moved.p0 - 6) & (pixels < moved.p1 + 6)
-                cost = 3000 * out + 1000 * hits + 40 * int(inside.all(axis=1).sum()) + gap
-                found.append((cost, len(found), gap, offset, moved))
-        _, _, gap, offset, moved = min(found)
-        text.set_position((offset[0] * 72 / _DPI, offset[1] * 72 / _DPI))
-        if text.arrow_patch and gap <= 28:
+        texts.append(text)
+        across, up = ax.transData.transform([(float(x), float(y or 0.0))])[0]
+        marks.append((float(across), float(up)))
+        sizes.append((box.width, box.height))
+    pixels = ax.transData.transform(dots)
+    frame = (ax.bbox.x0, ax.bbox.y0, ax.bbox.x1, ax.bbox.y1)
+    found = places_of(marks, sizes, pixels, frame, (14, 28, 50, 75, 105), taken)
+    for text, (x, y), place in zip(texts, marks, found, strict=True):
+        text.set_position(((place.x - x) * 72 / _DPI, (place.y - y) * 72 / _DPI))
+        if text.arrow_patch and not place.is_far:
             text.arrow_patch.set_visible(False)
-        taken.append(moved)

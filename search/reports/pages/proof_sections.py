@@ -19,8 +19,14 @@ from .section import Block, Section, Table
 
 
 def proof_sections(outcome: Outcome) -> list[Section]:
-    """Scores, by suite, what was to be kept, and the audit; without those that have nothing to say yet."""
-    found = [_scores(outcome), _by_suite(outcome), _kept(outcome), _audit(outcome)]
+    """Scores, by suite, what was to be kept, what else changed, and the audit; without those that have nothing to say yet."""
+    found = [
+        _scores(outcome),
+        _by_suite(outcome),
+        _kept(outcome),
+        _also(outcome),
+        _audit(outcome),
+    ]
     return [section for section in found if section]
 
 
@@ -168,6 +174,32 @@ def _kept(outcome: Outcome) -> Section | None:
     ]
     note = "The search kept to this on its own documents; the report documents may say otherwise."
     return Section("What was to be kept", [Table(head, rows), note])
+
+
+def _also(outcome: Outcome) -> Section | None:
+    """The suites of `also`: nothing is proved on them."""
+    if not outcome.also:
+        return None
+    rows = []
+    for each in outcome.also:
+        unit, gain = Unit([each.merged, each.other]), each.gain
+        ends = gain.approximate or (gain.low, gain.high)
+        moved = unit.full(Interval(gain.estimate, *ends), sign=True)
+        rows.append(
+            [each.merged.suite, metric_text(each.merged), f"{each.merged.count:,}",
+             unit.full(mean_interval(each.merged)), unit.full(mean_interval(each.other)),
+             moved, share_text(gain.level), f"{gain.won} : {gain.lost}"]
+        )  # fmt: skip
+    over = outcome.also[0].over
+    turned = any(each.merged.scale.is_turned for each in outcome.also)
+    difference = f"gain over {over}" if turned else f"merged minus {over}"
+    head = ["suite", "metric", "documents", "merged", over, difference, "interval", "won : lost"]
+    note = (
+        "Suites that the search did not use (`also` in the study). This is not the proof, and no test: it shows what "
+        f"merging changed elsewhere, beside {over}, the best input of the proof. Scores have 95% intervals; those of the "
+        "differences are paired, and wider the more suites there are and the more often their documents were used."
+    )
+    return Section("What else changed", [Table(head, rows), note])
 
 
 def _audit(outcome: Outcome) -> Section | None:

@@ -75,10 +75,10 @@ def _report(outcome: Outcome, caption: str, more: Sequence[Section]) -> Report:
         [
             *([f"**{decision.caution}**"] if decision.caution else []),
             *in_words(outcome),
+            *next_step(outcome),
             _uses(outcome),
             *_prompts(outcome),
             *(f"{line}." for line in outcome.blind),
-            *next_step(outcome),
         ],
         [*sections, *search_sections(outcome), *more],
     )

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 
 from exme.search.merging import Candidate
 from exme.search.proof import Outcome
-from exme.search.racing import front
 from exme.search.study import read
 from exme.search.trials import (
     TrialRecord,
     Unit,
     duration,
-    eligible,
     spent,
     standing_by_trial,
     standings,
     unit_of,
 )
 
+from .front_chart import front_trials
 from .proof_sections import entries_of
 from .section import Listing, Section, Table
 
@@ -35,30 +34,28 @@ def best_sections(outcome: Outcome) -> list[Section]:
 
 def search_sections(outcome: Outcome) -> list[Section]:
     """How it was found."""
-    found = [_trials(outcome.trials), _bounds(outcome), _cost(outcome), _facts(outcome)]
+    found = [_bounds(outcome), _cost(outcome), _facts(outcome), _trials(outcome.trials)]
     return [section for section in found if section]
 
 
 def _front(outcome: Outcome) -> Section | None:
     """The candidates of a Pareto front on the search documents; the knee is the one that was proved."""
-    done = [t for t in eligible(outcome.trials) if t.duplicate_of is None and t.candidate]
-    if outcome.aim.kind != "pareto" or not done:
+    chosen = front_trials(outcome)
+    if not chosen:
         return None
-    parts = [t.scores.parts for t in done if t.scores]
-    chosen = front([[part.mean for part in each] for each in parts])
-    known = standing_by_trial(standings(outcome.trials), done)
+    known = standing_by_trial(standings(outcome.trials), chosen)
     rows = []
-    for i in sorted(chosen, key=lambda i: -parts[i][0].mean):
-        candidate, mark = done[i].candidate, "knee" if done[i] == outcome.winner else ""
+    for trial in chosen:
+        candidate, mark = trial.candidate, "knee" if trial == outcome.winner else ""
         assert candidate is not None
         values = ", ".join(f"{n} {c:.4f}" for n, c in candidate.coefficients.items())
-        standing = known[done[i].number]
+        standing = known[trial.number]
         scores = [
             standing.unit_on(suite).score(found.estimate)
             for suite, found in standing.scores.items()
         ]
-        rows.append([str(done[i].number), values, *scores, mark])
-    head = ["trial", "coefficients", *(part.suite for part in parts[0]), ""]
+        rows.append([str(trial.number), values, *scores, mark])
+    head = ["trial", "coefficients", *known[chosen[0].number].scores, ""]
     note = (
         "Candidates that no other beat on every suite, on the search documents, with the scores that "
         "are expected of them. The knee is the farthest beyond the plane through the front's ends."
@@ -119,7 +116,7 @@ def _trials(trials: Sequence[TrialRecord]) -> Section:
         place = ["–", "–"]
         if trial.candidate:
             values = trial.candidate.coefficients
-            place = [", ".join(f"{n} {c:.4f}" for n, c in values.items()), str(read(values)) or "–"]
+            place = [", ".join(f"{n} {c:.2f}" for n, c in values.items()), str(read(values)) or "–"]
         score = unit.full(known[trial.number].interval) if trial.number in known else "–"
         seconds = f"{trial.seconds:.1f}" if trial.scores or trial.race_log else "–"
         note = "" if trial.state == "complete" else f"{trial.state}: {trial.message}".rstrip(": ")
@@ -134,7 +131,7 @@ def _trials(trials: Sequence[TrialRecord]) -> Section:
             note += f"{'; ' * bool(note)}shift {trial.shift:.2f} from {trial.parent}{beyond}"
         rows.append([str(trial.number), trial.origin, *place, score, seconds, note])
     head = ["trial", "origin", "coefficients", "alpha, beta", "score (95%)", "seconds", "note"]
-    return Section("Trials", [Table(head, rows)])
+    return Section("Trials", [Table(head, rows)], is_long=True)
 
 
 def _bounds(outcome: Outcome) -> Section | None:

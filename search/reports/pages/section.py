@@ -35,10 +35,15 @@ Block = str | Table | Listing | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it."""
+    """A heading and what stands below it.
+
+    Attributes:
+        is_long: the page shows it folded, and does not print it.
+    """
 
     title: str
     blocks: Sequence[Block]
+    is_long: bool = False
 
     @property
     def has_picture(self) -> bool:

@@ -121,7 +121,12 @@ def _standing(view: View) -> dict[str, Any]:
     gain, best, other = view.gain, view.best, view.best_input
     left = view.seconds_left
     return {
-        "used": {"trials": trials, "documents": documents, "minutes": round(minutes, 3)},
+        "used": {
+            "trials": trials,
+            "documents": documents,
+            "minutes": round(minutes, 3),
+            "hours": round(view.elapsed / 3600, 4),
+        },
         "best": None if best is None else {"number": best.trial.number, **_score(best)},
         "gain": None
         if gain is None or other is None

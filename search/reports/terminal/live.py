@@ -10,12 +10,12 @@ from collections.abc import Callable, Collection, Sequence
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from exme.search.running import Screen, View
+from exme.search.running import Screen, Ticker, View
 from exme.search.trials import TrialRecord, duration
 
 from .panel import SearchPanel
 
-# Seconds between two looks at the storage, for what other workers have finished.
+# Seconds after which the storage is read again, for what other workers have finished.
 REFRESH = 2.0
 
 
@@ -24,10 +24,11 @@ class LiveScreen(Screen):
 
     Args:
         console: a terminal.
+        ticker: see `Screen`; it keeps still while the picture is there.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
-        super().__init__(console or Console(highlight=False))
+    def __init__(self, console: Console | None = None, ticker: Ticker | None = None) -> None:
+        super().__init__(console or Console(highlight=False), ticker)
         self._live: Live | None = None
         self._view: View | None = None
         self._note, self._since = "", time.monotonic()
@@ -37,7 +38,9 @@ class LiveScreen(Screen):
         """Start the picture; see `Screen.begin`."""
         if self._live is not None:
             return
-        self._view = read()
+        self._view, self._note = read(), ""
+        if self.ticker is not None:
+            self.ticker.pause()
         self._live = Live(
             get_renderable=self._picture, console=self.console, refresh_per_second=2,
             vertical_overflow="crop",
@@ -63,8 +66,9 @@ class LiveScreen(Screen):
         self._watch.now()
 
     def note(self, text: str) -> None:
-        """Say in the picture what goes on now."""
+        """Say in the picture what goes on now, or below it where there is none."""
         self._note, self._since = text, time.monotonic()
+        super().note(text)
 
     def close(self) -> None:
         """Leave the picture as it is, with all that is known, and write plainly from now on."""
@@ -75,13 +79,15 @@ class LiveScreen(Screen):
             self._note = ""
             live.refresh()
             live.stop()
+            if self.ticker is not None:
+                self.ticker.pause(paused=False)
 
     def _picture(self) -> RenderableType:
         assert self._view is not None
         note = self._note
-        if self._live is not None and not note:
-            note = f"Working on the next trial, {duration(time.monotonic() - self._since)} so far. "
-            note += "Ctrl-C stops; the same command resumes."
+        if self._live is not None:
+            lasts = duration(time.monotonic() - self._since)
+            note = f"{note or 'Working on the next trial'}, {lasts} so far. Ctrl-C stops; the same command resumes."
         rows = max(3, min(8, self.console.height - 24))
         return SearchPanel(self._view, rows, note)
 

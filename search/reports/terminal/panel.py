@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
+
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -18,11 +20,14 @@ from exme.search.trials import (
     incumbents,
     inputs_of,
     standing_by_trial,
+    unit_of,
 )
 
 from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
 
 _WIDE = 96  # so many columns have room for the map beside the words
+# Columns of a terminal from which trials are shown with their time, origin and candidate.
+_TIME, _ORIGIN, _CANDIDATE = 66, 88, 112
 _MAP = (34, 11)
 _MOST_ON_MAP = 150  # more trials would take the interpolation seconds
 _CURVE = "▁▂▃▄▅▆▇█"
@@ -52,7 +57,7 @@ class SearchPanel:
             columns.add_row(words, _map(scene, console.color_system is not None))
             content = [columns]
         if self.view.trials:
-            content += [Text(), _trials(self.view, self.rows, wide)]
+            content += [Text(), _trials(self.view, self.rows, options.max_width)]
         found = self.view.verdict
         if found is not None and found.is_final:
             content += [Text(), Text(found.sentence, style="bold")]
@@ -71,14 +76,14 @@ def _summary(view: View) -> list[Text]:
     trial, candidate, interval = best.trial, best.trial.candidate, best.interval
     unit = best.unit
     told = f"trial {trial.number}, {trial.origin}"
-    if not best.is_complete:
-        told = f"{told}, {best.documents_text}"
     lines = [
         Text.assemble(
             ("Best    ", "dim"), (f"{unit.score(interval.estimate)} ", "bold green"),
             f"{unit.ends(interval)}  ", (told, "dim"),
         )
     ]  # fmt: skip
+    if not best.is_complete:
+        lines.append(Text(f"{'':8}by {best.documents_text} so far", style="dim"))
     lines += [_term(n, c) for n, c in candidate.coefficients.items()]
     lines.append(Text.assemble((" " * 8, ""), (str(read(candidate.coefficients)), "dim")))
     found = view.verdict if view.proved_gain is not None else None
@@ -98,7 +103,7 @@ def _summary(view: View) -> list[Text]:
         lines.append(Text("Gain    none yet: the best is an input", style="dim"))
     curve = _curve(view)
     if curve:
-        lines.append(Text.assemble(("Course  ", "dim"), (curve, "green")))
+        lines.append(Text.assemble(("So far  ", "dim"), *curve))
     return lines
 
 
@@ -107,33 +112,38 @@ def _term(name: str, coefficient: float) -> Text:
     return Text.assemble(f"{'':8}{coefficient:+7.3f} ", ("× ", "dim"), f"({shown} − base)")
 
 
-def _curve(view: View) -> str:
-    """The incumbent's score, by what is known now, over the trials; at most 40 characters wide."""
+def _curve(view: View) -> list[tuple[str, str]]:
+    """The incumbent's score over the trials, by what is known now, with its ends; at most 32 characters wide beside them."""
     race_log = [s.mean for _, s in incumbents(view.trials, view.standings)]
     if len(race_log) < 2 or min(race_log) == max(race_log):
-        return ""
-    step = max(1, -(-len(race_log) // 40))
+        return []
+    step = max(1, -(-len(race_log) // 32))
     low, high = min(race_log), max(race_log)
     heights = [(value - low) / (high - low) for value in race_log[::-1][::step][::-1]]
-    return "".join(_CURVE[round(h * (len(_CURVE) - 1))] for h in heights)
+    curve = "".join(_CURVE[round(h * (len(_CURVE) - 1))] for h in heights)
+    unit = unit_of(view.standings)
+    first, last = (unit.score(s) for s in (race_log[0], race_log[-1]))
+    return [(f"{first} ", "dim"), (curve, "green"), (f" {last}", "dim")]
 
 
 def _budget(view: View, width: int) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
     for name, words, share in view.progress:
         bar = ProgressBar(total=1, completed=share, width=width, complete_style="cyan")
-        grid.add_row(Text(f"{name.capitalize():<7}", style="dim"), bar, Text(words))
+        grid.add_row(Text(f"{'Budget':<7}", style="dim"), bar, Text(f"{words} {name}"))
     _, documents, minutes = view.used
     running = sum(trial.state == "running" for trial in view.trials)
     told = [f"{documents:,} documents, {duration(60 * minutes)} of scoring"]
-    if view.seconds_left is not None and not view.is_over:
-        told.append(f"about {duration(view.seconds_left)} left")
-    if running:
-        told.append(f"{running} in hand")
     is_final = view.verdict is not None and view.verdict.is_final
+    if view.seconds_left and not is_final:
+        told.append(f"about {duration(view.seconds_left)} left with the proof")
+    if running:
+        told.append(f"{running} running")
     if view.is_over and not is_final:
         told.append(f"proof: {min(view.proved, view.to_prove)} of {view.to_prove} models scored")
-    return Group(grid, Text(f"{'Spent':<8}" + "; ".join(told), style="dim"))
+    spent = Table.grid(padding=(0, 1))  # (lines that wrap stay beside their label)
+    spent.add_row(Text(f"{'Spent':<7}", style="dim"), Text("; ".join(told), style="dim"))
+    return Group(grid, spent)
 
 
 def _scene(view: View) -> Scene | None:
@@ -170,34 +180,46 @@ class _map:  # noqa: N801  (a renderable, used as a function)
         yield Text(f"{BEST} best {INPUT} inputs {TRIAL} trials{part}{lost}".rjust(width + 6), "dim")
 
 
-def _trials(view: View, rows: int, wide: bool) -> Table:
+def _trials(view: View, rows: int, width: int) -> Table:
+    """The last trials; on a narrow terminal without what is needed least."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
     table.add_column("trial", justify="right")
-    table.add_column("origin", no_wrap=True, max_width=20)
-    if wide:
+    if width >= _ORIGIN:
+        table.add_column("origin", no_wrap=True, max_width=20)
+    if width >= _CANDIDATE:
         table.add_column("candidate", no_wrap=True, overflow="ellipsis", ratio=1)
     table.add_column("score", no_wrap=True)
     table.add_column("documents", justify="right")
-    table.add_column("time", justify="right", no_wrap=True)
+    if width >= _TIME:
+        table.add_column("time", justify="right", no_wrap=True)
     best = view.best.trial if view.best is not None else None
     shown = [t for t in view.trials if t.state != "waiting"][-rows:]
     known = standing_by_trial(view.standings, shown)
     for trial in shown:
         is_best = best is not None and trial.number == best.number
-        cells = [str(trial.number), trial.origin]
-        if wide:
-            cells.append(candidate_text(trial.candidate) if trial.candidate else "")
-        cells += [*_result(trial, known.get(trial.number))]
+        score, count, seconds = _result(trial, known.get(trial.number))
+        cells = {
+            "trial": str(trial.number), "origin": trial.origin, "candidate": _candidate(trial),
+            "score": score, "documents": count, "time": seconds,
+        }  # fmt: skip
         style = "bold green" if is_best else "dim" if trial.scores is None else ""
-        table.add_row(*map(Text, cells), style=style)
+        table.add_row(*(Text(cells[str(column.header)]) for column in table.columns), style=style)
     return table
+
+
+def _candidate(trial: TrialRecord) -> str:
+    """A trial's candidate without alpha and beta, which the summary has of the best."""
+    if trial.candidate is None:
+        return ""
+    reading = f" ({read(trial.candidate.coefficients)})"
+    return candidate_text(trial.candidate).replace(reading, "")
 
 
 def _result(trial: TrialRecord, standing: Standing | None) -> tuple[str, str, str]:
     if trial.duplicate_of is not None:
         return f"as trial {trial.duplicate_of}", "", ""
     if standing is None:
-        return f"{trial.state} {trial.message}"[:40], "", ""
+        return shorten(f"{trial.state} {trial.message}", 40, placeholder=" …"), "", ""
     score = standing.unit.line(standing.interval)
     state = "" if standing.is_complete else f" {trial.state}"
     return f"{score}{state}", f"{standing.count:,}", f"{trial.seconds:.1f} s"

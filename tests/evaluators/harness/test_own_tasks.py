@@ -20,6 +20,7 @@ from exme.evaluators.harness import (
     lm_eval_scores,
 )
 from exme.evaluators.harness.interface import PLAIN
+from exme.search.scoring.probing import seconds_per_document
 from exme.tasks.errors import UserError
 from tests.helpers.models.own_tasks import (
     CHOICE,
@@ -359,7 +360,7 @@ def test_a_metric_that_breaks_on_an_inputs_answers_is_refused_before_the_first_t
     with pytest.raises(
         UserError, match=f"^suite 'own': an input's answers cannot be scored .*{said}"
     ):
-        judge.probe(StockEngine(*model_and_tokenizer, 4), 8)
+        seconds_per_document(judge, StockEngine(*model_and_tokenizer, 4), 8)
 
 
 # Random answers ----------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from tests.helpers.searches.landscape import PEAK, Landscape
 
 
 class Slow(Landscape):
-    """A landscape that takes its time, so that a kill meets a trial in hand."""
+    """A landscape that takes its time, so that a kill meets a running trial."""
 
     seconds = 0.0
 

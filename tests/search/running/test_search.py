@@ -278,7 +278,12 @@ def test_the_cost_is_said_before_the_first_trial(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
     opened.search.run()
     assert opened.lines[0].startswith("This will take about ")
-    for part in ("of memory", "of disk", "documents (12 candidates of 128", "4 models on 400"):
+    for part in (
+        "of memory",
+        "of disk",
+        "documents (1,536 to score 12 candidates, 4 models on 400",
+        " of proof",
+    ):
         assert part in opened.lines[0]
     assert opened.lines[1].startswith("#0 ")
 

@@ -56,7 +56,7 @@ REFUSED = {
     ),
     "misspelt nested key": (
         MINIMAL + "budget: {trails: 3}\n",
-        "unknown key 'budget.trails' (have: trials, documents, minutes, gain)",
+        "unknown key 'budget.trails' (have: trials, documents, minutes, hours, gain)",
         "did you mean 'trials'?",
     ),
     "no base": ("checkpoints: {a: mini/sums}\n", "key 'base' is missing", ""),

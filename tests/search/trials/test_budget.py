@@ -39,7 +39,7 @@ def test_every_surface_counts_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert f"The search is over: {told}." in opened.lines
     lines = [line for line in opened.lines if line.startswith("#")]
     assert re.search(r"left 0 candidates", lines[-1]) and lines[-1].startswith(f"#{numbers[-1]} ")
-    assert any("(6 candidates of " in line for line in opened.lines)
+    assert any(re.search(r"\(\d+ to score 6 candidates, 4 models", x) for x in opened.lines)
     text = write_report(outcome, tmp_path).read_text()
     assert "| candidates tried | 6 |" in text
     assert f"one for each round | {len(numbers)} |" in text

@@ -17,7 +17,7 @@ from exme.search.proof.outcome import Outcome
 from exme.search.reports.dashboard.annotate import differences
 from exme.search.reports.dashboard.notes import documents_csv, trial_note
 from exme.search.reports.exports.model_card import model_card
-from exme.search.reports.pages.charts import regret_curve
+from exme.search.reports.pages.charts import search_curve
 from exme.search.reports.pages.data_frame import documents_table, trials_table
 from exme.search.reports.pages.plane_chart import plane
 from exme.search.reports.pages.report import write_report
@@ -159,7 +159,7 @@ def test_machines_are_told_how_a_racing_search_stands(
     told = search_facts(searched.view())
     assert set(told["best"]) == {"number", "score", "low", "high", "documents"}
     assert told["gain"]["low"] < told["gain"]["estimate"] < told["gain"]["high"]
-    early = search_facts(view_of(searched.study, "hill", trials[:5], 0))
+    early = search_facts(view_of(searched.study, "hill", trials[:5], searched.storage))
     assert 0 < early["best"]["documents"] < 60 and early["gain"] is not None
 
 
@@ -168,7 +168,7 @@ def test_before_the_first_complete_trial_the_best_is_an_estimate_and_the_map_is_
 ) -> None:
     first = next(i for i, t in enumerate(trials) if t.scores is not None)
     assert first > 6
-    view = view_of(searched.study, "hill", trials[:first], 0)
+    view = view_of(searched.study, "hill", trials[:first], searched.storage)
     assert view.best is not None and not view.best.is_complete and view.gain is not None
     text = drawn(view, 120)
     assert f"Best    {view.best.mean:.1%} [" in text and "of 60 documents" in text and "★" in text
@@ -203,7 +203,7 @@ def test_inputs_are_known_once_each_was_looked_at(trials: list[TrialRecord]) -> 
     assert best_inputs(both) == {"gsm8k": max(s.interval.estimate for s in both)}
 
 
-def test_the_line_of_regret_is_what_the_best_so_far_is_worth_in_the_end(
+def test_the_line_of_the_search_is_what_the_best_so_far_is_worth_in_the_end(
     trials: list[TrialRecord], outcome: Outcome
 ) -> None:
     found = standings(trials)
@@ -211,17 +211,20 @@ def test_the_line_of_regret_is_what_the_best_so_far_is_worth_in_the_end(
     assert len(steps) == sum(t.scores is not None or t.race_log is not None for t in trials)
     assert outcome.winner is not None and outcome.winner.candidate is not None
     assert steps[-1][1] == standing_of(found, outcome.winner.candidate.digest)
-    drawing = regret_curve(outcome)
+    drawing = search_curve(outcome)
     assert drawing is not None
     assert len(drawing.dots) == len([t for t in trials if t.duplicate_of is None])
     assert sum(dot.whole for dot in drawing.dots) == sum(t.scores is not None for t in trials)
     total = sum(t.documents for t in trials)  # of all trials, not of the complete ones alone
     last = drawing.below[-1]
-    assert (last.at - 44) / (376 - 44) == pytest.approx(float(last.text) / total, abs=0.001)
-    assert drawing.right[0].text == "0"
+    assert (last.at - 60) / (410 - 60) == pytest.approx(float(last.text) / total, abs=0.001)
+    heights = [float(point.split(",")[1]) for point in drawing.line.split()]
+    assert heights[-1] == min(
+        heights
+    )  # what is best in the end stands highest (SVG counts downwards)
 
 
-def test_candidates_scored_in_part_stand_on_the_plane_as_rings(
+def test_candidates_scored_in_part_stand_on_the_plane_as_small_white_dots(
     searched: Search, outcome: Outcome
 ) -> None:
     scene = scene_of_outcome(outcome)
@@ -232,10 +235,10 @@ def test_candidates_scored_in_part_stand_on_the_plane_as_rings(
     assert drawn_plane is not None and drawn_plane.image
     report = write_report(outcome, searched.folder)
     page = report.with_suffix(".html").read_text()
-    rings = page.count('<circle class="ring"')
-    assert rings == sum(not d.whole for d in drawn_plane.dots) > 0
-    assert "white dots with a coloured rim: scored on some of them" in page
-    assert "White dots with a coloured rim: scored on some of them" in report.read_text()
+    small = page.count('<circle class="part"')
+    assert small == sum(not d.whole for d in drawn_plane.dots) > 0
+    assert "small white dots: scored on some of them" in page
+    assert "Small white dots: scored on some of them" in report.read_text()
     assert re.search(
         r"\| sums \| [^|]+ \| [\d.]+% \([^|]+\), \d+ of 60 documents \|", report.read_text()
     )

@@ -57,7 +57,7 @@ def test_the_verdict_stands_first(page: str) -> None:
 @pytest.mark.parametrize(
     "heading",
     [
-        "Regret against documents",
+        "Best score so far",
         "Importance of the coefficients",
         "Answers, side by side",
         "Scores",
@@ -80,7 +80,7 @@ def test_bars_lie_within_the_drawing(page: str) -> None:
 
 
 def test_every_trial_is_a_dot_that_says_what_it_is(page: str) -> None:
-    chart = page[page.index("<h2>Regret against documents</h2>") :]
+    chart = page[page.index("<h2>Best score so far</h2>") :]
     dots = re.findall(r'class="curve-dot".*?<title>trial (\d+), [^<]+; sums [^<]+</title>', chart)
     assert [int(number) for number in dots] == sorted(map(int, dots))
     assert len(dots) == 8
@@ -125,6 +125,7 @@ def test_chromium_prints_it(page: str, tmp_path: Path) -> None:
     out = tmp_path / "report.pdf"
     chromium(tmp_path, (tmp_path / "report.html").as_uri(), f"--print-to-pdf={out}")
     assert out.read_bytes().startswith(b"%PDF") and out.stat().st_size > 20_000
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b(?!s)", out.read_bytes())) <= 4
 
 
 def test_a_report_without_answers_has_no_examples(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_the_picture_is_a_png_1200_pixels_wide(tmp_path: Path) -> None:
     caption = plot_plane(outcome(PLANE, failed=[(1.9, 1.9)]), tmp_path / "plane.png")
     assert size(tmp_path / "plane.png") == (1200, 1035)
     assert caption == (
-        "Star: best. Diamonds: inputs. Filled dots: scored on all search documents. Crosses: failed. "
+        "Star: best. Diamonds: inputs. Large dots: scored on all search documents. Crosses: failed. "
         "Surface: interpolation (Gaussian process), white far from trials."
     )
 

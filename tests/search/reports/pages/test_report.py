@@ -69,7 +69,8 @@ def test_the_merge_in_words_and_the_next_command_stand_below_it(tmp_path: Path) 
     assert shares == pytest.approx({name: 100 * c for name, c in used.items()}, abs=0.5)
     command = "exme export mine.yaml --task gsm8k --out merged"
     assert f"Next: `{command}` writes the model as a folder." in lines
-    assert f"<code>{command}</code>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    words = "".join(f"<span>{word}</span> " for word in command.split())
+    assert f"<code>{words.strip()}</code>" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_numbers_in_the_table_are_those_of_the_scores(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_every_trial_is_listed_with_what_became_of_it(tmp_path: Path) -> None:
     rows = table(written(search([1], [0], trials=trials), tmp_path), "Trials")
     assert [row["trial"] for row in rows] == ["0", "1", "2", "3", "4", "5", "6"]
     assert rows[0]["origin"] == "sums alone"
-    assert rows[3]["coefficients"] == "sums 0.8000, minus 0.7000"
+    assert rows[3]["coefficients"] == "sums 0.80, minus 0.70"
     assert rows[3]["alpha, beta"] == "alpha +0.50, beta 0.53 0.47"
     known = standings(trials)
     assert rows[3]["score (95%)"].startswith(f"{100 * known[3].mean:.1f}% (")

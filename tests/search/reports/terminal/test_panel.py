@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from exme.search.reports.pages.scene import Scene, failed_of, scene_of
 from exme.search.reports.terminal.plane_map import plane_map
+from exme.search.study.study_sections import BudgetSection
 from exme.search.trials.standing import difference, standings
 from exme.search.trials.trial import TrialRecord
 from tests.helpers.searches.panel import TRIALS, drawn, view
@@ -77,3 +81,38 @@ def test_every_limit_of_the_budget_has_its_bar() -> None:
     assert "700 of 1,000" in text
     assert "0.2333 of 10" in text
     assert "about 6 s left" in text  # 300 documents at 2 s a hundred
+
+
+@pytest.mark.parametrize("width", [60, 66, 80, 88, 112, 200])
+def test_headings_and_results_of_trials_are_whole_at_every_width(width: int) -> None:
+    lines = drawn(view(), width).splitlines()
+    (head,) = (line for line in lines if " trial " in line and "score" in line)
+    assert "documents" in head.split()
+    shown = [name for name in ("time", "origin", "candidate") if name in head.split()]
+    assert shown == ["time", "origin", "candidate"][: sum(width >= w for w in (66, 88, 112))]
+    rows = lines[lines.index(head) + 1 :][: len(TRIALS)]
+    for row, trial in zip(rows, TRIALS, strict=True):
+        assert "…" not in row and row.split()[1] == str(trial.number)
+        assert re.search(r"\d+\.\d% \[\d+\.\d%, \d+\.\d%\]", row)
+        if "candidate" in head.split():
+            assert trial.candidate is not None
+            coefficients = trial.candidate.coefficients
+            assert (
+                f"sums {coefficients['sums']:.2f} products {coefficients['products']:.2f} " in row
+            )
+
+
+def test_the_score_so_far_has_its_ends() -> None:
+    (line,) = (line for line in drawn(view(), 80).splitlines() if "So far" in line)
+    first, last = re.findall(r"\d+\.\d%", line)
+    assert float(first.rstrip("%")) < float(last.rstrip("%"))
+
+
+def test_a_limit_of_the_budget_says_what_it_counts() -> None:
+    text = drawn(replace(view(), budget=BudgetSection(trials=20, documents=1000, minutes=10)), 120)
+    counted = re.findall(r"Budget +\S+ +([\d.,]+ of [\d.,]+ \w+(?: tried)?)", text)
+    assert counted == [
+        "7 of 20 candidates tried",
+        "700 of 1,000 documents",
+        "0.2333 of 10.0 minutes",
+    ]

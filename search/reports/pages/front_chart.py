@@ -1,0 +1,157 @@
+"""The page's picture of a Pareto front: candidates by their scores on two suites; see `charts`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exme.evaluators import DocumentScores, Scores
+from exme.search.proof import Outcome
+from exme.search.racing import front
+from exme.search.trials import TrialRecord, Unit, complete, eligible
+
+from .charts import BOTTOM, TITLED_LEFT, TITLED_RIGHT, TOP, Dot, Tick, round_steps
+from .colours import lowest_shown
+from .labels import Place, places_of
+from .scene import Array, short
+
+FRONT_HEIGHT = 330.0
+_LETTER = 7.1  # width of a bold letter on average, in units of the drawing
+
+
+@dataclass(frozen=True)
+class FrontChart:
+    """Scores on two suites, better ones to the right and above.
+
+    Attributes:
+        across: a suite; `up` another.
+        line: through the front, as SVG's points.
+        dots: candidates; `whole` are those on the front.
+        marks: the proved candidate first, then the inputs, each with the place of its name.
+        below: ticks of `across`; `left` of `up`.
+    """
+
+    across: str
+    up: str
+    line: str
+    dots: tuple[Dot, ...]
+    marks: tuple[tuple[Dot, Place], ...]
+    below: tuple[Tick, ...]
+    left: tuple[Tick, ...]
+
+
+def front_trials(outcome: Outcome) -> list[TrialRecord]:
+    """The complete trials that no other beats on every suite, by the search documents; none where the goal is another."""
+    done = [t for t in eligible(outcome.trials) if t.duplicate_of is None and t.candidate]
+    if outcome.aim.kind != "pareto" or not done:
+        return []
+    parts = [t.scores.parts for t in done if t.scores]
+    chosen = front([[part.mean for part in each] for each in parts])
+    return [done[i] for i in sorted(chosen, key=lambda i: -parts[i][0].mean)]
+
+
+def front_charts(outcome: Outcome) -> list[FrontChart]:
+    """The first suite against each other one; none where the goal is not a front."""
+    chosen = front_trials(outcome)
+    if not chosen or chosen[0].scores is None:
+        return []
+    suites = range(1, len(chosen[0].scores.parts))
+    return [_chart(outcome, chosen, (0, other)) for other in suites]
+
+
+def _chart(outcome: Outcome, chosen: Sequence[TrialRecord], suites: tuple[int, int]) -> FrontChart:
+    """By what was counted on the search documents, by which the front goes."""
+    done = [t for t in complete(outcome.trials) if t.duplicate_of is None]
+    points = np.array([_scores(t.scores, suites) for t in done if t.scores])
+    named = _named(outcome, suites)
+    axes = _Axes.over(np.array([*points.tolist(), *(at for _, at in named)]))
+    parts = [chosen[0].scores.parts[s] for s in suites if chosen[0].scores]
+    units = [Unit([part]) for part in parts]
+    best = {t.number for t in chosen}
+    dots = [
+        Dot(*axes.place(at), _words(trial, at, parts), whole=trial.number in best)
+        for trial, at in zip(done, points.tolist(), strict=True)
+    ]
+    marks = [Dot(*axes.place(at), name) for name, at in named]
+    below, left = axes.ticks(units)
+    return FrontChart(
+        across=parts[0].suite,
+        up=parts[1].suite,
+        line=" ".join(f"{x},{y}" for x, y in sorted((d.x, d.y) for d in dots if d.whole)),
+        dots=tuple(dots),
+        marks=tuple(zip(marks, _places(marks, dots), strict=True)),
+        below=below,
+        left=left,
+    )
+
+
+def _scores(scores: Scores, suites: tuple[int, int]) -> tuple[float, float]:
+    """Means on two suites."""
+    return (scores.parts[suites[0]].mean, scores.parts[suites[1]].mean)
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Where two scores lie in the drawing, better ones to the right and above; far worse ones on its edge.
+
+    Attributes:
+        low: of both axes, shape (2,); `high` likewise.
+    """
+
+    low: Array
+    high: Array
+
+    @classmethod
+    def over(cls, points: Array) -> _Axes:
+        """Around points, shape (n, 2)."""
+        low = np.array([lowest_shown(column) for column in points.T])
+        room = 0.06 * np.maximum(points.max(axis=0) - low, 1e-9)
+        return cls(low - room, points.max(axis=0) + room)
+
+    def place(self, at: Sequence[float] | Array) -> tuple[float, float]:
+        x, y = np.clip((np.asarray(at) - self.low) / (self.high - self.low), 0, 1)
+        bottom = FRONT_HEIGHT - BOTTOM
+        return (
+            round(float(TITLED_LEFT + x * (TITLED_RIGHT - TITLED_LEFT)), 1),
+            round(float(bottom - y * (bottom - TOP)), 1),
+        )
+
+    def ticks(self, units: Sequence[Unit]) -> tuple[tuple[Tick, ...], tuple[Tick, ...]]:
+        """Round scores below and to the left."""
+        found = []
+        for axis, unit in enumerate(units):
+            low, high = float(self.low[axis]), float(self.high[axis])
+            steps = [s for s in round_steps(low, high, 4) if low <= s <= high]
+            places = [self.place((s, s))[axis] for s in steps]
+            found.append(tuple(Tick(at, unit.tick(s)) for at, s in zip(places, steps, strict=True)))
+        return found[0], found[1]
+
+
+def _named(outcome: Outcome, suites: tuple[int, int]) -> list[tuple[str, tuple[float, float]]]:
+    """The candidate that is proved, and the inputs that were scored on all search documents, with their two scores."""
+    winner, found = outcome.winner, []
+    if winner is not None and winner.scores is not None:
+        found.append(("best", _scores(winner.scores, suites)))
+    for entry in outcome.inputs:
+        is_best = winner is not None and winner.candidate == entry.candidate
+        if entry.search is not None and not is_best:
+            found.append((short(entry.name), _scores(entry.search, suites)))
+    return found
+
+
+def _places(marks: Sequence[Dot], dots: Sequence[Dot]) -> list[Place]:
+    every = np.array([(d.x, d.y) for d in (*marks, *dots)])
+    sizes = [(_LETTER * len(d.words) + 4, 14.0) for d in marks]
+    frame = (TITLED_LEFT, TOP, TITLED_RIGHT, FRONT_HEIGHT - BOTTOM)
+    return places_of([(d.x, d.y) for d in marks], sizes, every, frame, (11, 18, 30, 45, 65))
+
+
+def _words(trial: TrialRecord, at: Sequence[float], parts: Sequence[DocumentScores]) -> str:
+    scores = ", ".join(
+        f"{part.suite} {Unit([part]).score(score)}" for part, score in zip(parts, at, strict=True)
+    )
+    assert trial.candidate is not None
+    mix = ", ".join(f"{n} {c:.2f}" for n, c in trial.candidate.coefficients.items())
+    return f"trial {trial.number}, {trial.origin}: {scores}; {mix}"
