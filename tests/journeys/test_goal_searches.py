@@ -221,9 +221,9 @@ def test_several_objectives_are_searched_by_a_gaussian_process(tmp_path: Path, d
 
 def test_names_of_suites_are_checked(data: Path) -> None:
     for key in ("weights", "keep"):
-        with pytest.raises(ValueError, match=f"{key}: suite 'shpo' is not in suites"):
+        with pytest.raises(UserError, match=f"{key}: suite 'shpo' is not in suites"):
             study_file(**{key: {"shpo": 1.0}})
-    with pytest.raises(ValueError, match="expected 0 or more"):
+    with pytest.raises(UserError, match="expected 0 or more"):
         study_file(weights={"shop": -1.0})
 
 

@@ -185,8 +185,8 @@ def test_as_many_documents_are_taken_as_there_are(tmp_path: Path) -> None:
 def test_a_suite_that_cannot_be_used_is_refused_before_the_search(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run_generated_code"):
         opened(tmp_path, [], also=["humaneval"])
-    with pytest.raises(ValueError, match=r"no suite 'mmli'.*did you mean 'mmlu'"):
+    with pytest.raises(UserError, match=r"no suite 'mmli'.*did you mean 'mmlu'"):
         study_file(also=["mmli"])
-    with pytest.raises(ValueError, match="also: 'mmlu' is named twice"):
+    with pytest.raises(UserError, match="also: 'mmlu' is named twice"):
         study_file(also=["mmlu", "mmlu"])
     assert not (tmp_path / "test-gsm8k").exists()

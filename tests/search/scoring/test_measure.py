@@ -167,7 +167,7 @@ def test_a_name_that_is_none_is_refused_with_the_nearest() -> None:
             base="mini/base", checkpoints={"a": "mini/sums"}, measure=measure, **changed
         )
 
-    with pytest.raises(ValueError, match="did you mean 'target_nll'"):
+    with pytest.raises(UserError, match="did you mean 'target_nll'"):
         study("target_nl")
     with pytest.raises(UserError, match="asks the model itself, which vLLM's workers hold"):
         choose_engine(study("mine:score", engine="vllm"), {})

@@ -321,7 +321,7 @@ def test_a_bound_holds_beside_groups_and_a_pareto_front(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_shift_that_cannot_be_used_is_refused(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         study_file(**changed)
 
 
