@@ -208,9 +208,10 @@ class Belief:
             posterior: at the points.
             points: those tried first, shape (q, d).
             pair: numbers of two of them.
-            who: candidates that have seen the documents, shape (m,).
+            who: candidates that have seen the documents, shape (m,); those whom the model was not fitted to are left out.
             documents: how many.
         """
+        who = who[who < len(self.points)]
         both = list(pair)
         s = self._deviations(posterior.mean[both])
         near = self._correlation(_distances(points[both], self.points[who]))

@@ -28,7 +28,7 @@ class Believed:
     """Candidates that were scored, and what is believed of them.
 
     Attributes:
-        trials: the last of each candidate.
+        trials: the last of each candidate; those whom the model is fitted to first.
         places: of theirs in weight space, shape (K, d).
         values: by document of all suites, NaN where not scored, shape (K, n).
         suites: the belief on each suite.
@@ -74,12 +74,16 @@ def believe(trials: Sequence[TrialRecord], space: WeightSpace) -> Believed | Non
 
 
 def _believe(trials: tuple[TrialRecord, ...], space: WeightSpace) -> Believed:
-    places = space.places([t.candidate for t in trials if t.candidate is not None])
     values = np.stack([values_of(t) for t in trials])
-    chosen = np.arange(len(trials))
-    if len(trials) > MOST:
+    if len(trials) > MOST:  # those whom the model is fitted to come first
         order = np.argsort(-np.nanmean(values, axis=1), kind="stable")
-        chosen = np.unique([*order[: MOST - FIRST], *range(FIRST)])
+        fitted = np.unique([*order[: MOST - FIRST], *range(FIRST)])
+        placed = [*fitted, *np.setdiff1d(order, fitted)]
+        trials, values = tuple(trials[i] for i in placed), values[placed]
+        chosen = np.arange(len(fitted))
+    else:
+        chosen = np.arange(len(trials))
+    places = space.places([t.candidate for t in trials if t.candidate is not None])
     sizes = _sizes(trials[0])
     ends = np.cumsum(sizes)
     suites, means = [], []

@@ -71,3 +71,15 @@ def test_over_several_suites_the_goal_says_who_leads() -> None:
         generator = np.random.default_rng(0)
         choice = choose(suites, goal, points, seen, [0] * 3, np.ones(3, dtype=bool), 8, generator)
         assert choice is not None and choice.point in (0, 1, 2)
+
+
+def test_candidates_that_the_model_was_not_fitted_to_are_no_obstacle() -> None:
+    """Of very many candidates the model is fitted to some, which come first; others have seen documents, too."""
+    places = np.concatenate([INPUTS, [[1.0, 1.0], [0.9, 0.8], [1.4, 1.1]]])
+    values = solved([0.3, 0.4, 0.6, 0.55, 0.5], 32)
+    beliefs = [Belief(places[:3], values[:3], USUAL)]
+    points, seen = np.concatenate([places, [[1.2, 1.0]]]), np.ones((5, 4), dtype=bool)
+    seen[:, 3] = False
+    may = np.array([True] * 6)
+    found = choose(beliefs, Goal(), points, seen, [3] * 5, may, 8, np.random.default_rng(0))
+    assert found is not None and 0 <= found.point < len(points)
