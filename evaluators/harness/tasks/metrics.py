@@ -37,6 +37,11 @@ def check_metric(suite: Suite, task: Any) -> None:
             f"document by document: give a task with a metric for each"
         )
     put = task.aggregation().get(suite.metric)
+    if put == AGGREGATION_REGISTRY["nanmean"]:
+        raise UserError(
+            f"suite '{suite.suite}': metric '{suite.metric}' of lm-eval task '{name}' has documents without a score "
+            f"(aggregation nanmean); candidates are compared on the same documents: give a metric that scores each ({have})"
+        )
     if put is not None and not _is_mean(put):
         raise UserError(
             f"suite '{suite.suite}': metric '{suite.metric}' of lm-eval task '{name}' is computed over all "
@@ -164,7 +169,7 @@ def metric_value(suite: Suite, task: Any, found: Mapping[str, Any]) -> float:
 
 def _is_mean(put: Callable[..., Any]) -> bool:
     """Whether an aggregation is the mean, by its name or, of one of the user's, by what it gives."""
-    if put in (AGGREGATION_REGISTRY["mean"], AGGREGATION_REGISTRY["nanmean"]):
+    if put == AGGREGATION_REGISTRY["mean"]:
         return True
     if put in AGGREGATION_REGISTRY.values():
         return False

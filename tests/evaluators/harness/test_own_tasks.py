@@ -263,6 +263,10 @@ PAIR = {
     "process_results": "!function functions.pair",
     "metric_list": [{"metric": "pair", "aggregation": "mean", "higher_is_better": True}],
 }
+GAPS = {
+    **PAIR,
+    "metric_list": [{"metric": "pair", "aggregation": "nanmean", "higher_is_better": True}],
+}
 
 
 def metrics(task: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -281,6 +285,7 @@ def metrics(task: dict[str, Any], *names: str) -> dict[str, Any]:
         (metrics(LIKELY, "perplexity", "acc"), {}, "", r"'perplexity'.*have: acc\)"),
         (ROLLING, {}, "", "rolling log-likelihoods.*'word_perplexity'"),
         (metrics(ROLLING, "bits_per_byte"), {}, "", "rolling log-likelihoods"),
+        (GAPS, {}, "", r"'pair'.*has documents without a score \(aggregation nanmean\)"),
         (PAIR, {}, "", r"'pair'.* gives a tuple for a document.*have: one"),
         (metrics(CHOICE, "likelihood"), {}, "", "'likelihood'.* gives a tuple"),
         (CHOICE, {"metric": "ac"}, "", "no metric 'ac'.*did you mean 'acc'"),
