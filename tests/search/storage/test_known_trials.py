@@ -34,6 +34,7 @@ def test_a_trial_can_be_read_whole_after_its_record_was_made(tmp_path: Path) -> 
         assert set(held) == {"origin"}
 
 
+@pytest.mark.slow
 def test_a_trial_more_takes_few_kilobytes(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 400, sampler="random")
     with crew.open() as search:
