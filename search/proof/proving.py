@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from exme.search.merging import Candidate
 from exme.search.scoring import save_answers
 from exme.search.storage import Storage, StoredStudy
-from exme.search.trials import Clock, TrialRecord, best_trial, complete, duration
+from exme.search.trials import (
+    Clock,
+    TrialRecord,
+    best_trial,
+    complete,
+    duration,
+    this_moment,
+)
 from exme.tasks import SuiteDocuments
 
 from .audit import any_cut
@@ -105,10 +111,10 @@ def prove(
             took = [proof.clock.seconds for proof in storage.record.timed()]
             about = f", about {duration(sum(took) / len(took))}" if took else ""
             note(f"Proof: {name}, {number} of {len(missing)}{about}")
-            begin = time.time()
+            begin = this_moment()
             scored = worker.score(candidate, "report")
             save_answers(folder, candidate.digest, scored.answers)
-            clock = Clock(storage.sitting or begin, begin, time.time())
+            clock = Clock(storage.sitting or begin, begin, this_moment())
             storage.record.save_proof(candidate, scored.scores, scored.proxy, clock)
 
 

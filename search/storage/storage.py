@@ -8,7 +8,6 @@ happen twice happens under a lock (`lock`).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,15 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from exme.search.proposing import BoundedSampler, Proposal, distributions
-from exme.search.trials import Claim, Clock, Result, TrialRecord, TrialTaken, Way
+from exme.search.trials import (
+    Claim,
+    Clock,
+    Result,
+    TrialRecord,
+    TrialTaken,
+    Way,
+    this_moment,
+)
 
 from .backend import open_backend
 from .heartbeat import Heart, Member
@@ -57,7 +64,7 @@ class Storage(StoredStudy):
         self.member = Member.here()
         self._heart = Heart(self.member, self._beat)
         self._in_hand: int | None = None  # the storage's identifier
-        self.sitting = time.time()
+        self.sitting = this_moment()
         self._free: float | None = (
             None  # since when nothing was in hand; None before the first trial
         )
@@ -144,13 +151,13 @@ class Storage(StoredStudy):
 
     def _take_in_hand(self, trial_id: int) -> None:
         self._in_hand = trial_id
-        now = time.time()
+        now = this_moment()
         self._free = now if self._free is None else max(self._free, now - BETWEEN)
         self._heart.start()
 
     def _clock(self) -> Clock:
         """Of a trial that ends now; what lay between it and the one before is its own."""
-        now = time.time()
+        now = this_moment()
         begin, self._free = self._free or now, now
         return Clock(self.sitting or begin, begin, now)
 

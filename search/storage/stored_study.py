@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -13,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from exme.search.proposing import History, Settled
-from exme.search.trials import TrialRecord, covered
+from exme.search.trials import TrialRecord, covered, this_moment
 
 from .backend import open_backend, opening, whole_trial
 from .heartbeat import Watch
@@ -106,7 +105,7 @@ class StoredStudy:
         clocks = [t.clock for t in trials if t.clock is not None]
         clocks += [proof.clock for proof in self.record.timed()]
         spans = [(clock.sitting, clock.end) for clock in clocks]
-        return covered(spans if self.sitting is None else [*spans, (self.sitting, time.time())])
+        return covered(spans if self.sitting is None else [*spans, (self.sitting, this_moment())])
 
     def frozen(self, number: int) -> FrozenTrial:
         """A trial as Optuna has it, with all its attributes."""

@@ -8,7 +8,7 @@ from .budget import (
     is_over as is_over,
     spent as spent,
 )
-from .clock import Clock as Clock, covered as covered
+from .clock import Clock as Clock, covered as covered, this_moment as this_moment
 from .lineup import Lineup as Lineup, line_up as line_up, suite_means as suite_means
 from .objective import Objective as Objective, Way as Way
 from .pace import Pace as Pace, Timed as Timed, pace_of as pace_of, recent_of as recent_of

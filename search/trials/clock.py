@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
+
+# The clock on the wall is looked at once: sittings and machines need a common one, but setting it moves nothing within a process.
+_ZERO = time.time() - time.monotonic()
+
+
+def this_moment() -> float:
+    """Seconds since 1970."""
+    return _ZERO + time.monotonic()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,9 +34,8 @@ class Times:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.rounds = 1e9, 0
-        clock = SimpleNamespace(time=lambda: self.now)
         for module in (storage_module, stored_study, proving):
-            monkeypatch.setattr(module, "time", clock)
+            monkeypatch.setattr(module, "this_moment", lambda: self.now)
 
     def scorer(self, documents: Sequence[Any]) -> Landscape:
         times = self
