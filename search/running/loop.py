@@ -96,9 +96,8 @@ class Loop:
                 self.screen.say(self.storage.release(claim), "yellow")
                 self._bury(error)
                 return None
-            except (
-                BaseException
-            ) as error:  # Ctrl-C as well: no other worker shall wait for this one
+            except BaseException as error:
+                # Ctrl-C as well: no other worker shall wait for this one.
                 self._give_back(claim, error)
                 raise
         except TrialTaken:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.search.racing import Belief, Floats, Ints
+from exme.search.racing import Belief, Floats
 
 from .expected import collapsed
 from .trial import TrialRecord
@@ -75,26 +75,24 @@ def believe(trials: Sequence[TrialRecord], space: WeightSpace) -> Believed | Non
 
 def _believe(trials: tuple[TrialRecord, ...], space: WeightSpace) -> Believed:
     values = np.stack([values_of(t) for t in trials])
+    fitted = len(trials)
     if len(trials) > MOST:  # those whom the model is fitted to come first
         order = np.argsort(-np.nanmean(values, axis=1), kind="stable")
-        fitted = np.unique([*order[: MOST - FIRST], *range(FIRST)])
-        placed = [*fitted, *np.setdiff1d(order, fitted)]
+        first = np.unique([*order[: MOST - FIRST], *range(FIRST)])
+        placed, fitted = [*first, *np.setdiff1d(order, first)], len(first)
         trials, values = tuple(trials[i] for i in placed), values[placed]
-        chosen = np.arange(len(fitted))
-    else:
-        chosen = np.arange(len(trials))
     places = space.places([t.candidate for t in trials if t.candidate is not None])
     sizes = _sizes(trials[0])
     ends = np.cumsum(sizes)
     suites, means = [], []
     for start, end in zip(ends - sizes, ends, strict=True):
         part = values[:, start:end]
-        suites.append(Belief(places[chosen], part[chosen], space.usual_place))
-        means.append(_means(suites[-1], places, part, chosen, space.usual_place))
+        suites.append(Belief(places[:fitted], part[:fitted], space.usual_place))
+        means.append(_means(suites[-1], places, part, space.usual_place))
     return Believed(trials, places, values, tuple(suites), np.stack(means, 1))
 
 
-def _means(belief: Belief, places: Floats, values: Floats, chosen: Ints, usual: Floats) -> Floats:
+def _means(belief: Belief, places: Floats, values: Floats, usual: Floats) -> Floats:
     """What is believed of each candidate's score on a suite.
 
     No smooth function falls off a cliff: beside candidates that have collapsed the others would look so unlike each other
@@ -103,7 +101,7 @@ def _means(belief: Belief, places: Floats, values: Floats, chosen: Ints, usual: 
     means = belief.mean(places)
     fallen = collapsed(values, share=belief.is_share)
     if fallen.any():
-        living = chosen[~fallen[chosen]]
+        living = np.flatnonzero(~fallen[: len(belief.points)])
         apart = Belief(places[living], values[living], usual)
         means[~fallen] = apart.mean(places[~fallen])
     return means

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from exme.search.trials import believed
+
 
 @pytest.fixture
 def product(root: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -39,6 +41,20 @@ def test_a_replay_has_the_trials_of_a_search(
         replay.run(1.5)
         assert made(search.trials) == made(replay.trials)
         assert len(replay.trials) > 15
+
+
+def test_a_search_goes_on_beyond_the_candidates_that_the_model_is_fitted_to(
+    product: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(believed, "MOST", 12)
+    monkeypatch.setattr(believed, "FIRST", 3)
+    replay = product.Replay(half_of("gsm8k", 3))
+    replay.run(4.0)
+    known = replay.history().believed
+    assert len(known.trials) > 20
+    assert len(known.suites[0].points) <= 12
+    numbers = sorted(trial.number for trial in known.trials[: len(known.suites[0].points)])
+    assert numbers[:1] == [0]  # the first ones stand for all, too
 
 
 def test_several_workers_spend_the_same_budget(product: Any) -> None:

@@ -82,14 +82,13 @@ def _best(outcome: Outcome) -> Section | None:
 
 def _groups(trials: Sequence[TrialRecord], best: Candidate) -> str:
     """Whether the documents told the groups of tensors apart; empty where there are none."""
-    apart = sum(
-        t.duplicate_of is None and bool(t.candidate and t.candidate.grouped) for t in trials
-    )
+    scored = {t.candidate.digest: t.candidate for t in trials if t.candidate and t.is_scored}
+    apart = sum(bool(candidate.grouped) for candidate in scored.values())
     if not apart or best.grouped:
         return ""
     return (
-        "All groups of tensors have these coefficients. Candidates with different ones in different groups were scored, too "
-        f"({apart}); none is believed to be better. To tell groups apart takes more search documents."
+        f"All groups of tensors have these coefficients. Of {apart} scored candidates whose groups have different ones, none was "
+        f"chosen. To tell groups apart takes more search documents."
     )
 
 

@@ -158,7 +158,7 @@ def test_it_is_said_when_the_best_has_the_same_coefficients_in_all_groups(tmp_pa
     )
     found = search([1, 0], [0, 0])
     same = [*found.trials, dataclasses.replace(found.trials[1], number=4, candidate=apart)]
-    told = "in different groups were scored, too (1); none is believed to be better"
+    told = "Of 1 scored candidates whose groups have different ones, none was chosen."
     assert told in written(dataclasses.replace(found, trials=tuple(same)), tmp_path)
     assert "All groups of tensors" not in written(found, tmp_path)
     winner = dataclasses.replace(found.trials[3], candidate=apart)
