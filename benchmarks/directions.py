@@ -40,6 +40,7 @@ from exme.search.merging.sources.checkpoint import Checkpoint
 from exme.search.merging.sources.sources import Sources
 from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
+from exme.search.scoring.probing import DocumentTime
 from exme.search.scoring.worker import Scored, Worker
 from exme.search.study.study_file import StudyFile
 
@@ -73,8 +74,8 @@ class Remembering:
     def score_longer(self, candidate: Candidate) -> Scored | None:
         return self.worker.score_longer(candidate)
 
-    def seconds_per_document(self) -> float:
-        return 0.01  # (it is only said)
+    def document_time(self) -> DocumentTime:
+        return DocumentTime(0.01)  # (it is only said)
 
 
 def study(suite: str, seed: int, options: argparse.Namespace, **changed: Any) -> StudyFile:

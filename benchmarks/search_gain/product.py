@@ -24,6 +24,7 @@ from exme.search.proposing.settled import Settled
 from exme.search.running.round import run_round
 from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
+from exme.search.scoring.probing import DocumentTime
 from exme.search.scoring.worker import Scored
 from exme.search.study.study_file import StudyFile
 from exme.search.trials.ranking import best_trial
@@ -69,9 +70,9 @@ class Table:
         """No answers were cut."""
         return None
 
-    def seconds_per_document(self) -> float:
+    def document_time(self) -> DocumentTime:
         """Any."""
-        return 1.0
+        return DocumentTime(1.0)
 
 
 def point_of(candidate: Candidate, half: Half) -> Floats:

@@ -58,11 +58,7 @@ def _costs(search: OpenedSearch, forecast: Forecast) -> Costs:
     """Of what is ahead, by a short probe."""
     trials, storage = search.history().trials, search.storage
     search.screen.note("Measuring how long a document takes")
-    probe = Probe(
-        search.worker.seconds_per_document(),
-        unit_of_work(),
-        getattr(search.worker, "drafts", False),
-    )
+    probe = Probe(*search.worker.document_time(), unit_of_work())
     return forecast.costs(trials, probe, storage.on_the_clock(trials), storage.record.timed())
 
 

@@ -10,5 +10,6 @@ from .precision import (
     choose_engine as choose_engine,
     settle_precision as settle_precision,
 )
+from .probing import DocumentTime as DocumentTime
 from .served_model import ServedModel as ServedModel
 from .worker import Scored as Scored, Scorer as Scorer, Worker as Worker, chat_of as chat_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from exme.evaluators.harness import Engine, Judge
 from exme.search.study import StudyFile
@@ -12,6 +13,18 @@ from exme.tasks import UserError, one_line
 # Seconds of measuring after which a suite's pace is believed, and documents that are measured at once at most: as many as
 # a round has at first.
 ENOUGH, MOST = 1.0, 32
+
+
+class DocumentTime(NamedTuple):
+    """What a document takes.
+
+    Attributes:
+        seconds: with answers that are new to the engine.
+        drafted: share of that which goes to answers that can be drafted from earlier ones, which then take less.
+    """
+
+    seconds: float
+    drafted: float = 0.0
 
 
 def seconds_per_document(
@@ -52,14 +65,14 @@ def seconds_per_document(
             return took / len(lot)
 
 
-def are_drafted(study: StudyFile, engine: str, judges: Sequence[Judge]) -> bool:
-    """Whether an engine drafts answers from those of earlier candidates.
+def drafts_answers(study: StudyFile, engine: str, judge: Judge) -> bool:
+    """Whether an engine drafts answers to a suite's documents from those of earlier candidates.
 
     Args:
         study: the study file.
         engine: its name.
-        judges: of the search documents.
+        judge: of the documents.
     """
-    if study.measure != "metric" or not any(judge.longest_answer for judge in judges):
+    if study.measure != "metric" or not judge.longest_answer:
         return False
     return engine == "fast" or (engine.startswith("vllm") and study.vllm.drafts)

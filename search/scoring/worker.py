@@ -26,7 +26,7 @@ from exme.tasks import SuiteDocuments, UserError
 from .live_model import LiveModel, LocalModel
 from .measure import load_measure
 from .precision import Precision
-from .probing import are_drafted, seconds_per_document
+from .probing import DocumentTime, drafts_answers, seconds_per_document
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class Scorer(Protocol):
         """Scores on the report documents when answers may be twice as long; None where they cannot be."""
         ...
 
-    def seconds_per_document(self) -> float:
-        """Measured time that one document takes."""
+    def document_time(self) -> DocumentTime:
+        """What a search document takes, as measured now."""
         ...
 
 
@@ -150,22 +150,19 @@ class Worker:
                 check_prompts(judge, self.live.reference, self.live.rows)
         return self._judges[split]
 
-    def seconds_per_document(self) -> float:
+    def document_time(self) -> DocumentTime:
         """Measured on a few documents of each suite, with the weights that are in the model."""
         if self.measure is not None:
             measure, model, tokenizer = self.measure, self.resident.model, self.live.tokenizer
             took = [measure.seconds_per_document(model, tokenizer, d) for d in self.documents]
-            return sum(took) / len(took)
-        by_target, seconds = self.study.measure == "target_nll", 0.0
+            return DocumentTime(sum(took) / len(took))
+        by_target, seconds, drafted = self.study.measure == "target_nll", 0.0, 0.0
         for judge in self.judges("search"):
             each = seconds_per_document(judge, self.engine, self.batch_size, targets=by_target)
             seconds += each * len(judge.documents)
-        return seconds / sum(len(d.search) for d in self.documents)
-
-    @property
-    def drafts(self) -> bool:
-        """Whether answers are drafted from those of earlier candidates, so that later ones cost less."""
-        return are_drafted(self.study, self.engine_name, self.judges("search"))
+            if drafts_answers(self.study, self.engine_name, judge):
+                drafted += each * len(judge.documents)
+        return DocumentTime(seconds / sum(len(d.search) for d in self.documents), drafted / seconds)
 
     def score(self, candidate: Candidate, split: str) -> Scored:
         """Materialise and evaluate.

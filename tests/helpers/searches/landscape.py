@@ -10,6 +10,7 @@ from typing import Any
 
 from exme.evaluators.scores import DocumentScores, join
 from exme.search.merging.candidate import Candidate
+from exme.search.scoring.probing import DocumentTime
 from exme.search.scoring.worker import Scored
 from exme.tasks.documents import SuiteDocuments
 
@@ -72,9 +73,9 @@ class Landscape:
         """See `exme.search.scoring.worker.Scorer`."""
         return self.score(candidate, "report")
 
-    def seconds_per_document(self) -> float:
+    def document_time(self) -> DocumentTime:
         """See `exme.search.scoring.worker.Scorer`."""
-        return 1 / sum(len(d.search) for d in self.documents)
+        return DocumentTime(1 / sum(len(d.search) for d in self.documents))
 
 
 def uniform(text: str) -> float:

@@ -23,8 +23,8 @@ from exme.search.trials.trial import TrialRecord
 from tests.helpers.searches.outcomes import trial
 
 PLACE = Path(__file__).parent / "timings"
-# The shipped study; two suites, of choices and of answers, by trials; lm-eval's own model and Optuna's TPE.
-STUDIES = ("mini", "two-suites", "stock")
+# The shipped study, on busy cores and on quiet ones; two suites, of choices and of answers, by trials; lm-eval's own model and Optuna's TPE.
+STUDIES = ("mini", "mini-quiet", "two-suites", "stock")
 RIGHT, NEARLY = 1.5, 2.0
 
 
