@@ -16,10 +16,10 @@ STEPS = ("train", "search", "table")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("steps", nargs="*", choices=[*STEPS, "landscapes", []], default=STEPS)
+    parser.add_argument("steps", nargs="*", choices=["all", *STEPS, "landscapes"], default="all")
     parser.add_argument("--points", type=int, default=25, help="of a landscape")
     options = parser.parse_args()
-    steps = options.steps
+    steps = STEPS if "all" in options.steps else options.steps
     FOLDER.mkdir(parents=True, exist_ok=True)
     if "train" in steps:
         from benchmarks.smollm2 import smollm2  # noqa: PLC0415  (loads torch)
