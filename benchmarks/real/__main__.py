@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import exme.search  # noqa: F401  (before torch, whose threads then sleep while they wait)
+
 FOLDER = Path("studies/runs/smollm2")
 STEPS = ("train", "search", "table")
 
