@@ -65,7 +65,7 @@ COVERED_BY: Mapping[str, str] = {
     "search/trials/test_shift.py": "opening/gram",
     "search/proposing/test_allocation.py": "trials/believed",
     "search/trials/test_standing.py": "trials/trial",
-    "vllm/test_merging.py": "merging/vllm/layout merging/vllm/loaded merging/vllm/plugin merging/vllm/transfer",
+    "vllm/test_merging.py": "merging/vllm/layout merging/vllm/plugin merging/vllm/transfer",
     "vllm/test_search.py": "scoring/served_model",
 }
 

@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel
 
 from exme.search.merging import Groups, load_model, load_tokenizer, places
-from exme.search.merging.sources import Fetched, Mapped, Sources, tied_names
+from exme.search.merging.sources import Fetched, Mapped, Sources, untied
 from exme.tasks import UserError
 
 # Most tokens of an example; a longer prompt loses its beginning. And of a batch, padding included.
@@ -97,9 +97,8 @@ class Bench:
         self.names = tuple(sources.checkpoints)
         self.real = torch.float64 if compute == torch.float64 else torch.float32
         self._compute, self._trust = compute, trust_remote_code
-        tied = tied_names(sources.base)
-        specs = sources.base.tensors.items()
-        self.shapes = {n: s.shape for n, s in sorted(specs) if s.is_float and n not in tied}
+        specs = sorted(untied(sources.base).items())
+        self.shapes = {name: spec.shape for name, spec in specs if spec.is_float}
         self.tensors = tuple(self.shapes)
         self._mapped = Mapped(sources)
         self.passes = 0
@@ -144,8 +143,7 @@ class Bench:
     @cached_property
     def live(self) -> dict[str, torch.Tensor]:
         """The live model's floating-point tensors by their names in files."""
-        names = set(self.sources.base.tensors) - tied_names(self.sources.base)
-        stand = places(self.model, names, who="base")
+        stand = places(self.model, untied(self.sources.base), who="base")
         stacked = next((name for name, place in stand.items() if place.part), None)
         if (
             stacked is not None

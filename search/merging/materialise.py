@@ -97,6 +97,26 @@ class Merger:
         ]
         return self._run(out, found.base, operands, elects=merge.elects, index=part.start)
 
+    def whole(self, tensor: str, shape: Sequence[int], merge: Merge | None) -> torch.Tensor:
+        """A whole tensor on the CPU, made from the sources part by part.
+
+        Args:
+            tensor: its name.
+            shape: of the base's.
+            merge: how; None takes the base's as it is.
+
+        Raises:
+            FloatingPointError: a weight is not finite; names the tensor.
+        """
+        here = torch.device("cpu")
+        if merge is None:
+            return self._residence.fetch(tensor, here).base
+        out = torch.empty(tuple(shape), dtype=self._dtype, device=here)
+        for _, part, found in self._residence.stream([(tensor, here)]):
+            if not self.write(tensor, part, merge, found, out.view(-1)[part]):
+                raise FloatingPointError(f"tensor '{tensor}' of the candidate is not finite")
+        return out
+
     def _run(
         self,
         out: torch.Tensor,

@@ -21,7 +21,7 @@ from exme.search.merging.sources import (
     choose,
     read_json,
     settle,
-    tied_names,
+    untied,
 )
 from exme.tasks import UserError, one_line
 
@@ -79,7 +79,7 @@ class ResidentModel:
         self.model.eval()
         self.trust_remote_code = trust_remote_code
         self.tokenizer = tokenizer_of(sources, trust_remote_code)
-        names = set(sources.base.tensors) - tied_names(sources.base)
+        names = untied(sources.base)
         self._live = live_tensors(self.model, names, who="base")
         if over_all:
             stand = places(self.model, names, who="base")

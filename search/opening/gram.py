@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from exme.search.merging import Groups, Spec
-from exme.search.merging.sources import PART, Fetched, Sources, refuse_unbounded, tied_names
+from exme.search.merging.sources import PART, Fetched, Sources, refuse_unbounded, untied
 from exme.search.storage import Storage
 from exme.search.study import StudyFile
 from exme.search.trials import GRAM, SAMPLED, Gram, settle_shift
@@ -32,7 +32,7 @@ def gram(sources: Sources, names: Sequence[str], spec: Spec) -> Gram:
         UserError: a source holds NaN or infinity.
     """
     base = sources.base
-    tensors = [n for n, s in base.tensors.items() if s.is_float and n not in tied_names(base)]
+    tensors = [name for name, spec in untied(base).items() if spec.is_float]
     groups = Groups(spec, tensors) if spec else None
     labels = ("",) if groups is None else groups.labels
     found = {label: np.zeros((len(names), len(names))) for label in labels}

@@ -20,7 +20,7 @@ from exme.search.merging.sources import (
     Sources,
     Values,
     row_length,
-    tied_names,
+    untied,
     whole_rows,
 )
 from exme.search.racing import Floats
@@ -129,8 +129,7 @@ def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _tensors(sources: Sources) -> list[str]:
-    tied = tied_names(sources.base)
-    return [n for n, spec in sources.base.tensors.items() if spec.is_float and n not in tied]
+    return [name for name, spec in untied(sources.base).items() if spec.is_float]
 
 
 def _fetch(sources: Sources, names: list[str], tensor: str) -> Fetched:

@@ -47,21 +47,12 @@ def write_stream(
     elements = sum(spec.elements for spec in specs.values())
     merger = Merger(mapped, dtype, compiled=elements >= WORTH_COMPILING)
     merges = merger.instructions(candidate, [n for n, spec in specs.items() if spec.is_float])
-    cpu = torch.device("cpu")
-
     digests: dict[str, str] = {}
 
     def make(name: str) -> torch.Tensor:
-        tensor = merged(name) if name in merges else mapped.fetch(name, cpu).base
+        tensor = merger.whole(name, specs[name].shape, merges.get(name))
         digests[name] = _digest(name, tensor)
         return tensor
-
-    def merged(name: str) -> torch.Tensor:
-        out = torch.empty(specs[name].shape, dtype=dtype)
-        for _, part, found in mapped.stream([(name, cpu)]):
-            if not merger.write(name, part, merges[name], found, out.view(-1)[part]):
-                raise FloatingPointError(f"tensor '{name}' of the candidate is not finite")
-        return out
 
     made = {
         name: (candidate.dtype if spec.is_float else TORCH_NAMES[spec.dtype], spec.shape)

@@ -8,7 +8,7 @@ from .checkpoint import (
     Checkpoint as Checkpoint,
     read_json as read_json,
     refuse_unbounded as refuse_unbounded,
-    tied_names as tied_names,
+    untied as untied,
 )
 from .fetched import (
     PART as PART,

@@ -235,6 +235,12 @@ def tied_names(checkpoint: Checkpoint) -> set[str]:
     return set(_HEADS) if tied else set()
 
 
+def untied(checkpoint: Checkpoint) -> dict[str, TensorSpec]:
+    """What a model's files hold, tied tensors once."""
+    tied = tied_names(checkpoint)
+    return {name: spec for name, spec in checkpoint.tensors.items() if name not in tied}
+
+
 def is_embedding(tensor: str) -> bool:
     """Whether a tensor is the input embedding, by its name."""
     return _EMBEDDING.search(tensor) is not None

@@ -2,7 +2,8 @@
 
 The sources are read once through the model's own loading, into the engine's layout, and kept as copies of its
 parameters. A method that needs facts of whole tensors (thresholds, angles) has them from the files; only draws and
-ranks go by an element's place in its tensor, which no shard knows: such candidates are loaded (`Loaded`).
+ranks go by an element's place in its tensor, which no shard knows: such candidates are made tensor by tensor from the files,
+and loaded by the model's own loading.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from exme.search.merging.sources import (
     Fetched,
     Held,
     Sources,
-    TensorSpec,
     on_disk,
-    tied_names,
+    untied,
 )
 
 from .layout import Load, Span, Unmappable, find_spans, live_parameters
@@ -51,7 +51,7 @@ class InPlace:
         check_sources(model, sources)
         self._live = live_parameters(model)
         before = {name: values.to("cpu", copy=True) for name, values in self._live.items()}
-        shapes = {n: s.shape for n, s in tensors_of(sources.base).items() if s.is_float}
+        shapes = {n: s.shape for n, s in untied(sources.base).items() if s.is_float}
         try:
             load(stream(sources.base))
             if changed := [n for n, v in self._live.items() if not v.cpu().equal(before[n])]:
@@ -175,13 +175,7 @@ def check_sources(model: torch.nn.Module, sources: Sources) -> None:
                 )
 
 
-def tensors_of(checkpoint: Checkpoint) -> dict[str, TensorSpec]:
-    """What a model's files hold, tied tensors once."""
-    tied = tied_names(checkpoint)
-    return {name: spec for name, spec in checkpoint.tensors.items() if name not in tied}
-
-
 def stream(checkpoint: Checkpoint) -> Iterator[tuple[str, torch.Tensor]]:
     """Its tensors, for a model's own loading."""
-    for name in tensors_of(checkpoint):
+    for name in untied(checkpoint):
         yield name, checkpoint.tensor(name)

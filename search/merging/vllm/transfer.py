@@ -20,12 +20,11 @@ from vllm.model_executor.model_loader.reload.inplace import reload_weights
 
 from exme.evaluators import pool
 from exme.search.merging import WORTH_COMPILING, Candidate, Merger
-from exme.search.merging.sources import Checkpoint, Mapped, Sources, open_checkpoint
+from exme.search.merging.sources import Checkpoint, Mapped, Sources, open_checkpoint, untied
 from exme.tasks import UserError
 
-from .in_place import InPlace, tensors_of
+from .in_place import InPlace
 from .layout import Unmappable
-from .loaded import Loaded
 
 _SCRATCH = 2**30  # bytes of a GPU that reading the sources takes for a while
 
@@ -85,11 +84,10 @@ class ExmeTransfer(WeightTransferEngine[Begin, Update]):  # type: ignore[misc]  
         sources = Sources(base, checkpoints, union=init_info.union)
         mapped = Mapped(sources)
         dtype: torch.dtype = getattr(torch, init_info.dtype)
-        specs = tensors_of(sources.base)
-        self._floats = [name for name, spec in specs.items() if spec.is_float]
-        elements = sum(spec.elements for spec in specs.values())
+        self._specs = untied(sources.base)
+        self._floats = [name for name, spec in self._specs.items() if spec.is_float]
+        elements = sum(spec.elements for spec in self._specs.values())
         self._merger = Merger(mapped, dtype, compiled=elements >= WORTH_COMPILING)
-        self._loaded = Loaded(sources, mapped, dtype)
         self._in_place: InPlace | None = None
         self._why, self._place = "", "mapped"
         self._bytes = sources.bytes
@@ -128,7 +126,9 @@ class ExmeTransfer(WeightTransferEngine[Begin, Update]):  # type: ignore[misc]  
                 if self._in_place is not None and self._in_place.takes(merges):
                     self._in_place.write(self._merger, merges)
                 else:
-                    self._loaded.write(self._merger, merges, self._load)
+                    made = self._merger.whole
+                    specs = self._specs.items()
+                    self._load((n, made(n, spec.shape, merges.get(n))) for n, spec in specs)
         except FloatingPointError as error:
             self.failure = str(error)
 

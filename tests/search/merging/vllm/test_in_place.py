@@ -14,8 +14,9 @@ import torch
 from exme.search.merging.candidate import Candidate
 from exme.search.merging.folders.stream import write_stream
 from exme.search.merging.materialise import Merger
+from exme.search.merging.sources.checkpoint import untied
 from exme.search.merging.sources.residence import Mapped
-from exme.search.merging.vllm.in_place import InPlace, tensors_of
+from exme.search.merging.vllm.in_place import InPlace
 from exme.search.merging.vllm.layout import Span, Unmappable, find_spans, live_parameters
 from tests.helpers.models.small_models import load_weights, make_family, open_sources
 
@@ -104,7 +105,7 @@ def test_a_worker_holds_what_it_would_load_of_the_export(
     in_place = InPlace(model, model.load_weights, sources, place)
     assert all(p.equal(before[n]) for n, p in model.named_parameters())
     merger = Merger(Mapped(sources), torch.bfloat16, compiled=False)
-    floats = [n for n, spec in tensors_of(sources.base).items() if spec.is_float]
+    floats = [n for n, spec in untied(sources.base).items() if spec.is_float]
     merges = merger.instructions(candidate, floats)
     assert in_place.takes(merges)
     in_place.write(merger, merges)
