@@ -44,7 +44,6 @@ class TaskWise:
 
     def learn(self, bench: Bench, groups: Groups | None) -> Learnt:
         """Coefficients by group."""
-        given = {} if groups is None else {"group_of": groups.of, "groups": groups.labels}
         return learn(
             bench,
             entropy,
@@ -52,7 +51,7 @@ class TaskWise:
             bounds=(0.0, 1.0),
             steps=self.steps,
             rate=self.rate,
-            **given,  # type: ignore[arg-type]  # two keys of two types
+            groups=groups,
         )
 
     @property

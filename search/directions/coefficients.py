@@ -8,14 +8,14 @@ bounds; the best coefficients seen are kept, so that the loss never ends above t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from .bench import Bench, Loss
+from exme.search.merging import Groups
 
-GroupOf = Callable[[str], str]
+from .bench import Bench, Loss
 
 
 @dataclass(frozen=True)
@@ -26,35 +26,30 @@ class Learnt:
     losses: tuple[float, ...]
 
 
-def one_group(_: str) -> str:
-    """All tensors in one group, which has no name."""
-    return ""
-
-
 def gradient(
-    bench: Bench, loss: Loss, group_of: GroupOf, groups: tuple[str, ...], at: torch.Tensor
+    bench: Bench, loss: Loss, groups: Groups | None, at: torch.Tensor
 ) -> tuple[float, torch.Tensor]:
     """Loss and its gradient in the coefficients.
 
     Args:
         bench: the bench.
         loss: what to differentiate.
-        group_of: the group of a tensor; one of `groups`.
-        groups: g labels.
+        groups: g groups of tensors; None is one of all.
         at: coefficients, shape (g, k), of k checkpoints in the bench's order.
     Returns:
         The loss, and the gradient, shape (g, k), float64.
     """
-    place = {label: row for row, label in enumerate(groups)}
+    labels = () if groups is None else groups.labels
+    row = {t: labels.index(groups.of(t)) if groups is not None else 0 for t in bench.tensors}
     values = at.tolist()
     column = {name: i for i, name in enumerate(bench.names)}
-    bench.mix(lambda tensor, name: values[place[group_of(tensor)]][column[name]])
+    bench.mix(lambda tensor, name: values[row[tensor]][column[name]])
     found = torch.zeros(at.shape, dtype=torch.float64)
 
     def project(tensor: str, slope: torch.Tensor) -> None:
         for name, delta in bench.deltas(tensor).items():
             product = (slope.to(delta.dtype) * delta).sum(dtype=torch.float64)
-            found[place[group_of(tensor)], column[name]] += product.cpu()
+            found[row[tensor], column[name]] += product.cpu()
 
     return bench.gradients(loss, project), found
 
@@ -67,8 +62,7 @@ def learn(
     bounds: tuple[float, float],
     steps: int,
     rate: float,
-    group_of: GroupOf = one_group,
-    groups: tuple[str, ...] = ("",),
+    groups: Groups | None,
 ) -> Learnt:
     """Minimise a loss over coefficients.
 
@@ -79,14 +73,14 @@ def learn(
         bounds: lowest and highest coefficient.
         steps: of Adam; one pass over all examples each, and one at the end.
         rate: of Adam.
-        group_of: see `gradient`.
-        groups: see `gradient`.
+        groups: see `gradient`; the label of one of all is empty.
     """
-    at = torch.full((len(groups), len(bench.names)), start, dtype=torch.float64)
+    labels = ("",) if groups is None else groups.labels
+    at = torch.full((len(labels), len(bench.names)), start, dtype=torch.float64)
     adam = torch.optim.Adam([at], lr=rate)
     best, losses = at.clone(), []
     for step in range(steps + 1):
-        value, slope = gradient(bench, loss, group_of, groups, at)
+        value, slope = gradient(bench, loss, groups, at)
         losses.append(value)
         if value <= min(losses):
             best = at.clone()
@@ -96,6 +90,6 @@ def learn(
             at.clamp_(*bounds)
     found = {
         label: dict(zip(bench.names, row, strict=True))
-        for label, row in zip(groups, best.tolist(), strict=True)
+        for label, row in zip(labels, best.tolist(), strict=True)
     }
     return Learnt(found, tuple(losses))

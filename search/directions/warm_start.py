@@ -32,8 +32,6 @@ class WarmStart:
 
     def compute(self, bench: Bench, write: Write) -> Found:
         """See `Direction.compute`."""
-        groups = bench.groups
-        given = {} if groups is None else {"group_of": groups.of, "groups": groups.labels}
         learnt = learn(
             bench,
             answer_nll,
@@ -41,6 +39,6 @@ class WarmStart:
             bounds=bench.bounds,
             steps=self.steps,
             rate=self.rate,
-            **given,  # type: ignore[arg-type]  # two keys of two types
+            groups=bench.groups,
         )
         return as_found(learnt, {"steps": self.steps, "rate": self.rate})
