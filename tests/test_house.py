@@ -37,7 +37,7 @@ COVERED_BY: Mapping[str, str] = {
     "search/merging/sources/test_adapter.py": "merging/sources/adapter_settings",
     "search/merging/sources/test_checkpoint.py": "merging/sources/fit merging/sources/settings merging/sources/unchanged merging/sources/weight_files",
     "journeys/test_kept_runs.py": "storage/read_only",
-    "search/merging/sources/test_vocabulary.py": "merging/sources/scratch merging/sources/sources",
+    "search/merging/sources/test_vocabulary.py": "merging/sources/sources",
     "search/opening/test_first_stage.py": "proof/left_out proof/training_curve reports/pages/training_sections",
     "search/opening/test_workshop.py": "directions/prompts scoring/live_model",
     "search/running/test_report_documents.py": "proof/also",

@@ -7,7 +7,7 @@ and freed as soon as it is there, and what a method keeps for every weight stand
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel
 
 from exme.search.merging import Groups, load_model, load_tokenizer, places
-from exme.search.merging.sources import Fetched, Mapped, Sources, untied
+from exme.search.merging.sources import Fetched, Mapped, Sources, on_disk, untied
 from exme.tasks import UserError
 
 # Most tokens of an example; a longer prompt loses its beginning. And of a batch, padding included.
@@ -71,7 +71,7 @@ class Bench:
         sources: base and checkpoints.
         compute: dtype in which the model computes; float64 makes everything float64.
         device: where the model lives.
-        scratch: folder for mapped files; its owner removes it.
+        scratch: folder for mapped files, which go with the tensors in them.
         examples: the search documents that the method may use.
         trust_remote_code: run model code that the base brings along.
         bounds: of starting coefficients.
@@ -251,26 +251,9 @@ class Bench:
 
     # What is kept for every weight ---------------------------------------------------------------
 
-    def arrays(self, name: str) -> Mapping[str, torch.Tensor]:
+    def arrays(self) -> dict[str, torch.Tensor]:
         """A number for every weight, zero at first, in mapped files on the CPU."""
-        folder = self.scratch / name
-        folder.mkdir()
-        return _Arrays(folder, self.shapes, self.real)
-
-
-class _Arrays(dict[str, torch.Tensor]):
-    """Tensors in mapped files: the system may write them out and drop them from memory."""
-
-    def __init__(
-        self, folder: Path, shapes: Mapping[str, tuple[int, ...]], dtype: torch.dtype
-    ) -> None:
-        super().__init__()
-        for number, (name, shape) in enumerate(shapes.items()):
-            elements = torch.Size(shape).numel()
-            found = torch.from_file(  # zeros: the file is made as large, and never written
-                str(folder / str(number)), shared=True, size=max(1, elements), dtype=dtype
-            )
-            self[name] = found[:elements].reshape(shape)
+        return {n: on_disk(shape, self.real, self.scratch) for n, shape in self.shapes.items()}
 
 
 def _hand_on(name: str, take: Take, parameter: torch.Tensor) -> None:

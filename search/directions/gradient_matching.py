@@ -45,7 +45,7 @@ class GradientMatching:
 
     def _fisher(self, bench: Bench, who: str) -> Mapping[str, torch.Tensor]:
         """Diagonal Fisher of a source: one backward pass an example."""
-        found = bench.arrays(f"fisher-{bench.names.index(who) + 1 if who in bench.names else 0}")
+        found = bench.arrays()
         bench.load(who)
 
         def square(tensor: str, gradient: torch.Tensor) -> None:

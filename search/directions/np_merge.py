@@ -47,18 +47,18 @@ class NPMerge:
         """See `Direction.compute`."""
         first: Arrays | None = None  # deltas of A, where it is no checkpoint
         losses: list[float] = []
-        for number, other in enumerate(bench.names[1:]):
-            pair = Pair(bench, first or bench.names[0], other, f"np-{number}")
-            losses += self._learn(bench, pair, number)
-            first = pair.result(bench.arrays(f"np-{number}-result"))
+        for other in bench.names[1:]:
+            pair = Pair(bench, first or bench.names[0], other)
+            losses += self._learn(bench, pair)
+            first = pair.result(bench.arrays())
         assert first is not None
         for tensor in bench.tensors:
             write(tensor, first[tensor])
         return Found(losses=tuple(losses), settings={"steps": self.steps, "rate": self.rate})
 
-    def _learn(self, bench: Bench, pair: Pair, number: int) -> list[float]:
+    def _learn(self, bench: Bench, pair: Pair) -> list[float]:
         one, two = self.betas
-        mean, square = (bench.arrays(f"np-{number}-{part}") for part in ("mean", "square"))
+        mean, square = bench.arrays(), bench.arrays()
         losses = []
         for step in range(1, self.steps + 1):
             losses.append(pair.gradient())
@@ -80,15 +80,14 @@ class Pair:
         bench: the bench.
         one: A: a checkpoint's name, or deltas from the base.
         other: B: a checkpoint's name.
-        key: names this pair's files.
 
     Attributes:
         p: logits of the shares, by tensor; `slope`: the loss's gradient in them.
     """
 
-    def __init__(self, bench: Bench, one: str | Arrays, other: str, key: str) -> None:
+    def __init__(self, bench: Bench, one: str | Arrays, other: str) -> None:
         self._bench, self._one, self._other = bench, one, other
-        self.p, self.slope = bench.arrays(f"{key}-p"), bench.arrays(f"{key}-slope")
+        self.p, self.slope = bench.arrays(), bench.arrays()
 
     def _deltas(self, tensor: str) -> tuple[torch.Tensor, torch.Tensor]:
         deltas = self._bench.deltas(tensor)

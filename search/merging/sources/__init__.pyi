@@ -33,7 +33,6 @@ from .residence import (
     choose as choose,
     settle as settle,
 )
-from .scratch import on_disk as on_disk
 from .sources import VOCABULARY as VOCABULARY, Sources as Sources
 from .task_vector import (
     RECORD as RECORD,
@@ -45,6 +44,7 @@ from .task_vector import (
 from .weight_files import (
     TORCH_NAMES as TORCH_NAMES,
     TensorSpec as TensorSpec,
+    on_disk as on_disk,
     split as split,
     sync as sync,
     write_shards as write_shards,

@@ -17,8 +17,8 @@ from exme.tasks import UserError
 
 from .adapter import LowRank
 from .fetched import PART, Fetched, Values, whole_rows
-from .scratch import on_disk
 from .sources import Sources
+from .weight_files import on_disk
 
 # Elements that are copied to another device at a time: two such parts of every source are there.
 COPIED = 2**24

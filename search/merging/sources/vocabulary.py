@@ -29,7 +29,7 @@ from exme.tasks import UserError
 from .adapter import Adapter, LowRank
 from .checkpoint import Checkpoint, read_json
 from .fit import tokens_of
-from .scratch import on_disk
+from .weight_files import on_disk
 
 TOKENIZER = "tokenizer.json"
 REPORT = "exme_vocabulary.json"

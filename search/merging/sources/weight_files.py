@@ -1,4 +1,4 @@
-"""Weight files: safetensors, read by their headers and mapped, written tensor by tensor.
+"""Weight files: safetensors, read by their headers and mapped, written tensor by tensor; and tensors in scratch files.
 
 The only module that opens weight files.
 """
@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,6 +218,31 @@ def _write(stream: io.FileIO, content: bytes | memoryview) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[stream.write(rest[: 2**30]) :]
+
+
+# Not /tmp, which is memory on many machines.
+_SCRATCH = Path("/var/tmp")
+
+
+def on_disk(shape: Sequence[int], dtype: torch.dtype, folder: Path = _SCRATCH) -> torch.Tensor:
+    """A tensor of zeros in a file without a name: its pages may leave the memory.
+
+    For what is as large as the sources and must not be in memory with them.
+
+    Args:
+        shape: of the tensor.
+        dtype: of the tensor.
+        folder: where the file is, until nobody has the tensor; the system's own where it is not there.
+    """
+    import torch  # noqa: PLC0415
+
+    count = math.prod(shape)
+    if not count:
+        return torch.empty(*shape, dtype=dtype)
+    with tempfile.NamedTemporaryFile(dir=folder if folder.is_dir() else None) as file:
+        file.truncate(count * dtype.itemsize)
+        found = torch.from_file(file.name, shared=True, size=count, dtype=dtype)
+    return found.reshape(*shape)
 
 
 def sync(path: Path) -> None:

@@ -113,7 +113,7 @@ def test_layer_wise_adamerging_refuses_a_model_of_one_layer(tmp_path: Path) -> N
 def test_the_gradient_of_np_merge_is_that_of_finite_differences(tmp_path: Path) -> None:
     sources = family(tmp_path)
     on = bench(sources, tmp_path / "s")
-    pair = Pair(on, "math", "code", "pair")
+    pair = Pair(on, "math", "code")
     generator = torch.Generator().manual_seed(1)
     for p in pair.p.values():
         p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64))
