@@ -26,7 +26,7 @@ COVERED_BY: Mapping[str, str] = {
     "search/directions/test_closed_forms.py": "directions/gradient_matching directions/regmean",
     "search/directions/test_directions.py": "directions/catalogue directions/direction",
     "search/directions/test_learnt.py": "directions/adamerging directions/bench directions/coefficients directions/losses "
-    "directions/np_merge directions/prodistill directions/warm_start",
+    "directions/np_merge directions/prodistill",
     "search/merging/arithmetic/test_compiled.py": "merging/arithmetic/plain",
     "search/merging/arithmetic/test_tensor_tables.py": "merging/arithmetic/draws merging/sources/fetched",
     "search/merging/folders/test_recipe.py": "merging/folders/recipe_file",

@@ -6,10 +6,4 @@ from .catalogue import (
     vectors as vectors,
 )
 from .direction import Found as Found
-from .prompts import (
-    Examples as Examples,
-    bench_engine as bench_engine,
-    pick as pick,
-    prompts_alone as prompts_alone,
-    references as references,
-)
+from .prompts import Examples as Examples, examples_for as examples_for, pick as pick

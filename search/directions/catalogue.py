@@ -68,7 +68,7 @@ DIRECTIONS: dict[str, About] = {
             "nll",
             "Gradient warm start",
             "",
-            "warm_start:WarmStart",
+            "adamerging:WarmStart",
             "coefficients",
             "references",
             least=1,

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from exme.evaluators.harness import Judge, StockEngine
+from exme.evaluators.harness import Judge
 from exme.tasks import SuiteDocuments, UserError
 
-from .bench import LONGEST, Bench, Example
+from .bench import LONGEST, Example
 
 if TYPE_CHECKING:
-    from exme.evaluators.harness import Chat
+    from exme.evaluators.harness import Chat, StockEngine
+
+    from .catalogue import About
 
 # Search documents that a direction uses, of all suites together.
 COUNT = 32
@@ -38,25 +40,22 @@ def pick(documents: Sequence[SuiteDocuments]) -> list[SuiteDocuments]:
     return [replace(found, search=found.search[-share:], report=()) for found in documents]
 
 
-def prompts_alone(picked: Sequence[SuiteDocuments], stock: StockEngine, chat: Chat) -> Examples:
-    """Examples without answers."""
-    return _collect(picked, stock, chat, answers=False)
-
-
-def references(
-    picked: Sequence[SuiteDocuments], stock: StockEngine, chat: Chat, direction: str
+def examples_for(
+    about: About, picked: Sequence[SuiteDocuments], stock: StockEngine, chat: Chat
 ) -> Examples:
-    """Examples with their reference answers.
+    """The examples that a direction needs, with reference answers where it learns from them.
 
     Raises:
-        UserError: a suite has none.
+        UserError: it learns from reference answers, and a suite has none.
     """
+    if about.needs != "references":
+        return _collect(picked, stock, chat, answers=False)
     try:
         return _collect(picked, stock, chat, answers=True)
     except UserError as error:
         raise UserError(
-            f"direction '{direction}' learns from reference answers, and there are none: {error}; "
-            f"or leave '{direction}' out of `directions`"
+            f"direction '{about.name}' learns from reference answers, and there are none: {error}; "
+            f"or leave '{about.name}' out of `directions`"
         ) from None
 
 
@@ -79,8 +78,3 @@ def _collect(
             examples.append(Example(tuple(prompt), tuple(target), size))
             documents.append(f"{found.suite.suite}:{document.id}")
     return Examples(tuple(examples), tuple(documents))
-
-
-def bench_engine(bench: Bench) -> StockEngine:
-    """lm-eval's own tokenisation for the bench's model."""
-    return StockEngine(bench.model, bench.tokenizer, bench.rows)

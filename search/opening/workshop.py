@@ -196,20 +196,13 @@ class Workshop:
     def _examples(self, about: About, bench: Any) -> Examples | None:
         if about.needs == "nothing":
             return None
-        from exme.search.directions import (  # noqa: PLC0415
-            bench_engine,
-            pick,
-            prompts_alone,
-            references,
-        )
-        from exme.search.scoring import chat_of  # noqa: PLC0415  (loads lm-eval)
+        from exme.evaluators.harness import StockEngine  # noqa: PLC0415  (loads lm-eval)
+        from exme.search.directions import examples_for, pick  # noqa: PLC0415
+        from exme.search.scoring import chat_of  # noqa: PLC0415
 
-        stock = bench_engine(bench)
+        stock = StockEngine(bench.model, bench.tokenizer, bench.rows)
         chat = chat_of(self.study, bench.tokenizer, stock)
-        picked = pick(self.documents)
-        if about.needs == "references":
-            return references(picked, stock, chat, about.name)
-        return prompts_alone(picked, stock, chat)
+        return examples_for(about, pick(self.documents), stock, chat)
 
 
 def _as_json(found: Found) -> dict[str, Any]:

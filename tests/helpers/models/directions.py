@@ -14,12 +14,11 @@ from transformers import AutoModelForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
-from exme.search.directions.adamerging import TaskWise
+from exme.search.directions.adamerging import TaskWise, WarmStart
 from exme.search.directions.bench import Bench, Example
 from exme.search.directions.direction import Direction, Found
 from exme.search.directions.np_merge import NPMerge
 from exme.search.directions.prodistill import ProDistill
-from exme.search.directions.warm_start import WarmStart
 from exme.search.merging.sources.sources import Sources
 from tests.helpers.models.small_models import load_weights, make_family, open_sources
 

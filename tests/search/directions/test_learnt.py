@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from exme.search.directions import losses
-from exme.search.directions.adamerging import LayerWise, TaskWise
+from exme.search.directions.adamerging import LayerWise, TaskWise, WarmStart
 from exme.search.directions.bench import Loss
 from exme.search.directions.coefficients import gradient
 from exme.search.directions.np_merge import NPMerge, Pair
 from exme.search.directions.prodistill import LayerTask, ProDistill, decoder_layers
-from exme.search.directions.warm_start import WarmStart
 from exme.search.merging.groups import Groups
 from exme.tasks.errors import UserError
 from tests.helpers.models.directions import (

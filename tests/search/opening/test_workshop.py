@@ -11,7 +11,7 @@ import pytest
 
 from exme.evaluators.harness import Judge
 from exme.search.directions import prompts
-from exme.search.directions.warm_start import WarmStart
+from exme.search.directions.adamerging import WarmStart
 from exme.search.merging.folders.recipe import materialise, read_recipe
 from exme.search.opening import workshop as settle
 from exme.search.opening.workshop import Workshop
