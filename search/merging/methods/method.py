@@ -152,9 +152,6 @@ class Method:
     own: ClassVar[tuple[Parameter, ...]] = ()
     extrapolates: ClassVar[bool] = True
     is_random: ClassVar[bool] = False
-    least: ClassVar[int] = 1
-    most: ClassVar[int | None] = None
-    instead: ClassVar[str] = "use `method: exme`"
 
     def __init__(self, checkpoints: Sequence[str]) -> None:
         self.check(checkpoints)
