@@ -7,8 +7,6 @@ base's own dtype is relative to its weights.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +16,7 @@ from exme.tasks import ShapeMismatch, UserError
 
 from .checkpoint import Checkpoint, read_json, refuse_unbounded
 from .unchanged import Unchanged
-from .weight_files import Reader, TensorSpec, read_header, sync
+from .weight_files import Reader, TensorSpec, header_of, read_header, sync
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +28,6 @@ VECTOR = "task_vector.safetensors"
 class VectorFile:
     """A safetensors file whose tensors are written one at a time, in any order.
 
-    The format is a header that says where each tensor stands, then their bytes, so that none needs
-    another (https://github.com/huggingface/safetensors#format).
-
     Args:
         file: what to write; replaced.
         shapes: shape of every tensor.
@@ -40,20 +35,11 @@ class VectorFile:
     """
 
     def __init__(self, file: Path, shapes: Mapping[str, tuple[int, ...]], *, wide: bool) -> None:
-        self._wide, self._shapes = wide, dict(shapes)
-        size, end = (4 if wide else 2), 0
-        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-        self._places: dict[str, int] = {}
-        for name, shape in self._shapes.items():
-            start, end = end, end + size * math.prod(shape)
-            self._places[name] = start
-            dtype = "F32" if wide else "BF16"
-            header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
-        text = json.dumps(header, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        self._file = file
+        self._wide, self._shapes, self._file = wide, dict(shapes), file
+        dtype = "float32" if wide else "bfloat16"
+        header, self._places, end = header_of({n: (dtype, shape) for n, shape in shapes.items()})
         self._stream = file.open("wb")
-        self._stream.write(len(text).to_bytes(8, "little") + text)
+        self._stream.write(header)
         self._start = self._stream.tell()
         self._stream.truncate(self._start + end)
 

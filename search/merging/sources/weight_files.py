@@ -183,22 +183,14 @@ def _write_file(
 ) -> int:
     """Write one file by the format's definition, and say how many bytes its tensors take.
 
-    The widest dtypes come first, so that every tensor is aligned; the header's length is a multiple of
-    eight. The same bytes as safetensors' `save_file`. Source: its README, "Format".
+    The widest dtypes come first, so that every tensor is aligned. The same bytes as safetensors' `save_file`.
     """
     import torch  # noqa: PLC0415  (the command line's help must not load torch)
 
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
     order = sorted(specs, key=lambda name: (_ORDER.index(_STORED[specs[name][0]]), name))
-    for name in order:
-        dtype, shape = _STORED[specs[name][0]], specs[name][1]
-        start, end = end, end + math.prod(shape) * _DTYPE_BYTES[dtype]
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    header, _, end = header_of({name: specs[name] for name in order})
     with file.open("wb", buffering=0) as stream:
-        _write(stream, len(text).to_bytes(8, "little") + text)
+        _write(stream, header)
         for name in order:
             tensor = make(name)
             if (str(tensor.dtype), tuple(tensor.shape)) != (
@@ -211,6 +203,30 @@ def _write_file(
             del tensor
         os.fsync(stream.fileno())
     return end
+
+
+def header_of(
+    specs: Mapping[str, tuple[str, tuple[int, ...]]],
+) -> tuple[bytes, dict[str, int], int]:
+    """What a safetensors file begins with, its length a multiple of eight.
+
+    Args:
+        specs: dtype as torch names it and shape of each tensor, in the order in which they stand in the file.
+
+    Returns:
+        The bytes, where each tensor begins behind them, and how many bytes all tensors take.
+    Source: safetensors' README, "Format".
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    places, end = {}, 0
+    for name, (dtype, shape) in specs.items():
+        stored = _STORED[dtype]
+        places[name], end = end, end + math.prod(shape) * _DTYPE_BYTES[stored]
+        offsets = [places[name], end]
+        header[name] = {"dtype": stored, "shape": list(shape), "data_offsets": offsets}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, places, end
 
 
 def _write(stream: io.FileIO, content: bytes | memoryview) -> None:
