@@ -29,7 +29,6 @@ COVERED_BY: Mapping[str, str] = {
     "directions/np_merge directions/prodistill",
     "search/merging/arithmetic/test_compiled.py": "merging/arithmetic/plain",
     "search/merging/arithmetic/test_tensor_tables.py": "merging/arithmetic/draws merging/sources/fetched",
-    "search/merging/folders/test_recipe.py": "merging/folders/recipe_file",
     "search/merging/folders/test_staging.py": "merging/folders/model_folder",
     "search/merging/methods/test_methods.py": "merging/methods/breadcrumbs merging/methods/dare merging/methods/della "
     "merging/methods/exme merging/methods/expo merging/methods/linear merging/methods/method merging/methods/model_stock "

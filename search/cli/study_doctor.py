@@ -173,10 +173,10 @@ def _likeness(found: Likeness, most: float) -> Finding:
 
 
 def _template(search: Search, worker: Worker) -> Finding:
-    from exme.search.merging.folders import read_template  # noqa: PLC0415
+    from exme.search.merging.folders import chat_template_of  # noqa: PLC0415
 
     own = worker.live.tokenizer.chat_template is not None
-    theirs = [n for n, s in search.sources.every.items() if read_template(s.folder) is not None]
+    theirs = [n for n, s in search.sources.every.items() if chat_template_of(s.folder)]
     if search.study.chat.apply_chat_template:
         return Finding("chat template", OK, "the base's is applied to every prompt")
     if not own and not theirs:

@@ -4,7 +4,6 @@ from .model_folder import (
     ExportResult as ExportResult,
     chat_template as chat_template,
     export_model as export_model,
-    read_template as read_template,
     write_model as write_model,
 )
 from .recipe import materialise as materialise, short_card as short_card

@@ -37,8 +37,7 @@ class ChatTemplate:
 
 def chat_template_of(folder: Path) -> ChatTemplate | None:
     """The chat template in a model's folder; None where there is none."""
-    settings = _json(folder / SETTINGS)
-    text = _text(folder / TEMPLATE) or _default(settings.get("chat_template"))
+    settings, text = _json(folder / SETTINGS), template_text(folder)
     if not text:
         return None
     own = _content(settings.get("eos_token"))
@@ -51,12 +50,15 @@ def chat_template_of(folder: Path) -> ChatTemplate | None:
     return ChatTemplate(ends, turns)
 
 
-def _default(template: Any) -> str:
-    """The template that is used where several are named."""
-    if isinstance(template, list):
-        named = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
-        template = named.get("default") or next(iter(named.values()), None)
-    return template if isinstance(template, str) else ""
+def template_text(folder: Path) -> str:
+    """A model's chat template, from its own file or the tokenizer's settings; empty where none is applied by default."""
+    if own := _text(folder / TEMPLATE):
+        return own
+    found = _json(folder / SETTINGS).get("chat_template")
+    if isinstance(found, list):  # several by name
+        named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
+        found = named.get("default")
+    return found if isinstance(found, str) else ""
 
 
 def _names(folder: Path, settings: dict[str, Any]) -> dict[int, str]:

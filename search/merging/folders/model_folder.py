@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -18,11 +19,12 @@ from exme.search.merging import (
     tokenizer_of,
     weights_digest,
 )
+from exme.search.merging.methods import METHODS, PLAIN
 from exme.search.merging.sources import TOKENIZER, Checkpoint, Sources, sync
 from exme.tasks import UserError
 
+from .chat_models import TEMPLATE, template_text
 from .mergekit import mergekit_config
-from .recipe_file import recipe
 from .staging import RECIPE, check_space, check_target, staged, write_text
 from .stream import digests_on_disk, write_stream
 
@@ -206,28 +208,12 @@ def chat_template(sources: Sources) -> tuple[str | None, str]:
     Fine-tunes usually bring the template that their base lacks; the first that has one gives it.
     """
     scored = "The tokenizer and the generation settings are the base's, with which it was scored"
-    if read_template(sources.base.folder) is not None:
+    if template_text(sources.base.folder):
         return None, f"{scored}, and so is the chat template."
     for name, source in sources.checkpoints.items():
-        template = read_template(source.folder)
-        if template is not None:
+        if template := template_text(source.folder):
             return template, f"{scored}; the chat template is that of '{name}', the base has none."
     return None, f"{scored}; no input has a chat template."
-
-
-def read_template(folder: Path) -> str | None:
-    """A model's chat template, from its own file or from the tokenizer's settings."""
-    own, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
-    if own.is_file():
-        return own.read_text(encoding="utf-8")
-    try:
-        found = json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
-    except (OSError, ValueError, AttributeError):
-        return None
-    if isinstance(found, list):  # several by name, of which one is the default
-        named = {t.get("name"): t.get("template") for t in found if isinstance(t, dict)}
-        found = named.get("default")
-    return found if isinstance(found, str) else None
 
 
 def copy_from_base(sources: Sources, folder: Path, *, code: bool) -> None:
@@ -241,7 +227,7 @@ def copy_from_base(sources: Sources, folder: Path, *, code: bool) -> None:
         sources.union.write(folder)
     template, _ = chat_template(sources)
     if template is not None:
-        write_text(folder / "chat_template.jinja", template)
+        write_text(folder / TEMPLATE, template)
 
 
 def config_file(sources: Sources, dtype: str) -> str:
@@ -261,3 +247,26 @@ def check_sources(sources: Sources, candidate: Candidate) -> None:
                 f"SHA-256 ({fingerprint[:16]}, then {str(candidate.sources.get(name))[:16]}); put "
                 f"the old files back, or search again"
             )
+
+
+def recipe(candidate: Candidate, names: Mapping[str, str], digest: str) -> str:
+    """Content of exme_recipe.json: all that it takes to make and to recognise the weights."""
+    content = {
+        "exme": metadata.version("exme"),
+        "formula": _formula(candidate),
+        "candidate": candidate.to_json(),
+        "digest": candidate.digest,
+        "weights_digest": digest,
+        "sources": {
+            name: {"model": names.get(name, name), "sha256": fingerprint}
+            for name, fingerprint in candidate.sources.items()
+        },
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _formula(candidate: Candidate) -> str:
+    if candidate.method in PLAIN:
+        return "base + sum_i c_i * (checkpoint_i - base), in float32, rounded once to dtype"
+    method = METHODS[candidate.method]
+    return f"{method.title} ({method.paper}), in float32, rounded once to dtype; docs/methods.md"
