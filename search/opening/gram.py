@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from exme.search.merging import Groups, Spec
-from exme.search.merging.sources import PART, Fetched, Sources, refuse_unbounded, untied
+from exme.search.merging.sources import PART, Fetched, Sources, refuse_unbounded
 from exme.search.storage import Storage
 from exme.search.study import StudyFile
 from exme.search.trials import GRAM, SAMPLED, Gram, settle_shift
 
-from .kinship import kinship_of
+from .kinship import float_tensors, kinship_of
 
 MEASURED_ELSEWHERE = "Another process is measuring the task vectors; waiting for it."
 
@@ -31,15 +31,12 @@ def gram(sources: Sources, names: Sequence[str], spec: Spec) -> Gram:
     Raises:
         UserError: a source holds NaN or infinity.
     """
-    base = sources.base
-    tensors = [name for name, spec in untied(base).items() if spec.is_float]
+    tensors = float_tensors(sources)
     groups = Groups(spec, tensors) if spec else None
     labels = ("",) if groups is None else groups.labels
     found = {label: np.zeros((len(names), len(names))) for label in labels}
     for tensor in tensors:
-        values = {name: sources.checkpoints[name].tensor(tensor) for name in names}
-        fetched = Fetched(base.tensor(tensor), {n: v for n, v in values.items() if v is not None})
-        products = _products(fetched, names)
+        products = _products(sources.fetch(tensor, names), names)
         if not np.isfinite(products).all():
             _refuse(sources, tensor)
         found["" if groups is None else groups.of(tensor)] += products

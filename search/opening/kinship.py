@@ -103,8 +103,8 @@ def kinship_of(sources: Sources) -> Kinship:
     products = np.zeros((len(names), len(names)))
     squares, apart = dict.fromkeys(names, 0.0), dict.fromkeys(_pairs(names), 0.0)
     length = 0.0
-    for tensor in _tensors(sources):
-        few = _some_rows(_fetch(sources, names, tensor))
+    for tensor in float_tensors(sources):
+        few = _some_rows(sources.fetch(tensor, names))
         length += float(few.base.double().square().sum())
         deltas = {name: few.delta(name).whole().double() for name in names}
         if names:
@@ -128,38 +128,28 @@ def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
     yield from ((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
 
 
-def _tensors(sources: Sources) -> list[str]:
+def float_tensors(sources: Sources) -> list[str]:
+    """Names of the tensors that are merged, tied ones once."""
     return [name for name, spec in untied(sources.base).items() if spec.is_float]
-
-
-def _fetch(sources: Sources, names: list[str], tensor: str) -> Fetched:
-    every = sources.every
-    values = {name: every[name].tensor(tensor) for name in names}
-    return Fetched(sources.base.tensor(tensor), {n: v for n, v in values.items() if v is not None})
 
 
 def _some_rows(found: Fetched) -> Fetched:
     """Rows from the middle of a tensor, of about so many elements as are read; shape (n, columns)."""
     columns = row_length(found.base)
     parts = list(whole_rows(found.base, _SAMPLE))
-    middle = parts[len(parts) // 2]
-    rows = slice(middle.start // columns, middle.stop // columns)
+    few = found.part(parts[len(parts) // 2])
 
-    def part(values: Values) -> Values:
-        if isinstance(values, LowRank):
-            return LowRank(values.left[rows], values.right, values.scale)
-        return values.reshape(-1, columns)[rows]
+    def rows(values: Values) -> Values:
+        return values if isinstance(values, LowRank) else values.reshape(-1, columns)
 
-    return Fetched(
-        found.base.reshape(-1, columns)[rows], {n: part(v) for n, v in found.checkpoints.items()}
-    )
+    return Fetched(few.base.reshape(-1, columns), {n: rows(v) for n, v in few.checkpoints.items()})
 
 
 def _is_equal(sources: Sources, one: str, other: str) -> bool:
     """Whether two inputs have the same weights, all of them."""
     names = [name for name in (one, other) if name != "base"]
-    for tensor in _tensors(sources):
-        found = _fetch(sources, names, tensor)
+    for tensor in float_tensors(sources):
+        found = sources.fetch(tensor, names)
         deltas = [found.delta(name).parts() for name in names]
         if len(deltas) == 1:
             if any(bool(elements.any()) for _, elements in deltas[0]):

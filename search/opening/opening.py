@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from exme.evaluators.harness import settle, task_order
-from exme.search.merging.sources import Checkpoint, Sources, locate, open_checkpoint
+from exme.search.merging.sources import Sources, open_models
 from exme.search.proposing import Plan
 from exme.search.scoring import Measure, Precision
 from exme.search.study import DocumentsSection, StudyFile, pick_suites
 from exme.search.trials import Objective
-from exme.tasks import Suite, SuiteDocuments, UserError, load_documents
+from exme.tasks import Suite, SuiteDocuments, load_documents
 
 from .kinship import kinship_of
 
@@ -62,17 +62,7 @@ def open_sources(study: StudyFile) -> Sources:
     Raises:
         UserError: one cannot be found, is there twice, or does not fit the base.
     """
-    base = Checkpoint("base", locate(study.base, who="base"))
-    seen = {base.folder.resolve(): "base"}
-    checkpoints = {}
-    for name, where in study.checkpoints.items():
-        folder = locate(where, who=f"checkpoint '{name}'")
-        twin = seen.setdefault(folder.resolve(), name)
-        if twin != name:
-            raise UserError(
-                f"checkpoint '{name}': {where} is the same folder as '{twin}'; name it once"
-            )
-        checkpoints[name] = open_checkpoint(name, folder, base)
+    base, checkpoints = open_models(study.base, study.checkpoints)
     return Sources(base, checkpoints, union=study.vocabulary == "union")
 
 

@@ -15,7 +15,7 @@ from exme.search.merging.folders import (
     is_pattern,
     training_run,
 )
-from exme.search.merging.sources import Checkpoint, Source, check_fit, locate, open_checkpoint
+from exme.search.merging.sources import Checkpoint, Source, check_fit, open_models
 from exme.tasks import UserError, load_suite
 
 from .study_file import NAME, RESERVED, load_study_file
@@ -123,7 +123,10 @@ def write_study(
     _check_names(checkpoints)
     for name in task.split(","):
         load_suite(name.strip())
-    origin, opened = _open_models(base, checkpoints)
+    origin, opened = open_models(base, checkpoints)
+    for each in opened.values():
+        if isinstance(each, Checkpoint):
+            check_fit(origin, each)
     reason, told = _chat(origin, opened)
     text = study_text(base, checkpoints, task, run=run, method=method, start=start, chat=reason)
     _write(path, with_settings(text, settings or {}))
@@ -153,22 +156,6 @@ def _check_names(checkpoints: Mapping[str, str]) -> None:
                 f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', beginning "
                 f"with a letter or digit, and none of {', '.join(RESERVED)}"
             )
-
-
-def _open_models(base: str, checkpoints: Mapping[str, str]) -> tuple[Checkpoint, dict[str, Source]]:
-    """Locate all models and compare their headers."""
-    origin = Checkpoint("base", locate(base, who="base"))
-    seen = {origin.folder.resolve(): "base"}
-    opened = {}
-    for name, where in checkpoints.items():
-        checkpoint = open_checkpoint(name, locate(where, who=f"checkpoint '{name}'"), origin)
-        twin = seen.setdefault(checkpoint.folder.resolve(), name)
-        if twin != name:
-            raise UserError(f"checkpoint '{name}': {where} is the same folder as '{twin}'")
-        if isinstance(checkpoint, Checkpoint):
-            check_fit(origin, checkpoint)
-        opened[name] = checkpoint
-    return origin, opened
 
 
 def _chat(origin: Checkpoint, opened: Mapping[str, Source]) -> tuple[str, list[str]]:
@@ -207,15 +194,8 @@ def _trained(checkpoint: TrainingCheckpoint | None) -> str:
 
 
 def _line(name: str, where: str, checkpoint: Source) -> str:
-    elements = sum(_count(spec.shape) for spec in checkpoint.tensors.values())
+    elements = sum(spec.elements for spec in checkpoint.tensors.values())
     return f"{name}: {where}, {elements / 1e6:,.1f}M parameters in {checkpoint.dtype}"
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for n in shape:
-        count *= n
-    return count
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@ from .adapter import (
     LowRank as LowRank,
     Source as Source,
     open_checkpoint as open_checkpoint,
+    open_models as open_models,
 )
 from .checkpoint import (
     Checkpoint as Checkpoint,

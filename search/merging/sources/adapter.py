@@ -28,6 +28,7 @@ from .checkpoint import (
     refuse_unbounded,
     tied_names,
 )
+from .location import locate
 from .task_vector import TaskVector, is_direction
 from .unchanged import Unchanged, digest_files
 from .weight_files import Reader, TensorSpec, read_header
@@ -236,3 +237,27 @@ def open_checkpoint(name: str, folder: Path, base: Checkpoint) -> Source:
     if (folder / ADAPTER).is_file() and not holds_model(folder):
         return Adapter(name, folder, base)
     return Checkpoint(name, folder)
+
+
+def open_models(base: str, checkpoints: Mapping[str, str]) -> tuple[Checkpoint, dict[str, Source]]:
+    """The base and the checkpoints of a study, adapters resolved; whether they fit is not looked at.
+
+    Args:
+        base: where it is, as a study says it.
+        checkpoints: likewise, by name.
+
+    Raises:
+        UserError: one cannot be found or opened, or is there twice.
+    """
+    origin = Checkpoint("base", locate(base, who="base"))
+    seen = {origin.folder.resolve(): "base"}
+    opened = {}
+    for name, where in checkpoints.items():
+        folder = locate(where, who=f"checkpoint '{name}'")
+        twin = seen.setdefault(folder.resolve(), name)
+        if twin != name:
+            raise UserError(
+                f"checkpoint '{name}': {where} is the same folder as '{twin}'; name it once"
+            )
+        opened[name] = open_checkpoint(name, folder, origin)
+    return origin, opened

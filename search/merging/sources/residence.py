@@ -70,9 +70,7 @@ class Mapped:
 
     def fetch(self, tensor: str, device: torch.device) -> Fetched:
         """See `Residence.fetch`."""
-        found = {name: c.tensor(tensor) for name, c in self._sources.checkpoints.items()}
-        whole = {name: values for name, values in found.items() if values is not None}
-        return Fetched(self._sources.base.tensor(tensor), whole).to(device)
+        return self._sources.fetch(tensor).to(device)
 
     def stream(self, tensors: Sequence[tuple[str, torch.device]]) -> Iterator[Part]:
         """See `Residence.stream`."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from .adapter import Adapter, Source
 from .checkpoint import Checkpoint
+from .fetched import Fetched
 from .fit import check_fit
 from .vocabulary import Union, WidenedAdapter, WidenedCheckpoint
 
@@ -74,6 +75,12 @@ class Sources:
         if not self.others:
             return self
         return Sources(self.base, {n: c for n, c in self.every.items() if n in names})
+
+    def fetch(self, tensor: str, names: Collection[str] | None = None) -> Fetched:
+        """A tensor of the base and of some of all checkpoints as files have it; by default of those that are merged."""
+        every = self.every
+        found = {n: every[n].tensor(tensor) for n in (self.checkpoints if names is None else names)}
+        return Fetched(self.base.tensor(tensor), {n: v for n, v in found.items() if v is not None})
 
     @property
     def fingerprints(self) -> dict[str, str]:
