@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from exme.evaluators.fast.decoding import (
 from exme.evaluators.fast.likelihood import Scored, score
 from exme.evaluators.fast.memory import measure_budget
 from exme.evaluators.fast.profile import Profile
-from exme.evaluators.fast.prompts import Leaf, build_tree
+from exme.evaluators.fast.prompts import build_tree
 from exme.evaluators.fast.reference import Generation, Reference, Request
 from exme.evaluators.fast.support import why_not_greedy, why_not_supported
 
@@ -57,7 +57,6 @@ class FastEngine:
         self._drafts = DraftStore() if drafts is None else drafts
         self._trust = Trust()
         self._ngrams = Ngrams()
-        self._learned: set[int] = set()
         self._stops: dict[tuple[str, ...], StopStrings] = {}
         self._prompts: dict[tuple[str, int], tuple[int, ...]] = {}
         self._pairs: dict[tuple[str, str], Scored] = {}
@@ -165,7 +164,7 @@ class FastEngine:
         with self.profile.clock("drafts"):
             for row in rows:
                 self._drafts.add(keys[row.leaf.index], row.answer)
-                self._learn([tuple(row.answer)])
+                self._ngrams.learn_once([tuple(row.answer)])
             self._drafts.save()
         with self.profile.clock("tokeniser"):
             finish = self._reference.finish
@@ -176,11 +175,12 @@ class FastEngine:
 
     def _rows(self, prompts: Sequence[_Prompt], keys: Sequence[str]) -> list[Row]:
         leaves = build_tree([prompt.tokens for prompt in prompts])
-        self._learn_prompts(leaves)
+        for leaf in leaves:  # prompts, too, are drafted from
+            self._ngrams.learn_once([*(node.tokens for node in leaf.chain), leaf.own])
         answers = [self._drafts.answers(key) for key in keys]
         known = [len(answer) for earlier in answers for answer in earlier]
         for earlier in answers:
-            self._learn(earlier)
+            self._ngrams.learn_once(earlier)
         rows = []
         for order, leaf in enumerate(leaves):
             prompt, earlier = prompts[leaf.index], answers[leaf.index]
@@ -202,18 +202,6 @@ class FastEngine:
             return place[id(chain[0]) if chain else 0], -len(row.leaf.own) - row.expected
 
         return sorted(rows, key=key)
-
-    def _learn_prompts(self, leaves: Sequence[Leaf]) -> None:
-        """Let prompts, too, be drafted from."""
-        for leaf in leaves:
-            self._learn([*(node.tokens for node in leaf.chain), leaf.own])
-
-    def _learn(self, texts: Iterable[tuple[int, ...]]) -> None:
-        """Count continuations, each text's once: this worker's, another's, an earlier run's."""
-        for tokens in texts:
-            if (name := hash(tokens)) not in self._learned:
-                self._learned.add(name)
-                self._ngrams.learn(tokens)
 
     def _strings(self, until: tuple[str, ...]) -> StopStrings:
         if until not in self._stops:

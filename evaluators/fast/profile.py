@@ -9,14 +9,10 @@ from contextlib import contextmanager
 
 
 class Profile:
-    """Seconds, passes and tokens by the kind of work.
+    """Seconds, passes and tokens by the kind of work."""
 
-    Args:
-        timer: the clock, in seconds.
-    """
-
-    def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
-        self.timer = timer
+    def __init__(self) -> None:
+        self.timer: Callable[[], float] = time.perf_counter
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.passes: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()

@@ -57,7 +57,6 @@ class Proposer:
         self._lengths: set[int] = set()
         self._rows: dict[_Place, _Row] = {}
         self._trust, self._ngrams, self._pace = Trust(), Ngrams(), Pace()
-        self._learned: set[int] = set()
         self._ended, self._proposing = 0.0, 0.0
         self.counts = {"steps": 0, "drafted": 0, "right": 0, "tokens": 0}
 
@@ -80,14 +79,7 @@ class Proposer:
         self._rows.clear()
         self._ended = 0.0
         for answers in self._answers.values():
-            for answer in answers:
-                self.learn(answer)
-
-    def learn(self, answer: tuple[int, ...]) -> None:
-        """Count an answer's continuations, each answer's once."""
-        if (name := hash(answer)) not in self._learned:
-            self._learned.add(name)
-            self._ngrams.learn(answer)
+            self._ngrams.learn_once(answers)
 
     def propose(
         self, sampled: Sequence[Sequence[int]], lengths: Any, tokens: Any, **_: Any

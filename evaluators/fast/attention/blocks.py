@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from exme.evaluators.fast.prompts import Ints, Rows
+from exme.evaluators.fast.prompts import Ints, KVCache, Rows
 
-from .kernels import Scale, is_plain, partial
+from .kernels import Scale, partial
 
 _NEVER = 1 << 30  # a position that no token has: padding keys stand there, padding queries before
-
-
-class Gathering(Protocol):
-    """Keys and values of rows' own tokens (`cache.KVCache`)."""
-
-    def gather(self, layer: int, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Copies of some rows' keys and values, shape [rows, key heads, length, head size]."""
-        ...
 
 
 @dataclass
@@ -79,7 +70,7 @@ class Blocks:
         query: Tensor,
         keys: Tensor,
         values: Tensor,
-        cache: Gathering,
+        cache: KVCache,
         scale: Scale,
     ) -> tuple[Tensor, Tensor]:
         """Every token's attention to its row's own tokens, and the log-sum-exp of its scores.
@@ -101,7 +92,7 @@ class Blocks:
                 own_values = values[:, block.index].transpose(0, 1)
             else:
                 own_keys, own_values = cache.gather(layer, block.places)
-            causal = block.places is None and scale.window is None and is_plain(scale)
+            causal = block.places is None and scale.window is None and scale.softcap is None
             bias = None if causal else block.bias(scale.window, query)
             picked = query[:, block.index].transpose(0, 1)  # [rows, heads, queries, size]
             out, weight = partial(picked, own_keys, own_values, scale, bias, causal=causal)

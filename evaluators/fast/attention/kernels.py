@@ -49,7 +49,7 @@ def partial(
     Returns:
         Shapes [rows, heads, queries, size] and [rows, heads, queries].
     """
-    if is_plain(scale) and not may_hide_all:
+    if scale.softcap is None and not may_hide_all:
         return _kernel(query, key, value, scale, bias, causal)
     rows, heads, queries, _ = query.shape
     if queries > 1 and rows * heads * queries * key.shape[2] > _SCORES_AT_ONCE:
@@ -85,11 +85,6 @@ def _written_out(
     total = scores.sum(-1, keepdim=True)
     out = torch.matmul((scores / total.clamp_min(1e-30)).to(value.dtype), value)
     return out, (top + total.log()).squeeze(-1)
-
-
-def is_plain(scale: Scale) -> bool:
-    """Whether torch's own kernel can do it, with or without a bias, causal or not."""
-    return scale.softcap is None
 
 
 def _kernel(

@@ -6,7 +6,7 @@ tokens often tell the next; this drafts from the first candidate on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 ORDER = 3
 
@@ -20,8 +20,16 @@ class Ngrams:
 
     def __init__(self, most: int = 200_000) -> None:
         self._most = most
+        self._learned: set[int] = set()
         self._counts: dict[tuple[int, ...], dict[int, int]] = {}
         self._best: dict[tuple[int, ...], tuple[int, int, int]] = {}
+
+    def learn_once(self, texts: Iterable[tuple[int, ...]]) -> None:
+        """Count the continuations of texts, each text's once: this worker's, another's, an earlier run's."""
+        for tokens in texts:
+            if (name := hash(tokens)) not in self._learned:
+                self._learned.add(name)
+                self.learn(tokens)
 
     def learn(self, tokens: Sequence[int]) -> None:
         """Count the continuations of a text."""

@@ -121,14 +121,11 @@ def build_tree(
         elif len(parts := _by_token(sequences, group, end)) > 1:
             todo += [(part, parent) for part in reversed(parts)]
         else:  # all go on alike, but here some begin to be on their own
-            leaves += [_leaf(sequences, i, parent) for i in group if ends[i] == nearest]
+            alone = [i for i in group if ends[i] == nearest]
+            leaves += [Leaf(i, parent, sequences[i][start:]) for i in alone]
             if longer := [i for i in group if ends[i] > nearest]:
                 todo.append((longer, parent))
     return leaves
-
-
-def _leaf(sequences: Sequence[tuple[int, ...]], index: int, node: Node | None) -> Leaf:
-    return Leaf(index, node, sequences[index][node.stop if node else 0 :])
 
 
 def _by_token(
