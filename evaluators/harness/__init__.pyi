@@ -1,10 +1,9 @@
 from .finite import FiniteLogits as FiniteLogits
 from .interface import Chat as Chat, Engine as Engine, Evaluation as Evaluation
-from .judge import Judge as Judge
+from .judge import Judge as Judge, settle as settle
 from .noise import quiet as quiet
 from .prompts import check_prompts as check_prompts, longest_requests as longest_requests
 from .samples import is_samples as is_samples, read_samples as read_samples
-from .settling import settle as settle
 from .stock import StockEngine as StockEngine
 from .tasks.task import (
     TaskHeader as TaskHeader,

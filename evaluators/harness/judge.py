@@ -10,6 +10,7 @@ import contextlib
 import io
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -274,3 +275,15 @@ class Judge:
             audit=audit,
             higher_is_better=higher_is_better,
         )
+
+
+def settle(documents: SuiteDocuments) -> SuiteDocuments:
+    """The same, once lm-eval's tasks have made prompts of them all: the suite then knows its direction.
+
+    Raises:
+        UserError: the suite's metric, few-shot examples or generation settings cannot be used, or a task
+            makes no prompts of the documents.
+    """
+    ways = {Judge(documents, split).higher_is_better for split in ("search", "report")}
+    suite = documents.suite.model_copy(update={"higher_is_better": ways == {True}})
+    return replace(documents, suite=suite)
