@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from .recipe import EVEN, Recipe, Shape, Slips, Stage
 
@@ -53,11 +54,9 @@ FULL = Recipe(
         steps=4000,
         planned=8000,
         rows=4,
-        accumulate=1,
         learning_rate=2.5e-3,
         warmup=100,
         end=0.02,
-        average=1,
     ),
     base=Stage(
         suites=WEIGHTS_LATER,
@@ -65,11 +64,9 @@ FULL = Recipe(
         slips=CARELESS_SUMS | CARELESS_PRODUCTS,
         steps=1200,
         rows=4,
-        accumulate=1,
         learning_rate=1.5e-3,
         warmup=30,
         end=0.02,
-        average=1,
     ),
     sums=Stage(
         suites=WEIGHTS_TUNED,
@@ -78,11 +75,9 @@ FULL = Recipe(
         steps=56,
         planned=80,
         rows=16,
-        accumulate=1,
         learning_rate=5e-5,
         warmup=5,
         end=1.0,
-        average=1,
         weight_decay=0.0,
     ),
     products=Stage(
@@ -92,29 +87,24 @@ FULL = Recipe(
         steps=12,
         planned=32,
         rows=16,
-        accumulate=1,
         learning_rate=5e-5,
         warmup=5,
         end=1.0,
-        average=1,
         weight_decay=0.0,
     ),
 )
 
 
 def _tiny(stage: Stage, steps: int) -> Stage:
-    return Stage(
-        suites=stage.suites,
-        mixture=stage.mixture,
-        slips=stage.slips,
+    return replace(
+        stage,
         steps=steps,
+        planned=0,
         rows=2,
         accumulate=2,
         learning_rate=3e-3,
         warmup=5,
-        end=stage.end,
         average=3,
-        weight_decay=stage.weight_decay,
     )
 
 

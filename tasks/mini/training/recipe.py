@@ -58,11 +58,11 @@ class Stage:
     slips: Mapping[str, Slips]
     steps: int
     rows: int
-    accumulate: int
     learning_rate: float
     warmup: int
     end: float
-    average: int
+    accumulate: int = 1
+    average: int = 1
     weight_decay: float = 0.1
     planned: int = 0
 
