@@ -173,13 +173,6 @@ class StudyRecord:
         found = [Timed(count, Clock.from_json(clock)) for clock in clocks]
         return sorted(found, key=lambda proof: proof.clock.end)
 
-    def proved_candidates(self) -> list[Candidate]:
-        """Candidates that were scored on the report documents."""
-        attributes = self.study.user_attrs.items()
-        return [
-            Candidate.from_json(v["candidate"]) for k, v in attributes if k.startswith("report:")
-        ]
-
     def name_also(self, keys: Mapping[str, str], documents: Mapping[str, tuple[str, ...]]) -> None:
         """Write which suites are scored beside those that are searched on.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 _RENAMED = {"objective": "measure"}
@@ -29,16 +27,3 @@ def as_now(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
             told.append(f"`{before}` is called `{now}` now; it is read as that.")
             found[now] = found.pop(before)
     return found, told
-
-
-def read_as_now(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """As `as_now`, of a study file; what was changed is said.
-
-    Args:
-        raw: its content.
-        path: what messages call it.
-    """
-    found, told = as_now(raw)
-    for sentence in told:
-        print(f"{path}: {sentence}", file=sys.stderr)
-    return found

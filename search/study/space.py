@@ -80,8 +80,6 @@ def read(coefficients: Mapping[str, float]) -> Reading:
     return Reading(total - 1, {name: c / total for name, c in coefficients.items()})
 
 
-# Bounds of a parameter, or the choices that it has.
-Range = tuple[float, float] | tuple[str, ...]
 Bounds = Mapping[str, tuple[float, float]]
 Value = float | str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ from exme.search.merging.methods import METHODS
 from exme.tasks import UserError, did_you_mean, explain, read_yaml
 
 from .measures import beside, check_measure
-from .older import read_as_now
+from .older import as_now
 from .study_checks import (
     check_budget,
     check_directions,
@@ -259,7 +260,9 @@ def load_study_file(path: Path) -> StudyFile:
             ]
     if raw.get("data", "hub") == "hub" and os.environ.get("EXME_DATA"):
         raw["data"] = os.environ["EXME_DATA"]
-    raw = read_as_now(raw, path)
+    raw, told = as_now(raw)
+    for sentence in told:
+        print(f"{path}: {sentence}", file=sys.stderr)
     if isinstance(raw.get("measure"), str):
         raw["measure"] = beside(path, raw["measure"])
     try:

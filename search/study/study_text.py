@@ -43,7 +43,6 @@ def study_text(
         ).strip(),
         task=task,
         data="mini" if mini else "hub",
-        runs_code="false",
         chat=f"true # {chat}" if chat else "false",
     )
 
@@ -108,7 +107,7 @@ suites: [{task}] # what this study may search on: names (`exme suites`) or suite
 also: [] # suites that the winner and the best input are scored on in the end: what else changed
 data: {data}      # hub; mini: the small sets shipped with exme; or a folder with <suite>/<split>.jsonl
 measure: metric # each suite's own, or target_nll: likelihood of reference answers, a smooth proxy
-run_generated_code: {runs_code} # humaneval, mbpp need true: the sandbox runs what the model writes
+run_generated_code: false # humaneval, mbpp need true: the sandbox runs what the model writes
 max_gen_toks: null # most tokens of an answer; null leaves it to the suites
 
 chat: # for models that were trained on a chat template; the names are lm-eval's
