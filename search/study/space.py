@@ -22,20 +22,12 @@ from exme.search.merging import Candidate, Spec, joint
 from exme.search.merging.methods import (
     METHODS,
     PLAIN,
-    ExMe,
-    ExPO,
     KnownPoint,
-    Linear,
     Method,
     Parameter,
     TaskArithmetic,
 )
 from exme.tasks import UserError
-
-__all__ = [
-    "METHODS", "Bounds", "ExMe", "ExPO", "KnownPoint", "Linear", "Space", "alone",
-    "expo_points", "first_points", "name_alone", "read", "unit",
-]  # fmt: skip
 
 # Extrapolation strengths at which ExPO starts (arXiv:2404.16792, sec. 3: 0.3 and 0.5 were the best
 # values for most of its models).

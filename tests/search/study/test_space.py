@@ -5,16 +5,8 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from exme.search.study.space import (
-    METHODS,
-    ExMe,
-    ExPO,
-    Linear,
-    expo_points,
-    first_points,
-    read,
-    unit,
-)
+from exme.search.merging.methods import METHODS, ExMe, ExPO, Linear
+from exme.search.study.space import expo_points, first_points, read, unit
 from exme.tasks.errors import UserError
 
 NAMES = ("math", "code", "chat")
