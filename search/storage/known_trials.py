@@ -1,16 +1,18 @@
-"""A study's trials as records, each finished one read once; safe to ask from several threads at once."""
+"""A study's trials as records, each finished one read once, and what they depend on; safe to ask from several threads at once."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 
-from optuna.trial import FrozenTrial
+import optuna
+from optuna.trial import FrozenTrial, create_trial
 
 from exme.search.proposing import History, Settled
-from exme.search.trials import TrialRecord
+from exme.search.study import study_sections
+from exme.search.trials import TrialRecord, is_flat
 
-from .importance import importance, says_something
 from .records import condense, is_whole, record_of
 
 
@@ -122,3 +124,43 @@ def _value(record: TrialRecord) -> float:
         return record.scores.mean
     assert record.estimate is not None
     return record.estimate.mean
+
+
+def importance(scored: Iterable[tuple[FrozenTrial, float]]) -> dict[str, float]:
+    """Share of the spread between good and other trials that each parameter explains.
+
+    Source: PED-ANOVA, arXiv:2304.10255, as Optuna has it. Empty where it cannot say.
+
+    Args:
+        scored: trials with their values. A rejected trial counts with its estimate here, while
+            Optuna's evaluators leave out what is not complete.
+    """
+    # Slow to import: it brings scikit-learn where that is installed.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # noqa: PLC0415
+
+    study = optuna.create_study(direction="maximize")
+    for trial, value in scored:
+        if trial.params:
+            study.add_trial(
+                create_trial(params=trial.params, distributions=trial.distributions, value=value)
+            )
+    try:
+        # With too few trials Optuna warns and calls all parameters equal, which nobody has seen.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            return dict(get_param_importances(study, evaluator=PedAnovaImportanceEvaluator()))
+    except (ValueError, RuntimeError, UserWarning):  # too few trials, or all alike
+        return {}
+
+
+def says_something(scored: Sequence[TrialRecord]) -> bool:
+    """Whether a parameter's share of the spread would be a finding.
+
+    It is none where all scores are the same, nor where only known points differ: these vary one coefficient at a time, or
+    all together, because they were chosen so.
+
+    Args:
+        scored: trials of which something is known.
+    """
+    names = study_sections.SAMPLER_NAMES
+    return not is_flat(scored) and not is_flat([t for t in scored if t.origin in names])

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, create_trial
 
-from exme.search.storage.importance import importance
+from exme.search.storage.known_trials import importance
 
 
 def scored(count: int) -> list[tuple[FrozenTrial, float]]:
