@@ -1,4 +1,7 @@
-"""An input by itself: what transformers, or peft, loads from its own folder, beside the live model."""
+"""An input by itself: what transformers, or peft, loads from its own folder, beside the live model.
+
+And whether it would be asked otherwise than all candidates are: with the base's tokenizer and generation settings.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,13 @@ from exme.search.merging import NoRoom, ResidentModel, load_model, load_tokenize
 from exme.search.merging.sources import Adapter, Source
 from exme.tasks import UserError, one_line
 
-from .asking import other_tokens, otherwise
-
+# Generation settings that leave greedy answers as they are, or that lm-eval sets itself.
+_HARMLESS = {
+    "bos_token_id", "pad_token_id", "decoder_start_token_id", "transformers_version", "_from_model_config", "use_cache",
+    "max_length", "do_sample", "temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff",
+    "cache_implementation", "output_attentions", "output_hidden_states", "output_scores", "output_logits",
+    "return_dict_in_generate", "num_return_sequences",
+}  # fmt: skip
 KEPT = 32  # last tokens of a prompt whose logits are compared
 
 
@@ -158,3 +166,39 @@ def _logits(model: Any, ids: torch.Tensor, device: torch.device) -> torch.Tensor
 
 def _gigabytes(count: float) -> str:
     return f"{count / 2**30:.1f} GB"
+
+
+def otherwise(model: Any, own: Any, *, generates: bool) -> Iterator[str]:
+    """What differs in the generation settings of two models: of an input's own, and the base's in brackets.
+
+    Args:
+        model: the live model, with the base's settings.
+        own: the input's own.
+        generates: whether any suite asks for answers.
+    """
+    if not generates:
+        return
+    ours, theirs = (m.generation_config.to_dict() for m in (model, own))
+    for key in sorted((ours.keys() | theirs.keys()) - _HARMLESS):
+        mine, other = (_plain(settings.get(key)) for settings in (ours, theirs))
+        if mine != other:
+            yield f"its generation_config has {key}: {other} (the base's: {mine})"
+
+
+def other_tokens(tokenizer: Any, own: Any, texts: Sequence[str]) -> Iterator[str]:
+    """Whether an input's own tokenizer reads prompts otherwise than the base's.
+
+    Args:
+        tokenizer: the base's.
+        own: the input's.
+        texts: prompts.
+    """
+    pairs = [(tokenizer.encode(text), own.encode(text)) for text in texts]
+    differing = sum(ours != theirs for ours, theirs in pairs)
+    if differing:
+        yield f"its tokenizer makes other tokens of {differing} of {len(texts)} prompts"
+
+
+def _plain(value: Any) -> Any:
+    """One value and a list of it are the same to transformers."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
