@@ -1,4 +1,4 @@
-from .c_library import build as build, pool as pool
+from .c_library import build as build, give_back_freed as give_back_freed, pool as pool
 from .scale import (
     BOUNDED as BOUNDED,
     HIGHER as HIGHER,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from dataclasses import dataclass
 
 import psutil
 import torch
 from transformers import PreTrainedModel
+
+from exme.evaluators import give_back_freed
 
 _SHARE = 0.4  # of the memory that is free: the rest is for activations and for others
 _MESSAGES = ("not enough memory", "can't allocate memory", "out of memory")
@@ -83,17 +83,6 @@ def bytes_per_token(model: PreTrainedModel) -> int:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
-
-
-def give_back_freed() -> None:
-    """Return what was freed to the system, where the C library keeps it.
-
-    Passes are of many sizes, and the memory of one seldom fits the next: without this as much again lies
-    idle (measured). A millisecond or two.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

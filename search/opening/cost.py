@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import shutil
 import sys
@@ -98,12 +97,12 @@ def set_aside() -> None:
 
 def give_back_memory() -> None:
     """Hand memory that was freed back to the system, where the C library keeps it (glibc)."""
+    from exme.evaluators import give_back_freed  # noqa: PLC0415  (loads torch)
+
     gc.unfreeze()
     gc.collect()
     set_aside()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
+    give_back_freed()
 
 
 @dataclass(frozen=True)

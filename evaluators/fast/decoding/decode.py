@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedModel
 
+from exme.evaluators import give_back_freed
 from exme.evaluators.fast.attention import forward
-from exme.evaluators.fast.memory import Budget, bytes_per_token, give_back_freed, is_out_of_memory
+from exme.evaluators.fast.memory import Budget, bytes_per_token, is_out_of_memory
 from exme.evaluators.fast.nodes import forget, missing, prepare, take_places, tokens_of
 from exme.evaluators.fast.profile import Profile
 from exme.evaluators.fast.prompts import KVCache, Leaf, Piece, Stretch
