@@ -51,8 +51,6 @@ def score(
     Args:
         model: the resident model, inside `shared_prefix_attention`.
         requests: what to score.
-        budget: how many tokens a pass may take.
-        profile: filled.
         softmax_dtype: dtype to normalise in; None is the model's.
 
     Raises:

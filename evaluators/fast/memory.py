@@ -65,7 +65,6 @@ def measure_budget(model: PreTrainedModel, batch_size: int, max_length: int) -> 
     """A budget from the memory that is free now, and no more than lm-eval's model would take.
 
     Args:
-        model: the resident model.
         batch_size: rows that the study lets lm-eval's model hold, each of full length.
         max_length: tokens of full length.
     """

@@ -49,8 +49,6 @@ def prepare(
         model: the resident model, inside `shared_prefix_attention`.
         leaves: in the order of the tree; their nodes have places.
         cache: filled.
-        budget: how many tokens a pass may take.
-        profile: filled.
     """
     todo: dict[int, list[Node]] = {}
     for leaf in leaves:

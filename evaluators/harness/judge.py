@@ -31,9 +31,7 @@ class Judge:
     """Scores engines on one split of one suite.
 
     Args:
-        documents: the suite's documents.
         split: ``search`` or ``report``.
-        chat: how prompts are put.
 
     Raises:
         UserError: lm-eval has no such task, or a package that the task needs is missing.
@@ -157,7 +155,6 @@ class Judge:
         """Evaluate the engine in one go, by the suite's metric.
 
         Args:
-            engine: the engine.
             chosen: positions of the documents to score, in the order of the result; each at most
                 once. All by default. A document's outcome does not depend on the others.
 
@@ -196,7 +193,6 @@ class Judge:
         document without a reference answer counts 0 for every model.
 
         Args:
-            engine: the engine.
             chosen: as for `score`.
 
         Raises:

@@ -79,7 +79,6 @@ def longest_requests(judge: Judge, reference: Reference, most: int) -> list[tupl
     """Documents whose prompt and answer take more than `most` tokens, and how many they take, the longest first.
 
     Args:
-        judge: of the suite.
         reference: lm-eval's model over the base.
         most: tokens of a sequence; lm-eval cuts what is longer, from its beginning.
     """

@@ -52,10 +52,8 @@ def lm_eval_scores(
     """Scores by `lm_eval.simple_evaluate`.
 
     Args:
-        documents: the suite's documents.
         split: ``search`` or ``report``.
         model: lm-eval's model, with the weights to judge.
-        chat: how prompts are put.
         only: identifiers of the documents to score; all by default.
     """
     suite = documents.suite

@@ -19,10 +19,6 @@ _OURS = ("weight_transfer_config", "worker_extension_cls", "speculative_config")
 def vllm_alone(start: Start, settings: VllmSettings) -> Iterator[Any]:
     """lm-eval's model over an engine of its own, which ends with the context.
 
-    Args:
-        start: what it is started with.
-        settings: what the study says.
-
     Raises:
         UserError: it did not start.
     """

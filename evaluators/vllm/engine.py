@@ -62,8 +62,6 @@ class VllmEngine:
     """An engine of vLLM, and lm-eval's model over it.
 
     Args:
-        start: what it is started with.
-        settings: what the study says.
         drafts: earlier candidates' answers.
 
     Raises:

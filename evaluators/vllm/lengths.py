@@ -17,10 +17,8 @@ def check_lengths(
     """What people are to know of a suite's prompts; empty where none is cut.
 
     Args:
-        judge: of the suite.
         reference: lm-eval's model over the base.
         config: content of the base's config.json.
-        settings: what the study says.
 
     Raises:
         UserError: a prompt would be cut, and the model takes longer ones; names the key.

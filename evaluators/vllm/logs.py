@@ -37,7 +37,6 @@ def explain_start(error: BaseException, log: Path, settings: VllmSettings) -> Us
     Args:
         error: what vLLM raised here.
         log: to which its processes printed.
-        settings: what the study says.
     """
     reasons = [str(error).strip() or type(error).__name__, *_reasons(log)]
     told = [r for r in reasons if not any(w in r for w in _WRAPPERS)] or reasons

@@ -68,9 +68,7 @@ class Bench:
     """What a direction works with.
 
     Args:
-        sources: base and checkpoints.
         compute: dtype in which the model computes; float64 makes everything float64.
-        device: where the model lives.
         scratch: folder for mapped files, which go with the tensors in them.
         examples: the search documents that the method may use.
         trust_remote_code: run model code that the base brings along.

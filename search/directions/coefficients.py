@@ -32,7 +32,6 @@ def gradient(
     """Loss and its gradient in the coefficients.
 
     Args:
-        bench: the bench.
         loss: what to differentiate.
         groups: g groups of tensors; None is one of all.
         at: coefficients, shape (g, k), of k checkpoints in the bench's order.
@@ -67,7 +66,6 @@ def learn(
     """Minimise a loss over coefficients.
 
     Args:
-        bench: the bench.
         loss: what to minimise.
         start: value of every coefficient at the start.
         bounds: lowest and highest coefficient.

@@ -77,7 +77,6 @@ class Pair:
     """Two sources and the share of the first in every weight.
 
     Args:
-        bench: the bench.
         one: A: a checkpoint's name, or deltas from the base.
         other: B: a checkpoint's name.
 

@@ -27,7 +27,6 @@ def spread(model: PreTrainedModel, most: Memory | None = None) -> None:
     """Spread a model that is in the host's memory.
 
     Args:
-        model: the model.
         most: memory that may be used by device (a GPU's number, ``cpu``); what is free by default.
 
     Raises:
@@ -56,7 +55,6 @@ def where_they_live(
     """The tensors to write a candidate into, once a model has been spread.
 
     Args:
-        model: the model.
         before: its tensors before, by the names that files use. Where accelerate copies one in for its
             computation it is on no device now, and the one that was there is what is copied.
         stand: where they stand in the model.

@@ -59,7 +59,6 @@ def places(model: PreTrainedModel, names: Collection[str], *, who: str) -> dict[
     Tied tensors are one parameter and appear once; buffers that are not saved have no name there.
 
     Args:
-        model: the model.
         names: the tensors in its files, tied ones once.
         who: what error messages call the model.
 

@@ -50,7 +50,6 @@ class Merger:
         Facts that a method needs and nobody has asked for are found out on the way.
 
         Args:
-            candidate: any.
             tensors: floating-point tensors.
         """
         method = METHODS[candidate.method]
@@ -75,7 +74,6 @@ class Merger:
         """Make a part of a tensor.
 
         Args:
-            tensor: its name.
             part: which of its elements.
             merge: how.
             found: these elements of all sources, flat, on the device of `out`.
@@ -101,7 +99,6 @@ class Merger:
         """A whole tensor on the CPU, made from the sources part by part.
 
         Args:
-            tensor: its name.
             shape: of the base's.
             merge: how; None takes the base's as it is.
 

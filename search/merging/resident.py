@@ -45,10 +45,8 @@ class ResidentModel:
             (`Sources.others`) that the last candidate named.
 
     Args:
-        sources: the base and checkpoints.
         dtype: dtype to which a candidate's weights are rounded, and in which it is exported.
         compute_dtype: dtype in which the model computes; the rounded weights are cast to it.
-        device: where the model lives.
         trust_remote_code: run the model code that a checkpoint brings along.
         residence: where the sources are kept: ``device``, ``host``, ``mapped``, or ``auto``.
         over_all: spread the live model over all GPUs and the host's memory, instead of one device.

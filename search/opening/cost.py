@@ -54,8 +54,6 @@ def check_memory(weights: Weights, precision: Precision, residence: str = "auto"
     """Refuse a search that cannot fit, before anything is loaded.
 
     Args:
-        weights: bytes of weights.
-        precision: dtypes and device.
         residence: where the sources are kept, as the study says; only ``device`` insists that they
             are beside the live model.
 
@@ -143,10 +141,7 @@ def describe(
     answered: the memory that this took is what a search takes, where it is more than weights and libraries.
 
     Args:
-        study: the study file.
-        weights: bytes of weights.
         folder: the run's folder.
-        costs: what is ahead.
         report: report documents of a model.
         reached: bytes of memory that this process had at most, so far.
         workers: processes like this one.

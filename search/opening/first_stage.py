@@ -31,7 +31,6 @@ def study_of(file: StudyFile, record: StudyRecord) -> StudyFile:
 
     Args:
         file: as its file says.
-        record: of the study.
     """
     if not is_ranked(file):
         return file
@@ -94,8 +93,6 @@ def settled_of(
 
     Args:
         study: as it is searched now.
-        record: of the study.
-        objective: what is maximised.
         groups: labels of the groups of tensors, where the study has some.
         directions: as they were computed, by name; before that None.
         documents: identifiers of the search documents of each suite.

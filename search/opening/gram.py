@@ -24,7 +24,6 @@ def gram(sources: Sources, names: Sequence[str], spec: Spec) -> Gram:
     Deltas are those of the merge: checkpoint minus base in float32. Memory is that of a few MB of every source.
 
     Args:
-        sources: base and checkpoints.
         names: of the checkpoints, in the order of rows and columns.
         spec: the study's groups; empty has one of an empty label.
 

@@ -29,7 +29,6 @@ def join_study(
         folder: the run's folder; its forks are ``<folder>-fork1``, ``<folder>-fork2``, ...
         url: of the storage; None is an SQLite file in the folder.
         pinned: what decides the study's scores.
-        documents: of each suite.
         where: what error messages call the study file.
         say: writes a line in a style.
         fork: begin a new study where none was begun as this one says.

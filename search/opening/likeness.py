@@ -174,12 +174,7 @@ def asked_otherwise(found: Likeness) -> str:
 
 
 def fingerprints_of(sources: Sources, precision: Precision) -> dict[str, str]:
-    """What decides whether an input is itself, by input: its files, the base's, dtypes and libraries.
-
-    Args:
-        sources: base and checkpoints.
-        precision: dtypes and device.
-    """
+    """What decides whether an input is itself, by input: its files, the base's, dtypes and libraries."""
     libraries = [metadata.version(name) for name in ("torch", "transformers")]
     base = sources.base
     shared = [base.fingerprint, base.settings_fingerprint, *asdict(precision).values(), *libraries]

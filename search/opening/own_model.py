@@ -40,10 +40,6 @@ class OwnModel:
 
     It is on the live model's device, or over all devices where that one has no room for it.
 
-    Args:
-        resident: the live model.
-        source: the input.
-
     Raises:
         NotLoaded: peft is not installed, or there is no room.
         UserError: its folder cannot be loaded.

@@ -23,7 +23,6 @@ def prompts_text(study: StudyFile, *, brings: bool) -> str:
     """Which prompts a study uses, in words.
 
     Args:
-        study: the study file.
         brings: the base has a chat template.
     """
     chat = study.chat
@@ -47,9 +46,6 @@ def facts(
     Args:
         study: the study file; `where` is what messages call it.
         where: path of the study file.
-        sources: base and checkpoints.
-        documents: the documents of each suite.
-        precision: dtypes and device.
         engine: which engine answers, and why, as `Worker.engine_name` says it.
     """
     suites = {}

@@ -39,7 +39,6 @@ def take_references(
     """The same documents with the reference answers that they lack, collected once a study.
 
     Args:
-        documents: of every suite.
         inputs: the study's checkpoints.
         worker: asked only where nobody has collected them; one that asks no model leaves documents
             as they are.
@@ -85,7 +84,6 @@ def collect_references(
     Args:
         worker: one of this process; an input is in its model afterwards.
         inputs: the study's checkpoints.
-        suites: names of suites.
 
     Raises:
         UserError: a suite has no document that any input answers right.

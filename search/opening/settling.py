@@ -27,9 +27,7 @@ def settle_objective(
     """What a study maximises on these suites.
 
     Args:
-        study: the study file.
         sizes: search documents of each suite that is searched on, in order.
-        checkpoints: their names.
         scales: of the suites' metrics, where they are known.
         highest: score that a document can have; by default what the scales say.
 
@@ -74,7 +72,6 @@ def objective_of(
 
     Args:
         study: the study file, or what it says of one stage.
-        documents: of each suite.
         measure: one of the study's own; None where it has none.
     """
     sizes = {found.suite.suite: len(found.search) for found in documents}

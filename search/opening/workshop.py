@@ -59,10 +59,7 @@ class Workshop:
     """Computes the directions of one study.
 
     Args:
-        study: the study file.
-        sources: base and checkpoints.
         documents: of each suite; only search documents are read.
-        precision: dtypes and device.
         folder: the run's folder.
         say: writes a line.
     """

@@ -56,7 +56,6 @@ def merge_answers(
     """Answers on all search documents: what was said now, else before, else blank.
 
     Args:
-        documents: of every suite.
         before: by suite, in the order of its documents.
         said: by suite and document identifier.
     """

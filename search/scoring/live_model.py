@@ -85,9 +85,6 @@ class LocalModel:
     """A model in this process, with lm-eval's own engine or the fast one.
 
     Args:
-        study: the study file.
-        sources: base and checkpoints.
-        precision: dtypes and device.
         drafts: file of earlier candidates' answers, for the fast engine; None keeps none.
 
     Raises:
@@ -149,9 +146,6 @@ def resident_model(
     """A live model as a study has it.
 
     Args:
-        study: the study file.
-        sources: base and checkpoints.
-        precision: dtypes and device.
         residence: where the sources are kept.
     """
     return ResidentModel(

@@ -45,7 +45,6 @@ def choose_engine(study: StudyFile, config: Mapping[str, Any]) -> EngineChoice:
     """The engine that a study asks for, or the one that suits this machine and model.
 
     Args:
-        study: the study file.
         config: content of the base's config.json.
 
     Raises:
@@ -77,7 +76,6 @@ def settle_precision(study: StudyFile, base_dtype: str, engine: str = "auto") ->
     """Fill in what the study leaves to us.
 
     Args:
-        study: the study file.
         base_dtype: dtype that the base's weights are stored in.
         engine: that was chosen; `vllm` has a dtype of its own.
     """

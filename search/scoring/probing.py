@@ -35,8 +35,6 @@ def seconds_per_document(
     Documents are answered in ever larger lots, each new to the engine, until one took long enough.
 
     Args:
-        judge: has the documents.
-        engine: answers them.
         batch: documents of the first lot.
         targets: measure `Judge.score_targets`, not `Judge.score`.
 
@@ -69,7 +67,6 @@ def drafts_answers(study: StudyFile, engine: str, judge: Judge) -> bool:
     """Whether an engine drafts answers to a suite's documents from those of earlier candidates.
 
     Args:
-        study: the study file.
         engine: its name.
         judge: of the documents.
     """

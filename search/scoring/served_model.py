@@ -46,9 +46,6 @@ class ServedModel:
     """See `LiveModel`.
 
     Args:
-        study: the study file.
-        sources: base and checkpoints.
-        precision: dtypes and device.
         drafts: file of earlier candidates' answers; the engine's log is beside it. None keeps none.
 
     Raises:

@@ -99,10 +99,6 @@ class Worker:
     """Has its live model hold candidates, and has them judged.
 
     Args:
-        study: the study file.
-        sources: base and checkpoints.
-        documents: the documents of each suite.
-        precision: dtypes, device and engine.
         drafts: file of earlier candidates' answers; None keeps none.
 
     Raises:

@@ -90,7 +90,6 @@ def _point(
 
     Args:
         file: the configuration.
-        names: of the checkpoints.
         parameters: of each.
         of_base: of the base, where it is among the models: a mean counts it, task vectors do not.
         told: lines are added to it.

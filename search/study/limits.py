@@ -16,7 +16,6 @@ def with_limits(study: StudyFile, limits: Mapping[str, float | None]) -> StudyFi
     """A study, some limits of its budget replaced.
 
     Args:
-        study: the study file.
         limits: by their names in `budget`; None leaves the study's.
 
     Raises:

@@ -41,7 +41,6 @@ def check_made(study: StudyFile, space: Space, given: Mapping[str, float]) -> No
 
     Args:
         study: whose methods they are.
-        space: of the study.
         given: coefficients of all sources.
     """
     tried = space.first.to_coefficients(space.first.to_parameters(given))

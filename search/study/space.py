@@ -83,7 +83,6 @@ class Space:
 
     Args:
         methods: of the study; the first stands for what they share.
-        checkpoints: their names.
         groups: labels of the groups of tensors, empty without groups.
         spec: the groups as the study says them.
         seed: of the methods' random parts.

@@ -76,11 +76,8 @@ class Blocks:
         """Every token's attention to its row's own tokens, and the log-sum-exp of its scores.
 
         Args:
-            layer: index of the layer.
             query: shape [heads, tokens, head size].
             keys: shape [key heads, tokens, head size]; values likewise.
-            cache: of the rows.
-            scale: of the layer.
 
         Returns:
             Shapes [heads, tokens, head size] and [heads, tokens].

@@ -67,11 +67,7 @@ class _Call(ctypes.Structure):
 
 
 class Kernel:
-    """The loaded library.
-
-    Args:
-        library: attention.c, compiled.
-    """
+    """The loaded library."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._attention = library.exme_attention
@@ -148,7 +144,6 @@ def fits(query: Tensor, scale: Scale) -> bool:
 
     Args:
         query: shape [..., head size].
-        scale: of the layer.
     """
     size = query.shape[-1]
     return (

@@ -41,7 +41,6 @@ def partial(
     Args:
         query: shape [rows, heads, queries, size].
         key: shape [rows, key heads, keys, size]; value likewise.
-        scale: of the layer.
         bias: added to the scores, shape [rows, 1, queries, keys]; minus infinity hides.
         causal: whether queries see keys up to their own place, in addition; only with the kernel.
         may_hide_all: whether it may hide all keys from a query, as a window does.

@@ -117,13 +117,7 @@ class Row:
 
 
 class Decoder:
-    """Decodes rows on the resident model; its cache is kept from one evaluation to the next.
-
-    Args:
-        model: the resident model.
-        budget: how much fits.
-        profile: filled as it goes.
-    """
+    """Decodes rows on the resident model; its cache is kept from one evaluation to the next."""
 
     def __init__(self, model: PreTrainedModel, budget: Budget, profile: Profile) -> None:
         self._model = model

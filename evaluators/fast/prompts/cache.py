@@ -126,7 +126,6 @@ class KVCache:
         """Copies of some rows' keys and values, shape [rows, key heads, length, head size].
 
         Args:
-            layer: index of the layer.
             places: of every row's keys, shape [rows, length].
         """
         keys, values = (buffers[layer][:, places] for buffers in (self._keys, self._values))

@@ -20,10 +20,6 @@ _ROLLING = "loglikelihood_rolling"
 def check_metric(suite: Suite, task: Any) -> None:
     """Refuse a metric that is no mean over documents, or a filter that is not there.
 
-    Args:
-        suite: the suite.
-        task: one of its lm-eval tasks.
-
     Raises:
         UserError: names both, and what there is.
     """
@@ -94,7 +90,6 @@ def try_metric(suite: Suite, task: Any, requests: Sequence[Instance]) -> None:
     A task of the user's may raise on such answers; then nothing is known before a model has answered.
 
     Args:
-        suite: the suite.
         task: the document's lm-eval task.
         requests: the document's.
 
@@ -124,7 +119,6 @@ def metric_of(suite: Suite, task: Any, row: Any, filtered: Sequence[Any], identi
     """The suite's metric of one document.
 
     Args:
-        suite: the suite.
         task: the document's lm-eval task.
         row: the document, as the task has it.
         filtered: the answers.

@@ -87,7 +87,6 @@ def process(suite: str, name: str, rows: datasets.Dataset, docs: Docs | None) ->
     Args:
         suite: the suite's name, for errors.
         name: the lm-eval task's.
-        rows: the split.
         docs: the task's `process_docs`.
 
     Raises:

@@ -62,7 +62,6 @@ def build_task(
 
     Args:
         manager: from `task_manager`.
-        documents: the suite's.
         name: one of its lm-eval tasks.
         mine: documents of one split that it will judge.
 
@@ -141,7 +140,6 @@ def load_task(
 
     Args:
         manager: from `task_manager`.
-        suite: the suite.
         name: one of its lm-eval tasks.
         content: data by split, as the task has them.
         overrides: keys of the task's file to replace; splits that it names are taken away first.

@@ -41,11 +41,7 @@ class _Source(ctypes.Structure):
 
 
 class Kernel:
-    """The loaded library.
-
-    Args:
-        library: kernel.c, compiled.
-    """
+    """The loaded library."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._merge = library.exme_merge

@@ -38,7 +38,6 @@ class TensorFacts:
     """Facts of one tensor; each is computed when it is first asked for.
 
     Args:
-        tensor: the tensor's name.
         delta: a checkpoint's delta, by its name.
         room: for the table of ranks.
         frugal: see `magnitudes`.
@@ -120,7 +119,6 @@ def magnitudes(
     """Magnitudes at every thousandth of a delta, from the largest down.
 
     Args:
-        delta: the delta.
         frugal: sort those below about their median first, the others after them; all at once take
             twice the memory of a tensor in bfloat16.
 

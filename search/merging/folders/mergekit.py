@@ -75,7 +75,6 @@ def mergekit_config(candidate: Candidate, names: Mapping[str, str]) -> str:
     """The same merge for mergekit, equal up to rounding; or a comment that says why there is none.
 
     Args:
-        candidate: what to make.
         names: where base and checkpoints are, by name.
     """
     reason = obstacle(candidate)

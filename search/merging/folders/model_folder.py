@@ -83,8 +83,6 @@ def export_model(
     """Write a candidate as a folder for `from_pretrained`, tensor by tensor, and read it back.
 
     Args:
-        sources: the base and the checkpoints.
-        candidate: what to write.
         out: the folder; it must not exist, be empty or, with `force`, be an earlier export.
         card: content of README.md.
         names: where the base (key ``base``) and the checkpoints came from, for the recipe.
@@ -148,8 +146,6 @@ def write_model(
 
     Args:
         folder: an existing folder.
-        sources: the base and the checkpoints.
-        candidate: what to write.
         code: copy the base's model code.
         max_shard_bytes: largest weight file.
 

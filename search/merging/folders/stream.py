@@ -29,8 +29,6 @@ def write_stream(
 
     Args:
         folder: an existing folder.
-        sources: base and checkpoints.
-        candidate: what to make.
         max_shard_bytes: largest weight file.
 
     Returns:

@@ -81,7 +81,6 @@ class Adapter:
 
     Args:
         name: what the study calls it.
-        folder: the folder.
         base: the base that it was trained on.
 
     Raises:

@@ -43,7 +43,6 @@ class Checkpoint:
 
     Args:
         name: what the study calls it; error messages use it.
-        folder: the folder.
 
     Raises:
         UserError: no such folder, no config, no safetensors, or a damaged file.

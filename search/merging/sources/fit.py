@@ -17,8 +17,6 @@ def check_fit(base: Checkpoint, checkpoint: Checkpoint, *, union: bool = False) 
     """Refuse a checkpoint that is not a fine-tune of `base`, by name, from headers alone.
 
     Args:
-        base: the base.
-        checkpoint: the checkpoint.
         union: their vocabularies have been merged, and need not be the same.
 
     Raises:

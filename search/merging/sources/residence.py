@@ -53,7 +53,6 @@ class Mapped:
     """On disk, mapped: a tensor's pages are read when they are used, and may be dropped again.
 
     Args:
-        sources: base and checkpoints.
         known: names of the base's tensors, where it was read before.
 
     Raises:
@@ -109,7 +108,6 @@ class Held:
         """Copies of all sources.
 
         Args:
-            sources: base and checkpoints.
             device: where they are kept.
             pinned: keep them in memory that the GPU reads by itself.
             before: see `settle`.
@@ -243,7 +241,6 @@ def settle(
 
     Args:
         place: that place.
-        sources: base and checkpoints.
         device: the live model's.
         before: of other checkpoints of the same base, which is not read again then.
 

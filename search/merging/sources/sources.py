@@ -17,7 +17,6 @@ class Sources:
     """The base and its checkpoints, checked against each other.
 
     Args:
-        base: the base.
         checkpoints: the fine-tunes by name, in the study's order, and what directions made of them.
         union: merge vocabularies that differ by token string, instead of refusing them.
         others: checkpoints that no candidate of the search is made of, such as those of a training run that were dropped:

@@ -28,7 +28,6 @@ class Unchanged:
 
     Args:
         name: what error messages call them.
-        files: the files.
     """
 
     def __init__(self, name: str, files: Sequence[Path]) -> None:

@@ -56,7 +56,6 @@ class Union:
     """The union of a base's vocabulary and its checkpoints'.
 
     Args:
-        base: the base.
         checkpoints: whole models by name; adapters have the base's vocabulary.
 
     Raises:

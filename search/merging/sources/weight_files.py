@@ -98,7 +98,6 @@ def read_header(file: Path, name: str) -> Iterator[TensorSpec]:
     """The tensors that a safetensors file says it holds.
 
     Args:
-        file: the file.
         name: the checkpoint's name, for errors.
 
     Raises:
@@ -246,8 +245,6 @@ def on_disk(shape: Sequence[int], dtype: torch.dtype, folder: Path = _SCRATCH) -
     For what is as large as the sources and must not be in memory with them.
 
     Args:
-        shape: of the tensor.
-        dtype: of the tensor.
         folder: where the file is, until nobody has the tensor; the system's own where it is not there.
     """
     import torch  # noqa: PLC0415

@@ -40,7 +40,6 @@ class InPlace:
     Args:
         model: the worker's model, which holds the base.
         load: its own loading.
-        sources: base and checkpoints.
         place: where the copies are kept: ``device``, ``host`` (pinned), or ``mapped`` on disk.
 
     Raises:
@@ -100,7 +99,6 @@ class InPlace:
         """Write a candidate.
 
         Args:
-            merger: of the same sources.
             merges: how each tensor is made; what `takes` takes.
 
         Raises:

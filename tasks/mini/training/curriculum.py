@@ -60,7 +60,6 @@ def exercise(stage: Stage, suite: str, rng: random.Random, held: set[str]) -> Do
     """Return a document of any other suite, with this stage's slips.
 
     Args:
-        stage: the stage.
         suite: of DRAW.
         rng: the source of everything drawn.
         held: normalised prompts that must not come.
@@ -79,7 +78,6 @@ def corpus(
     """Return the documents of one stage.
 
     Args:
-        stage: the stage.
         documents: how many.
         seed: of the problems and of the slips.
         taken: normalised GSM8K questions that must not come; those of this corpus are added.
