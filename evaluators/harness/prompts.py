@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from exme.tasks import UserError
 
@@ -13,32 +13,12 @@ if TYPE_CHECKING:
     from .judge import Judge
 
 
-class Reference(Protocol):
-    """What prompts are asked of: one of lm-eval's model classes."""
-
-    tokenizer: Any
-
-    @property
-    def max_length(self) -> int:
-        """Most tokens of a prompt and its answer."""
-        ...
-
-    @property
-    def prefix_token_id(self) -> int | None:
-        """What stands before a continuation without a context."""
-        ...
-
-    def tok_encode(self, string: str) -> list[int]:
-        """Tokens of a text."""
-        ...
-
-
-def check_prompts(judge: Judge, reference: Reference, rows: int) -> None:
+def check_prompts(judge: Judge, reference: Any, rows: int) -> None:
     """Refuse prompts on which lm-eval's `hf` model would break.
 
     Args:
         judge: of the suite; its prompts are those of the base.
-        reference: lm-eval's model over the base.
+        reference: lm-eval's model over the base: one of its model classes.
         rows: of the model's embedding.
 
     Raises:
@@ -75,7 +55,7 @@ def check_prompts(judge: Judge, reference: Reference, rows: int) -> None:
         )
 
 
-def longest_requests(judge: Judge, reference: Reference, most: int) -> list[tuple[str, int]]:
+def longest_requests(judge: Judge, reference: Any, most: int) -> list[tuple[str, int]]:
     """Documents whose prompt and answer take more than `most` tokens, and how many they take, the longest first.
 
     Args:
@@ -94,13 +74,13 @@ def longest_requests(judge: Judge, reference: Reference, most: int) -> list[tupl
     return sorted(found.items(), key=lambda pair: -pair[1])
 
 
-def _begins(prompt: str, reference: Reference, *, generates: bool) -> bool:
+def _begins(prompt: str, reference: Any, *, generates: bool) -> bool:
     if generates:
         return bool(reference.tok_encode(prompt))
     return bool(prompt) or reference.prefix_token_id is not None
 
 
-def _beyond(judge: Judge, reference: Reference, count: int) -> Iterator[tuple[str, int, int]]:
+def _beyond(judge: Judge, reference: Any, count: int) -> Iterator[tuple[str, int, int]]:
     """Documents with a token that the model has no row for, that token, and how many rows there are."""
     if max(reference.tokenizer.get_vocab().values(), default=0) < count:
         return

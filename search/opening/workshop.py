@@ -198,7 +198,7 @@ class Workshop:
         from exme.search.scoring import chat_of  # noqa: PLC0415
 
         stock = StockEngine(bench.model, bench.tokenizer, bench.rows)
-        chat = chat_of(self.study, bench.tokenizer, stock)
+        chat = chat_of(self.study, bench.tokenizer, stock.apply_chat_template)
         return examples_for(about, pick(self.documents), stock, chat)
 
 

@@ -13,8 +13,6 @@ from exme.search.merging import SPREAD, pick_device
 from exme.search.study import StudyFile, measure_of_ones_own
 from exme.tasks import UserError
 
-EngineName = Literal["fast", "stock", "vllm"]
-
 
 @dataclass(frozen=True)
 class Precision:
@@ -37,7 +35,7 @@ class Precision:
 class EngineChoice:
     """The engine that answers, and why this one."""
 
-    name: EngineName
+    name: Literal["fast", "stock", "vllm"]
     why: str
 
 

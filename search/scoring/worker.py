@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,16 +46,12 @@ class Scored:
     answers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-class Templates(Protocol):
-    """What renders messages: lm-eval's model classes."""
-
-    def apply_chat_template(self, chat_history: Any, add_generation_prompt: bool = True) -> str:
-        """Messages as one prompt."""
-        ...
-
-
-def chat_of(study: StudyFile, tokenizer: Any, templates: Templates) -> Chat:
+def chat_of(study: StudyFile, tokenizer: Any, render: Callable[..., str]) -> Chat:
     """How a study puts its prompts.
+
+    Args:
+        tokenizer: the base's.
+        render: makes one prompt of messages: `apply_chat_template` of lm-eval's model classes.
 
     Raises:
         UserError: it asks for a chat template that the base's tokenizer lacks.
@@ -66,7 +62,7 @@ def chat_of(study: StudyFile, tokenizer: Any, templates: Templates) -> Chat:
             f"chat: apply_chat_template: the tokenizer of base '{study.base}' has no chat "
             f"template; leave it out, or give the base a tokenizer that has one"
         )
-    apply = templates.apply_chat_template if wanted.apply_chat_template else None
+    apply = render if wanted.apply_chat_template else None
     return Chat(apply, wanted.system_instruction, wanted.fewshot_as_multiturn)
 
 
@@ -140,7 +136,7 @@ class Worker:
                 chat template that the base's tokenizer lacks.
         """
         if split not in self._judges:
-            chat = chat_of(self.study, self.live.tokenizer, self.live)
+            chat = chat_of(self.study, self.live.tokenizer, self.live.apply_chat_template)
             self._judges[split] = [Judge(documents, split, chat) for documents in self.documents]
             for judge in self._judges[split]:
                 check_prompts(judge, self.live.reference, self.live.rows)
@@ -225,7 +221,7 @@ class Worker:
             FloatingPointError, ValueError: see `score`.
         """
         if not self._longer:
-            chat = chat_of(self.study, self.live.tokenizer, self.live)
+            chat = chat_of(self.study, self.live.tokenizer, self.live.apply_chat_template)
             for judge, suite_of in zip(self.judges("report"), self.documents, strict=True):
                 limit = 2 * judge.longest_answer
                 if limit >= self.live.max_length:

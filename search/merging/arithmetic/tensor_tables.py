@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
+
+from exme.search.merging.sources import Delta
 
 from .draws import RANK_STEPS, draw_key
 
@@ -15,19 +16,6 @@ STEPS = 1000
 _SORTED_AT_ONCE = 2**18  # magnitudes
 _SAMPLED = 16  # one in so many tells where about the median is
 _PIECE = 2**15  # elements of an inner product that are widened at a time
-
-
-class Delta(Protocol):
-    """A delta that is computed part by part, so that it takes no memory as a whole."""
-
-    @property
-    def shape(self) -> torch.Size:
-        """Its shape."""
-        ...
-
-    def parts(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Its elements, flat, float32, in parts of whole rows; for the receiver to change."""
-        ...
 
 
 # Room for a table of so many bytes, kept as long as the study.
