@@ -226,7 +226,7 @@ def run_alone(options: argparse.Namespace) -> None:
             utilization=0.85,
             log=Path(temporary) / "vllm.log",
         )
-        with vllm_alone(start, search.study.vllm.settings) as model:
+        with vllm_alone(start, search.study.vllm) as model:
             lm_eval_scores(search.documents[0], "search", model, Chat())
 
 

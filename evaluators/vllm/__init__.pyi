@@ -17,7 +17,6 @@ from .probe import (
 )
 from .settings import (
     VllmSettings as VllmSettings,
-    check_engine_args as check_engine_args,
     check_model as check_model,
     longest_sequence as longest_sequence,
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from exme.tasks import UserError, did_you_mean
 
@@ -23,50 +24,48 @@ OURS = {
     "data_parallel_size": "`exme search --workers N` starts several engines",
 }
 _QUANTIZED = "quantised weights cannot be merged in float32 with one rounding, so the model that is scored would not be the one exported; leave it out"
-_OWN_KEYS = (
-    "tensor_parallel_size",
-    "gpu_memory_utilization",
-    "max_model_len",
-    "dtype",
-    "max_num_seqs",
-)
 
 
-@dataclass(frozen=True)
-class VllmSettings:
-    """The section `vllm` of a study file.
+class VllmSettings(BaseModel):
+    """The section `vllm` of a study file; most names are vLLM's. See docs/how-to/gpu.md.
 
     Attributes:
         tensor_parallel_size: GPUs that share one model.
-        gpu_memory_utilization: share of each GPU's memory for weights and cache; None leaves room for the sources
+        gpu_memory_utilization: share of each GPU's memory for weights and cache; null leaves room for the sources
             where they fit beside these, and takes 0.92 elsewhere.
-        max_model_len: most tokens of a prompt and its answer; None is `LONGEST`, or the model's own limit.
+        max_model_len: most tokens of a prompt and its answer; null is `LONGEST`, or the model's own limit.
+        dtype: in which the model computes, instead of the study's `compute_dtype`.
         max_num_seqs: most answers that are decoded beside each other.
-        drafts: draft from earlier candidates' answers.
-        engine_args: further arguments of vLLM's `EngineArgs`, as they are.
+        drafts: draft answers from those of earlier candidates; the answers are the same without.
+        engine_args: further arguments of vLLM's `EngineArgs`, by their names in Python.
     """
 
-    tensor_parallel_size: int = 1
-    gpu_memory_utilization: float | None = None
-    max_model_len: int | None = None
-    max_num_seqs: int = 256
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    max_model_len: int | None = Field(default=None, ge=1)
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_num_seqs: int = Field(default=256, ge=1)
     drafts: bool = True
-    engine_args: Mapping[str, Any] = field(default_factory=dict)
+    engine_args: Mapping[str, Any] = {}
 
-
-def check_engine_args(arguments: Mapping[str, Any]) -> None:
-    """Refuse further arguments that the search decides, or that quantise, with a ValueError."""
-    for name, value in arguments.items():
-        if name in OURS:
-            raise ValueError(
-                f"vllm.engine_args: '{name}' is not for the study to set: {OURS[name]}"
-            )
-        if name in _OWN_KEYS:
-            raise ValueError(
-                f"vllm.engine_args: '{name}' has a key of its own; write `vllm: {{{name}: ...}}`"
-            )
-        if name == "quantization" and value is not None:
-            raise ValueError(f"vllm.engine_args: quantization: {value}: {_QUANTIZED}")
+    @field_validator("engine_args")
+    @classmethod
+    def _for_the_study_to_set(cls, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Refuse further arguments that the search decides, or that quantise."""
+        for name, value in arguments.items():
+            if name in OURS:
+                raise ValueError(
+                    f"vllm.engine_args: '{name}' is not for the study to set: {OURS[name]}"
+                )
+            if name != "engine_args" and name in cls.model_fields:
+                raise ValueError(
+                    f"vllm.engine_args: '{name}' has a key of its own; write `vllm: {{{name}: ...}}`"
+                )
+            if name == "quantization" and value is not None:
+                raise ValueError(f"vllm.engine_args: quantization: {value}: {_QUANTIZED}")
+        return arguments
 
 
 def check_model(config: Mapping[str, Any], settings: VllmSettings) -> None:

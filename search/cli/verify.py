@@ -201,7 +201,7 @@ def _alone(
         write_model(folder, search.sources, candidate, code=code)
         model = load_model(folder, search.precision.compute, code).eval()
         hf = hf_model(model, load_tokenizer(folder, code), worker.batch_size)
-        with vllm_alone(worker.live.started(folder), search.study.vllm.settings) as theirs:
+        with vllm_alone(worker.live.started(folder), search.study.vllm) as theirs:
             yield _Others("vllm", lambda _: theirs, 1, hf)
 
 

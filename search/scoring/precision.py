@@ -56,7 +56,7 @@ def choose_engine(study: StudyFile, config: Mapping[str, Any]) -> EngineChoice:
         return EngineChoice("stock", "the measure asks the model itself")
     if study.engine == "vllm":
         check_installed()
-        check_model(config, study.vllm.settings)
+        check_model(config, study.vllm)
         return EngineChoice("vllm", "as the study says")
     if study.engine != "auto":
         return EngineChoice(study.engine, "as the study says")
@@ -66,7 +66,7 @@ def choose_engine(study: StudyFile, config: Mapping[str, Any]) -> EngineChoice:
     reason = reason or why_not_supported(config)
     if reason:
         return EngineChoice("stock", reason)
-    check_model(config, study.vllm.settings)
+    check_model(config, study.vllm)
     return EngineChoice("vllm", "there is a GPU, and vLLM knows the model")
 
 

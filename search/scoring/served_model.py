@@ -60,7 +60,7 @@ class ServedModel:
         tokenizer_of(sources, study.trust_remote_code)  # says what is wrong with one in our words
         self._scratch = Path(tempfile.mkdtemp(prefix="exme-vllm-"))
         atexit.register(shutil.rmtree, self._scratch, ignore_errors=True)
-        self._settings = study.vllm.settings
+        self._settings = study.vllm
         divided = plan_of(study, sources, precision)
         on_gpu = precision.device.startswith("cuda")
         longest = longest_sequence(sources.base.config, self._settings)
@@ -202,7 +202,7 @@ def plan_of(study: StudyFile, sources: Sources, precision: Precision) -> Plan | 
 
 def checked_plan(study: StudyFile, sources: Sources, precision: Precision, gpu: int) -> Plan:
     """The division of a GPU of so many bytes; errors: see `plan_of`."""
-    settings = study.vllm.settings
+    settings = study.vllm
     config = sources.base.config
     elements = sum(spec.elements for spec in sources.base.tensors.values())
     found = plan(

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from exme.evaluators.vllm import VllmSettings
 from exme.search.directions import DIRECTIONS
 from exme.search.merging.methods import METHODS
 from exme.tasks import UserError, did_you_mean, explain, read_yaml
@@ -45,7 +46,6 @@ from .study_sections import (
     Section,
     ShiftSection,
     SpaceSection,
-    VllmSection,
 )
 from .training_run import (
     NO_KEY,
@@ -137,7 +137,7 @@ class StudyFile(Section):
     residence: Literal["auto", "device", "host", "mapped"] = "auto"
     batch_size: int = Field(default=32, ge=1)
     engine: Literal["auto", "fast", "stock", "vllm"] = "auto"
-    vllm: VllmSection = VllmSection()
+    vllm: VllmSettings = VllmSettings()
     trust_remote_code: bool = False
     # (no key of its own: what `checkpoints` says of a training run)
     training_run: TrainingRunSection | None = None

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from exme.evaluators.vllm import VllmSettings, check_engine_args
 from exme.tasks import did_you_mean
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -165,37 +164,3 @@ class ChatSection(Section):
     apply_chat_template: bool = False
     system_instruction: str | None = None
     fewshot_as_multiturn: bool = True
-
-
-class VllmSection(Section):
-    """The engine vllm; the names are vLLM's. See docs/how-to/gpu.md.
-
-    Attributes:
-        tensor_parallel_size: GPUs that share one model.
-        gpu_memory_utilization: share of each GPU's memory for weights and cache; null leaves room for the sources
-            where they fit beside these.
-        max_model_len: most tokens of a prompt and its answer; null is 8192, or the model's own limit.
-        dtype: in which the model computes, instead of `compute_dtype`.
-        max_num_seqs: most answers that are decoded beside each other.
-        drafts: draft answers from those of earlier candidates; the answers are the same without.
-        engine_args: further arguments of vLLM, by their names in Python.
-    """
-
-    tensor_parallel_size: int = Field(default=1, ge=1)
-    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
-    max_model_len: int | None = Field(default=None, ge=1)
-    dtype: Dtype = "auto"
-    max_num_seqs: int = Field(default=256, ge=1)
-    drafts: bool = True
-    engine_args: Mapping[str, Any] = {}
-
-    @field_validator("engine_args")
-    @classmethod
-    def _for_the_study_to_set(cls, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        check_engine_args(arguments)
-        return arguments
-
-    @property
-    def settings(self) -> VllmSettings:
-        """As the engine takes it."""
-        return VllmSettings(**self.model_dump(exclude={"dtype"}))

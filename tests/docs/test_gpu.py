@@ -51,4 +51,4 @@ def test_the_table_is_computed(model: str, card: str, root: Path) -> None:
 def test_the_study_files_can_be_used(size: str, root: Path) -> None:
     study = load_study_file(root / f"docs/examples/gpu/{size}.yaml")
     assert study.engine == "vllm"
-    assert study.vllm.settings.tensor_parallel_size == (8 if size == "70b" else 1)
+    assert study.vllm.tensor_parallel_size == (8 if size == "70b" else 1)

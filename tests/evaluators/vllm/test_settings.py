@@ -9,7 +9,6 @@ import pytest
 from exme.evaluators.vllm import available
 from exme.evaluators.vllm.settings import (
     VllmSettings,
-    check_engine_args,
     check_model,
     longest_sequence,
 )
@@ -31,11 +30,11 @@ def test_arguments_that_the_search_decides_are_refused(
     arguments: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        check_engine_args(arguments)
+        VllmSettings(engine_args=arguments)
 
 
 def test_others_pass() -> None:
-    check_engine_args({"enforce_eager": True, "quantization": None, "swap_space": 4})
+    VllmSettings(engine_args={"enforce_eager": True, "quantization": None, "swap_space": 4})
 
 
 def test_heads_that_cannot_be_divided_name_what_fits() -> None:
