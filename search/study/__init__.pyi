@@ -4,8 +4,6 @@ from .init import (
     run_of as run_of,
     write_study as write_study,
 )
-from .limits import with_limits as with_limits
-from .measures import measure_of_ones_own as measure_of_ones_own
 from .named_point import BY_HAND as BY_HAND, check_names as check_names, named_point as named_point
 from .older import as_now as as_now
 from .space import (
@@ -19,6 +17,7 @@ from .space import (
     read as read,
     unit as unit,
 )
+from .study_checks import measure_of_ones_own as measure_of_ones_own
 from .study_file import (
     StudyFile as StudyFile,
     load_study_file as load_study_file,
@@ -26,6 +25,7 @@ from .study_file import (
 from .study_sections import (
     BudgetSection as BudgetSection,
     DocumentsSection as DocumentsSection,
+    with_limits as with_limits,
 )
 from .suites import (
     pick_suites as pick_suites,

@@ -1,8 +1,10 @@
-"""Whether the keys of a study file fit together. Each check raises a ValueError that names the key."""
+"""Whether the keys of a study file can be used, and fit together. Each check raises a ValueError that names the key."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exme.search.directions import DIRECTIONS, vectors
@@ -14,6 +16,32 @@ from .space import Space
 
 if TYPE_CHECKING:
     from .study_file import StudyFile
+
+MEASURES = ("metric", "target_nll")
+_OWN = re.compile(r".*[\w/]:[^\W\d]\w*", re.DOTALL)
+
+
+def measure_of_ones_own(measure: str) -> bool:
+    """Whether a measure is a function, ``module:function``."""
+    return _OWN.fullmatch(measure) is not None
+
+
+def check_measure(measure: str) -> None:
+    """Refuse what is neither, with a ValueError."""
+    if measure not in MEASURES and not measure_of_ones_own(measure):
+        raise ValueError(
+            f"measure: '{measure}' is none (have: {', '.join(MEASURES)}, or module:function of your own)"
+            f"{did_you_mean(measure, MEASURES)}"
+        )
+
+
+def beside(path: Path, measure: str) -> str:
+    """A function's module as a file, where it stands beside a study file."""
+    module, separator, function = measure.rpartition(":")
+    if not separator or not re.fullmatch(r"\w+(\.\w+)*", module):
+        return measure
+    file = path.parent / f"{module.replace('.', '/')}.py"
+    return f"{file.resolve()}:{function}" if file.is_file() else measure
 
 
 def check_suites(names: Sequence[str], key: str) -> None:

@@ -23,12 +23,13 @@ from exme.search.directions import DIRECTIONS
 from exme.search.merging.methods import METHODS
 from exme.tasks import UserError, did_you_mean, explain, read_yaml
 
-from .measures import beside, check_measure
 from .older import as_now
 from .study_checks import (
+    beside,
     check_budget,
     check_directions,
     check_goal,
+    check_measure,
     check_methods,
     check_sampler,
     check_shift,

@@ -1,13 +1,23 @@
-"""The sections of a study file; the file itself is `study_file`."""
+"""The sections of a study file, and other limits than its budget says; the file itself is `study_file`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from exme.tasks import did_you_mean
+from exme.tasks import UserError, did_you_mean, explain
+
+if TYPE_CHECKING:
+    from .study_file import StudyFile
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -164,3 +174,26 @@ class ChatSection(Section):
     apply_chat_template: bool = False
     system_instruction: str | None = None
     fewshot_as_multiturn: bool = True
+
+
+def with_limits(study: StudyFile, limits: Mapping[str, float | None]) -> StudyFile:
+    """A study, some limits of its budget replaced.
+
+    Args:
+        limits: by their names in `budget`; None leaves the study's.
+
+    Raises:
+        UserError: there is no such limit, or it cannot have this value.
+    """
+    known = list(BudgetSection.model_fields)
+    for name in limits:
+        if name not in known:
+            raise UserError(
+                f"budget: '{name}' is no limit (have: {', '.join(known)}){did_you_mean(name, known)}"
+            )
+    given = {name: value for name, value in limits.items() if value is not None}
+    try:
+        budget = BudgetSection.model_validate({**study.budget.model_dump(), **given})
+    except ValidationError as error:
+        raise UserError(f"budget: {explain(error, BudgetSection, 'studies/mini.yaml')}") from None
+    return study.model_copy(update={"budget": budget}) if given else study
