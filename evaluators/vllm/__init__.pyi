@@ -6,12 +6,12 @@ from .available import (
     why_not_supported as why_not_supported,
 )
 from .engine import Start as Start, VllmEngine as VllmEngine
-from .lengths import check_lengths as check_lengths
 from .logs import EngineDied as EngineDied
 from .memory import Plan as Plan, gib as gib, plan as plan, shape_of as shape_of
 from .probe import (
     PROMPTS as PROMPTS,
     TOKENS as TOKENS,
+    check_lengths as check_lengths,
     compare as compare,
     reference_logprobs as reference_logprobs,
 )
