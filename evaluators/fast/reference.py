@@ -45,32 +45,21 @@ class Generation:
 
 
 class Reference(Protocol):
-    """lm-eval's `hf` model over the same weights, and its tokenisation."""
+    """lm-eval's `hf` model over the same weights, and its tokenisation.
 
-    @property
-    def model(self) -> PreTrainedModel:
-        """The resident model."""
-        ...
+    Attributes:
+        model: the resident model.
+        tokenizer: the base's.
+        batch_size: rows per batch, as the study says; sets how much memory a batch may take.
+        max_length: most tokens that the model takes.
+        softmax_dtype: dtype in which log-likelihoods are normalised; None is the model's.
+    """
 
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The base's tokeniser."""
-        ...
-
-    @property
-    def batch_size(self) -> int:
-        """Rows per batch, as the study says; sets how much memory a batch may take."""
-        ...
-
-    @property
-    def max_length(self) -> int:
-        """Most tokens that the model takes."""
-        ...
-
-    @property
-    def softmax_dtype(self) -> torch.dtype | None:
-        """Dtype in which log-likelihoods are normalised; None is the model's."""
-        ...
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    batch_size: int
+    max_length: int
+    softmax_dtype: torch.dtype | None
 
     def why_not_plain(self) -> str | None:
         """Why decoding is more than greedy decoding of a causal model; None where it is not."""

@@ -94,15 +94,11 @@ def _by_kind(kinds: Sequence[str], names: Sequence[str]) -> dict[str, str]:
             raise UserError(
                 f"groups.kinds: no kind '{kind}' (have: {', '.join(KINDS)}){did_you_mean(kind, KINDS)}"
             )
-    found = {name: _kind(name) for name in names}
+    found = {n: next((kind for kind, own in _KINDS if own.search(n)), REST) for n in names}
     for kind in kinds:
         if kind not in found.values():
             raise UserError(f"groups.kinds: the base has no tensors of kind '{kind}'")
     return {name: kind if kind in kinds else REST for name, kind in found.items()}
-
-
-def _kind(name: str) -> str:
-    return next((kind for kind, pattern in _KINDS if pattern.search(name)), REST)
 
 
 def _by_pattern(patterns: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[str, str]:

@@ -92,7 +92,8 @@ class Workshop:
         Raises:
             UserError: a method does not apply, or what was computed cannot be written.
         """
-        _clear(self.folder)
+        for partial in self.folder.glob(".*.partial-*"):  # of processes that died as they computed
+            shutil.rmtree(partial, ignore_errors=True)
         for name in self.study.directions:
             if self._record(name) is None:
                 self._compute(DIRECTIONS[name])
@@ -230,12 +231,6 @@ def _nothing(name: str, _: object) -> None:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _clear(folder: Path) -> None:
-    """Remove what processes left that died as they computed; call under the study's lock."""
-    for partial in folder.glob(".*.partial-*"):
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def vectors_in(folder: Path, directions: Iterable[str], base: Checkpoint) -> dict[str, TaskVector]:
