@@ -94,7 +94,10 @@ def _by_kind(kinds: Sequence[str], names: Sequence[str]) -> dict[str, str]:
             raise UserError(
                 f"groups.kinds: no kind '{kind}' (have: {', '.join(KINDS)}){did_you_mean(kind, KINDS)}"
             )
-    found = {n: next((kind for kind, own in _KINDS if own.search(n)), REST) for n in names}
+    found = {
+        name: next((kind for kind, pattern in _KINDS if pattern.search(name)), REST)
+        for name in names
+    }
     for kind in kinds:
         if kind not in found.values():
             raise UserError(f"groups.kinds: the base has no tensors of kind '{kind}'")
