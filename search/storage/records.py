@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from exme.search.merging import Candidate
 from exme.search.study import read
-from exme.search.trials import Clock, RaceLog, Round, TrialRecord
+from exme.search.trials import Clock, RaceLog, Result, Round, TrialRecord
 
-from .packing import as_told, unpack
+from .packing import as_told, pack, unpack
 
 _STATES = {
     TrialState.COMPLETE: "complete",
@@ -121,7 +121,34 @@ def claim_to_json(candidate: Candidate, documents: int) -> dict[str, Any]:
     }
 
 
-def round_to_json(
+def ending_of(
+    result: Result, clock: Callable[[], Clock]
+) -> tuple[dict[str, Any], TrialState, list[float] | RaceLog | None]:
+    """What is written of a trial that shares nobody's scores: its attributes in order, its state, and what Optuna is told.
+
+    With the last attribute anyone can finish the trial.
+
+    Args:
+        result: what came of it.
+        clock: when that was; asked for where something was scored.
+
+    Raises:
+        ValueError: nothing came of it.
+    """
+    made, scores = result.round, result.scores
+    if result.message:
+        return {"message": result.message}, TrialState.FAIL, None
+    if scores is not None:
+        told = as_told(list(result.values) or [scores.mean], scores.parts)
+        look = _look(result.seconds, scores.count, made, clock())
+        return {"look": look, "value": told, "scores": pack(scores)}, TrialState.COMPLETE, told
+    if made is None:
+        raise ValueError(f"trial {result.claim.number}: nothing came of it")
+    look = _look(result.seconds, made.documents, made, clock())
+    return {"look": {**look, "course": made.race_log.to_json()}}, TrialState.PRUNED, made.race_log
+
+
+def _look(
     seconds: Mapping[str, float], documents: int, made: Round | None, clock: Clock
 ) -> dict[str, Any]:
     """What a trial took, and how it raced where it did: one attribute, for every one is a transaction."""

@@ -31,7 +31,7 @@ from .backend import open_backend
 from .heartbeat import Heart, Member
 from .packing import as_told, pack
 from .patience import Patience
-from .records import claim_to_json, round_to_json
+from .records import claim_to_json, ending_of
 from .recovery import Recovery, Told, end_trial
 from .stored_study import StoredStudy
 
@@ -168,30 +168,12 @@ class Storage(StoredStudy):
             TrialTaken: the trial was given to another worker.
         """
         claim = result.claim
-        if result.message:
-            self._write(claim, message=result.message)
-            self._tell(claim, TrialState.FAIL)
-        elif result.twin is not None:
+        if result.twin is not None:
             self._save_duplicate(claim, result.twin)
-        elif result.scores is not None:
-            told = as_told(list(result.values) or [result.scores.mean], result.scores.parts)
-            self._write(
-                claim,
-                look=round_to_json(
-                    result.seconds, result.scores.count, result.round, self._clock()
-                ),
-                value=told,
-                scores=pack(result.scores),  # last: with it, anyone can finish the trial
-            )
-            self._tell(claim, TrialState.COMPLETE, told)
-        elif result.round is not None:
-            made = result.round
-            written = round_to_json(result.seconds, made.documents, made, self._clock())
-            # (one attribute: with it, anyone can finish the trial)
-            self._write(claim, look={**written, "course": made.race_log.to_json()})
-            self._tell(claim, TrialState.PRUNED, made.race_log)
-        else:
-            raise ValueError(f"trial {claim.number}: nothing came of it")
+            return
+        attributes, state, told = ending_of(result, self._clock)
+        self._write(claim, **attributes)
+        self._tell(claim, state, told)
 
     def _save_duplicate(self, claim: Claim, of: TrialRecord) -> None:
         """Its candidate is that of an ended trial, whose scores it shares."""
