@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.sparse.csgraph import connected_components
 
 from exme.search.merging.sources import (
     Adapter,
@@ -51,14 +52,11 @@ class Kinship:
     @property
     def parallel(self) -> list[list[str]]:
         """Checkpoints that go nearly the same way: each with one before it in its list at least."""
-        names, alike = list(self.lengths), self.cosines > NEARLY
-        left, found = list(range(len(names))), []
-        while left:
-            mine = [left.pop(0)]
-            for one in mine:
-                mine += [i for i in left if alike[one, i]]
-                left = [i for i in left if i not in mine]
-            found.append([names[i] for i in sorted(mine)])
+        if not self.lengths:
+            return []
+        count, number = connected_components(self.cosines > NEARLY, directed=False)
+        mine = list(zip(self.lengths, number.tolist(), strict=True))
+        found = [[name for name, own in mine if own == one] for one in range(count)]
         same = set(self.equal)
         return [group for group in found if len(group) > 1 and tuple(group) not in same]
 
