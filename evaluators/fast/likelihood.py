@@ -50,7 +50,6 @@ def score(
 
     Args:
         model: the resident model, inside `shared_prefix_attention`.
-        requests: what to score.
         softmax_dtype: dtype to normalise in; None is the model's.
 
     Raises:

@@ -48,7 +48,6 @@ class StockEngine(Remembering, SeededHFLM):
 
     Args:
         model: the resident model; its weights may be replaced between evaluations.
-        tokenizer: the base's tokenizer.
         batch_size: rows per batch.
     """
 

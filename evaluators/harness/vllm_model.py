@@ -63,7 +63,6 @@ class VllmModel(Remembering, SeededVLLM):
     """lm-eval's `vllm` model, its prompts tokenised once, all requests of a call as one batch.
 
     Args:
-        folder: of the model.
         before: called with prompts, and whether no answer is drawn at random, before these are answered; not for
             log-likelihoods.
         after: called with the same and the tokens of the answers.

@@ -59,11 +59,7 @@ def check_installed() -> None:
 
 
 def why_not_supported(config: Mapping[str, Any]) -> str | None:
-    """Why vLLM does not know a model's class; None where it does. Imports vLLM.
-
-    Args:
-        config: of config.json.
-    """
+    """Why vLLM does not know a model's class; None where it does. Imports vLLM."""
     from vllm.model_executor.models import ModelRegistry  # noqa: PLC0415
 
     named: Sequence[str] = config.get("architectures") or ()

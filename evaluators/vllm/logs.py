@@ -35,7 +35,6 @@ def explain_start(error: BaseException, log: Path, settings: VllmSettings) -> Us
     """Why an engine did not start, and what to change.
 
     Args:
-        error: what vLLM raised here.
         log: to which its processes printed.
     """
     reasons = [str(error).strip() or type(error).__name__, *_reasons(log)]

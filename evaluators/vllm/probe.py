@@ -81,7 +81,6 @@ def check_lengths(
 
     Args:
         reference: lm-eval's model over the base.
-        config: content of the base's config.json.
 
     Raises:
         UserError: a prompt would be cut, and the model takes longer ones; names the key.

@@ -43,11 +43,7 @@ class _Row:
 
 
 class Proposer:
-    """What vLLM is told to call; see the module.
-
-    Args:
-        config: vLLM's configuration.
-    """
+    """What vLLM is told to call; see the module."""
 
     def __init__(self, config: Any) -> None:
         self._most: int = config.speculative_config.num_speculative_tokens

@@ -13,11 +13,7 @@ from typing import Any
 
 
 def watch(client: Any) -> None:
-    """Have calls and answers that are waited for raise `EngineDeadError` when the engine's process ends.
-
-    Args:
-        client: vLLM's `SyncMPClient`.
-    """
+    """Have calls and answers that are waited for raise `EngineDeadError` when the engine's process ends."""
     from vllm.v1.engine.exceptions import EngineDeadError  # noqa: PLC0415
 
     sentinels = client.resources.engine_manager.sentinels()

@@ -220,7 +220,6 @@ class Bench:
         """Backward passes over all batches; returns the loss, summed over them.
 
         Args:
-            loss: of a batch.
             take: is given every parameter's gradient, once a batch, and must not keep it: it is
                 freed before the next parameter's is there.
             rows: most examples in a batch.

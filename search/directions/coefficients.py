@@ -32,7 +32,6 @@ def gradient(
     """Loss and its gradient in the coefficients.
 
     Args:
-        loss: what to differentiate.
         groups: g groups of tensors; None is one of all.
         at: coefficients, shape (g, k), of k checkpoints in the bench's order.
     Returns:
@@ -66,11 +65,9 @@ def learn(
     """Minimise a loss over coefficients.
 
     Args:
-        loss: what to minimise.
         start: value of every coefficient at the start.
         bounds: lowest and highest coefficient.
         steps: of Adam; one pass over all examples each, and one at the end.
-        rate: of Adam.
         groups: see `gradient`; the label of one of all is empty.
     """
     labels = ("",) if groups is None else groups.labels

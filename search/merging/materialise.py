@@ -27,7 +27,6 @@ class Merger:
     """Makes tensors of candidates.
 
     Args:
-        residence: where the sources are.
         dtype: what results are rounded to, once.
         compiled: use the compiled kernel where it takes a merge.
     """
@@ -75,7 +74,6 @@ class Merger:
 
         Args:
             part: which of its elements.
-            merge: how.
             found: these elements of all sources, flat, on the device of `out`.
             out: what is written, flat; in a dtype at least as wide as the merge's.
 

@@ -141,7 +141,6 @@ def describe(
     answered: the memory that this took is what a search takes, where it is more than weights and libraries.
 
     Args:
-        folder: the run's folder.
         report: report documents of a model.
         reached: bytes of memory that this process had at most, so far.
         workers: processes like this one.

@@ -71,9 +71,7 @@ def input_alone(name: str, fingerprints: Mapping[str, str], dtype: str) -> Candi
     """The base, or a checkpoint of a training run by itself, whatever else is searched with.
 
     Args:
-        name: its name.
         fingerprints: of the base and the checkpoints.
-        dtype: of candidates.
     """
     own = {n: fingerprints[n] for n in (BASE, name)}
     return Candidate({} if name == BASE else {name: 1.0}, TaskArithmetic.name, dtype, own)
@@ -96,7 +94,6 @@ def settled_of(
         groups: labels of the groups of tensors, where the study has some.
         directions: as they were computed, by name; before that None.
         documents: identifiers of the search documents of each suite.
-        dtype: of candidates.
         fingerprints: of the base, all checkpoints, and what else candidates are made of.
     """
     shift, gram = shift_of(study, record), sampled_gram(record)

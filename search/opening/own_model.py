@@ -78,7 +78,6 @@ class OwnModel:
         """How it would be asked by itself, where that is not as candidates are; an adapter is asked as its base is.
 
         Args:
-            texts: prompts.
             generates: whether any suite asks for answers.
         """
         resident, source = self._resident, self._source
@@ -185,9 +184,7 @@ def other_tokens(tokenizer: Any, own: Any, texts: Sequence[str]) -> Iterator[str
     """Whether an input's own tokenizer reads prompts otherwise than the base's.
 
     Args:
-        tokenizer: the base's.
         own: the input's.
-        texts: prompts.
     """
     pairs = [(tokenizer.encode(text), own.encode(text)) for text in texts]
     differing = sum(ours != theirs for ours, theirs in pairs)

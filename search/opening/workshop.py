@@ -60,7 +60,6 @@ class Workshop:
 
     Args:
         documents: of each suite; only search documents are read.
-        folder: the run's folder.
         say: writes a line.
     """
 

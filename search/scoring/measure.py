@@ -83,7 +83,6 @@ class Measure:
         Args:
             model: a transformers model.
             tokenizer: its own.
-            documents: of a suite.
             split: ``search`` or ``report``.
             chosen: positions of documents in the split; all by default.
 

@@ -42,9 +42,6 @@ class EngineChoice:
 def choose_engine(study: StudyFile, config: Mapping[str, Any]) -> EngineChoice:
     """The engine that a study asks for, or the one that suits this machine and model.
 
-    Args:
-        config: content of the base's config.json.
-
     Raises:
         UserError: the engine cannot be used here.
     """

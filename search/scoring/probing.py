@@ -64,12 +64,7 @@ def seconds_per_document(
 
 
 def drafts_answers(study: StudyFile, engine: str, judge: Judge) -> bool:
-    """Whether an engine drafts answers to a suite's documents from those of earlier candidates.
-
-    Args:
-        engine: its name.
-        judge: of the documents.
-    """
+    """Whether an engine drafts answers to a suite's documents from those of earlier candidates."""
     if study.measure != "metric" or not judge.longest_answer:
         return False
     return engine == "fast" or (engine.startswith("vllm") and study.vllm.drafts)

@@ -50,7 +50,6 @@ def chat_of(study: StudyFile, tokenizer: Any, render: Callable[..., str]) -> Cha
     """How a study puts its prompts.
 
     Args:
-        tokenizer: the base's.
         render: makes one prompt of messages: `apply_chat_template` of lm-eval's model classes.
 
     Raises:

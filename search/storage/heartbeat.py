@@ -77,7 +77,6 @@ class Heart:
     """Beats in a thread of its own, from `start` to `stop`.
 
     Args:
-        member: whose heart it is.
         beat: writes the count given. What it raises is passed over: a trial may end between two
             lines, and of a storage that is away the worker hears by itself.
     """
@@ -125,7 +124,6 @@ class Watch:
         """Whether the worker of a running trial is dead, as far as can be told.
 
         Args:
-            trial: the trial's number.
             member: whose trial it is. None when its worker died before it wrote its name: workers
                 do both under the study's lock, so that nobody sees the moment between.
             beat: the count of its beats now.

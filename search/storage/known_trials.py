@@ -55,7 +55,6 @@ class KnownTrials:
         """All trials of a study, rated by what it maximises; the last one given, where nothing has changed since.
 
         Args:
-            trials: as Optuna has them.
             settled: before the first of them.
             on_the_clock: seconds that they took on the clock.
         """

@@ -150,12 +150,7 @@ def lock_key(study: str, name: str) -> int:
 
 
 def folder_lock(folder: Path, name: str) -> AbstractContextManager[None]:
-    """Hold a lock of a folder of runs, for the length of a block.
-
-    Args:
-        folder: of runs.
-        name: the lock's.
-    """
+    """Hold a lock of a folder of runs, for the length of a block."""
     return FileLocks(lock_folder(folder)).hold(name)
 
 

@@ -31,7 +31,6 @@ def record_of(trial: FrozenTrial, documents_of: Callable[[str, str], Sequence[st
     """A trial as the search knows it.
 
     Args:
-        trial: as Optuna has it.
         documents_of: identifiers of the documents of a suite and split.
     """
     attributes = trial.user_attrs
@@ -129,7 +128,6 @@ def ending_of(
     With the last attribute anyone can finish the trial.
 
     Args:
-        result: what came of it.
         clock: when that was; asked for where something was scored.
 
     Raises:

@@ -14,7 +14,6 @@ def run_folder(runs: Path, study: str, task: str) -> Path:
 
     Args:
         runs: folder of all runs.
-        study: name of the study.
         task: its suites, parted by commas, or ``all``.
     """
     return runs / f"{study}-{task.replace(',', '+')}"

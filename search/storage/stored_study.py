@@ -75,12 +75,7 @@ class StoredStudy:
         return self._locks.hold(name, waiting)
 
     def hold_all(self, name: str, folder: Path) -> AbstractContextManager[None]:
-        """Hold a lock of all studies in this storage, or in a folder of runs, for the length of a block.
-
-        Args:
-            name: the lock's.
-            folder: of runs.
-        """
+        """Hold a lock of all studies in this storage, or in a folder of runs, for the length of a block."""
         return locks_for(self.url, "all studies", folder, self._patience).hold(name)
 
     def last_change(self) -> datetime | None:

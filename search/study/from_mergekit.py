@@ -44,7 +44,6 @@ def read_mergekit(path: Path, given_base: str | None = None) -> Start:
     """Read a configuration of mergekit's or mergekit-evolve's.
 
     Args:
-        path: its file.
         given_base: the base, where its method has none.
 
     Raises:

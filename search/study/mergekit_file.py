@@ -113,7 +113,6 @@ def read_file(path: Path, content: Mapping[str, Any]) -> MergekitFile:
 
     Args:
         path: its file, for errors.
-        content: of it.
 
     Raises:
         UserError: it says what a study cannot hold, or what mergekit does not know.

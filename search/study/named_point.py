@@ -22,7 +22,6 @@ def check_names(given: Collection[str], sources: Collection[str], study: StudyFi
     """Refuse what is neither a source nor a parameter of the study's methods, with a ValueError.
 
     Args:
-        given: names.
         sources: checkpoints and, where they may be named, directions.
         study: whose methods have the parameters.
     """
@@ -40,7 +39,6 @@ def check_made(study: StudyFile, space: Space, given: Mapping[str, float]) -> No
     """Refuse coefficients that the study's method does not make, with a ValueError.
 
     Args:
-        study: whose methods they are.
         given: coefficients of all sources.
     """
     tried = space.first.to_coefficients(space.first.to_parameters(given))

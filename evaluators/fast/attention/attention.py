@@ -45,14 +45,11 @@ def attention(
     """transformers' attention interface.
 
     Args:
-        module: the attention layer.
         query: shape [1, heads, tokens, head size].
         key: shape [1, key heads, tokens, head size]; value likewise.
         attention_mask: none; the layout says who sees whom.
         scaling: factor of the products; None is one over the square root of the head size.
         dropout: none in evaluation.
-        sliding_window: of this layer.
-        softcap: of this layer.
         others: must hold the layout, and nothing that changes attention.
 
     Returns:

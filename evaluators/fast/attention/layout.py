@@ -85,7 +85,6 @@ def segments_of(pieces: Sequence[Piece], rows: Rows, at: Ints) -> list[Segment]:
 
     Args:
         pieces: leaves of a node follow each other.
-        rows: of the pieces.
         at: position of every token, shape [tokens].
     """
     found: list[Segment] = []

@@ -109,7 +109,6 @@ class Drafter:
         """Draft while a token's chance to be right is at least `worth`.
 
         Args:
-            most: longest draft.
             worth: least chance at which verifying a token pays.
         """
         draft: list[int] = []

@@ -21,7 +21,6 @@ class StopStrings:
     """Tells whether generated tokens hold a stop string that later tokens cannot change.
 
     Args:
-        tokenizer: the base's.
         until: stop strings, in lm-eval's order.
     """
 

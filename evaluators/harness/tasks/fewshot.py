@@ -16,8 +16,6 @@ def task_config(manager: Any, name: str, *, functions: bool = False) -> dict[str
     """What an lm-eval task's file says, with what it includes.
 
     Args:
-        manager: an index of tasks.
-        name: the task's.
         functions: load them, and what they import; else they are the names of them.
     """
     entry = manager.task_index[name]

@@ -28,7 +28,6 @@ def ifeval_ready(suite: str, documents: Sequence[Document]) -> Iterator[None]:
 
     Args:
         suite: the suite's name, for errors.
-        documents: those that are scored.
 
     Raises:
         UserError: a document needs punkt_tab, and there is none.

@@ -89,10 +89,6 @@ def try_metric(suite: Suite, task: Any, requests: Sequence[Instance]) -> None:
 
     A task of the user's may raise on such answers; then nothing is known before a model has answered.
 
-    Args:
-        task: the document's lm-eval task.
-        requests: the document's.
-
     Raises:
         UserError: there is no such metric, or it gives no number.
     """
@@ -119,10 +115,7 @@ def metric_of(suite: Suite, task: Any, row: Any, filtered: Sequence[Any], identi
     """The suite's metric of one document.
 
     Args:
-        task: the document's lm-eval task.
         row: the document, as the task has it.
-        filtered: the answers.
-        identifier: the document's.
 
     Raises:
         ValueError: the metric raised; names the document.

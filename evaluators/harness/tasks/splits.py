@@ -58,7 +58,6 @@ def dataset(rows: Sequence[Mapping[str, Any]], *, of_json: bool) -> datasets.Dat
     """Rows as lm-eval has them: with all columns that any has.
 
     Args:
-        rows: of a split.
         of_json: lm-eval's task has `datasets` read JSON lines, which takes columns of dates for points in time.
     """
     # from_list() has the columns of the first row only.
@@ -86,8 +85,6 @@ def process(suite: str, name: str, rows: datasets.Dataset, docs: Docs | None) ->
 
     Args:
         suite: the suite's name, for errors.
-        name: the lm-eval task's.
-        docs: the task's `process_docs`.
 
     Raises:
         UserError: what it makes cannot be told apart, row by row.

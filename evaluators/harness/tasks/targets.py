@@ -28,7 +28,6 @@ def target_request(suite: Suite, task: Any, requests: Sequence[Instance], plain:
     Args:
         suite: the suite; its `reference` says what the answer is.
         task: the lm-eval task of the document.
-        requests: the document's own requests.
         plain: no chat template; only then lm-eval's delimiter stands before the answer.
 
     Raises:

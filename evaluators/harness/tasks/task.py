@@ -61,7 +61,6 @@ def build_task(
     """lm-eval's task with our data in the place of its data set.
 
     Args:
-        manager: from `task_manager`.
         name: one of its lm-eval tasks.
         mine: documents of one split that it will judge.
 
@@ -139,7 +138,6 @@ def load_task(
     """A stock lm-eval task over data of ours.
 
     Args:
-        manager: from `task_manager`.
         name: one of its lm-eval tasks.
         content: data by split, as the task has them.
         overrides: keys of the task's file to replace; splits that it names are taken away first.

@@ -102,7 +102,6 @@ def masked(delta: torch.Tensor, mask: Mask, ranks: torch.Tensor | None, index: i
 
     Args:
         delta: flat, float32.
-        mask: see `Mask`.
         ranks: uint8, as long as `delta`; needed where the mask has a slope.
         index: place of the first element in its tensor.
     """

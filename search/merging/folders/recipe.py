@@ -139,7 +139,6 @@ def materialise(
     """Make a recipe's candidate as a folder for `from_pretrained`, in memory bounded by a shard.
 
     Args:
-        path: the recipe.
         out: the folder; it must not exist, be empty or, with `force`, be an earlier export.
         force: replace an earlier export, once the new one is complete.
         max_shard_bytes: largest weight file.

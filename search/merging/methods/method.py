@@ -200,8 +200,6 @@ class Method:
 
         Args:
             coefficients: of the checkpoints that take part, none zero, in the order of their names.
-            parameters: the method's own.
-            facts: of this tensor.
         """
         return Merge(tuple(Term(name, c) for name, c in coefficients.items()))
 

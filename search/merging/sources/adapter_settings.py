@@ -38,11 +38,6 @@ _MERGE_IT = "merge it into its base with peft's `merge_and_unload()` and save th
 def check_settings(name: str, folder: Path, config: Mapping[str, Any]) -> None:
     """Refuse an adapter that is no LoRA, or more than that.
 
-    Args:
-        name: the checkpoint's.
-        folder: the adapter's.
-        config: content of its adapter_config.json.
-
     Raises:
         UserError: names what it is.
     """
@@ -95,9 +90,7 @@ def scale_of(config: Mapping[str, Any], module: str, rank: int) -> float:
     """By what B @ A of a module is multiplied: alpha of the first pattern that its name ends in, over the rank.
 
     Args:
-        config: content of adapter_config.json.
         module: its name in the base.
-        rank: of its factors.
     """
     alpha = config.get("lora_alpha", 8)
     for pattern, value in (config.get("alpha_pattern") or {}).items():

@@ -240,8 +240,6 @@ def settle(
     """Bring the sources to a place that `choose` has named.
 
     Args:
-        place: that place.
-        device: the live model's.
         before: of other checkpoints of the same base, which is not read again then.
 
     Raises:

@@ -35,7 +35,6 @@ def effective(config: Mapping[str, Any], *, who: str) -> dict[str, Any]:
     """All settings as transformers takes them; config.json as it is where transformers has no such class.
 
     Args:
-        config: content of config.json.
         who: what error messages call the model.
 
     Raises:

@@ -79,7 +79,6 @@ class TaskVector:
     """A direction's task vector as a source: base + delta, in float32.
 
     Args:
-        name: the direction's.
         folder: the folder that holds it.
         base: the base that it was computed from.
 

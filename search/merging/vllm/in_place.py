@@ -39,7 +39,6 @@ class InPlace:
 
     Args:
         model: the worker's model, which holds the base.
-        load: its own loading.
         place: where the copies are kept: ``device``, ``host`` (pinned), or ``mapped`` on disk.
 
     Raises:

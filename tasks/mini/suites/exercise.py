@@ -83,8 +83,6 @@ def distinct(
 
     Args:
         seed: of `random.Random`.
-        draw: the suite's generator.
-        count: how many.
         taken: normalised prompts that must not come; those drawn are added to it.
         kinds: of KINDS.
     """

@@ -78,7 +78,6 @@ def corpus(
     """Return the documents of one stage.
 
     Args:
-        documents: how many.
         seed: of the problems and of the slips.
         taken: normalised GSM8K questions that must not come; those of this corpus are added.
         held: normalised prompts of the other suites that must not come. Theirs may repeat in

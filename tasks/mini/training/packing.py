@@ -58,7 +58,6 @@ def batches(
     """Yield batches, each document once; stops when too few are left for a whole batch.
 
     Args:
-        rows: per batch.
         length: tokens per row; whole documents only, so rows are padded.
         prompt_weight: weight of a prompt token in the loss (a target's mostly weighs 1). Not 0,
             or the model would not learn to begin the next "Question:", where a harness stops it.

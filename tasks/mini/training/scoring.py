@@ -106,7 +106,6 @@ def accuracy(
 
     Args:
         model: in float32 for speed on a CPU.
-        tokenizer: the model's.
         asked: all are decoded together.
     """
     pairs = zip(

@@ -16,7 +16,6 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     All 256 bytes are in the vocabulary, so that any text (real GSM8K too) can be encoded.
 
     Args:
-        texts: what to train on.
         vocabulary: number of tokens, pad and end of sequence counted.
     """
     tokenizer = Tokenizer(models.BPE())

@@ -100,7 +100,6 @@ def run_stage(
 
     Args:
         model: starts and ends here.
-        tokenizer: of all documents.
         documents: of this stage, in order.
         stage: the stage's part of the recipe.
         recipe: what all stages share.
