@@ -57,6 +57,7 @@ PlainOption = Annotated[
     bool, typer.Option("--plain", help="Plain lines, even where there is a terminal.")
 ]
 RUNS_DEFAULT = Path("studies/runs")
+LOADING = "Loading libraries"
 
 
 def study_path(study: Path | None) -> Path:
@@ -121,5 +122,18 @@ def watched(*, json: bool, plain: bool, alone: bool = True) -> Iterator[Screen]:
     if json or not alone:
         yield pick_screen(json=json, plain=plain)
         return
-    with Ticker("Loading libraries") as ticker:
+    with Ticker(LOADING) as ticker:
         yield pick_screen(json=json, plain=plain, ticker=ticker)
+
+
+@contextmanager
+def aside() -> Iterator[Screen]:
+    """A screen on standard error, on which nothing is silent for long: for commands whose result is their output."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from exme.search.running import Ticker  # noqa: PLC0415
+
+    with Ticker(LOADING) as ticker:
+        from exme.search.running import Screen  # noqa: PLC0415
+
+        yield Screen(Console(stderr=True, highlight=False, soft_wrap=True), ticker)

@@ -65,9 +65,9 @@ def search(
     """
     budget = {"trials": trials, "hours": hours, "documents": documents, "gain": gain}
     if dry_run:
-        from .dry_run import dry_run as try_out  # noqa: PLC0415
-
         with watched(json=json, plain=plain) as screen:
+            from .dry_run import dry_run as try_out  # noqa: PLC0415
+
             try_out(study_path(study), task, budget, workers, screen)
         return
     with (

@@ -35,6 +35,16 @@ def test_it_says_what_matters() -> None:
     assert "Working on it." in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 96, 100, 120])
+def test_what_wraps_stays_beside_its_label(width: int) -> None:
+    lines = [line.strip("│ \n")[:8] for line in drawn(view(), width).splitlines()]
+    begin = lines.index(next(line for line in lines if line.startswith("Best")))
+    raw = drawn(view(), width).splitlines()[begin:]
+    for line in raw[: next(i for i, line in enumerate(raw) if "trial  " in line)]:
+        label = line[3:11].strip()
+        assert label in ("", "Best", "Gain", "So far", "Budget", "Spent"), line
+
+
 def test_the_map_is_left_out_where_there_is_no_room() -> None:
     assert "★ best" in drawn(view(), 120)
     assert "★ best" not in drawn(view(), 80)
