@@ -15,10 +15,18 @@ from exme.search.merging.methods import METHODS, PLAIN
 from exme.search.merging.sources import is_hub_id
 from exme.search.opening import RENDERED
 from exme.search.proof import Outcome
-from exme.search.reports.pages import table
+from exme.search.reports.pages import also_section, markdown_of, table
 from exme.search.statistics import mean_interval
 from exme.search.study import read
-from exme.search.trials import Standing, Unit, counted, scores_seen, standing_of, standings
+from exme.search.trials import (
+    Standing,
+    Unit,
+    counted,
+    joined,
+    scores_seen,
+    standing_of,
+    standings,
+)
 
 from .gguf import CONVERTER
 from .licences import common_licence, licence_section
@@ -72,6 +80,7 @@ def model_card(
         f"Accumulated in float32 and rounded once to {candidate.dtype}. {taken}",
         "## Scores",
         _scores(outcome),
+        _elsewhere(outcome),
         "## How to repeat",
         _repeat(outcome, names, missing),
         "## Licence",
@@ -189,6 +198,18 @@ def _scores(outcome: Outcome) -> str:
         told = told if outcome.inputs else "not proved yet."
         lines += ["", f"On the report documents: {told}"]
     return "\n".join(lines)
+
+
+def _elsewhere(outcome: Outcome) -> str:
+    """What is known of suites that were not searched on."""
+    section = also_section(outcome)
+    if section is not None:
+        return markdown_of(section)
+    searched = joined(outcome.task.split("+"))
+    return (
+        f"It was scored on {searched} alone: what merging changed elsewhere was not measured (a study names suites for that "
+        f"in `also`)."
+    )
 
 
 def _expected(found: Standing) -> str:

@@ -5,6 +5,7 @@ from .data_frame import (
     write_table as write_table,
 )
 from .plane_chart import plane as plane, plane_place as plane_place, plane_svg as plane_svg
+from .proof_sections import also_section as also_section
 from .report import (
     in_words as in_words,
     next_step as next_step,
@@ -17,4 +18,4 @@ from .scene import (
     failed_of as failed_of,
     scene_of as scene_of,
 )
-from .section import table as table
+from .section import markdown_of as markdown_of, table as table
