@@ -112,6 +112,7 @@ def run_here(
     )
     opened.workers = count
     opened.screen.begin(opened.view)
+    opened.screen.note("The workers are at work")
     budget = [f"--{name}={value}" for name, value in limits.items() if value is not None]
     task = opened.task.replace("+", ",")
     run_workers(
@@ -160,4 +161,4 @@ def worker(
     ):
         opened.storage.sitting = began(os.getppid() if started_here else None)
         opened.workers = max(1, started_here)
-        opened.work()
+        opened.work(tells_end=not started_here)

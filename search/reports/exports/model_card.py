@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from exme.evaluators import Scores, metric_text
+from exme.evaluators import DocumentScores, Scores, metric_text
 from exme.search.merging import Candidate
 from exme.search.merging.folders import obstacle
 from exme.search.merging.methods import METHODS, PLAIN
@@ -189,15 +189,20 @@ def _scores(outcome: Outcome) -> str:
         found = standing_of(known, candidate.digest)
         searched = _expected(found) if found is not None else _score(search)
         rows.append([name, searched, _score(report)])
-        metrics += [f"{s.suite} {metric_text(s)}" for s in (search, report) if s is not None]
-    metrics = metrics or [f"{s.suite} {metric_text(s)}" for s in scores_seen(winner).parts]
-    lines = [f"{', '.join(dict.fromkeys(metrics))}, by lm-eval, with 95% intervals.", ""]
+        metrics += [_metric(part) for s in (search, report) if s is not None for part in s.parts]
+    metrics = list(dict.fromkeys(metrics or map(_metric, scores_seen(winner).parts)))
+    mean = "The mean of " if len(metrics) > 1 else ""
+    lines = [f"{mean}{joined(metrics)}, by lm-eval, with 95% intervals.", ""]
     lines.append(table(["model", "expected by the search documents", "report documents"], rows))
     if outcome.merged is None:
         told = "this is one of the inputs." if is_input else "not proved."
         told = told if outcome.inputs else "not proved yet."
         lines += ["", f"On the report documents: {told}"]
     return "\n".join(lines)
+
+
+def _metric(part: DocumentScores) -> str:
+    return f"{part.suite} {metric_text(part)}"
 
 
 def _elsewhere(outcome: Outcome) -> str:

@@ -14,7 +14,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from exme.search.cli.main import _run, app
+from exme.search.cli.main import app
 from exme.search.running.search import open_search
 
 COMMANDS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -48,25 +48,32 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert "Example" in result.output
 
 
-def test_ctrl_c_says_which_command_resumes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+# A command that is asked to stop while it reads its study.
+STOPPED = """
+import os, signal, time
+import exme.search.study
+from exme.search.cli.main import main
+
+def asked(path):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30)
+
+exme.search.study.load_study_file = asked
+main()
+"""
+
+
+def test_ctrl_c_says_which_command_resumes() -> None:
     """Also where the library of the command line has made an exit code of it."""
-
-    def asked(path: Path) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(30)
-
-    monkeypatch.setattr("exme.search.study.load_study_file", asked)
-    monkeypatch.setattr(sys, "argv", ["exme", "suites", "my study.yaml"])
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        assert _run(lambda: app(standalone_mode=False)) == 130
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    ran = subprocess.run(
+        [sys.executable, "-c", STOPPED, "suites", "my study.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 130
     told = "Stopped. Nothing that was finished is lost; `exme suites 'my study.yaml'` resumes."
-    assert capsys.readouterr().err.splitlines() == ["", told]
+    assert ran.stderr.splitlines() == ["", told]
 
 
 def test_the_shell_completes_commands_and_suites(tmp_path: Path) -> None:

@@ -51,6 +51,17 @@ def test_the_front_holds_what_nothing_beats_on_every_suite() -> None:
     assert numbers(pareto_front(trials)) == [0, 1, 3]
 
 
+def test_a_front_is_of_what_was_scored_on_all_documents(searched: Search) -> None:
+    trials = searched.run().trials
+    part = [t for t in trials if t.is_scored and t.scores is None]
+    assert part  # a search leaves some
+    (best,) = pick(trials, pareto=True)  # of one suite
+    assert best.scores is not None
+    assert best.scores.mean == max(t.scores.mean for t in trials if t.scores is not None)
+    with pytest.raises(UserError, match=r"no candidate was scored on all .*; --top takes the best"):
+        pick(part, pareto=True)
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
