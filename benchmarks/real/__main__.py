@@ -10,16 +10,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import exme.search  # noqa: F401  (before torch, whose threads then sleep while they wait)
+
 FOLDER = Path("studies/runs/smollm2")
 STEPS = ("train", "search", "table")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("steps", nargs="*", choices=[*STEPS, "landscapes", []], default=STEPS)
+    parser.add_argument("steps", nargs="*", choices=["all", *STEPS, "landscapes"], default="all")
     parser.add_argument("--points", type=int, default=25, help="of a landscape")
     options = parser.parse_args()
-    steps = options.steps
+    steps = STEPS if "all" in options.steps else options.steps
     FOLDER.mkdir(parents=True, exist_ok=True)
     if "train" in steps:
         from benchmarks.smollm2 import smollm2  # noqa: PLC0415  (loads torch)

@@ -126,3 +126,25 @@ def test_its_study_names_what_training_leaves(real: Any, root: Path) -> None:
     for name, folder in study.checkpoints.items():
         assert folder.endswith(f"/{name}/checkpoint-{recipes[name].steps}")
     assert study.chat.apply_chat_template
+
+
+def test_without_a_step_all_three_are_done(
+    real: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    program, comparison, training = real("__main__"), real("comparison"), real("training")
+    smollm2 = importlib.import_module("benchmarks.smollm2")
+    done = []
+    monkeypatch.setattr(program, "FOLDER", tmp_path)
+    monkeypatch.setattr(smollm2, "smollm2", lambda folder: folder)
+    monkeypatch.setattr(training, "trained", lambda *_: False)
+    monkeypatch.setattr(training, "train", lambda base, folder, _: done.append(folder.name))
+    monkeypatch.setattr(comparison, "search", lambda _: done.append("search"))
+    monkeypatch.setattr(comparison, "rows", lambda _: [])
+    monkeypatch.setattr(comparison, "table", lambda _: "the table")
+    monkeypatch.setattr("sys.argv", ["benchmarks.real"])
+    program.main()
+    assert done == [*training.RECIPES, "search"]
+    assert "the table" in capsys.readouterr().out
