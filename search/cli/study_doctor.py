@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import psutil
 from exme.tasks import UserError, one_line
 
 from .doctor import ABSENT, BROKEN, OK, Finding, storage_finding
+from .options import open_beside
 
 if TYPE_CHECKING:
     from exme.evaluators.harness import Evaluation, Judge
@@ -32,18 +32,13 @@ def examine_study(path: Path, task: str | None, screen: Screen) -> Iterator[Find
         task: suites, as `open_search` takes them.
         screen: says what goes on.
     """
-    from exme.search.running import open_search  # noqa: PLC0415
     from exme.search.study import load_study_file  # noqa: PLC0415
 
     try:
         study = load_study_file(path)
         if study.storage is not None:
             yield storage_finding(study.storage)
-        study = study.model_copy(update={"storage": None})
-        with (
-            tempfile.TemporaryDirectory(prefix="exme-doctor-") as folder,
-            open_search(study, task, name=path.stem, runs=folder, screen=screen) as search,
-        ):
+        with open_beside(study, path, task, screen) as search:
             yield Finding(
                 "study", OK, f"{path}: it opens, and its checkpoints fit the base by their headers"
             )

@@ -16,11 +16,13 @@ from rich.console import Console
 from exme.evaluators.harness import Evaluation, Judge, LmEvalScores, hf_model, lm_eval_scores
 from exme.search.merging import Candidate, load_model, load_tokenizer
 from exme.search.merging.folders import write_model
-from exme.search.running import Screen, Search, open_search, open_stored
+from exme.search.running import Screen, Search, open_stored
 from exme.search.scoring import LocalModel, ServedModel, Worker
 from exme.search.study import load_study_file, measure_of_ones_own
 from exme.search.trials import best_trial
 from exme.tasks import SuiteDocuments, UserError, did_you_mean
+
+from .options import open_beside
 
 _NO_METRIC = "lm-eval knows nothing of a measure of your own; verify with `measure: metric`"
 
@@ -114,11 +116,8 @@ def verify_study(
     sizes = study.documents if documents is None else study.documents.model_copy(
         update={"search": documents}
     )  # fmt: skip
-    content = study.model_copy(update={"documents": sizes, "storage": None})
-    with (
-        tempfile.TemporaryDirectory(prefix="exme-verify-") as folder,
-        open_search(content, task, name=path.stem, runs=folder, screen=screen) as search,
-    ):
+    content = study.model_copy(update={"documents": sizes})
+    with open_beside(content, path, task, screen) as search:
         inputs = search.inputs()
         if best is None and model not in inputs:
             known = [*inputs, "best"]

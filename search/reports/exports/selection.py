@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exme.search.racing import distinct_front
+from exme.search.reports.pages import pareto_front
 from exme.search.trials import TrialRecord, best_trial, complete
 from exme.tasks import UserError
 
@@ -34,7 +34,7 @@ def pick(
         return [_numbered(trials, number)]
     ranked = ranking(trials)
     if pareto:
-        front = pareto_front(complete(ranked))
+        front = pareto_front(complete(ranked), trials)
         if not front:
             raise UserError(
                 "export: no candidate was scored on all search documents yet, so there is no front; --top takes the best "
@@ -65,12 +65,3 @@ def ranking(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
             seen.add(best.candidate.digest)
             found.append(best)
     return found
-
-
-def pareto_front(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Those of some complete trials that no other is at least as good as on every suite and better on one.
-
-    Of trials that are equal on every suite the first stands for all, which is the one nearest to an input in a ranking.
-    """
-    means = [tuple(part.mean for part in t.scores.parts) for t in ranked if t.scores]
-    return [ranked[i] for i in distinct_front(means)]

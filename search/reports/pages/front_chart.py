@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exme.search.proof import Outcome
-from exme.search.racing import front
+from exme.search.racing import distinct_front
 from exme.search.trials import (
     Standing,
     TrialRecord,
@@ -50,14 +50,28 @@ class FrontChart:
     left: tuple[Tick, ...]
 
 
+def pareto_front(done: Sequence[TrialRecord], trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Those of some complete trials that no other is expected to score at least as well as on every suite and better on one.
+
+    Of trials that are equal on every suite the first stands for all, which is the one nearest to an input in a ranking.
+
+    Args:
+        done: the complete trials.
+        trials: all of the search, which tell what is expected of each.
+    """
+    known = standing_by_trial(standings(trials), done)
+    points = [tuple(s.estimate for s in known[t.number].scores.values()) for t in done]
+    return [done[i] for i in distinct_front(points)]
+
+
 def front_trials(outcome: Outcome) -> list[TrialRecord]:
-    """The complete trials that no other beats on every suite, by the search documents; none where the goal is another."""
+    """The front by the search documents, best on the first suite first; none where the goal is another."""
     done = [t for t in eligible(outcome.trials) if t.duplicate_of is None and t.candidate]
-    if outcome.aim.kind != "pareto" or not done:
+    if outcome.aim.kind != "pareto":
         return []
-    parts = [t.scores.parts for t in done if t.scores]
-    chosen = front([[part.mean for part in each] for each in parts])
-    return [done[i] for i in sorted(chosen, key=lambda i: -parts[i][0].mean)]
+    known = standing_by_trial(standings(outcome.trials), done)
+    found = pareto_front(done, outcome.trials)
+    return sorted(found, key=lambda t: -next(iter(known[t.number].scores.values())).estimate)
 
 
 def front_charts(outcome: Outcome) -> list[FrontChart]:
@@ -76,7 +90,7 @@ def _chart(
     known: Sequence[Standing],
     suites: tuple[str, str],
 ) -> FrontChart:
-    """By expected scores, which stand in the order of what was counted: all were scored on the same documents."""
+    """By expected scores."""
     done = [t for t in complete(outcome.trials) if t.duplicate_of is None]
     found = standing_by_trial(known, done)
     points = [_scores(found[t.number], suites) for t in done]

@@ -23,12 +23,13 @@ from exme.search.trials import (
     unit_of,
 )
 
-from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
+from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, colour_scale, plane_map
 
 _WIDE = 96  # so many columns have room for the map beside the words
 # Columns of a terminal from which trials are shown with their time, origin and candidate.
 _TIME, _ORIGIN, _CANDIDATE = 66, 88, 112
 _MAP = (34, 11)
+_SCALE = 12  # columns of the map's colours below it
 _MOST_ON_MAP = 150  # more trials would take the interpolation seconds
 _CURVE = "▁▂▃▄▅▆▇█"
 
@@ -176,6 +177,10 @@ class _map:  # noqa: N801  (a renderable, used as a function)
         left, right = f"{x0:.1f}", f"{x1:.1f}"
         name = f"{across[:20]} →"
         yield Text(f"{'':6}{left}{name:^{width - len(left) - len(right)}}{right}", style="dim")
+        if scene.has_surface:
+            scale = colour_scale(scene, _SCALE, colours=self.colours)
+            scale.pad_left(6 + (width - len(scale)) // 2)
+            yield scale
         part = f" {PART} in part" if not scene.whole.all() else ""
         lost = f" {FAILED} failed" if len(scene.failed) else ""
         yield Text(f"{BEST} best {INPUT} inputs {TRIAL} trials{part}{lost}".rjust(width + 6), "dim")

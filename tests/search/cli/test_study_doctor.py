@@ -13,9 +13,11 @@ import pytest
 import yaml
 from rich.console import Console
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from exme.search.cli import study_doctor
 from exme.search.cli.doctor import ABSENT, BROKEN, OK, Finding
+from exme.search.cli.main import app
 from exme.search.cli.study_doctor import examine_study
 from exme.search.running import Screen
 from tests.helpers.malformed.given import SUITE, good_folder, set_key, write
@@ -181,6 +183,24 @@ def test_too_little_memory_and_disk_are_found(
     assert (memory.state, disk.state) == (ABSENT, ABSENT)
     assert "1 MB are free" in memory.detail and "residence: mapped" in memory.remedy
     assert "1000 B are free here" in disk.detail and "make room" in disk.remedy
+
+
+def test_a_study_that_cannot_be_read_is_a_finding_among_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_key("tirals", 3)(folder)
+    machine = Finding("machine", OK, "as it is")
+    monkeypatch.setattr("exme.search.cli.doctor.examine", lambda runs: iter([machine]))
+    result = CliRunner().invoke(app, ["doctor", "study.yaml", "--json"])
+    assert result.exit_code == 1
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(each["name"], each["state"]) for each in found] == [("machine", OK), ("study", BROKEN)]
+    assert "study.yaml: unknown key 'tirals'" in found[1]["detail"]
+
+
+def test_a_study_that_is_not_there_is_told_at_once(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["doctor", "studi.yaml"])
+    assert str(result.exception) == "studi.yaml: no such study file; `exme init` writes one"
 
 
 def test_a_prompt_that_shows_its_own_question_is_found(folder: Path) -> None:

@@ -92,6 +92,25 @@ def test_its_scores_are_those_of_the_table_beside_it() -> None:
         assert f": a {a}, b {b}; " in chart.dots[int(trial)].words
 
 
+def test_the_front_goes_by_the_scores_that_are_shown() -> None:
+    """Not by what was counted, by which trial 4 is ahead of trial 5; the one that was proved is in the table all the same."""
+    given = outcome()
+    believed = [
+        replace(t, means=(0.61, 0.61) if t.number == 5 else tuple(p.mean for p in t.scores.parts))
+        for t in given.trials
+        if t.scores is not None
+    ]
+    given = replace(given, trials=tuple(believed), winner=believed[4])
+    assert [t.number for t in front_trials(given)] == [5]
+    assert [dot.whole for dot in chart_of(given).dots] == [i == 5 for i in range(len(SOLVED))]
+    (table,) = (s for s in best_sections(given) if s.title == "The Pareto front")
+    rows = table.blocks[0].rows  # type: ignore[union-attr]
+    assert [(row[0], *row[2:]) for row in rows] == [
+        ("5", "61.0%", "61.0%", ""),
+        ("4", "55.0%", "55.0%", "knee"),
+    ]
+
+
 def test_one_that_is_far_behind_stands_on_the_edge_and_leaves_the_others_their_room() -> None:
     chart = chart_of(outcome())
     others = [dot.x for dot in chart.dots[:-1]]

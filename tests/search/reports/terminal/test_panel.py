@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from exme.search.reports.pages.scene import Scene, failed_of, scene_of
-from exme.search.reports.terminal.plane_map import plane_map
+from exme.search.reports.terminal.plane_map import colour_scale, plane_map
 from exme.search.study.study_sections import BudgetSection
 from exme.search.trials.standing import difference, standings
 from exme.search.trials.trial import TrialRecord
@@ -71,6 +71,19 @@ def test_without_colours_a_higher_score_is_a_denser_character() -> None:
     lines = [line.plain for line in plane_map(scene(), 30, 10, colours=False)]
     assert set("".join(lines)) & set("#%")
     assert "▀" not in "".join(lines)
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_the_maps_colours_have_their_ends(colours: bool) -> None:
+    shown = scene()
+    line = colour_scale(shown, 12, colours=colours)
+    low, high = (f"{score:.1f}%" for score in (min(shown.scores), max(shown.scores)))
+    assert line.plain.startswith(f"{low} ") and line.plain.endswith(f" {high}")
+    if colours:
+        shades = [str(part.style) for part in line.spans if part.style != "dim"]
+        assert (shades[0], shades[-1]) == ("#440154", "#fde725")  # viridis' ends
+    else:
+        assert line.plain in drawn(view(), 120)
 
 
 @pytest.mark.parametrize(
