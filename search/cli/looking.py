@@ -44,10 +44,11 @@ def status(
     if study is None:
         _all_runs(runs, console, json=json)
         return
-    from exme.search.reports.terminal import SearchPanel  # noqa: PLC0415
-    from exme.search.running import open_stored  # noqa: PLC0415
+    with aside():
+        from exme.search.reports.terminal import SearchPanel  # noqa: PLC0415
 
-    opened = open_stored(study, task, runs)
+        opened = open_run(study, task, runs)
+        panel = SearchPanel(opened.view(), note=opened.note)
     if opened.storage.record.is_older and (json or watch):
         typer.echo(opened.note, err=True)
     if json:
@@ -69,18 +70,19 @@ def status(
         finally:
             picture.close()
     else:
-        console.print(SearchPanel(opened.view(), note=opened.note))
+        console.print(panel)
 
 
 def _all_runs(runs: Path, console: Console, *, json: bool) -> None:
-    from exme.search.reports.terminal import (  # noqa: PLC0415
-        all_runs,
-        print_fitting,
-        runs_table,
-        search_facts,
-    )
+    with aside():
+        from exme.search.reports.terminal import (  # noqa: PLC0415
+            all_runs,
+            print_fitting,
+            runs_table,
+            search_facts,
+        )
 
-    found = all_runs(runs)
+        found = all_runs(runs)
     if json:
         for run in found:
             changed = run.changed and run.changed.isoformat()
