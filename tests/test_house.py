@@ -54,7 +54,7 @@ COVERED_BY: Mapping[str, str] = {
     "search/running/test_search.py": "opening/joining opening/opening opening/provenance opening/settling "
     "proposing/history proposing/plan proposing/proposal proposing/settled running/opened_search",
     "search/running/test_forecast.py": "running/announcing",
-    "search/running/test_hours.py": "proposing/deadline trials/clock trials/pace",
+    "search/running/test_hours.py": "trials/clock trials/pace",
     "search/statistics/test_paired.py": "statistics/combine",
     "search/storage/test_storage.py": "storage/packing storage/records storage/stored_study storage/study_record",
     "search/study/test_from_mergekit.py": "study/mergekit_file",

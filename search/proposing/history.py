@@ -12,11 +12,23 @@ from exme.search.merging import Candidate
 from exme.search.merging.methods import KnownPoint
 from exme.search.racing import Field, Floats
 from exme.search.study import Bounds
-from exme.search.trials import Believed, Lineup, TrialRecord, believe, line_up, suite_means
+from exme.search.trials import (
+    Believed,
+    Lineup,
+    TrialRecord,
+    believe,
+    line_up,
+    pace_of,
+    suite_means,
+)
 
 from .box import Box, Known, point_of
 from .settled import Settled
 from .untried import Untried
+
+# What is set aside of a budget of hours for the proof, in times what it is expected to take: prompts are built and answers are
+# new to all models.
+MARGIN = 1.5
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,19 @@ class History:
         return Untried(
             self.trials, box, lambda p: settled.within(box.nearest(p)), settled.candidate
         )
+
+    @cached_property
+    def documents_in_time(self) -> int | None:
+        """Search documents that one worker has time for before the proof has to begin.
+
+        None where the study has no budget of hours, or nothing was scored yet that says how fast it goes.
+        """
+        hours = self.settled.study.budget.hours
+        pace = None if hours is None else pace_of(self.trials)
+        if hours is None or pace is None or pace.document <= 0:
+            return None
+        left = 3600 * hours - self.elapsed - MARGIN * self.settled.to_prove * pace.report
+        return max(0, int((left - pace.between) / pace.document))
 
     @cached_property
     def field(self) -> Field:

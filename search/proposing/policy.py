@@ -11,7 +11,6 @@ from exme.search.study import Value
 from exme.search.trials import FINAL, best_trial, documents_left, has_room, is_over, spent
 
 from . import auto
-from .deadline import documents_in_time
 from .halving import kept_of, next_of_halving
 from .history import History
 from .proposal import Proposal
@@ -78,7 +77,7 @@ def why_used_up(history: History) -> str:
 
 def _why_no_time(history: History) -> str:
     """That no trial could end before the proof has to begin; or the empty string."""
-    left = documents_in_time(history)
+    left = history.documents_in_time
     if left is None or left >= _held_back(history) + history.settled.first_chunk:
         return ""
     return f"{history.settled.study.budget.hours:g} hours, with what naming and proof take"
@@ -86,7 +85,7 @@ def _why_no_time(history: History) -> str:
 
 def _held_back(history: History) -> int:
     """Documents that are kept for scoring the model that is named, where the time has room for that."""
-    settled, left = history.settled, documents_in_time(history)
+    settled, left = history.settled, history.documents_in_time
     if left is None or not settled.is_racing:
         return 0
     whole = spent(history.trials)[1] + left
@@ -147,7 +146,7 @@ def _final(history: History) -> Proposal | None:
     lacks = settled.count - len(history.lineup.runners[place].seen)
     left = documents_left(settled.study.budget, history.trials, settled.count)
     finals = sum(trial.origin == FINAL for trial in history.trials)
-    room = [found for found in (left, documents_in_time(history)) if found is not None]
+    room = [found for found in (left, history.documents_in_time) if found is not None]
     if finals >= FINALS or any(found < lacks for found in room):
         return None
     point = settled.plan.proposals.of_candidate(best.candidate)
@@ -172,7 +171,7 @@ def _adaptive(history: History) -> Proposal | None:
     settled = history.settled
     left = documents_left(settled.study.budget, history.trials, settled.count)
     documents = min(found.documents, left or found.documents)
-    in_time = documents_in_time(history)
+    in_time = history.documents_in_time
     if in_time is not None:
         documents = min(documents, max(settled.first_chunk, in_time - _held_back(history)))
     budget = settled.study.budget.documents

@@ -44,7 +44,7 @@ def target_request(suite: Suite, task: Any, requests: Sequence[Instance], plain:
             raise NoReference(
                 f"suite '{suite.suite}': no reference answer to measure target_nll by ({error}; "
                 f"reference: {suite.reference!r}); add that column to the data, or use "
-                f"`objective: metric`"
+                f"`measure: metric`"
             ) from None
         return _request(requests[0], str(requests[0].args[0]), text, suite)
     target = task.doc_to_target(document)
