@@ -45,6 +45,30 @@ def other_tokens(tokenizer: Any, own: Any, texts: Sequence[str]) -> Iterator[str
         yield f"its tokenizer makes other tokens of {differing} of {len(texts)} prompts"
 
 
+def other_words(tokenizer: Any, own: Any, *, generates: bool, chats: bool) -> Iterator[str]:
+    """Whether an input's own tokenizer puts conversations, or ends answers, otherwise than the base's.
+
+    Args:
+        tokenizer: the base's.
+        own: the input's.
+        generates: whether any suite asks for answers.
+        chats: whether prompts are put by the chat template.
+    """
+    if generates and tokenizer.eos_token != own.eos_token:
+        yield f"answers end at its tokenizer's {own.eos_token!r} (the base's: {tokenizer.eos_token!r})"
+    if chats and _in_template(tokenizer) != _in_template(own):
+        yield "its tokenizer has another chat template" if own.chat_template else "its tokenizer has no chat template"
+
+
+def _in_template(tokenizer: Any) -> str:
+    """A conversation as a tokenizer's template puts it; empty where it cannot."""
+    said = [{"role": role, "content": role} for role in ("user", "assistant", "user")]
+    try:
+        return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+    except Exception:  # noqa: BLE001  (a template may raise any)
+        return ""
+
+
 def _plain(value: Any) -> Any:
     """One value and a list of it are the same to transformers."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value

@@ -18,7 +18,7 @@ from exme.search.merging import NoRoom, ResidentModel, load_model, load_tokenize
 from exme.search.merging.sources import Adapter, Source
 from exme.tasks import UserError, one_line
 
-from .asking import other_tokens, otherwise
+from .asking import other_tokens, other_words, otherwise
 
 KEPT = 32  # last tokens of a prompt whose logits are compared
 
@@ -70,21 +70,25 @@ class OwnModel:
         with self._room():
             return [_logits(self._model, ids, self._resident.device) for ids in prompts]
 
-    def asked_otherwise(self, texts: Sequence[str], *, generates: bool) -> list[str]:
-        """How it would be asked by itself, where that is not as candidates are; an adapter is asked as its base is.
+    def asked_otherwise(
+        self, texts: Sequence[str], *, generates: bool, chats: bool = False
+    ) -> list[str]:
+        """How it would be asked by itself, where that is not as candidates are; an adapter generates as its base does.
 
         Args:
             texts: prompts.
             generates: whether any suite asks for answers.
+            chats: whether prompts are put by the chat template.
         """
         resident, source = self._resident, self._source
-        if isinstance(source, Adapter):
-            return []
-        found = list(otherwise(resident.model, self._model, generates=generates))
+        found: list[str] = []
+        if not self.is_adapter:
+            found += otherwise(resident.model, self._model, generates=generates)
         if resident.sources.union is None and any(source.folder.glob("tokenizer*")):
             with contextlib.suppress(UserError):  # (one that cannot be read is not needed, either)
                 own = load_tokenizer(source.folder, resident.trust_remote_code)
                 found += other_tokens(resident.tokenizer, own, texts)
+                found += other_words(resident.tokenizer, own, generates=generates, chats=chats)
         return found
 
     def merge(self) -> None:

@@ -120,13 +120,13 @@ def test_an_adapter_that_was_trained_on_another_model_is_named(
     if trained_on == "an adapter":
         named = tmp_path / "first"
         edit_json(folder / "adapter_config.json", base_model_name_or_path=str(named))
-    origin = Checkpoint("base", family["base"])
-    sources = Sources(origin, {"lora": open_checkpoint("lora", folder, origin)})
     else:  # transformers puts it on the model that it names; that is what it means by itself
         ids, base = torch.arange(4, 20)[None], AutoModelForCausalLM.from_pretrained(family["base"])
         alone = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(ids).logits
         here = peft.PeftModel.from_pretrained(base, folder)(ids).logits
         assert (float((alone - here).abs().max()) > 0.1) == (trained_on == "math")
+    origin = Checkpoint("base", family["base"])
+    sources = Sources(origin, {"lora": open_checkpoint("lora", folder, origin)})
     if trained_on in ("the base", "a copy in bfloat16"):
         assert list(kinship_of(sources)) == []
     else:
