@@ -20,7 +20,14 @@ from exme.tasks import SuiteDocuments, UserError
 from .generation import check_settings
 from .interface import PLAIN, Chat, Engine, Evaluation, answer_limit, is_cut, responses
 from .noise import quiet
-from .tasks.metrics import agreed, check_metric, higher_is_better, metric_of, try_metric
+from .tasks.metrics import (
+    agreed,
+    apply_filters,
+    check_metric,
+    higher_is_better,
+    metric_of,
+    try_metric,
+)
 from .tasks.splits import lm_eval_seeds
 from .tasks.targets import NoReference, target_request
 from .tasks.task import build_task, task_manager
@@ -161,7 +168,7 @@ class Judge:
                 once. All by default. A document's outcome does not depend on the others.
 
         Raises:
-            ValueError: a document's score is not finite.
+            ValueError: a filter or the metric raised, or a document's score is not finite.
         """
         places = self._places(chosen)
         instances = [instance for place in places for instance in self._requests[place]]
@@ -181,8 +188,7 @@ class Judge:
                     for instance in self._requests[place]
                 ]
                 if of_task:
-                    task._instances = of_task  # what `apply_filters` goes over
-                    task.apply_filters()
+                    apply_filters(self.suite, task, of_task)
         return self._collect(engine, engine_seconds, places)
 
     def _places(self, chosen: Sequence[int] | None) -> Sequence[int]:

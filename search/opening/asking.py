@@ -57,7 +57,11 @@ def other_words(tokenizer: Any, own: Any, *, generates: bool, chats: bool) -> It
     if generates and tokenizer.eos_token != own.eos_token:
         yield f"answers end at its tokenizer's {own.eos_token!r} (the base's: {tokenizer.eos_token!r})"
     if chats and _in_template(tokenizer) != _in_template(own):
-        yield "its tokenizer has another chat template" if own.chat_template else "its tokenizer has no chat template"
+        yield (
+            "its tokenizer has another chat template"
+            if own.chat_template
+            else "its tokenizer has no chat template"
+        )
 
 
 def _in_template(tokenizer: Any) -> str:

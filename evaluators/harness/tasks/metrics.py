@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -12,8 +13,19 @@ from lm_eval.api.registry import AGGREGATION_REGISTRY
 
 from exme.tasks import Suite, UserError, did_you_mean
 
-# Values whose mean no other usual aggregation gives: no median, root of a square, sum, or share.
-_PROBES = ([0.0, 1.0, 1.0, 0.0, 1.0], [0.25, 0.5, 1.0, 0.125])
+# Values whose mean no other usual aggregation gives: no median, root of a square, sum, or share; nor a mean of
+# what is left when the outermost are taken out, or clipped.
+_PROBES = (
+    [0.0, 1.0, 1.0, 0.0, 1.0],
+    [0.25, 0.5, 1.0, 0.125],
+    [-7.0, 1.5, 2000.0, *(0.01 * i * i for i in range(200))],
+)
+# Metrics of which less is better, by what their names hold.
+_LESS = re.compile(
+    r"(^|[_\W])(err(ors?)?|loss|nll|ppl|perplexity|[wct]er|r?mse|mae|ece|brier(_score)?|distance|latency|toxicity"
+    r"|hallucinations?|bits_per_byte|bpb)($|[_\W])",
+    re.IGNORECASE,
+)
 _ROLLING = "loglikelihood_rolling"
 
 
@@ -60,10 +72,15 @@ def higher_is_better(suite: Suite, task: Any) -> bool:
     """The direction of a suite's metric, as the task states it, else the suite, else upwards.
 
     Raises:
-        UserError: the two differ.
+        UserError: the two differ, or none states it of a metric whose name sounds as if lower were better.
     """
     stated: bool | None = task.higher_is_better().get(suite.metric)
     if stated is None:
+        if suite.higher_is_better is None and _LESS.search(suite.metric):
+            raise UserError(
+                f"suite '{suite.suite}': neither it nor lm-eval task '{task.config.task}' says whether '{suite.metric}' is "
+                f"better when higher or lower; write `higher_is_better: false`, or true, into the suite's file"
+            )
         return suite.higher_is_better is not False
     if suite.higher_is_better not in (None, bool(stated)):
         raise UserError(
@@ -118,6 +135,21 @@ def try_metric(suite: Suite, task: Any, requests: Sequence[Instance]) -> None:
         for request in requests:
             request.resps, request.filtered_resps = [], {}
     metric_value(suite, task, found)
+
+
+def apply_filters(suite: Suite, task: Any, requests: Sequence[Instance]) -> None:
+    """Have the task's filters read the answers to some of its requests.
+
+    Raises:
+        ValueError: one raised, e.g. for it takes more answers than the task asks for.
+    """
+    task._instances = requests  # what `apply_filters` goes over
+    try:
+        task.apply_filters()
+    except Exception as error:
+        raise ValueError(
+            f"suite '{suite.suite}': a filter of lm-eval task '{task.config.task}' raised {type(error).__name__}: {error}"
+        ) from error
 
 
 def metric_of(suite: Suite, task: Any, row: Any, filtered: Sequence[Any], identifier: str) -> float:
