@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,14 @@ def test_a_study_that_was_deleted_has_used_its_documents_all_the_same(tmp_path: 
     for file in (tmp_path / "test-gsm8k").glob("study.db*"):
         file.unlink()
     assert searched(tmp_path, peak=ELSEWHERE).use == 2
+
+
+def test_a_run_that_was_copied_elsewhere_has_used_its_documents_there_too(tmp_path: Path) -> None:
+    searched(tmp_path / "here")
+    shutil.copytree(tmp_path / "here" / "test-gsm8k", tmp_path / "there" / "test-gsm8k")
+    again = searched(tmp_path / "there", name="renamed", peak=ELSEWHERE)
+    gain = verdict(again).gain
+    assert again.use == 2 and gain is not None and gain.level == pytest.approx(0.05 / 6)
 
 
 def test_other_report_documents_are_used_for_the_first_time(tmp_path: Path) -> None:
