@@ -26,6 +26,7 @@ from .tasks.metrics import (
     check_metric,
     higher_is_better,
     metric_of,
+    try_documents,
     try_metric,
 )
 from .tasks.splits import lm_eval_seeds
@@ -107,6 +108,12 @@ class Judge:
                     check_settings(settings, f"suite '{self.suite.suite}'")
                     checked.append(settings)
             self._requests[positions[instance.doc_id]].append(instance)
+
+    def try_documents(self) -> None:
+        """Refuse documents that cannot be scored whatever is answered, with a UserError."""
+        for name, task in self._tasks.items():
+            pairs = zip(self.documents, self._requests, strict=True)
+            try_documents(self.suite, task, {d.id: asked for d, asked in pairs if d.task == name})
 
     @property
     def metric(self) -> str:

@@ -14,8 +14,11 @@ def settle(documents: SuiteDocuments) -> SuiteDocuments:
 
     Raises:
         UserError: the suite's metric, few-shot examples or generation settings cannot be used, or a task
-            makes no prompts of the documents.
+            makes no prompts of the documents, or cannot score one.
     """
-    ways = {Judge(documents, split).higher_is_better for split in ("search", "report")}
+    judges = [Judge(documents, split) for split in ("search", "report")]
+    for judge in judges:
+        judge.try_documents()
+    ways = {judge.higher_is_better for judge in judges}
     suite = documents.suite.model_copy(update={"higher_is_better": ways == {True}})
     return replace(documents, suite=suite)

@@ -19,6 +19,7 @@ from exme.search.proof.verdict import NO_GAIN, PROVED, verdict
 from exme.search.reports.exports.export import export_best, export_trials
 from exme.search.running.search import open_search
 from exme.search.running.stored_search import open_stored
+from exme.tasks.errors import UserError
 from tests.helpers.searches.landscape import PEAK, Landscape
 from tests.helpers.searches.opened import Opened, close, study_file
 
@@ -110,6 +111,20 @@ def test_a_use_is_written_down_before_its_candidate_is_scored(tmp_path: Path) ->
     close(opened)
     assert len(read_ledger(tmp_path)) == 1
     assert searched(tmp_path).use == 1  # the same candidate, taken up again
+
+
+def test_a_proof_that_breaks_is_one_line_and_goes_on_later(tmp_path: Path) -> None:
+    class Broken(Landscape):
+        def score(self, candidate: Any, split: str) -> Any:
+            if split == "report":
+                raise ValueError("the metric raised KeyError on document test/7: 'gold'")
+            return super().score(candidate, split)
+
+    opened = Opened(tmp_path, scorer=lambda d: Broken(d, PEAK))
+    with pytest.raises(UserError, match=r"^the proof breaks off: .* on document test/7: 'gold'\)"):
+        opened.search.run()
+    close(opened)
+    assert searched(tmp_path).use == 1
 
 
 @pytest.fixture

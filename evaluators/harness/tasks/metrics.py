@@ -11,7 +11,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.registry import AGGREGATION_REGISTRY
 
-from exme.tasks import Suite, UserError, did_you_mean
+from exme.tasks import Suite, UserError, did_you_mean, one_line
 
 # Values whose mean no other usual aggregation gives: no median, root of a square, sum, or share; nor a mean of
 # what is left when the outermost are taken out, or clipped.
@@ -120,21 +120,72 @@ def try_metric(suite: Suite, task: Any, requests: Sequence[Instance]) -> None:
     """
     if suite.runs_code:
         return
-    for request in requests:
-        generates = request.request_type == "generate_until"
-        made_up = "1" if generates else (-1.0 - request.idx, request.idx == 0)
-        request.resps, request.filtered_resps = [made_up] * (request.repeats or 1), {}
     try:
-        task._instances = list(requests)
-        task.apply_filters()
-        filtered = [request.filtered_resps[suite.filter] for request in requests]
+        (filtered,) = _made_up(suite, task, [requests])
         found = task.process_results(requests[0].doc, filtered)
     except Exception:  # noqa: BLE001  (functions of the user's, on answers that no model gave)
         return
-    finally:
-        for request in requests:
-            request.resps, request.filtered_resps = [], {}
     metric_value(suite, task, found)
+
+
+def try_documents(suite: Suite, task: Any, asked: Mapping[str, Sequence[Instance]]) -> None:
+    """Score made-up answers to all documents of a task of the user's, to see whether some cannot be scored at all.
+
+    Args:
+        suite: the suite.
+        task: the lm-eval task of all of them.
+        asked: requests by identifier of the document.
+
+    Raises:
+        UserError: names the first, and how many there are.
+    """
+    if suite.runs_code or suite.lm_eval_folder is None:
+        return  # (lm-eval's own tasks score their data; math's takes a minute for all)
+    broken = _broken(suite, task, asked, 0)
+    found = _broken(suite, task, {name: asked[name] for name in broken}, 1) if broken else {}
+    if found and len(found) < len(asked) / 2:  # (where most break, the answers may be at fault)
+        name, reason = next(iter(found.items()))
+        others = f", and on {len(found) - 1} more" if len(found) > 1 else ""
+        raise UserError(
+            f"suite '{suite.suite}': the metric of lm-eval task '{task.config.task}' raises {reason} on document {name}"
+            f"{others}, whatever is answered; correct these rows or take them out"
+        )
+
+
+def _broken(
+    suite: Suite, task: Any, asked: Mapping[str, Sequence[Instance]], kind: int
+) -> dict[str, str]:
+    """What the metric raised, by document; nothing where the filters did."""
+    found: dict[str, str] = {}
+    try:
+        answers = _made_up(suite, task, list(asked.values()), kind)
+    except Exception:  # noqa: BLE001  (functions of the user's)
+        return found
+    for (name, requests), filtered in zip(asked.items(), answers, strict=True):
+        try:
+            task.process_results(requests[0].doc, filtered)
+        except Exception as error:  # noqa: BLE001  (as above)
+            found[name] = f"{type(error).__name__} ({one_line(str(error), 200)})"
+    return found
+
+
+def _made_up(
+    suite: Suite, task: Any, asked: Sequence[Sequence[Instance]], kind: int = 0
+) -> list[list[Any]]:
+    """Answers that no model gave, as the suite's filter reads them, by document; leaves no trace."""
+    every = [request for requests in asked for request in requests]
+    for request in every:
+        likelihoods = (-1.0 - request.idx, request.idx == 0), (-99.0 + request.idx, False)
+        generates = request.request_type == "generate_until"
+        answer = ("1", "no")[kind] if generates else likelihoods[kind]
+        request.resps, request.filtered_resps = [answer] * (request.repeats or 1), {}
+    try:
+        task._instances = every
+        task.apply_filters()
+        return [[r.filtered_resps[suite.filter] for r in requests] for requests in asked]
+    finally:
+        for request in every:
+            request.resps, request.filtered_resps = [], {}
 
 
 def apply_filters(suite: Suite, task: Any, requests: Sequence[Instance]) -> None:

@@ -396,6 +396,23 @@ def test_a_metric_that_breaks_on_an_inputs_answers_is_refused_before_the_first_t
         seconds_per_document(judge, StockEngine(*model_and_tokenizer, 4), 8)
 
 
+def test_a_document_that_cannot_be_scored_whatever_is_answered_is_named_before_the_search(
+    tmp_path: Path,
+) -> None:
+    rows = {split: [dict(row) for row in some] for split, some in ROWS.items()}
+    for place in (3, 11):
+        rows["test"][place].pop("gold")
+    suite = write_suite(tmp_path, CHOICE, rows=rows)
+    with pytest.raises(UserError, match=r"raises TypeError .* on document test/\d+, and on 1 more"):
+        suite.documents(report=None)
+    picky = "def given(doc, results): return {'sc': 1.0 if results[0] == 'w1' else [][0]}\n"
+    metric = {"metric": "sc", "aggregation": "mean", "higher_is_better": True}
+    task = {**GENERATE, "process_results": "!function functions.given", "metric_list": [metric]}
+    write_suite(
+        tmp_path / "b", task, functions=picky
+    ).documents()  # (made-up answers may be at fault)
+
+
 def read_by(filter_: dict[str, Any]) -> dict[str, Any]:
     return {**GENERATE, "filter_list": [{"name": "none", "filter": [filter_]}]}
 
