@@ -70,7 +70,7 @@ def check_prompts(judge: Judge, reference: Reference, rows: int) -> None:
                     f"{where}: the prompt of document {document.id} is empty, and the base's tokenizer puts "
                     f"no token before it; see `doc_to_text` of lm-eval task '{document.task}'"
                 )
-            if not generates and _adds_nothing(*request.args, reference):
+            if not generates and _adds_nothing(prompt, str(request.args[1]), reference):
                 raise UserError(
                     f"{where}: the answer {request.args[1]!r} to document {document.id} adds no token to its prompt, so its "
                     f"likelihood cannot be measured; have `doc_to_target` of lm-eval task '{document.task}' begin with a space"

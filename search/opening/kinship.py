@@ -129,8 +129,11 @@ def kinship_of(sources: Sources) -> Kinship:
     for source in sources.others.values():
         source.reader.close()
     norms = np.sqrt(np.maximum(np.diag(products), 1e-300))
-    adapters = {name: every[name] for name in names if isinstance(every[name], Adapter)}
-    named = ((n, other_base(a, sources.base)) for n, a in adapters.items())
+    named = [
+        (name, other_base(source, sources.base))
+        for name, source in every.items()
+        if isinstance(source, Adapter)
+    ]
     elsewhere = tuple((name, other) for name, other in named if other is not None)
     return Kinship(ratio, equal, np.clip(products / np.outer(norms, norms), -1.0, 1.0), elsewhere)
 

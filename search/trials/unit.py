@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from exme.evaluators import HIGHER, Scale, Scores
 from exme.search.statistics import Interval, is_binary
 
-
 # Sums of shares are this far off at most: a difference that is smaller is none.
 _ROUNDING = 1e-9
 

@@ -89,8 +89,8 @@ def _means_the_same(key: str, base: Mapping[str, Any], ours: Any, theirs: Any) -
         return True
     if key == "head_dim" and None in (ours, theirs):
         width, heads = base.get("hidden_size"), base.get("num_attention_heads")
-        return bool(width and heads) and (ours or theirs) * heads == width
-    return _ALIASES.get(str(ours), ours) == _ALIASES.get(str(theirs), theirs)
+        return bool(width and heads and (ours or theirs) * heads == width)
+    return bool(_ALIASES.get(str(ours), ours) == _ALIASES.get(str(theirs), theirs))
 
 
 def _counts(setting: str, *settings: Mapping[str, Any]) -> bool:

@@ -434,8 +434,8 @@ def read_by(filter_: dict[str, Any]) -> dict[str, Any]:
 def test_a_filter_that_breaks_on_an_inputs_answers_is_refused_before_the_first_trial(
     task: dict[str, Any], said: str, tmp_path: Path, model_and_tokenizer: tuple[Any, Any]
 ) -> None:
+    judge = Judge(write_suite(tmp_path, task).documents(), "search")
     with pytest.raises(UserError, match=f"^suite 'own': an input's answers .*'own' {said}"):
-        judge = Judge(write_suite(tmp_path, task).documents(), "search")
         seconds_per_document(judge, StockEngine(*model_and_tokenizer, 4), 8)
 
 
