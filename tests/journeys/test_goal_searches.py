@@ -93,6 +93,7 @@ class ThreeHills(Landscape):
         return Scored(join(parts), {"model": 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tail", "named"), [(0.6, "in the mean over its 2 worst suites"), (0.1, "on its worst suite")]
 )

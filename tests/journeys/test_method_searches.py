@@ -40,6 +40,7 @@ def test_a_search_over_ties_tries_inputs_mean_and_paper_first_and_then_densities
     assert [entry.name for entry in outcome.inputs] == ["base", "sums", "products"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["gp", "random"])
 def test_a_search_may_choose_between_methods(tmp_path: Path, sampler: str) -> None:
     opened = Opened(

@@ -64,6 +64,7 @@ def test_the_same_search_again_is_no_further_use(tmp_path: Path) -> None:
     assert len(read_ledger(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_a_study_that_was_deleted_has_used_its_documents_all_the_same(tmp_path: Path) -> None:
     searched(tmp_path)
     for file in (tmp_path / "test-gsm8k").glob("study.db*"):

@@ -104,6 +104,7 @@ def test_every_sampler_learns_from_races(tmp_path: Path, sampler: str) -> None:
     assert {t.origin for t in outcome.trials[5:]} == {sampler}
 
 
+@pytest.mark.slow
 def test_a_race_that_was_cut_off_is_taken_up_again_as_if_nothing_had_been(tmp_path: Path) -> None:
     class Stops(Landscape):
         left = 9

@@ -72,6 +72,7 @@ def first_stage(search: Opened) -> list[Any]:
     return [(t.origin, t.candidate, t.documents, t.race_log.partial) for t in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 8, 12, 14])
 def test_a_search_that_was_cut_off_anywhere_loses_and_doubles_nothing(
     tmp_path: Path, run: Path, after: int
@@ -231,6 +232,7 @@ def test_no_more_than_are_kept_are_not_ranked(tmp_path: Path, run: Path) -> None
     assert not ranked(search) and outcome.dropped == () and outcome.level == 0.025
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [

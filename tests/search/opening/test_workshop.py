@@ -60,6 +60,7 @@ def test_a_search_tries_directions_after_the_inputs_and_searches_their_coefficie
     assert any(line.startswith("Computing direction doge (DOGE)") for line in opened.lines)
 
 
+@pytest.mark.slow
 def test_a_resumed_search_reuses_its_directions_and_a_changed_list_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

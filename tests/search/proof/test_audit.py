@@ -203,6 +203,7 @@ def test_a_model_without_room_for_longer_answers_is_asked_once(tmp_path: Path) -
     assert landscape.longer == []
 
 
+@pytest.mark.slow
 def test_every_further_winner_is_a_further_use_of_the_report_documents(tmp_path: Path) -> None:
     opened, _ = cutting(tmp_path)
     first = opened.search.run()

@@ -108,6 +108,7 @@ def test_a_gain_that_one_suite_lacks_is_seldom_called_proved_for_the_worst_suite
     assert proved(UNEVEN, "mean", 20) == 1
 
 
+@pytest.mark.slow
 def test_a_mean_over_the_worst_suites_that_is_zero_is_seldom_called_proved() -> None:
     """40 points gained on one suite, 10 on the next, 10 lost on the last: none in the mean over the worst two."""
     shares = EQUAL | {"merged": (0.9, 0.6, 0.4)}
@@ -124,6 +125,7 @@ def test_a_candidate_that_an_input_matches_everywhere_is_seldom_called_beyond_it
     assert proved(shares, "pareto", 240) <= 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", list(GOALS))
 def test_a_gain_on_every_suite_is_proved_in_most_runs(goal: str) -> None:
     """10 points on every suite with 500 documents each."""
@@ -155,6 +157,7 @@ def near_copy(seed: int, n: int = 400) -> dict[str, Any]:
     return {name: values.astype(float).tolist() for name, values in models.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", list(GOALS))
 def test_a_near_copy_beside_an_equal_stranger_does_not_make_a_proof(goal: str) -> None:
     """Tested against the input that came out best alone, a third of these was called proved."""

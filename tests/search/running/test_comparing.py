@@ -60,6 +60,7 @@ def test_models_score_as_inputs_of_a_study_do_and_are_kept(
     assert len(read_ledger(tmp_path / "runs")) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_comparison_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(
     assert not list((tmp_path / "runs").rglob("*.partial"))
 
 
+@pytest.mark.slow
 def test_a_comparison_is_a_use_of_a_studys_report_documents(tmp_path: Path) -> None:
     study = write(tmp_path)
     sampled = {"budget": {"trials": 5}}

@@ -57,6 +57,7 @@ class Times:
         return Timed(documents, PEAK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [90, 150])
 def test_a_search_ends_in_its_hours_with_finalists_and_proof(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
@@ -74,6 +75,7 @@ def test_a_search_ends_in_its_hours_with_finalists_and_proof(
         assert outcome.winner is not None and outcome.winner.scores is not None
 
 
+@pytest.mark.slow
 def test_hours_count_all_sittings_and_no_pause_between_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def run(runs: Path, scored: list[tuple[str, str]], **changed: Any) -> Outcome:
         return search.run()
 
 
+@pytest.mark.slow
 def test_what_else_changed_is_what_lm_eval_says_of_the_same_models(tmp_path: Path) -> None:
     """The search is a landscape's; both models are then scored by the real worker, and by lm-eval alone."""
     run(tmp_path, [])
@@ -93,6 +94,7 @@ def test_what_else_changed_is_what_lm_eval_says_of_the_same_models(tmp_path: Pat
     assert (found.gain.won, found.gain.lost) == (differences.count(1.0), differences.count(-1.0))
 
 
+@pytest.mark.slow
 def test_each_model_is_scored_once_on_each_suite_however_often_it_is_broken_off(
     tmp_path: Path,
 ) -> None:
@@ -131,6 +133,7 @@ def test_the_report_says_what_else_changed_and_that_it_is_no_proof(tmp_path: Pat
     assert "What else changed" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_look_is_a_use_of_those_documents_and_intervals_share_its_level(tmp_path: Path) -> None:
     run(tmp_path, [], peak={"sums": 1.4, "products": 0.9}, also=["mmlu"])
     with open_search(
@@ -153,6 +156,7 @@ def test_nothing_else_is_scored_where_the_winner_is_an_input(tmp_path: Path) -> 
     assert outcome.merged is None and outcome.also == () and scored == []
 
 
+@pytest.mark.slow
 def test_a_suite_that_cannot_be_scored_costs_neither_the_verdict_nor_the_others(
     tmp_path: Path,
 ) -> None:

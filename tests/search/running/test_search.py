@@ -177,6 +177,7 @@ def test_nothing_is_proposed_beyond_the_bounds(tmp_path: Path) -> None:
     assert all(c <= 1.0 for point in points for c in point)  # not even ExPO goes beyond them
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["auto", "gp", "cmaes", "tpe", "random", "qmc"])
 def test_every_sampler_proposes_within_bounds_without_repeating_itself(
     tmp_path: Path, sampler: str
@@ -187,6 +188,7 @@ def test_every_sampler_proposes_within_bounds_without_repeating_itself(
     assert all(0 <= c <= 2.4 for point in points for c in point)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [{"documents": 128 * 7}, {"minutes": 8 / 60}])
 def test_a_budget_of_documents_or_minutes_ends_the_search(
     tmp_path: Path, budget: dict[str, float]
@@ -213,6 +215,7 @@ def test_one_checkpoint_is_extrapolated_along_a_line(tmp_path: Path) -> None:
     assert abs(outcome.winner.candidate.coefficients["sums"] - 1.2) < 0.2
 
 
+@pytest.mark.slow
 def test_linear_stays_on_the_line_between_its_checkpoints(tmp_path: Path) -> None:
     outcome = Opened(tmp_path, method="linear").search.run()
     for trial in outcome.trials:
@@ -220,6 +223,7 @@ def test_linear_stays_on_the_line_between_its_checkpoints(tmp_path: Path) -> Non
         assert sum(trial.candidate.coefficients.values()) == pytest.approx(1, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_two_searches_on_one_study_share_its_trials(tmp_path: Path) -> None:
     first, second = Opened(tmp_path), Opened(tmp_path)
     threads = [threading.Thread(target=o.search.run) for o in (first, second)]
@@ -294,6 +298,7 @@ def test_an_unknown_suite_is_refused_before_anything_is_written(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_cmaes_goes_on_with_its_state_in_another_process(tmp_path: Path) -> None:
     """Generations follow each other over a resume: what Optuna's sampler knows is in the trials."""
     for trials in (20, 40):

@@ -59,6 +59,7 @@ def exme(study: Path, *words: str) -> str:
     return result.output
 
 
+@pytest.mark.slow
 def test_what_is_read_is_what_the_search_itself_says(study: Path) -> None:
     read = open_stored(study, None, study.parent / "runs")
     with open_search(study, runs=study.parent / "runs") as search:

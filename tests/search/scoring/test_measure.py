@@ -55,6 +55,7 @@ def write(folder: Path, code: str, **changed: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bounds", "state"),
     [("spread.bounds = (0, 1)", "proved"), ("", "not proved")],

@@ -40,6 +40,7 @@ def runner(outcomes: Floats, seen: int, seed: int, point: Floats | None = None) 
     return Runner(np.zeros(2) if point is None else point, order, outcomes[order.documents[:seen]])
 
 
+@pytest.mark.slow
 def test_the_intervals_of_the_first_candidates_hold_on_real_outcomes(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

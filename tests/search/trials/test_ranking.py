@@ -138,6 +138,7 @@ def test_scores_are_flat_where_none_differ_as_far_as_can_be_compared() -> None:
     assert not is_flat([part(0, {0: 1.0, 1: 0.0}, a=1.0), part(1, {1: 1.0}, a=0.5)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["auto", "random"])
 @pytest.mark.parametrize("racing", ["off", {"chunk": 64}])
 def test_a_flat_search_names_an_input_moves_no_bound_and_finds_nothing_important(

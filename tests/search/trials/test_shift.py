@@ -179,6 +179,7 @@ def in_the_report(outcome: Outcome, folder: Path) -> str:
     return write_report(outcome, folder).read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["auto", "gp", "cmaes", "tpe", "qmc", "random"])
 def test_nothing_beyond_the_bound_is_scored_and_the_best_is_within_it(
     tmp_path: Path, sampler: str
@@ -229,6 +230,7 @@ def test_an_input_beyond_the_bound_of_a_named_parent_is_scored_and_cannot_win(
     assert "beyond the bound: it cannot win" in in_the_report(outcome, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_penalty_draws_the_best_to_a_parent_and_leaves_scores_as_they_are(tmp_path: Path) -> None:
     def best(name: str, **shift: Any) -> Any:
         opened = racing(tmp_path / name, budget={"documents": 1500}, **shift)
@@ -254,6 +256,7 @@ def test_a_penalty_draws_the_best_to_a_parent_and_leaves_scores_as_they_are(tmp_
     assert "points off its score for that, which the scores here do not show" in report
 
 
+@pytest.mark.slow
 def test_who_is_stopped_under_a_penalty_was_worse_by_what_the_search_goes_by(
     tmp_path: Path,
 ) -> None:
@@ -269,6 +272,7 @@ def test_who_is_stopped_under_a_penalty_was_worse_by_what_the_search_goes_by(
         assert truth - trial.penalty < rival.scores.mean - rival.penalty
 
 
+@pytest.mark.slow
 def test_a_search_with_a_bound_goes_on_where_it_was(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"sampler": "random", "shift": {"bound": 0.3, "penalty": 5}}
     whole = racing(tmp_path / "whole", budget={"trials": 14}, **settings).search.run()

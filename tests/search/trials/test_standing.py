@@ -78,6 +78,7 @@ def in_part(trials: list[TrialRecord]) -> list[TrialRecord]:
     return [t for t in trials if t.race_log is not None and t.scores is None and not t.duplicate_of]
 
 
+@pytest.mark.slow
 def test_every_candidate_has_one_standing_with_all_that_was_scored_of_it(
     trials: list[TrialRecord],
 ) -> None:

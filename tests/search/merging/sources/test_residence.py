@@ -113,6 +113,7 @@ ALL = METHODS | {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ALL)
 def test_a_thousand_candidates_leave_no_drift(tmp_path: Path, method: str) -> None:
     model = resident(make_family(tmp_path), "mapped", torch.device("cpu"))

@@ -24,6 +24,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     return folder, train(TINY, folder)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_in_every_stage(trained: tuple[Path, dict[str, Any]]) -> None:
     stages = trained[1]["stages"]
     assert stages["base"]["losses"][-1] < 0.8 * stages["first"]["losses"][0]
@@ -46,6 +47,7 @@ def test_the_three_folders_load_with_the_same_shapes_and_tokenizer(
     assert files[0] == files[1] == files[2]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(
     trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
