@@ -109,6 +109,7 @@ def processed(task: dict[str, Any]) -> dict[str, Any]:
         (hashed(GENERATE), "", ROWS),
         (hashed(GENERATE), "", NUMBERS),
         (hashed({**GENERATE, "generation_kwargs": {"until": [""], "max_gen_toks": 6}}), "", ROWS),
+        (hashed({**GENERATE, "generation_kwargs": {"until": [" "], "max_gen_toks": 6}}), "", ROWS),
         (hashed({**GENERATE, "generation_kwargs": {"until": "w7", "max_tokens": 5}}), "", ROWS),
     ],
     ids=[
@@ -122,6 +123,7 @@ def processed(task: dict[str, Any]) -> dict[str, Any]:
         "generated",
         "a number for a question and for an answer",
         "an empty stop string",
+        "a space",
         "another name for the limit",
     ],
 )
