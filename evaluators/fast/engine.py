@@ -132,7 +132,8 @@ class FastEngine:
 
     def _beyond(self, generation: Generation) -> str | None:
         """What a request asks for beyond greedy decoding."""
-        if not all(isinstance(term, str) and term.strip(" ") for term in generation.until):
+        until: tuple[Any, ...] = generation.until
+        if not all(isinstance(term, str) and term.strip(" ") for term in until):
             # an empty one ends lm-eval's answers at once, a space where it decodes one, beside special tokens too
             return f"until: {list(generation.until)}"
         if not generation.is_greedy:
