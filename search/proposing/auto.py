@@ -2,7 +2,9 @@
 
 How that is chosen is told in `allocation`; here it meets the study: its space, its bounds, its other workers. New candidates
 are drawn all over the bounds and about the best two, in steps from coarse to fine. Half of them have the same coefficients
-in all groups: with many groups documents seldom support more, and then the search stays there.
+in all groups: with many groups documents seldom support more, and then the search stays there. With more than two
+checkpoints nearly all of the bounds lies too far from the base (eight of up to 2.4 each add up to ten on average), so that half of the wide
+points are mixes: a total, and the checkpoints' shares of it.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from .history import History
 WIDE, NEAR = 96, 24
 # Deviations, in widths of the bounds: of groups from their common coefficient, and of the coarsest step about a point.
 APART, STEP = 0.15, 0.2
+# Mixes: the largest total, in that of the usual one, and how uneven shares are: shapes of gamma variables, as powers of 2.
+MOST, SHAPES = 2.0, (-3, 5)
 # Streams of random numbers.
 _POINTS, _PROMISE = 2, 3
 
@@ -107,6 +111,12 @@ def pool(history: History, generator: np.random.Generator) -> list[dict[str, Val
     if len(together) < len(low):
         wide[WIDE // 2 :] += APART * generator.normal(size=(WIDE - WIDE // 2, len(low)))
     found = [low + width * wide]
+    usual = space.to_parameters(history.settled.weight_space.usual)
+    inputs = len(space.first.parameters())
+    if inputs > 2:
+        middle, tied = np.array([float(usual[name]) for name in bounds]), together[:inputs]
+        mixed = tied.any(0) & (middle > 0)  # (not a method's own parameters, nor directions)
+        found[0][::2, mixed] = _mixes(middle, tied, generator)[:, mixed]
     for centre in _best_two(history, list(bounds)):
         scale = STEP * 2.0 ** -generator.uniform(0, 4, size=(NEAR, 1))
         steps = generator.normal(size=(NEAR, len(together))) @ together
@@ -114,12 +124,28 @@ def pool(history: History, generator: np.random.Generator) -> list[dict[str, Val
             apart = generator.normal(size=(NEAR, len(low))) * generator.integers(0, 2, (NEAR, 1))
             steps[::2] = apart[::2]
         found.append(centre + width * scale * steps)
-    usual = space.to_parameters(history.settled.weight_space.usual)
     points = np.clip(np.concatenate(found), low, high)
     drawn: list[dict[str, Value]] = [
         dict(zip(bounds, map(float, point), strict=True)) for point in points
     ]
     return [usual, *drawn]
+
+
+def _mixes(usual: Floats, checkpoints: Floats, generator: np.random.Generator) -> Floats:
+    """Mixes from even ones to single checkpoints, and from the base to twice the usual total.
+
+    Args:
+        usual: a candidate, shape (d,).
+        checkpoints: which parameters are a checkpoint's, shape (k, d).
+        generator: of random numbers.
+    Returns:
+        Points, shape (WIDE / 2, d).
+    """
+    n, k = WIDE // 2, len(checkpoints)
+    shares = generator.gamma(2.0 ** generator.uniform(*SHAPES, size=(n, 1)), size=(n, k))
+    shares /= np.maximum(shares.sum(1, keepdims=True), 1e-9)
+    totals = generator.uniform(0, MOST, size=(n, 1))
+    return usual * (k * totals * shares @ checkpoints)
 
 
 def _best_two(history: History, names: Sequence[str]) -> list[Floats]:

@@ -6,8 +6,10 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from exme.search.proposing import auto
 from exme.search.trials import believed
 
 
@@ -66,3 +68,27 @@ def test_several_workers_spend_the_same_budget(product: Any) -> None:
     assert spent == [found.count, found.count]
     digests = [t.candidate.digest for t in four.trials if t.continues is None]
     assert len(set(digests)) == len(digests)
+
+
+def test_of_many_checkpoints_half_of_the_wide_points_are_mixes(product: Any) -> None:
+    replay = product.Replay(half_of("eight-2", 0))
+    replay.run(1.0)
+    history = replay.history()
+    usual = sum(history.settled.weight_space.usual.values())
+    drawn = auto.pool(history, np.random.default_rng(0))[1 : 1 + auto.WIDE]
+    totals = np.array([sum(proposal.values()) for proposal in drawn])
+    shares = np.array([[*p.values()] for p in drawn]) / totals[:, None]
+    mixes, uniform = slice(0, None, 2), slice(1, None, 2)
+    assert totals[mixes].max() <= auto.MOST * usual + 1e-9
+    assert (np.diff(np.histogram(totals[mixes], 4, (0, auto.MOST * usual))[0]) < 20).all()
+    assert totals[uniform].min() > auto.MOST * usual / 2  # which is why there are mixes
+    assert shares[mixes].max() > 0.8  # from single checkpoints
+    assert shares[mixes].max(1).min() < 0.25  # to even mixes of all eight
+
+
+def test_of_two_checkpoints_wide_points_are_drawn_all_over_the_bounds(product: Any) -> None:
+    replay = product.Replay(half_of("math", 0))
+    replay.run(1.0)
+    drawn = auto.pool(replay.history(), np.random.default_rng(0))[1 : 1 + auto.WIDE]
+    points = np.array([[*p.values()] for p in drawn])
+    assert len(np.unique((points // 0.8).clip(0, 2), axis=0)) == 9  # in every ninth of the square
