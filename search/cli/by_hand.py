@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import RUNS_DEFAULT, JsonOption, RunsOption, TaskOption, open_study, pick_screen
+from .options import RUNS_DEFAULT, JsonOption, RunsOption, TaskOption, aside, open_study, watched
 
 StudyFirst = Annotated[Path, typer.Argument(help="Study file.", show_default=False)]
 PointArgument = Annotated[
@@ -57,14 +57,17 @@ def score(
 
     Example: `exme score studies/mini.yaml sums=0.7 products=2`
     """
-    from exme.search.study import BY_HAND, alone  # noqa: PLC0415
     from exme.tasks import UserError  # noqa: PLC0415
 
     if report:
         raise UserError(_NO_REPORT)
     given = read_point(point)
-    screen = pick_screen(json=json, plain=True)
-    with open_study(study, task, runs, screen=screen) as opened:
+    with (
+        watched(json=json, plain=True) as screen,
+        open_study(study, task, runs, screen=screen) as opened,
+    ):
+        from exme.search.study import BY_HAND, alone  # noqa: PLC0415
+
         before = len(opened.trials)
         trial = opened.score(given)
         screen.trial(trial, opened.trials, "", [alone(name) for name in opened.study.checkpoints])
@@ -88,6 +91,10 @@ def build(
 
     Example: `exme build studies/mini.yaml sums=0.7 products=2 --out mine`
     """
-    from exme.search.reports.exports import build as make  # noqa: PLC0415
+    given = read_point(point)
+    with aside() as screen:
+        from exme.search.reports.exports import build as make  # noqa: PLC0415
 
-    typer.echo(str(make(study, read_point(point), out, task=task, runs=runs, force=force)))
+        screen.note("Writing the model")
+        made = make(study, given, out, task=task, runs=runs, force=force)
+    typer.echo(str(made))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import RUNS_DEFAULT, RunsOption, TaskOption
+from .options import RUNS_DEFAULT, RunsOption, TaskOption, aside
 
 if TYPE_CHECKING:
     from exme.search.proof import Comparison
+    from exme.search.running import Screen
     from exme.search.study import StudyFile
 
 
@@ -51,9 +52,6 @@ def compare(
     from exme.evaluators.harness import is_samples  # noqa: PLC0415
     from exme.tasks import UserError  # noqa: PLC0415
 
-    def say(line: str) -> None:
-        typer.echo(line, err=True)
-
     if len(models) < 2:
         raise UserError(f"compare: found one model ({models[0]}), expected two or more")
     sampled = [is_samples(Path(word.partition("=")[2] or word)) for word in models]
@@ -64,10 +62,11 @@ def compare(
         )
     if metric is not None and not all(sampled):
         raise UserError("compare: --metric is of lm-eval's samples; of models the suites say it")
-    if all(sampled):
-        found = _of_samples(models, metric)
-    else:
-        found = _of_models(models, task, study, data, documents, runs, say)
+    with aside() as screen:
+        if all(sampled):
+            found = _of_samples(models, metric)
+        else:
+            found = _of_models(models, task, study, data, documents, runs, screen)
     typer.echo(dumps(facts(found)) if json else text(found))
 
 
@@ -106,7 +105,7 @@ def _of_models(
     data: str | None,
     documents: int | None,
     runs: Path,
-    say: Any,
+    screen: Screen,
 ) -> Comparison:
     from exme.search.running import compare as compare_them, open_stored  # noqa: PLC0415
     from exme.search.study import (  # noqa: PLC0415
@@ -137,7 +136,7 @@ def _of_models(
             stored = open_stored(path, task, runs).storage
         except UserError:  # not begun: nobody has used its documents
             stored = None
-    return compare_them(models, settings, suites, runs, say, stored)
+    return compare_them(models, settings, suites, runs, screen, stored)
 
 
 def _plain(models: Mapping[str, str], task: str, data: str | None) -> StudyFile:

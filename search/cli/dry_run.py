@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from exme.search.running import Screen, open_search
+from exme.search.running import Screen
 from exme.search.study import load_study_file
 
+from .options import open_beside
 from .processes import usable_cores
 
 
@@ -31,13 +31,8 @@ def dry_run(
         import torch  # noqa: PLC0415
 
         torch.set_num_threads(max(1, usable_cores() // workers))  # (what each of them would have)
-    content = load_study_file(path).model_copy(update={"storage": None})
-    with (
-        tempfile.TemporaryDirectory(prefix="exme-dry-run-") as folder,
-        open_search(
-            content, task, name=path.stem, runs=folder, budget=budget, screen=screen
-        ) as search,
-    ):
+    content = load_study_file(path)
+    with open_beside(content, path, task, screen, budget) as search:
         search.workers = workers
         if not content.directions and content.measure != "target_nll":
             search.settle()  # (these take longer than what is asked; comparing the inputs is what takes most memory)

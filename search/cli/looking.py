@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import RUNS_DEFAULT, JsonOption, RunsOption, StudyArgument, TaskOption, open_run
+from .options import (
+    RUNS_DEFAULT,
+    JsonOption,
+    RunsOption,
+    StudyArgument,
+    TaskOption,
+    aside,
+    open_run,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,10 +44,11 @@ def status(
     if study is None:
         _all_runs(runs, console, json=json)
         return
-    from exme.search.reports.terminal import SearchPanel  # noqa: PLC0415
-    from exme.search.running import open_stored  # noqa: PLC0415
+    with aside():
+        from exme.search.reports.terminal import SearchPanel  # noqa: PLC0415
 
-    opened = open_stored(study, task, runs)
+        opened = open_run(study, task, runs)
+        panel = SearchPanel(opened.view(), note=opened.note)
     if opened.storage.record.is_older and (json or watch):
         typer.echo(opened.note, err=True)
     if json:
@@ -61,18 +70,19 @@ def status(
         finally:
             picture.close()
     else:
-        console.print(SearchPanel(opened.view(), note=opened.note))
+        console.print(panel)
 
 
 def _all_runs(runs: Path, console: Console, *, json: bool) -> None:
-    from exme.search.reports.terminal import (  # noqa: PLC0415
-        all_runs,
-        print_fitting,
-        runs_table,
-        search_facts,
-    )
+    with aside():
+        from exme.search.reports.terminal import (  # noqa: PLC0415
+            all_runs,
+            print_fitting,
+            runs_table,
+            search_facts,
+        )
 
-    found = all_runs(runs)
+        found = all_runs(runs)
     if json:
         for run in found:
             changed = run.changed and run.changed.isoformat()
@@ -90,11 +100,13 @@ def report(
 
     Example: `exme report studies/mini.yaml --task gsm8k`
     """
-    from exme.search.reports.pages import next_step, write_report  # noqa: PLC0415
+    with aside() as screen:
+        from exme.search.reports.pages import next_step, write_report  # noqa: PLC0415
 
-    opened = open_run(study, task, runs)
-    outcome = opened.outcome()
-    path = write_report(outcome, opened.folder, opened.examples(outcome))
+        opened = open_run(study, task, runs)
+        screen.note("Writing the report")
+        outcome = opened.outcome()
+        path = write_report(outcome, opened.folder, opened.examples(outcome))
     found = outcome.verdict
     typer.echo(found.sentence)
     if found.caution:
@@ -119,11 +131,12 @@ def table(
 
     Example: `exme table studies/mini.yaml --task gsm8k --out trials.csv`
     """
-    from exme.search.reports.pages import documents_table, trials_table, write_table  # noqa: PLC0415
+    with aside():
+        from exme.search.reports.pages import documents_table, trials_table, write_table  # noqa: PLC0415
 
-    outcome = open_run(study, task, runs).outcome()
-    found = documents_table(outcome) if documents else trials_table(outcome.trials)
-    write_table(found, out)
+        outcome = open_run(study, task, runs).outcome()
+        found = documents_table(outcome) if documents else trials_table(outcome.trials)
+        write_table(found, out)
     typer.echo(f"Wrote {len(found)} rows to {out}.")
 
 
@@ -141,10 +154,11 @@ def dashboard(
 
     Example: `exme dashboard studies/mini.yaml --task gsm8k`
     """
-    from exme.search.reports.dashboard import Annotator, serve  # noqa: PLC0415
+    with aside():
+        from exme.search.reports.dashboard import Annotator, serve  # noqa: PLC0415
 
-    opened = open_run(study, task, runs)
-    annotator = Annotator(opened)
+        opened = open_run(study, task, runs)
+        annotator = Annotator(opened)
     annotator.start()
     try:
         serve(

@@ -28,6 +28,7 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 _SMALLER = "use a smaller dtype or batch_size, or a larger machine; the same command resumes"
 _LONG = 5_000
+INTERRUPTED = 130  # exit code after Ctrl-C
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -90,7 +91,7 @@ def _stopped() -> int:
 
     command = hide_secrets(shlex.join(["exme", *sys.argv[1:]]))
     typer.echo(f"\nStopped. Nothing that was finished is lost; `{command}` resumes.", err=True)
-    return 130
+    return INTERRUPTED
 
 
 def _carried_out(command: Callable[[], object]) -> int:  # noqa: PLR0911  (an error each)
@@ -116,6 +117,8 @@ def _carried_out(command: Callable[[], object]) -> int:  # noqa: PLR0911  (an er
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
             raise
         return _refuse(f"out of memory ({str(error).splitlines()[0]}); {_SMALLER}")
+    if code == INTERRUPTED:
+        raise KeyboardInterrupt  # (which typer has made an exit code of)
     return code if isinstance(code, int) else 0
 
 

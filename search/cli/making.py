@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import RUNS_DEFAULT, RunsOption, StudyArgument, TaskOption, open_run
+from .options import RUNS_DEFAULT, RunsOption, StudyArgument, TaskOption, aside, open_run
 
 GgufOption = Annotated[
     str | None, typer.Option(help="Convert it too, by llama.cpp's converter: f16, bf16, q8_0, ...")
@@ -46,18 +46,21 @@ def export(
 
     Example: `exme export studies/mini.yaml --task gsm8k --out best`
     """
-    from exme.search.reports import exports  # noqa: PLC0415
     from exme.tasks import UserError  # noqa: PLC0415
 
     if push is not None and (top is not None or pareto):
         raise UserError("export: --push takes one model; leave out --top and --pareto")
-    if gguf is not None:
-        exports.check_gguf_type(gguf)
-    opened = open_run(study, task, runs)
-    results = exports.export_trials(
-        opened, out or opened.folder / "export",
-        number=trial, top=top, pareto=pareto, force=force, repository=push or "",
-    )  # fmt: skip
+    with aside() as screen:
+        from exme.search.reports import exports  # noqa: PLC0415
+
+        if gguf is not None:
+            exports.check_gguf_type(gguf)
+        opened = open_run(study, task, runs)
+        screen.note("Writing the model")
+        results = exports.export_trials(
+            opened, out or opened.folder / "export",
+            number=trial, top=top, pareto=pareto, force=force, repository=push or "",
+        )  # fmt: skip
     for result in results:
         typer.echo(str(result))
         typer.echo(result.verdict)
@@ -87,7 +90,10 @@ def materialise(
 
     Example: `exme materialise best/exme_recipe.json --out again`
     """
-    from exme.search.merging.folders import materialise as make  # noqa: PLC0415
-
     own = recipe if recipe.is_dir() else recipe.parent
-    typer.echo(str(make(recipe, out, force=force, within=[Path(), own, *(models or [])])))
+    with aside() as screen:
+        from exme.search.merging.folders import materialise as make  # noqa: PLC0415
+
+        screen.note("Writing the model")
+        made = make(recipe, out, force=force, within=[Path(), own, *(models or [])])
+    typer.echo(str(made))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
@@ -12,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from exme.search.running import Screen, Search, StoredSearch, Ticker
+    from exme.search.study import StudyFile
 
 StudyArgument = Annotated[
     Path | None,
@@ -57,6 +59,7 @@ PlainOption = Annotated[
     bool, typer.Option("--plain", help="Plain lines, even where there is a terminal.")
 ]
 RUNS_DEFAULT = Path("studies/runs")
+LOADING = "Loading libraries"
 
 
 def study_path(study: Path | None) -> Path:
@@ -83,6 +86,40 @@ def open_study(
 
     path = study_path(study)
     return open_search(path, task, runs=runs, budget=budget, fork=fork, screen=screen)
+
+
+@contextmanager
+def open_beside(
+    study: StudyFile,
+    path: Path,
+    task: str | None,
+    screen: Screen,
+    budget: Mapping[str, float | None] | None = None,
+) -> Iterator[Search]:
+    """A study beside its own run, which stays as it is: nothing of what is done is kept.
+
+    Args:
+        study: what it says.
+        path: its file.
+        task: suites, as `open_search` takes them.
+        screen: where lines go.
+        budget: replaces limits of the study's.
+    """
+    from exme.search.running import open_search  # noqa: PLC0415
+    from exme.search.study import pick_suites  # noqa: PLC0415
+
+    if task is not None:
+        pick_suites(
+            study, task, str(path)
+        )  # (a suite that is not there is told by the file's name)
+    content = study.model_copy(update={"storage": None})
+    with (
+        tempfile.TemporaryDirectory(prefix="exme-") as folder,
+        open_search(
+            content, task, name=path.stem, runs=folder, budget=budget, screen=screen
+        ) as search,
+    ):
+        yield search
 
 
 def open_run(study: Path | None, task: str | None, runs: Path) -> StoredSearch:
@@ -121,5 +158,18 @@ def watched(*, json: bool, plain: bool, alone: bool = True) -> Iterator[Screen]:
     if json or not alone:
         yield pick_screen(json=json, plain=plain)
         return
-    with Ticker("Loading libraries") as ticker:
+    with Ticker(LOADING) as ticker:
         yield pick_screen(json=json, plain=plain, ticker=ticker)
+
+
+@contextmanager
+def aside() -> Iterator[Screen]:
+    """A screen on standard error, on which nothing is silent for long: for commands whose result is their output."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from exme.search.running import Ticker  # noqa: PLC0415
+
+    with Ticker(LOADING) as ticker:
+        from exme.search.running import Screen  # noqa: PLC0415
+
+        yield Screen(Console(stderr=True, highlight=False, soft_wrap=True), ticker)

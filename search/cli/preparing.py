@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from .options import RUNS_DEFAULT, JsonOption, RunsOption, StudyArgument, TaskOption, study_path
+from .options import (
+    RUNS_DEFAULT,
+    JsonOption,
+    RunsOption,
+    StudyArgument,
+    TaskOption,
+    aside,
+    study_path,
+)
 
 _Checkpoints = Annotated[
     list[str] | None,
@@ -50,6 +58,7 @@ def init(
     run: _TrainingRun = None,
     from_mergekit: _FromMergekit = None,
     task: _Task = None,
+    data: Annotated[str | None, typer.Option(help="hub, mini, or a folder of JSON lines.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Check that checkpoints fit a base and write a commented study file for them.
@@ -57,20 +66,33 @@ def init(
     Example: `exme init studies/mine.yaml --base mini/base --checkpoint mini/sums
     --checkpoint mini/products`
     """
+    from exme.search.running import Ticker  # noqa: PLC0415
     from exme.tasks import UserError  # noqa: PLC0415
 
-    if from_mergekit is None:
-        _init_from_models(path, base, run, checkpoint or [], task or "gsm8k", force=force)
-    elif checkpoint or run:
+    if from_mergekit is not None and (checkpoint or run):
         raise UserError("init: --from-mergekit brings its models; leave --checkpoint and --run out")
-    else:
-        typer.echo(_init_from_mergekit(path, from_mergekit, base, task, force=force))
+    settings = {"data": data} if data else {}
+    with Ticker("Reading the models"):
+        if from_mergekit is None:
+            told = _init_from_models(
+                path, base, run, checkpoint or [], task or "gsm8k", settings, force=force
+            )
+        else:
+            told = _init_from_mergekit(path, from_mergekit, base, task, settings, force=force)
+    typer.echo(told)
 
 
 def _init_from_models(
-    path: Path, base: str | None, run: str | None, given: list[str], task: str, *, force: bool
-) -> None:
-    """Write the study of a base and checkpoints, or a training run; say what was found."""
+    path: Path,
+    base: str | None,
+    run: str | None,
+    given: list[str],
+    task: str,
+    settings: dict[str, str],
+    *,
+    force: bool,
+) -> str:
+    """Write the study of a base and checkpoints, or a training run; what was found, as lines."""
     from exme.search.study import (  # noqa: PLC0415
         load_study_file,
         name_checkpoints,
@@ -84,16 +106,22 @@ def _init_from_models(
     if base is None or not (named or run):
         missing = "--base" if base is None else "--checkpoint or --run"
         raise UserError(f"init: {missing} is missing; see `exme init --help` for an example")
-    typer.echo(write_study(path, base, named, task, run=run, force=force))
+    told = [write_study(path, base, named, task, run=run, settings=settings, force=force)]
     if run or len(named) > 1:
         from exme.search.opening import kinship_of, open_sources  # noqa: PLC0415  (loads torch)
 
-        for line in kinship_of(open_sources(load_study_file(path))):
-            typer.echo(line)
+        told += kinship_of(open_sources(load_study_file(path)))
+    return "\n".join(told)
 
 
 def _init_from_mergekit(
-    path: Path, source: Path, given_base: str | None, task: str | None, *, force: bool
+    path: Path,
+    source: Path,
+    given_base: str | None,
+    task: str | None,
+    settings: dict[str, str],
+    *,
+    force: bool,
 ) -> str:
     """Write the study that a file of mergekit's begins; what there is to say of it, as lines."""
     from exme.search.study import read_mergekit, write_study  # noqa: PLC0415
@@ -107,7 +135,7 @@ def _init_from_mergekit(
         )
     message = write_study(
         path, base, taken.checkpoints, task or ",".join(taken.tasks) or "gsm8k",
-        method=taken.method, start=taken.point, settings=taken.settings, force=force,
+        method=taken.method, start=taken.point, settings={**taken.settings, **settings}, force=force,
     )  # fmt: skip
     return "\n".join([*taken.told, message])
 
@@ -177,12 +205,10 @@ def verify(
 
     Example: `exme verify studies/mini.yaml --task gsm8k --documents 40`
     """
-    from .verify import differences, table, verify_study  # noqa: PLC0415
+    with aside() as screen:
+        from .verify import differences, table, verify_study  # noqa: PLC0415
 
-    def say(line: str) -> None:
-        typer.echo(line, err=True)
-
-    found = verify_study(study_path(study), task, model, documents, runs, say)
+        found = verify_study(study_path(study), task, model, documents, runs, screen)
     typer.echo(table(found))
     for parity in found:
         for line in differences(parity):
@@ -212,22 +238,22 @@ def doctor(
 
     from rich.console import Console  # noqa: PLC0415
 
-    from exme.search.study import load_study_file  # noqa: PLC0415
-
-    from .doctor import BROKEN, examine, findings_table, storage_finding  # noqa: PLC0415
+    from .doctor import BROKEN, examine, findings_table  # noqa: PLC0415
     from .study_doctor import examine_study  # noqa: PLC0415
 
-    url = None if study is None else load_study_file(study).storage
-    found, console = list(examine(runs)), Console(highlight=False)
-    if url is not None:
-        found.append(storage_finding(url))
-    if study is not None:
-        with Console(stderr=True).status("opening") as status:
-            found += examine_study(study, task, status.update)
+    if study is not None and not study.exists():
+        from exme.search.study import load_study_file  # noqa: PLC0415
+
+        load_study_file(study)  # (a slip of the finger is told at once)
+    with aside() as screen:
+        screen.note("Trying what a search needs")
+        found = list(examine(runs))
+        if study is not None:
+            found += examine_study(study, task, screen)
     if json:
         for finding in found:
             typer.echo(dumps(asdict(finding)))
     else:
-        console.print(findings_table(found))
+        Console(highlight=False).print(findings_table(found))
     if any(finding.state == BROKEN for finding in found):
         raise typer.Exit(1)

@@ -58,7 +58,8 @@ def shares(
     given = {name: threads for name in _THREADS if name not in environment}
     # Threads that spin while they wait for each other starve those of the other workers.
     given |= {} if "OMP_WAIT_POLICY" in environment else {"OMP_WAIT_POLICY": "passive"}
-    words = f"{environment.get(_THREADS[0], threads)} CPU threads"
+    mine = environment.get(_THREADS[0], threads)
+    words = f"{mine} CPU thread{'' if mine == '1' else 's'}"
     if not gpus:
         return [Share(given, words)] * count
     if each:

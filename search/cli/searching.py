@@ -65,9 +65,9 @@ def search(
     """
     budget = {"trials": trials, "hours": hours, "documents": documents, "gain": gain}
     if dry_run:
-        from .dry_run import dry_run as try_out  # noqa: PLC0415
-
         with watched(json=json, plain=plain) as screen:
+            from .dry_run import dry_run as try_out  # noqa: PLC0415
+
             try_out(study_path(study), task, budget, workers, screen)
         return
     with (
@@ -112,6 +112,7 @@ def run_here(
     )
     opened.workers = count
     opened.screen.begin(opened.view)
+    opened.screen.note("The workers are at work")
     budget = [f"--{name}={value}" for name, value in limits.items() if value is not None]
     task = opened.task.replace("+", ",")
     run_workers(
@@ -160,4 +161,4 @@ def worker(
     ):
         opened.storage.sitting = began(os.getppid() if started_here else None)
         opened.workers = max(1, started_here)
-        opened.work()
+        opened.work(tells_end=not started_here)

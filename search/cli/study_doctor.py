@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,39 +11,34 @@ import psutil
 
 from exme.tasks import UserError, one_line
 
-from .doctor import ABSENT, BROKEN, OK, Finding
+from .doctor import ABSENT, BROKEN, OK, Finding, storage_finding
+from .options import open_beside
 
 if TYPE_CHECKING:
     from exme.evaluators.harness import Evaluation, Judge
     from exme.search.opening import Likeness
-    from exme.search.running import Search
+    from exme.search.running import Screen, Search
     from exme.search.scoring import Worker
 
 _FEW = 32  # documents that every input answers
 _MUCH = 0.05  # share of answers that is worth a word
 
 
-def examine_study(path: Path, task: str | None, note: Callable[[str], None]) -> Iterator[Finding]:
+def examine_study(path: Path, task: str | None, screen: Screen) -> Iterator[Finding]:
     """Try all that a search of a study needs; its run stays as it is.
 
     Args:
         path: the study file.
         task: suites, as `open_search` takes them.
-        note: says what goes on.
+        screen: says what goes on.
     """
-    from exme.search.running import Screen, open_search  # noqa: PLC0415
     from exme.search.study import load_study_file  # noqa: PLC0415
 
-    class Silent(Screen):
-        def say(self, line: str, style: str = "") -> None:
-            note(line)
-
     try:
-        study = load_study_file(path).model_copy(update={"storage": None})
-        with (
-            tempfile.TemporaryDirectory(prefix="exme-doctor-") as folder,
-            open_search(study, task, name=path.stem, runs=folder, screen=Silent()) as search,
-        ):
+        study = load_study_file(path)
+        if study.storage is not None:
+            yield storage_finding(study.storage)
+        with open_beside(study, path, task, screen) as search:
             yield Finding(
                 "study", OK, f"{path}: it opens, and its checkpoints fit the base by their headers"
             )
@@ -52,8 +46,8 @@ def examine_study(path: Path, task: str | None, note: Callable[[str], None]) -> 
             yield from _documents(search)
             yield from _room(search)
             worker = search.worker_here()
-            yield from _models(search, worker, note)
-            yield from _answers(search, worker, note)
+            yield from _models(search, worker)
+            yield from _answers(search, worker)
     except UserError as error:
         yield Finding(
             "study", BROKEN, str(error), "a search refuses this; put it right, and ask again"
@@ -103,11 +97,11 @@ def _documents(search: Search) -> Iterator[Finding]:
 
 def _room(search: Search) -> Iterator[Finding]:
     """Memory and disk."""
-    from exme.search.opening import LIBRARIES  # noqa: PLC0415
+    from exme.search.opening import LIBRARIES, size_text  # noqa: PLC0415
 
-    weights, gigabyte = search.weights, 2**30
+    weights = search.weights
     needed, free = LIBRARIES + weights.live + weights.sources, psutil.virtual_memory().available
-    told = f"about {needed / gigabyte:.1f} GB with all sources beside the live model, {free / gigabyte:.1f} GB are free"
+    told = f"about {size_text(needed)} with all sources beside the live model, {size_text(free)} are free"
     if needed > free:
         yield Finding(
             "memory",
@@ -118,7 +112,7 @@ def _room(search: Search) -> Iterator[Finding]:
     else:
         yield Finding("memory", OK, told)
     free = shutil.disk_usage(Path().absolute()).free
-    told = f"an export takes {weights.exported / gigabyte:.1f} GB, {free / gigabyte:.1f} GB are free here"
+    told = f"an export takes {size_text(weights.exported)}, {size_text(free)} are free here"
     if weights.exported > free:
         yield Finding(
             "disk, for this study", ABSENT, told, "make room, or export elsewhere with --out"
@@ -127,12 +121,12 @@ def _room(search: Search) -> Iterator[Finding]:
         yield Finding("disk, for this study", OK, told)
 
 
-def _models(search: Search, worker: Worker, note: Callable[[str], None]) -> Iterator[Finding]:
+def _models(search: Search, worker: Worker) -> Iterator[Finding]:
     """Whether inputs are themselves, and fine-tunes."""
     from exme.search.opening import kinship_of, likenesses, tolerance  # noqa: PLC0415
 
     most = tolerance(worker)
-    for found in likenesses(worker, search.inputs(), note):
+    for found in likenesses(worker, search.inputs(), search.screen.note):
         yield _likeness(found, most)
         if found.asked:
             yield Finding(
@@ -140,7 +134,7 @@ def _models(search: Search, worker: Worker, note: Callable[[str], None]) -> Iter
                 "all candidates are asked as the base is; copy what is meant into the base's folder",
             )  # fmt: skip
     family = kinship_of(search.sources)
-    odd = list(family)
+    odd = list(family.odd())
     for line in odd:
         yield Finding(
             "checkpoints",
@@ -150,11 +144,8 @@ def _models(search: Search, worker: Worker, note: Callable[[str], None]) -> Iter
         )
     if not odd:
         lengths = ", ".join(f"{name} {length:.3f}" for name, length in family.lengths.items())
-        yield Finding(
-            "checkpoints",
-            OK,
-            f"fine-tunes, all different; task vectors over the base's length: {lengths}",
-        )
+        told = f"fine-tunes, all different; task vectors over the base's length: {lengths}"
+        yield Finding("checkpoints", OK, "; ".join([told, *family]))
     yield _template(search, worker)
 
 
@@ -193,14 +184,14 @@ def _template(search: Search, worker: Worker) -> Finding:
     )
 
 
-def _answers(search: Search, worker: Worker, note: Callable[[str], None]) -> Iterator[Finding]:
+def _answers(search: Search, worker: Worker) -> Iterator[Finding]:
     """What every input answers to a few documents."""
     judges = worker.judges("search")
     for judge in judges:
         yield _examples(judge)
     found: dict[str, list[Evaluation]] = {}
     for name, candidate in search.inputs().items():
-        note(f"having {name} answer")
+        search.screen.note(f"Having {name} answer")
         worker.take_in(candidate)
         found[name] = [
             judge.score(worker.engine, range(min(_FEW, len(judge.documents)))) for judge in judges

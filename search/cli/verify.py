@@ -11,14 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from exme.evaluators.harness import Evaluation, Judge, LmEvalScores, hf_model, lm_eval_scores
 from exme.search.merging import Candidate, load_model, load_tokenizer
 from exme.search.merging.folders import write_model
-from exme.search.running import Search, open_search, open_stored
+from exme.search.running import Screen, Search, open_stored
 from exme.search.scoring import LocalModel, ServedModel, Worker
 from exme.search.study import load_study_file, measure_of_ones_own
 from exme.search.trials import best_trial
 from exme.tasks import SuiteDocuments, UserError, did_you_mean
+
+from .options import open_beside
 
 _NO_METRIC = "lm-eval knows nothing of a measure of your own; verify with `measure: metric`"
 
@@ -79,7 +83,7 @@ def verify_study(
     model: str,
     documents: int | None,
     runs: Path,
-    say: Callable[[str], None] = lambda line: None,
+    screen: Screen | None = None,
 ) -> list[Parity]:
     """Judge one model twice on each of a study's suites; the study's own run stays as it is.
 
@@ -89,11 +93,12 @@ def verify_study(
         model: ``base``, a checkpoint's name, or ``best`` for the best candidate of the run.
         documents: search documents of each suite; None for as many as the study has.
         runs: folder of all runs.
-        say: writes a line of what is being done.
+        screen: says what goes on.
 
     Raises:
         UserError: the study cannot be used, or there is no such model.
     """
+    screen = screen or Screen(Console(quiet=True))
     study = load_study_file(path)
     if measure_of_ones_own(study.measure):
         raise UserError(f"{path}: {_NO_METRIC}")
@@ -111,11 +116,8 @@ def verify_study(
     sizes = study.documents if documents is None else study.documents.model_copy(
         update={"search": documents}
     )  # fmt: skip
-    content = study.model_copy(update={"documents": sizes, "storage": None})
-    with (
-        tempfile.TemporaryDirectory(prefix="exme-verify-") as folder,
-        open_search(content, task, name=path.stem, runs=folder) as search,
-    ):
+    content = study.model_copy(update={"documents": sizes})
+    with open_beside(content, path, task, screen) as search:
         inputs = search.inputs()
         if best is None and model not in inputs:
             known = [*inputs, "best"]
@@ -123,17 +125,17 @@ def verify_study(
                 f"no model '{model}' (have: {', '.join(known)}){did_you_mean(model, known)}"
             )
         candidate = best or inputs[model]
-        say(f"Loading {told}.")
+        screen.say(f"Loading {told}.")
         worker = search.local_worker()
         judged = []
         try:
             worker.take_in(candidate)
             for judge, asked in zip(worker.judges("search"), search.documents, strict=True):
-                judged.append(_judge(worker, judge, asked, told, say))
+                judged.append(_judge(worker, judge, asked, told, screen))
         finally:
             worker.close()
-        with _alone(search, worker, candidate, say) as others:
-            return [_compare(each, others, say) for each in judged]
+        with _alone(search, worker, candidate) as others:
+            return [_compare(each, others, screen) for each in judged]
 
 
 @dataclass(frozen=True)
@@ -169,21 +171,18 @@ def _judge(
     judge: Judge,
     documents: SuiteDocuments,
     told: str,
-    say: Callable[[str], None],
+    screen: Screen,
 ) -> _Judged:
     """Judge the model that is in a worker by one suite."""
-    say(
-        f"{documents.suite.suite}: {len(documents.search)} documents, by ExMe ({worker.engine_name})."
-    )
+    count = len(documents.search)
+    screen.note(f"{documents.suite.suite}: {count} documents, by ExMe ({worker.engine_name})")
     start = time.perf_counter()
     evaluation = judge.score(worker.engine)
     return _Judged(documents, judge, evaluation, told, time.perf_counter() - start)
 
 
 @contextlib.contextmanager
-def _alone(
-    search: Search, worker: Worker, candidate: Candidate, say: Callable[[str], None]
-) -> Iterator[_Others]:
+def _alone(search: Search, worker: Worker, candidate: Candidate) -> Iterator[_Others]:
     """lm-eval's own model with a candidate's weights: `hf`, or `vllm` where vLLM has answered."""
     if isinstance(worker.live, LocalModel):
         resident = worker.resident
@@ -197,7 +196,7 @@ def _alone(
     code = search.study.trust_remote_code
     with tempfile.TemporaryDirectory(prefix="exme-verify-") as temporary:
         folder = Path(temporary)
-        say("Writing the candidate, and starting lm-eval's vllm model on it.")
+        search.screen.note("Writing the candidate, and starting lm-eval's vllm model on it")
         write_model(folder, search.sources, candidate, code=code)
         model = load_model(folder, search.precision.compute, code).eval()
         hf = hf_model(model, load_tokenizer(folder, code), worker.batch_size)
@@ -205,11 +204,11 @@ def _alone(
             yield _Others("vllm", lambda _: theirs, 1, hf)
 
 
-def _compare(judged: _Judged, others: _Others, say: Callable[[str], None]) -> Parity:
+def _compare(judged: _Judged, others: _Others, screen: Screen) -> Parity:
     """Have lm-eval score the same documents by itself."""
     documents, evaluation = judged.documents, judged.evaluation
     suite, scores = documents.suite.suite, evaluation.scores
-    say(f"{suite}: the same by lm-eval's {others.name} model.")
+    screen.note(f"{suite}: the same by lm-eval's {others.name} model")
     start = time.perf_counter()
 
     def theirs_of(batch_size: int, only: Sequence[str] | None = None) -> LmEvalScores:
@@ -221,7 +220,9 @@ def _compare(judged: _Judged, others: _Others, say: Callable[[str], None]) -> Pa
     answering = [d for d, said in theirs.answers.items() if said != answers[d]]
     if answering and others.batch_size > 1:
         # In a batch the hf model may go on after a row's end, and rounds otherwise: it is asked one by one.
-        say(f"{suite}: {len(answering)} answers differ; lm-eval is asked for these one by one.")
+        screen.note(
+            f"{suite}: {len(answering)} answers differ; lm-eval is asked for these one by one"
+        )
         alone = theirs_of(1, answering)
         theirs = replace(
             theirs,

@@ -8,6 +8,7 @@ from .cost import (
     give_back_memory as give_back_memory,
     peak_memory as peak_memory,
     set_aside as set_aside,
+    size_text as size_text,
     weigh as weigh,
 )
 from .first_stage import (

@@ -72,8 +72,8 @@ def check_memory(weights: Weights, precision: Precision, residence: str = "auto"
     if needed > free:
         raise UserError(
             f"device '{precision.device}': the live model"
-            f"{' and its sources need' if residence == 'device' else ' needs'} {_size(needed)}, "
-            f"{_size(free)} are free; use a smaller dtype, a larger machine or `residence: auto`"
+            f"{' and its sources need' if residence == 'device' else ' needs'} {size_text(needed)}, "
+            f"{size_text(free)} are free; use a smaller dtype, a larger machine or `residence: auto`"
         )
 
 
@@ -154,12 +154,12 @@ def describe(
     """
     disk = weights.exported + 20 * 2**20
     free = shutil.disk_usage(folder).free
-    low = f" (only {_size(free)} free!)" if disk > free else ""
+    low = f" (only {size_text(free)} free!)" if disk > free else ""
     memory = workers * max(reached, LIBRARIES + weights.live + weights.sources)
     share = workers * (weights.live + weights.sources)
     many = f" by {workers} workers" if workers > 1 else ""
     return (
-        f"This will take about {_size(memory)} of memory ({_size(share)} of it weights){many}, {_size(disk)} of disk "
+        f"This will take about {size_text(memory)} of memory ({size_text(share)} of it weights){many}, {size_text(disk)} of disk "
         f"with the export{low}, {_documents(study, costs, report)}{_time(costs)}{_ends(study)}."
     )
 
@@ -192,10 +192,14 @@ def _ends(study: StudyFile) -> str:
     """What may end it before."""
     if study.budget.gain is None:
         return ""
-    return f"; less where more documents are expected to bring less than {study.budget.gain:g}"
+    unit = " points" if study.measure == "metric" else ""
+    return (
+        f"; less where more documents are expected to bring less than {study.budget.gain:g}{unit}"
+    )
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
+    """Bytes, as people read them: ``22 MB``."""
     for unit in ("B", "KB", "MB"):
         if count < 1024:
             return f"{count:.0f} {unit}"

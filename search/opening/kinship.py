@@ -66,6 +66,12 @@ class Kinship:
         return [group for group in found if len(group) > 1 and tuple(group) not in same]
 
     def __iter__(self) -> Iterator[str]:
+        """A sentence for each thing to know of them."""
+        yield from self.odd()
+        for group in self.parallel:
+            yield self._told(group)
+
+    def odd(self) -> Iterator[str]:
         """A sentence for each thing that is not as it should be."""
         for one, other in self.equal:
             if one == "base":
@@ -86,8 +92,6 @@ class Kinship:
                     f"Checkpoint '{name}' is no fine-tune of this base: its task vector is {length:.2f} times as long "
                     f"as the base's weights (a fine-tune's is far shorter); check `base`."
                 )
-        for group in self.parallel:
-            yield self._told(group)
 
     def _told(self, group: Sequence[str]) -> str:
         """What it means that checkpoints go nearly the same way."""

@@ -19,6 +19,7 @@ from exme.search.merging.sources import Adapter, Source
 from exme.tasks import UserError, one_line
 
 from .asking import other_tokens, other_words, otherwise
+from .cost import size_text
 
 KEPT = 32  # last tokens of a prompt whose logits are compared
 
@@ -52,7 +53,7 @@ class OwnModel:
         free = psutil.virtual_memory().available  # (it is loaded there, wherever it goes then)
         if self._size > 0.9 * free:
             raise NotLoaded(
-                f"its own model takes {_gigabytes(self._size)} beside the live one, {_gigabytes(free)} are free"
+                f"its own model takes {size_text(self._size)} beside the live one, {size_text(free)} are free"
             )
         with self._room():
             self._model = self._loaded()
@@ -111,7 +112,7 @@ class OwnModel:
                 raise
             self._model = None
             raise NotLoaded(
-                f"there is no room for its own model beside the live one ({_gigabytes(self._size)})"
+                f"there is no room for its own model beside the live one ({size_text(self._size)})"
             ) from None
 
     def _loaded(self) -> Any:
@@ -158,7 +159,3 @@ def _logits(model: Any, ids: torch.Tensor, device: torch.device) -> torch.Tensor
     with torch.no_grad():
         found = model(ids.to(device)).logits[0, -KEPT:]
     return found.float().cpu()  # type: ignore[no-any-return]  # transformers is typed by half
-
-
-def _gigabytes(count: float) -> str:
-    return f"{count / 2**30:.1f} GB"

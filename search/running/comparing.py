@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from exme.evaluators import DocumentScores, Scores, join
 from exme.search.merging import Candidate
@@ -27,6 +29,8 @@ from exme.search.scoring import Precision, Worker, choose_engine, settle_precisi
 from exme.search.storage import StoredStudy
 from exme.search.study import StudyFile
 from exme.tasks import Suite, SuiteDocuments, UserError
+
+from .screen import Screen
 
 # Scores that are kept, beside the runs.
 KEPT = "compare"
@@ -56,7 +60,7 @@ def compare(
     study: StudyFile,
     suites: Sequence[Suite],
     runs: Path,
-    say: Callable[[str], None] = lambda line: None,
+    screen: Screen | None = None,
     stored: StoredStudy | None = None,
 ) -> Comparison:
     """Score models on the report documents of suites, and compare every two of them.
@@ -69,16 +73,18 @@ def compare(
         study: whose settings hold: data, documents, chat, dtypes, device, engine.
         suites: what to score them on.
         runs: folder of all runs.
-        say: writes a line of what is done.
+        screen: says what goes on.
         stored: a study whose report documents these are, for its storage counts their uses, too.
 
     Raises:
         UserError: a model or the documents cannot be used.
     """
+    screen = screen or Screen(Console(quiet=True))
     sources = {
         name: Sources(Checkpoint(name, locate(where, who=name)), {})
         for name, where in models.items()
     }
+    screen.note("Reading the documents")
     documents = [load_study_documents(study, suite) for suite in suites]
     opened = [
         _settle(name, sources[name], study.model_copy(update={"base": where}), documents)
@@ -102,11 +108,11 @@ def compare(
         found = _read(kept)
         if found is None:
             count = sum(len(each.report) for each in documents)
-            say(f"Scoring {told} on {count:,} report documents ...")
+            screen.note(f"Scoring {told} on {count:,} report documents")
             found = _score(model, documents)
             _write(kept, found)
         else:
-            say(f"Scored before: {told}.")
+            screen.say(f"Scored before: {told}.")
         scores[model.name] = found
     return compare_models(scores, use)
 

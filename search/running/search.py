@@ -141,8 +141,12 @@ class Search(OpenedSearch):
         """Say what is ahead: memory, documents, time and engine, and what is special about the study."""
         announce(self)
 
-    def work(self) -> None:
-        """Try candidates, beside whoever else does, until the budget is used up."""
+    def work(self, *, tells_end: bool = True) -> None:
+        """Try candidates, beside whoever else does, until the budget is used up.
+
+        Args:
+            tells_end: say what was found and why it is over; a worker leaves that to the command that started it.
+        """
         self.settle()
         self.loop.recover()
         ranks = self.settled.halving is not None
@@ -153,6 +157,8 @@ class Search(OpenedSearch):
             self._rank()
             self.settle()
         reason = self._until_over()
+        if not tells_end:
+            return
         if told := named_text(self.view()):
             self.screen.say(told)
         self.screen.say(f"The search is over: {reason}.")

@@ -60,9 +60,12 @@ def opening(what: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001  (every database has errors of its own)
-        reason = hide_secrets(" ".join(str(error).split()))[:200]
+        cause = (
+            getattr(error, "orig", None) or error
+        )  # what SQLAlchemy wraps with an address of its own
+        reason = hide_secrets(" ".join(str(cause).split()))[:200]
         raise UserError(
-            f"{what} cannot be opened ({type(error).__name__}: {reason}); check `storage` in the "
+            f"{what} cannot be opened ({type(cause).__name__}: {reason}); check `storage` in the "
             f"study file"
         ) from None
 
@@ -80,7 +83,7 @@ def study_names(url: str) -> list[str]:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     patience = Patience("The storage", lambda line: None, lambda: None, longest=0)
-    with opening("storage:"):
+    with opening(f"storage {hide_secrets(url)}"):
         return optuna.get_all_study_names(open_backend(url, patience))
 
 

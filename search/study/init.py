@@ -15,7 +15,14 @@ from exme.search.merging.folders import (
     is_pattern,
     training_run,
 )
-from exme.search.merging.sources import Checkpoint, Source, check_fit, locate, open_checkpoint
+from exme.search.merging.sources import (
+    Adapter,
+    Checkpoint,
+    Source,
+    check_fit,
+    locate,
+    open_checkpoint,
+)
 from exme.tasks import UserError, load_suite
 
 from .study_file import NAME, RESERVED, load_study_file
@@ -207,6 +214,8 @@ def _trained(checkpoint: TrainingCheckpoint | None) -> str:
 
 
 def _line(name: str, where: str, checkpoint: Source) -> str:
+    if isinstance(checkpoint, Adapter):
+        return f"{name}: {where}, a LoRA adapter of rank {checkpoint.config['r']}"
     elements = sum(_count(spec.shape) for spec in checkpoint.tensors.values())
     return f"{name}: {where}, {elements / 1e6:,.1f}M parameters in {checkpoint.dtype}"
 

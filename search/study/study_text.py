@@ -41,7 +41,7 @@ def study_text(
         starts=yaml.safe_dump(
             [dict(start)] if start else [], default_flow_style=True, width=10_000, sort_keys=False
         ).strip(),
-        task=task,
+        task=", ".join(name.strip() for name in task.split(",")),
         data="mini" if mini else "hub",
         runs_code="false",
         chat=f"true # {chat}" if chat else "false",

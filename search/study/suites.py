@@ -26,7 +26,7 @@ def pick_suites(study: StudyFile, task: str, where: str) -> list[Suite]:
             except UserError as error:
                 raise UserError(
                     f"{where}: suite '{name}' is not in suites (have: {', '.join(known)})"
-                    f"{did_you_mean(name, known)}; {error}"
+                    f"{did_you_mean(name, known) or f'; {error}'}"
                 ) from None
     picked = [suite for name, suite in known.items() if name in wanted]
     for suite in picked:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,14 @@ from exme.search.merging.candidate import Candidate
 from exme.search.proposing.box import Box
 from exme.search.proposing.policy import NOTHING_LEFT
 from exme.search.proposing.untried import SMALL, Untried
+from exme.search.scoring.worker import Scored
 from exme.search.trials.budget import spent
 from exme.search.trials.trial import TrialRecord
 from tests.helpers.searches.landscape import PEAK, Flat, Landscape
 from tests.helpers.searches.opened import Opened, close
 
+# Seconds that a document takes.
+EACH = 0.005
 SAMPLERS = ["auto", "gp", "cmaes", "tpe", "random", "qmc"]
 # (two values a coefficient, the only four candidates there are)
 FOUR = {"coefficients": [1.0, 1.0001]}
@@ -120,6 +126,46 @@ def test_workers_together_spend_the_budget_and_repeat_nothing(tmp_path: Path) ->
     assert spent(trials)[0] == 16
     assert not [t for t in trials if t.duplicate_of is not None]
     assert all(one.lines[-1].startswith("The search is over: 16 candidates in ") for one in crew)
+
+
+class Sleeping(Landscape):
+    """A landscape that takes its time over every document."""
+
+    def score_part(self, candidate: Candidate, documents: Sequence[int]) -> Scored:
+        seconds = EACH * len(documents)
+        time.sleep(seconds)
+        return replace(super().score_part(candidate, documents), seconds={"model": seconds})
+
+    def score(self, candidate: Candidate, split: str) -> Scored:
+        found = super().score(candidate, split)
+        if split == "report":
+            time.sleep(EACH * found.scores.count)
+        return found
+
+
+@pytest.mark.slow
+def test_workers_together_keep_to_their_hours_with_the_proof(tmp_path: Path) -> None:
+    hours = 45 / 3600
+    settings: dict[str, Any] = {
+        "documents": {"search": 96, "report": 500},
+        "racing": {"chunk": 16},
+        "budget": {"hours": hours},
+        "sampler": "auto",
+    }
+    crew = [Opened(tmp_path, **settings, scorer=lambda d: Sleeping(d, PEAK)) for _ in range(2)]
+    threads = [threading.Thread(target=one.search.work) for one in crew]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert all("The search is over: 0.0125 hours" in one.lines[-1] for one in crew)
+    outcome = crew[0].search.run()  # as the command that started them does
+    assert outcome.verdict.is_final
+    assert all(sum(line.startswith("#") for line in one.lines) > 5 for one in crew)
+    clocks = [timed.clock for timed in crew[0].search.storage.record.timed()]
+    assert len(clocks) == 4  # base, sums, products, merged
+    lasted = max(c.end for c in clocks) - min(t.clock.sitting for t in outcome.trials if t.clock)
+    assert 0.5 * hours <= lasted / 3600 <= 2 * hours  # (a busy machine's proof may take longer)
 
 
 def test_workers_together_try_the_few_candidates_that_there_are(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from exme.search.trials.standing import standing_by_trial, standings
 from exme.search.trials.unit import Unit
 from tests.helpers.models.own_tasks import OwnSuite, lossy, write_suite
 from tests.helpers.models.small_models import make_family
+from tests.helpers.searches.hearing import Hearing
 
 
 @pytest.fixture(scope="module", params=["err", "nll"])
@@ -164,14 +165,14 @@ def test_verify_compares_the_metrics_own_values_within_the_promise(
     searched: tuple[str, OwnSuite, Search], tmp_path: Path
 ) -> None:
     metric, suite, _ = searched
-    said: list[str] = []
+    screen = Hearing()
     study = suite.folder / "study.yaml"
-    [parity] = verify_study(study, None, "math", None, tmp_path / "runs", said.append)
+    [parity] = verify_study(study, None, "math", None, tmp_path / "runs", screen)
     assert parity.equal
     alone = by_lm_eval(suite, suite.folder / "models" / "math", metric, "train")
     assert parity.ours == pytest.approx(alone, abs=1e-5)
     assert parity.model.startswith("checkpoint math (")
-    assert any("checkpoint math" in line for line in said)
+    assert any("checkpoint math" in line for line in screen.lines)
 
 
 # Scales ------------------------------------------------------------------------------------------

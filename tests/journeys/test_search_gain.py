@@ -76,7 +76,7 @@ def test_of_many_checkpoints_half_of_the_wide_points_are_mixes(product: Any) -> 
     history = replay.history()
     usual = sum(history.settled.weight_space.usual.values())
     drawn = auto.pool(history, np.random.default_rng(0))[1 : 1 + auto.WIDE]
-    totals = np.array([sum(proposal.values()) for proposal in drawn])
+    totals = np.array([sum(map(float, proposal.values())) for proposal in drawn])
     shares = np.array([[*p.values()] for p in drawn]) / totals[:, None]
     mixes, uniform = slice(0, None, 2), slice(1, None, 2)
     assert totals[mixes].max() <= auto.MOST * usual + 1e-9

@@ -14,12 +14,12 @@ from exme.search.cli.main import _run, app
 from exme.search.merging.folders.recipe import materialise
 from exme.search.reports.exports.export import export_best
 from exme.search.reports.pages.report import write_report
-from exme.search.running.screen import Screen
 from exme.search.running.search import open_search
 from exme.search.storage.patience import hide_secrets
 from exme.search.study.study_file import StudyFile
 from exme.tasks.errors import UserError
 from tests.helpers.malformed.given import MATERIALISE, STUDY, good_folder
+from tests.helpers.searches.hearing import Hearing
 from tests.helpers.services.postgres import Postgres, binaries_or_skip
 
 PACKAGES = ("search", "evaluators", "tasks")
@@ -170,19 +170,14 @@ def test_a_password_in_a_url_is_never_shown(password: str, scheme: str) -> None:
 def test_a_password_in_the_storage_url_is_written_nowhere(tmp_path: Path) -> None:
     binaries = binaries_or_skip()
     folder = good_folder(tmp_path / "work")
-    said: list[str] = []
-
-    class Kept(Screen):
-        def say(self, line: str, style: str = "") -> None:
-            said.append(line)
-
+    screen = Hearing()
     models = {name: str(folder / "models" / name) for name in ("math", "code")}
     with Postgres(binaries) as server:
         url = server.url.replace(":secret@", ":hunter2@")
         changed = {"storage": url, "base": str(folder / "models" / "base"), "checkpoints": models}
         own = {"suites": [str(folder / "own.yaml")], "data": str(folder / "data")}
         study = StudyFile.model_validate(STUDY | changed | own | {"budget": {"trials": 3}})
-        with open_search(study, runs=folder / "runs", screen=Kept()) as search:
+        with open_search(study, runs=folder / "runs", screen=screen) as search:
             outcome = search.run()
             write_report(outcome, search.folder, search.examples(outcome))
             export_best(search, folder / "best")
@@ -193,7 +188,7 @@ def test_a_password_in_the_storage_url_is_written_nowhere(tmp_path: Path) -> Non
             check=True,
         ).stdout
     assert b"candidate" in dump and b"hunter2" not in dump
-    assert said and "hunter2" not in "\n".join(said)
+    assert screen.lines and "hunter2" not in "\n".join(screen.lines)
     assert "hunter2" not in facts
     files = [f for f in folder.rglob("*") if f.is_file()]
     assert any(f.name == "report.html" for f in files) and any(f.name == "README.md" for f in files)

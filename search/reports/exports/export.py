@@ -116,7 +116,7 @@ def export_trial(
     scores = scores_seen(trial)
     sentence, advice, is_winner = _told(outcome, trial)
     if not is_winner:
-        outcome = replace(outcome, winner=trial, merged=None)
+        outcome = replace(outcome, winner=trial, merged=None, also=())
     places = _places(search)
     names = {name: places[name] for name in ("base", *search.study.checkpoints)}
     sources = {"base": search.sources.base, **search.sources.checkpoints}
@@ -180,7 +180,7 @@ def _told(outcome: Outcome, trial: TrialRecord) -> tuple[str, str, bool]:
             f"search's winner is trial {winner.number}. Of that: {sentence}"
         )
         return sentence, sentence, False
-    if decision.recommended and decision.recommended != _name(outcome, trial.candidate):
+    if decision.is_final and decision.recommended not in ("", _name(outcome, trial.candidate)):
         return sentence, f"This is not the model to use. {sentence}", True
     return sentence, sentence, True
 

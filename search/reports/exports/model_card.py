@@ -8,17 +8,25 @@ from typing import Any
 
 import yaml
 
-from exme.evaluators import Scores, metric_text
+from exme.evaluators import DocumentScores, Scores, metric_text
 from exme.search.merging import Candidate
 from exme.search.merging.folders import obstacle
 from exme.search.merging.methods import METHODS, PLAIN
 from exme.search.merging.sources import is_hub_id
 from exme.search.opening import RENDERED
 from exme.search.proof import Outcome
-from exme.search.reports.pages import table
+from exme.search.reports.pages import also_section, markdown_of, table
 from exme.search.statistics import mean_interval
 from exme.search.study import read
-from exme.search.trials import Standing, Unit, counted, scores_seen, standing_of, standings
+from exme.search.trials import (
+    Standing,
+    Unit,
+    counted,
+    joined,
+    scores_seen,
+    standing_of,
+    standings,
+)
 
 from .gguf import CONVERTER
 from .licences import common_licence, licence_section
@@ -72,6 +80,7 @@ def model_card(
         f"Accumulated in float32 and rounded once to {candidate.dtype}. {taken}",
         "## Scores",
         _scores(outcome),
+        _elsewhere(outcome),
         "## How to repeat",
         _repeat(outcome, names, missing),
         "## Licence",
@@ -180,15 +189,32 @@ def _scores(outcome: Outcome) -> str:
         found = standing_of(known, candidate.digest)
         searched = _expected(found) if found is not None else _score(search)
         rows.append([name, searched, _score(report)])
-        metrics += [f"{s.suite} {metric_text(s)}" for s in (search, report) if s is not None]
-    metrics = metrics or [f"{s.suite} {metric_text(s)}" for s in scores_seen(winner).parts]
-    lines = [f"{', '.join(dict.fromkeys(metrics))}, by lm-eval, with 95% intervals.", ""]
+        metrics += [_metric(part) for s in (search, report) if s is not None for part in s.parts]
+    metrics = list(dict.fromkeys(metrics or map(_metric, scores_seen(winner).parts)))
+    mean = "The mean of " if len(metrics) > 1 else ""
+    lines = [f"{mean}{joined(metrics)}, by lm-eval, with 95% intervals.", ""]
     lines.append(table(["model", "expected by the search documents", "report documents"], rows))
     if outcome.merged is None:
         told = "this is one of the inputs." if is_input else "not proved."
         told = told if outcome.inputs else "not proved yet."
         lines += ["", f"On the report documents: {told}"]
     return "\n".join(lines)
+
+
+def _metric(part: DocumentScores) -> str:
+    return f"{part.suite} {metric_text(part)}"
+
+
+def _elsewhere(outcome: Outcome) -> str:
+    """What is known of suites that were not searched on."""
+    section = also_section(outcome)
+    if section is not None:
+        return markdown_of(section)
+    searched = joined(outcome.task.split("+"))
+    return (
+        f"It was scored on {searched} alone: what merging changed elsewhere was not measured (a study names suites for that "
+        f"in `also`)."
+    )
 
 
 def _expected(found: Standing) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exme.search.racing import distinct_front
+from exme.search.reports.pages import pareto_front
 from exme.search.trials import TrialRecord, best_trial, complete
 from exme.tasks import UserError
 
@@ -22,10 +22,11 @@ def pick(
         trials: of the study.
         number: that trial alone; it may have been scored in part.
         top: so many of the best.
-        pareto: those that no other beats on one suite without losing on another.
+        pareto: of those that were scored on all search documents, the ones that no other beats on one suite without
+            losing on another.
 
     Raises:
-        UserError: there is no such trial, it was not scored, or several of the choices were made.
+        UserError: there is no such trial, it was not scored, no trial is complete, or several of the choices were made.
     """
     if sum(choice is not None for choice in (number, top)) + pareto > 1:
         raise UserError("export: give one of --trial, --top and --pareto")
@@ -33,7 +34,13 @@ def pick(
         return [_numbered(trials, number)]
     ranked = ranking(trials)
     if pareto:
-        return pareto_front(ranked)
+        front = pareto_front(complete(ranked), trials)
+        if not front:
+            raise UserError(
+                "export: no candidate was scored on all search documents yet, so there is no front; --top takes the best "
+                "by what is known"
+            )
+        return front
     return ranked[: top or 1]
 
 
@@ -58,12 +65,3 @@ def ranking(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
             seen.add(best.candidate.digest)
             found.append(best)
     return found
-
-
-def pareto_front(ranked: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Those of some trials that no other is at least as good as on every suite and better on one.
-
-    Of trials that are equal on every suite the first stands for all, which is the one nearest to an input in a ranking.
-    """
-    means = [tuple(part.mean for part in t.scores.parts) if t.scores else () for t in ranked]
-    return [ranked[i] for i in distinct_front(means)]

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exme.evaluators import DocumentScores, Scores
 from exme.search.proof import Outcome
-from exme.search.racing import front
-from exme.search.trials import TrialRecord, Unit, complete, eligible
+from exme.search.racing import distinct_front
+from exme.search.trials import (
+    Standing,
+    TrialRecord,
+    Unit,
+    complete,
+    eligible,
+    standing_by_trial,
+    standing_of,
+    standings,
+)
 
 from .charts import BOTTOM, TITLED_LEFT, TITLED_RIGHT, TOP, Dot, Tick, round_steps
 from .colours import lowest_shown
@@ -42,43 +50,62 @@ class FrontChart:
     left: tuple[Tick, ...]
 
 
+def pareto_front(done: Sequence[TrialRecord], trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Those of some complete trials that no other is expected to score at least as well as on every suite and better on one.
+
+    Of trials that are equal on every suite the first stands for all, which is the one nearest to an input in a ranking.
+
+    Args:
+        done: the complete trials.
+        trials: all of the search, which tell what is expected of each.
+    """
+    known = standing_by_trial(standings(trials), done)
+    points = [tuple(s.estimate for s in known[t.number].scores.values()) for t in done]
+    return [done[i] for i in distinct_front(points)]
+
+
 def front_trials(outcome: Outcome) -> list[TrialRecord]:
-    """The complete trials that no other beats on every suite, by the search documents; none where the goal is another."""
+    """The front by the search documents, best on the first suite first; none where the goal is another."""
     done = [t for t in eligible(outcome.trials) if t.duplicate_of is None and t.candidate]
-    if outcome.aim.kind != "pareto" or not done:
+    if outcome.aim.kind != "pareto":
         return []
-    parts = [t.scores.parts for t in done if t.scores]
-    chosen = front([[part.mean for part in each] for each in parts])
-    return [done[i] for i in sorted(chosen, key=lambda i: -parts[i][0].mean)]
+    known = standing_by_trial(standings(outcome.trials), done)
+    found = pareto_front(done, outcome.trials)
+    return sorted(found, key=lambda t: -next(iter(known[t.number].scores.values())).estimate)
 
 
 def front_charts(outcome: Outcome) -> list[FrontChart]:
     """The first suite against each other one; none where the goal is not a front."""
     chosen = front_trials(outcome)
-    if not chosen or chosen[0].scores is None:
+    if not chosen:
         return []
-    suites = range(1, len(chosen[0].scores.parts))
-    return [_chart(outcome, chosen, (0, other)) for other in suites]
+    known = standings(outcome.trials)
+    first, *others = known[0].scores
+    return [_chart(outcome, chosen, known, (first, other)) for other in others]
 
 
-def _chart(outcome: Outcome, chosen: Sequence[TrialRecord], suites: tuple[int, int]) -> FrontChart:
-    """By what was counted on the search documents, by which the front goes."""
+def _chart(
+    outcome: Outcome,
+    chosen: Sequence[TrialRecord],
+    known: Sequence[Standing],
+    suites: tuple[str, str],
+) -> FrontChart:
+    """By expected scores."""
     done = [t for t in complete(outcome.trials) if t.duplicate_of is None]
-    points = np.array([_scores(t.scores, suites) for t in done if t.scores])
-    named = _named(outcome, suites)
-    axes = _Axes.over(np.array([*points.tolist(), *(at for _, at in named)]))
-    parts = [chosen[0].scores.parts[s] for s in suites if chosen[0].scores]
-    units = [Unit([part]) for part in parts]
+    found = standing_by_trial(known, done)
+    points = [_scores(found[t.number], suites) for t in done]
+    named = _named(outcome, known, suites)
+    axes = _Axes.over(np.array([*points, *(at for _, at in named)]))
     best = {t.number for t in chosen}
     dots = [
-        Dot(*axes.place(at), _words(trial, at, parts), whole=trial.number in best)
-        for trial, at in zip(done, points.tolist(), strict=True)
+        Dot(*axes.place(at), _words(trial, found[trial.number], suites), whole=trial.number in best)
+        for trial, at in zip(done, points, strict=True)
     ]
     marks = [Dot(*axes.place(at), name) for name, at in named]
-    below, left = axes.ticks(units)
+    below, left = axes.ticks([known[0].unit_on(suite) for suite in suites])
     return FrontChart(
-        across=parts[0].suite,
-        up=parts[1].suite,
+        across=suites[0],
+        up=suites[1],
         line=" ".join(f"{x},{y}" for x, y in sorted((d.x, d.y) for d in dots if d.whole)),
         dots=tuple(dots),
         marks=tuple(zip(marks, _places(marks, dots), strict=True)),
@@ -87,9 +114,9 @@ def _chart(outcome: Outcome, chosen: Sequence[TrialRecord], suites: tuple[int, i
     )
 
 
-def _scores(scores: Scores, suites: tuple[int, int]) -> tuple[float, float]:
-    """Means on two suites."""
-    return (scores.parts[suites[0]].mean, scores.parts[suites[1]].mean)
+def _scores(standing: Standing, suites: tuple[str, str]) -> tuple[float, float]:
+    """Expected scores on two suites."""
+    return (standing.scores[suites[0]].estimate, standing.scores[suites[1]].estimate)
 
 
 @dataclass(frozen=True)
@@ -129,16 +156,15 @@ class _Axes:
         return found[0], found[1]
 
 
-def _named(outcome: Outcome, suites: tuple[int, int]) -> list[tuple[str, tuple[float, float]]]:
+def _named(
+    outcome: Outcome, known: Sequence[Standing], suites: tuple[str, str]
+) -> list[tuple[str, tuple[float, float]]]:
     """The candidate that is proved, and the inputs that were scored on all search documents, with their two scores."""
-    winner, found = outcome.winner, []
-    if winner is not None and winner.scores is not None:
-        found.append(("best", _scores(winner.scores, suites)))
-    for entry in outcome.inputs:
-        is_best = winner is not None and winner.candidate == entry.candidate
-        if entry.search is not None and not is_best:
-            found.append((short(entry.name), _scores(entry.search, suites)))
-    return found
+    winner = outcome.winner.candidate if outcome.winner is not None else None
+    named = [] if winner is None else [("best", winner)]
+    named += [(short(e.name), e.candidate) for e in outcome.inputs if e.candidate != winner]
+    found = [(name, standing_of(known, candidate.digest)) for name, candidate in named]
+    return [(name, _scores(each, suites)) for name, each in found if each and each.is_complete]
 
 
 def _places(marks: Sequence[Dot], dots: Sequence[Dot]) -> list[Place]:
@@ -148,9 +174,10 @@ def _places(marks: Sequence[Dot], dots: Sequence[Dot]) -> list[Place]:
     return places_of([(d.x, d.y) for d in marks], sizes, every, frame, (11, 18, 30, 45, 65))
 
 
-def _words(trial: TrialRecord, at: Sequence[float], parts: Sequence[DocumentScores]) -> str:
+def _words(trial: TrialRecord, standing: Standing, suites: Sequence[str]) -> str:
     scores = ", ".join(
-        f"{part.suite} {Unit([part]).score(score)}" for part, score in zip(parts, at, strict=True)
+        f"{suite} {standing.unit_on(suite).score(standing.scores[suite].estimate)}"
+        for suite in suites
     )
     assert trial.candidate is not None
     mix = ", ".join(f"{n} {c:.2f}" for n, c in trial.candidate.coefficients.items())

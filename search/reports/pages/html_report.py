@@ -73,7 +73,7 @@ def _tiles(outcome: Outcome) -> list[tuple[str, str]]:
     if found.gain is not None and outcome.merged is not None:
         unit = Unit([outcome.merged.report])
         told += [
-            (unit.signed(found.gain.estimate), found.measure),
+            (unit.signed(found.gain.estimate), f"gain {found.measure}"),
             (f"{found.gain.won} : {found.gain.lost}", "report documents won : lost"),
         ]
     told.append(

@@ -24,7 +24,7 @@ def proof_sections(outcome: Outcome) -> list[Section]:
         _scores(outcome),
         _by_suite(outcome),
         _kept(outcome),
-        _also(outcome),
+        also_section(outcome),
         _audit(outcome),
     ]
     return [section for section in found if section]
@@ -176,7 +176,7 @@ def _kept(outcome: Outcome) -> Section | None:
     return Section("What was to be kept", [Table(head, rows), note])
 
 
-def _also(outcome: Outcome) -> Section | None:
+def also_section(outcome: Outcome) -> Section | None:
     """The suites of `also`: nothing is proved on them."""
     if not outcome.also:
         return None

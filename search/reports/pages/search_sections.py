@@ -43,6 +43,8 @@ def _front(outcome: Outcome) -> Section | None:
     chosen = front_trials(outcome)
     if not chosen:
         return None
+    if outcome.winner is not None and outcome.winner not in chosen:
+        chosen.append(outcome.winner)
     known = standing_by_trial(standings(outcome.trials), chosen)
     rows = []
     for trial in chosen:
@@ -57,8 +59,8 @@ def _front(outcome: Outcome) -> Section | None:
         rows.append([str(trial.number), values, *scores, mark])
     head = ["trial", "coefficients", *known[chosen[0].number].scores, ""]
     note = (
-        "Candidates that no other beat on every suite, on the search documents, with the scores that "
-        "are expected of them. The knee is the farthest beyond the plane through the front's ends."
+        "Candidates that no other is expected to beat on every suite, by the search documents. The knee, which was proved, is "
+        "the farthest beyond the plane through the front's ends, by what was counted on these documents."
     )
     return Section("The Pareto front", [Table(head, rows), note])
 

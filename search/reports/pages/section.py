@@ -70,9 +70,13 @@ class Report:
 def markdown(report: Report) -> str:
     """A report in Markdown."""
     parts = [f"# {report.title}", f"**{report.sentence}**", *report.lead]
-    for section in report.sections:
-        parts += [f"## {section.title}", *map(_markdown, section.blocks)]
+    parts += map(markdown_of, report.sections)
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_of(section: Section) -> str:
+    """A section in Markdown, its heading first."""
+    return "\n\n".join([f"## {section.title}", *map(_markdown, section.blocks)])
 
 
 def _markdown(block: Block) -> str:

@@ -23,12 +23,13 @@ from exme.search.trials import (
     unit_of,
 )
 
-from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, plane_map
+from .plane_map import BEST, FAILED, INPUT, PART, TRIAL, colour_scale, plane_map
 
 _WIDE = 96  # so many columns have room for the map beside the words
 # Columns of a terminal from which trials are shown with their time, origin and candidate.
 _TIME, _ORIGIN, _CANDIDATE = 66, 88, 112
 _MAP = (34, 11)
+_SCALE = 12  # columns of the map's colours below it
 _MOST_ON_MAP = 150  # more trials would take the interpolation seconds
 _CURVE = "▁▂▃▄▅▆▇█"
 
@@ -47,7 +48,7 @@ class SearchPanel:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.max_width >= _WIDE
-        words = Group(*_summary(self.view), Text(), _budget(self.view, 24 if wide else 16))
+        words = Group(_summary(self.view), Text(), _budget(self.view, 24 if wide else 16))
         scene = _scene(self.view)
         content: list[RenderableType] = [words]
         if wide and scene is not None:
@@ -69,47 +70,48 @@ class SearchPanel:
         )  # fmt: skip
 
 
-def _summary(view: View) -> list[Text]:
+def _summary(view: View) -> RenderableType:
     best, other = view.best, view.best_input
     if best is None or best.trial.candidate is None:
-        return [Text("No candidate has been scored yet.")]
+        return Text("No candidate has been scored yet.")
     trial, candidate, interval = best.trial, best.trial.candidate, best.interval
     unit = best.unit
     told = f"trial {trial.number}, {trial.origin}"
-    lines = [
-        Text.assemble(
-            ("Best    ", "dim"), (f"{unit.score(interval.estimate)} ", "bold green"),
-            f"{unit.ends(interval)}  ", (told, "dim"),
-        )
-    ]  # fmt: skip
+    grid = _labelled()
+    score = (f"{unit.score(interval.estimate)} ", "bold green")
+    grid.add_row("Best", Text.assemble(score, f"{unit.ends(interval)}  ", (told, "dim")))
     if not best.is_complete:
-        lines.append(Text(f"{'':8}by {best.documents_text} so far", style="dim"))
-    lines += [_term(n, c) for n, c in candidate.coefficients.items()]
-    lines.append(Text.assemble((" " * 8, ""), (str(read(candidate.coefficients)), "dim")))
+        grid.add_row("", Text(f"by {best.documents_text} so far", style="dim"))
+    for name, coefficient in candidate.coefficients.items():
+        grid.add_row("", _term(name, coefficient))
+    grid.add_row("", Text(str(read(candidate.coefficients)), style="dim"))
     found = view.verdict if view.proved_gain is not None else None
     gain = view.proved_gain or view.gain
     if gain is not None and other is not None:
         over = view.name_of(other) if found is None or found.gain is None else found.gain.over[0]
-        lines.append(
-            Text.assemble(
-                ("Gain    ", "dim"), (f"{unit.signed(gain.estimate)} ", "bold"),
-                f"{unit.ends(gain, sign=True)} ",
-                (f"over {over}", "dim"),
-            )
-        )  # fmt: skip
+        change = (f"{unit.signed(gain.estimate)} ", "bold")
+        ends = f"{unit.ends(gain, sign=True)} "
+        grid.add_row("Gain", Text.assemble(change, ends, (f"over {over}", "dim")))
         where = "expected on other documents; the proof will tell"
-        lines.append(Text(f"        {'on the report documents' if found else where}", style="dim"))
+        grid.add_row("", Text("on the report documents" if found else where, style="dim"))
     elif other is not None:
-        lines.append(Text("Gain    none yet: the best is an input", style="dim"))
+        grid.add_row("Gain", Text("none yet: the best is an input", style="dim"))
     curve = _curve(view)
     if curve:
-        lines.append(Text.assemble(("So far  ", "dim"), *curve))
-    return lines
+        grid.add_row("So far", Text.assemble(*curve))
+    return grid
+
+
+def _labelled() -> Table:
+    """Words beside their labels, also where they wrap."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style="dim", min_width=7)
+    return grid
 
 
 def _term(name: str, coefficient: float) -> Text:
     shown = name if len(name) <= 24 else f"{name[:23]}…"
-    return Text.assemble(f"{'':8}{coefficient:+7.3f} ", ("× ", "dim"), f"({shown} − base)")
+    return Text.assemble(f"{coefficient:+7.3f} ", ("× ", "dim"), f"({shown} − base)")
 
 
 def _curve(view: View) -> list[tuple[str, str]]:
@@ -127,10 +129,10 @@ def _curve(view: View) -> list[tuple[str, str]]:
 
 
 def _budget(view: View, width: int) -> RenderableType:
-    grid = Table.grid(padding=(0, 1))
+    grid = _labelled()
     for name, words, share in view.progress:
         bar = ProgressBar(total=1, completed=share, width=width, complete_style="cyan")
-        grid.add_row(Text(f"{'Budget':<7}", style="dim"), bar, Text(f"{words} {name}"))
+        grid.add_row("Budget", bar, Text(f"{words} {name}"))
     _, documents, minutes = view.used
     running = sum(trial.state == "running" for trial in view.trials)
     told = [f"{documents:,} documents, {duration(60 * minutes)} of scoring"]
@@ -141,8 +143,8 @@ def _budget(view: View, width: int) -> RenderableType:
         told.append(f"{running} running")
     if view.is_over and not is_final:
         told.append(f"proof: {min(view.proved, view.to_prove)} of {view.to_prove} models scored")
-    spent = Table.grid(padding=(0, 1))  # (lines that wrap stay beside their label)
-    spent.add_row(Text(f"{'Spent':<7}", style="dim"), Text("; ".join(told), style="dim"))
+    spent = _labelled()
+    spent.add_row("Spent", Text("; ".join(told), style="dim"))
     return Group(grid, spent)
 
 
@@ -175,6 +177,10 @@ class _map:  # noqa: N801  (a renderable, used as a function)
         left, right = f"{x0:.1f}", f"{x1:.1f}"
         name = f"{across[:20]} →"
         yield Text(f"{'':6}{left}{name:^{width - len(left) - len(right)}}{right}", style="dim")
+        if scene.has_surface:
+            scale = colour_scale(scene, _SCALE, colours=self.colours)
+            scale.pad_left(6 + (width - len(scale)) // 2)
+            yield scale
         part = f" {PART} in part" if not scene.whole.all() else ""
         lost = f" {FAILED} failed" if len(scene.failed) else ""
         yield Text(f"{BEST} best {INPUT} inputs {TRIAL} trials{part}{lost}".rjust(width + 6), "dim")

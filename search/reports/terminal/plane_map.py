@@ -7,7 +7,7 @@ from rich.color import Color
 from rich.style import Style
 from rich.text import Text
 
-from exme.search.reports.pages import FLAT, Array, Scene, shares_of, viridis
+from exme.search.reports.pages import FLAT, Array, Scene, ends_of, shares_of, viridis
 
 BEST, INPUT, TRIAL, PART, FAILED = "★", "◆", "•", "∘", "×"
 
@@ -59,6 +59,18 @@ def plane_map(scene: Scene, width: int, height: int, *, colours: bool = True) ->
                 )
         lines.append(line)
     return lines
+
+
+def colour_scale(scene: Scene, width: int, *, colours: bool = True) -> Text:
+    """The scores at which the map's colours begin and end, beside so many characters of them."""
+    low, high = map(scene.text, ends_of(scene.scores))
+    line = Text(f"{low} ", style="dim", no_wrap=True)
+    for share in np.linspace(0, 1, width):
+        if colours:
+            line.append("█", Style(color=Color.from_rgb(*map(int, viridis(share)))))
+        else:
+            line.append(_DENSITY[int(share * (len(_DENSITY) - 1))])
+    return line.append(f" {high}", "dim")
 
 
 def _surface(scene: Scene, x: Array, y: Array) -> tuple[Array, Array]:

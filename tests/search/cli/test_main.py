@@ -48,6 +48,34 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert "Example" in result.output
 
 
+# A command that is asked to stop while it reads its study.
+STOPPED = """
+import os, signal, time
+import exme.search.study
+from exme.search.cli.main import main
+
+def asked(path):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30)
+
+exme.search.study.load_study_file = asked
+main()
+"""
+
+
+def test_ctrl_c_says_which_command_resumes() -> None:
+    """Also where the library of the command line has made an exit code of it."""
+    ran = subprocess.run(
+        [sys.executable, "-c", STOPPED, "suites", "my study.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 130
+    told = "Stopped. Nothing that was finished is lost; `exme suites 'my study.yaml'` resumes."
+    assert ran.stderr.splitlines() == ["", told]
+
+
 def test_the_shell_completes_commands_and_suites(tmp_path: Path) -> None:
     def completed(words: str) -> list[str]:
         count = str(len(words.split(" ")) - 1)

@@ -11,10 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from exme.search.cli import study_doctor
 from exme.search.cli.doctor import ABSENT, BROKEN, OK, Finding
+from exme.search.cli.main import app
 from exme.search.cli.study_doctor import examine_study
+from exme.search.running import Screen
 from tests.helpers.malformed.given import SUITE, good_folder, set_key, write
 from tests.helpers.models.own_tasks import CHOICE, lossy, write_suite
 from tests.helpers.models.small_models import edit_json, make_model, turn
@@ -28,9 +33,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def examined() -> dict[str, Finding]:
-    return {
-        found.name: found for found in examine_study(Path("study.yaml"), None, lambda note: None)
-    }
+    screen = Screen(Console(quiet=True))
+    return {found.name: found for found in examine_study(Path("study.yaml"), None, screen)}
 
 
 def test_everything_of_a_good_study_is_tried_and_its_run_is_not_begun(folder: Path) -> None:
@@ -74,6 +78,14 @@ def choices(folder: Path, task: dict[str, Any] = CHOICE) -> None:
         "documents": {"search": 20, "report": 4}, "max_gen_toks": None,
     }  # fmt: skip
     study.write_text(yaml.safe_dump(content))
+
+
+def half_of_code(folder: Path) -> None:
+    """Another checkpoint that has gone half of the way of one that is there."""
+    weights = [load_file(folder / f"models/{name}/model.safetensors") for name in ("base", "code")]
+    base, code = weights
+    half = {name: (base[name] + tensor) / 2 for name, tensor in code.items()}
+    save_file(half, folder / "models/math/model.safetensors", {"format": "pt"})
 
 
 def guesses(folder: Path) -> None:
@@ -130,6 +142,12 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         ),
         "checkpoints", ABSENT, "'code' and 'math' are the same, weight for weight",
     ),
+    "fine-tunes that go the same way": (
+        half_of_code, "checkpoints", OK, "go nearly the same way (cosine 1.00)",
+    ),
+    "a storage that does not open": (
+        set_key("storage", "sqlite:////dev/null/study.db"), "storage", BROKEN, "/dev/null/study.db",
+    ),
     "documents in two parts": (
         in_two_parts,
         "documents of own", ABSENT, "read the same in two parts",
@@ -163,8 +181,26 @@ def test_too_little_memory_and_disk_are_found(
     found = examined()
     memory, disk = found["memory"], found["disk, for this study"]
     assert (memory.state, disk.state) == (ABSENT, ABSENT)
-    assert "0.0 GB are free" in memory.detail and "residence: mapped" in memory.remedy
-    assert "0.0 GB are free here" in disk.detail and "make room" in disk.remedy
+    assert "1 MB are free" in memory.detail and "residence: mapped" in memory.remedy
+    assert "1000 B are free here" in disk.detail and "make room" in disk.remedy
+
+
+def test_a_study_that_cannot_be_read_is_a_finding_among_the_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_key("tirals", 3)(folder)
+    machine = Finding("machine", OK, "as it is")
+    monkeypatch.setattr("exme.search.cli.doctor.examine", lambda runs: iter([machine]))
+    result = CliRunner().invoke(app, ["doctor", "study.yaml", "--json"])
+    assert result.exit_code == 1
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(each["name"], each["state"]) for each in found] == [("machine", OK), ("study", BROKEN)]
+    assert "study.yaml: unknown key 'tirals'" in found[1]["detail"]
+
+
+def test_a_study_that_is_not_there_is_told_at_once(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["doctor", "studi.yaml"])
+    assert str(result.exception) == "studi.yaml: no such study file; `exme init` writes one"
 
 
 def test_a_prompt_that_shows_its_own_question_is_found(folder: Path) -> None:

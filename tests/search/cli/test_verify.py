@@ -12,6 +12,7 @@ import yaml
 from exme.evaluators.fast.engine import FastEngine
 from exme.search.cli.verify import differences, table, verify_study
 from exme.tasks.errors import UserError
+from tests.helpers.searches.hearing import Hearing
 
 STUDY = {
     "base": "mini/base",
@@ -78,13 +79,13 @@ def test_answers_that_differ_and_score_the_same_are_named(
 def test_it_says_what_it_does_and_nothing_else_is_on_the_screen(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    said: list[str] = []
+    screen = Hearing()
     study = write(tmp_path, max_gen_toks=8)
-    [parity] = verify_study(study, "gsm8k", "sums", 4, tmp_path / "runs", said.append)
-    assert said == [
-        "Loading checkpoint sums (mini/sums).",
-        "gsm8k: 4 documents, by ExMe (fast).",
-        "gsm8k: the same by lm-eval's hf model.",
+    [parity] = verify_study(study, "gsm8k", "sums", 4, tmp_path / "runs", screen)
+    assert screen.lines == ["Loading checkpoint sums (mini/sums)."]
+    assert screen.notes[-2:] == [
+        "gsm8k: 4 documents, by ExMe (fast)",
+        "gsm8k: the same by lm-eval's hf model",
     ]
     assert table([parity]).startswith("Model: checkpoint sums (mini/sums)\n")
     written = capfd.readouterr()

@@ -18,24 +18,12 @@ from exme.search.opening.references import (
     lack_references,
     with_references,
 )
-from exme.search.running.screen import Screen
 from exme.search.running.search import Search, open_search
 from exme.search.study.study_file import StudyFile
 from exme.tasks.documents import SuiteDocuments, load_documents
 from exme.tasks.errors import UserError
 from exme.tasks.suite import load_suite
-
-
-class Lines(Screen):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def say(self, line: str, style: str = "") -> None:
-        self.lines.append(line)
-
+from tests.helpers.searches.hearing import Hearing
 
 IFEVAL = load_documents(load_suite("ifeval"), "mini", search=5, report=2, seed=0)
 NAMES = ("one", "other")
@@ -99,7 +87,7 @@ def test_only_suites_that_ask_for_it_take_references_from_inputs() -> None:
     assert lack_references(full) == []
 
 
-def search_ifeval(tmp_path: Path, screen: Lines) -> Search:
+def search_ifeval(tmp_path: Path, screen: Hearing) -> Search:
     study = StudyFile.model_validate(
         {
             "base": "mini/base",
@@ -116,7 +104,7 @@ def search_ifeval(tmp_path: Path, screen: Lines) -> Search:
 
 
 def test_a_search_by_target_nll_takes_them_once_and_reports_by_the_metric(tmp_path: Path) -> None:
-    screen = Lines()
+    screen = Hearing()
     with search_ifeval(tmp_path, screen) as search:
         outcome = search.run()
         found = search.storage.record.agreed("references")["ifeval"]
@@ -129,7 +117,7 @@ def test_a_search_by_target_nll_takes_them_once_and_reports_by_the_metric(tmp_pa
     assert {e.report.metric for e in outcome.inputs} == {"prompt_level_strict_acc,none"}
     assert {e.proxy for e in outcome.inputs} == {None}
 
-    again = Lines()
+    again = Hearing()
     with search_ifeval(tmp_path, again) as search:
         search.run()
         assert search._worker is None  # nothing was left to do, so no model was loaded

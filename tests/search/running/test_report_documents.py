@@ -26,6 +26,7 @@ from exme.search.running.stored_search import open_stored
 from exme.search.scoring.worker import Scored
 from exme.tasks import SuiteDocuments, UserError
 from exme.tasks.mini import MODELS
+from tests.helpers.models.cards import card
 from tests.helpers.searches.landscape import PEAK, Landscape
 from tests.helpers.searches.opened import study_file
 
@@ -131,6 +132,7 @@ def test_the_report_says_what_else_changed_and_that_it_is_no_proof(tmp_path: Pat
     assert len(rows) == 1 and f"| {100 * found.merged.mean:.1f}% (" in rows[0]
     assert "This is not the proof" in section
     assert "What else changed" in (tmp_path / "report.html").read_text()
+    assert section.strip() in card(outcome)  # of its export
 
 
 @pytest.mark.slow

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from typer.testing import CliRunner
 
+from exme.search.cli.main import app
 from exme.search.study.init import name_checkpoints, run_of, write_study
 from exme.search.study.study_file import StudyFile, load_study_file
 from exme.search.study.training_run import NO_KEY
 from exme.tasks.errors import UserError
+from tests.helpers.models.adapters import PLAIN, make_adapter
 from tests.helpers.models.small_models import edit_json, edit_weights, make_family, make_model
 from tests.helpers.models.training_runs import make_training_run
 
@@ -85,6 +88,26 @@ def test_the_answer_says_what_fits_and_what_to_type_next(
     assert said[1].endswith("fits the base")
     assert said[-3] == f"    make search STUDY={path} TASK=gsm8k"
     assert said[-1] == f"    exme search {path} --task gsm8k"
+
+
+def test_an_adapter_is_told_as_one(family: dict[str, Path], tmp_path: Path) -> None:
+    adapter = make_adapter(family["base"], tmp_path / "adapter", **PLAIN)
+    said = write_study(tmp_path / "mine.yaml", str(family["base"]), {"mine": str(adapter)})
+    assert f"mine: {adapter}, a LoRA adapter of rank 4, fits the base" in said.splitlines()
+
+
+def test_the_command_takes_several_suites_and_a_place_of_their_documents(
+    family: dict[str, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    models = ["--base", str(family["base"]), "--checkpoint", str(family["math"])]
+    result = CliRunner().invoke(
+        app, ["init", str(path), *models, "--task", "gsm8k,mmlu", "--data", "mini"]
+    )
+    assert result.exit_code == 0, result.output
+    study = load_study_file(path)
+    assert (study.suites, study.data) == (("gsm8k", "mmlu"), "mini")
+    assert f"    exme search {path} --task gsm8k,mmlu" in result.output.splitlines()
 
 
 @pytest.mark.parametrize("where", ["a: b", "#x", "null", "1e3", "it's", 'a"b', "über", "- a", "{"])

@@ -14,7 +14,8 @@ from exme.search.merging.candidate import Candidate
 from exme.search.racing.field import Field, Runner, front_of, incumbent_of
 from exme.search.racing.goal import Goal
 from exme.search.racing.strata import Draw, Estimate, Order, single_stratum
-from exme.search.reports.exports.selection import pareto_front, ranking
+from exme.search.reports.exports.selection import ranking
+from exme.search.reports.pages.front_chart import pareto_front
 from exme.search.trials.partial import Partial
 from exme.search.trials.race_log import RaceLog
 from exme.search.trials.ranking import (
@@ -124,7 +125,7 @@ def test_the_incumbent_of_a_race_and_a_front_go_by_the_same_rule() -> None:
     field = Field((4, 4), Goal((0.5, 0.5), "pareto"))
     assert front_of(runners, field) == [1]
     both = [trial(0, a=1.6, b=1.6), trial(1, a=1.0, b=0.0)]
-    assert [t.number for t in pareto_front(ranking(both))] == [1]
+    assert [t.number for t in pareto_front(ranking(both), both)] == [1]
 
 
 def test_scores_are_flat_where_none_differ_as_far_as_can_be_compared() -> None:

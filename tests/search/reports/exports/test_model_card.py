@@ -34,6 +34,10 @@ def test_the_card_says_what_it_is_and_what_it_scored(outcome: Outcome) -> None:
         assert line in text
 
 
+def test_the_card_says_where_nothing_else_was_measured(outcome: Outcome) -> None:
+    assert "It was scored on gsm8k alone: what merging changed elsewhere" in card(outcome)
+
+
 def test_the_front_matter_lists_hub_models_only(outcome: Outcome) -> None:
     front = front_matter(card(outcome))
     assert front["base_model"] == ["someone/math", "folders/code"]

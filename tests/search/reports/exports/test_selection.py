@@ -16,7 +16,7 @@ from exme.search.reports.exports.export import export_trials
 from exme.search.reports.exports.gguf import write_gguf
 from exme.search.reports.exports.lm_eval_results import lm_eval_results
 from exme.search.reports.exports.publish import push
-from exme.search.reports.exports.selection import pareto_front, pick, ranking
+from exme.search.reports.exports.selection import pick, ranking
 from exme.search.running.search import Search
 from exme.search.trials.trial import TrialRecord
 from exme.tasks.errors import UserError
@@ -48,7 +48,18 @@ def test_trials_are_ranked_by_score_each_candidate_once() -> None:
 
 def test_the_front_holds_what_nothing_beats_on_every_suite() -> None:
     trials = [on_two(0, 9, 2), on_two(1, 5, 5), on_two(2, 4, 5), on_two(3, 1, 8), on_two(4, 5, 5)]
-    assert numbers(pareto_front(trials)) == [0, 1, 3]
+    assert numbers(pick(trials, pareto=True)) == [0, 1, 3]
+
+
+def test_a_front_is_of_what_was_scored_on_all_documents(searched: Search) -> None:
+    trials = searched.run().trials
+    part = [t for t in trials if t.is_scored and t.scores is None]
+    assert part  # a search leaves some
+    (best,) = pick(trials, pareto=True)  # of one suite
+    assert best.scores is not None
+    assert best.scores.mean == max(t.scores.mean for t in trials if t.scores is not None)
+    with pytest.raises(UserError, match=r"no candidate was scored on all .*; --top takes the best"):
+        pick(part, pareto=True)
 
 
 @pytest.mark.parametrize(

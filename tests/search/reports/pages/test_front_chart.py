@@ -14,6 +14,7 @@ from exme.search.proof.outcome import Entry, Outcome
 from exme.search.racing.goal import Goal
 from exme.search.reports.pages.front_chart import FrontChart, front_charts, front_trials
 from exme.search.reports.pages.report import write_report
+from exme.search.reports.pages.search_sections import best_sections
 from exme.search.trials.trial import TrialRecord
 from tests.helpers.searches.outcomes import candidate, search
 from tests.helpers.searches.two_suites import scores
@@ -79,7 +80,35 @@ def test_better_scores_stand_further_right_and_higher() -> None:
     assert [dot.whole for dot in chart.dots] == [i in (2, 3, 4) for i in range(len(SOLVED))]
     line = [tuple(map(float, point.split(","))) for point in chart.line.split()]
     assert line == sorted((d.x, d.y) for d in chart.dots if d.whole)
-    assert "a 55.0%, b 55.0%" in chart.dots[4].words
+
+
+def test_its_scores_are_those_of_the_table_beside_it() -> None:
+    given = outcome()
+    chart = chart_of(given)
+    (table,) = (s for s in best_sections(given) if s.title == "The Pareto front")
+    rows = table.blocks[0].rows  # type: ignore[union-attr]
+    assert len(rows) == 3
+    for trial, _, a, b, _ in rows:
+        assert f": a {a}, b {b}; " in chart.dots[int(trial)].words
+
+
+def test_the_front_goes_by_the_scores_that_are_shown() -> None:
+    """Not by what was counted, by which trial 4 is ahead of trial 5; the one that was proved is in the table all the same."""
+    given = outcome()
+    believed = [
+        replace(t, means=(0.61, 0.61) if t.number == 5 else tuple(p.mean for p in t.scores.parts))
+        for t in given.trials
+        if t.scores is not None
+    ]
+    given = replace(given, trials=tuple(believed), winner=believed[4])
+    assert [t.number for t in front_trials(given)] == [5]
+    assert [dot.whole for dot in chart_of(given).dots] == [i == 5 for i in range(len(SOLVED))]
+    (table,) = (s for s in best_sections(given) if s.title == "The Pareto front")
+    rows = table.blocks[0].rows  # type: ignore[union-attr]
+    assert [(row[0], *row[2:]) for row in rows] == [
+        ("5", "61.0%", "61.0%", ""),
+        ("4", "55.0%", "55.0%", "knee"),
+    ]
 
 
 def test_one_that_is_far_behind_stands_on_the_edge_and_leaves_the_others_their_room() -> None:

@@ -52,6 +52,7 @@ def test_what_models_say_is_shown_and_never_run(page: str) -> None:
 def test_the_verdict_stands_first(page: str) -> None:
     body = page.split("<body>")[1]
     assert re.match(r"\s*<h1>test: gsm8k</h1>\s*<p class=\"verdict\">\w+", body)
+    assert re.search(r"<b>\S+ points</b>\s*<span>gain over \w+, the best input</span>", body)
 
 
 @pytest.mark.parametrize(

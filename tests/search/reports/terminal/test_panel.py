@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from exme.search.reports.pages.scene import Scene, failed_of, scene_of
-from exme.search.reports.terminal.plane_map import plane_map
+from exme.search.reports.terminal.plane_map import colour_scale, plane_map
 from exme.search.study.study_sections import BudgetSection
 from exme.search.trials.standing import difference, standings
 from exme.search.trials.trial import TrialRecord
@@ -33,6 +33,16 @@ def test_it_says_what_matters() -> None:
     assert "about 26 s left" in text  # 13 trials of 2 s
     assert "700 documents, 14 s of scoring" in text
     assert "Working on it." in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 96, 100, 120])
+def test_what_wraps_stays_beside_its_label(width: int) -> None:
+    lines = [line.strip("│ \n")[:8] for line in drawn(view(), width).splitlines()]
+    begin = lines.index(next(line for line in lines if line.startswith("Best")))
+    raw = drawn(view(), width).splitlines()[begin:]
+    for line in raw[: next(i for i, line in enumerate(raw) if "trial  " in line)]:
+        label = line[3:11].strip()
+        assert label in ("", "Best", "Gain", "So far", "Budget", "Spent"), line
 
 
 def test_the_map_is_left_out_where_there_is_no_room() -> None:
@@ -61,6 +71,19 @@ def test_without_colours_a_higher_score_is_a_denser_character() -> None:
     lines = [line.plain for line in plane_map(scene(), 30, 10, colours=False)]
     assert set("".join(lines)) & set("#%")
     assert "▀" not in "".join(lines)
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_the_maps_colours_have_their_ends(colours: bool) -> None:
+    shown = scene()
+    line = colour_scale(shown, 12, colours=colours)
+    low, high = (f"{score:.1f}%" for score in (min(shown.scores), max(shown.scores)))
+    assert line.plain.startswith(f"{low} ") and line.plain.endswith(f" {high}")
+    if colours:
+        shades = [str(part.style) for part in line.spans if part.style != "dim"]
+        assert (shades[0], shades[-1]) == ("#440154", "#fde725")  # viridis' ends
+    else:
+        assert line.plain in drawn(view(), 120)
 
 
 @pytest.mark.parametrize(
