@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # Metrics without bounds, or with others than 0 and 1: by name, and by what their names hold.
-_UNBOUNDED = ("bleu", "chrf", "loss", "nll", "ter")
+_UNBOUNDED = ("bleu", "chrf", "loss", "nll", "ter", "wer", "cer", "mse", "rmse", "mae", "ppl")
 _UNBOUNDED_WORDS = ("perplexity", "bits_per_byte", "_nll", "_loss", "likelihood")
 # The negative log-likelihood of reference answers, in nats per byte (`Judge.score_targets`).
 TARGET_NLL = "target_nll"

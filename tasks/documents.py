@@ -55,6 +55,8 @@ class SuiteDocuments:
         seed: seed of the choice.
         splits: all rows of the splits that documents come from, by what their identifiers begin with.
             lm-eval processes a split as a whole; what becomes of a document may depend on the others.
+        repeats: rows that are another one again, column for column, and were left out: every model answers both
+            alike, so that they tell no more than one does.
     """
 
     suite: Suite
@@ -64,6 +66,7 @@ class SuiteDocuments:
     mini: bool
     seed: int
     splits: Mapping[str, Split] = field(default_factory=dict, repr=False, compare=False)
+    repeats: int = 0
 
     def of(self, split: str) -> tuple[Document, ...]:
         """The documents of ``search`` or ``report``."""
@@ -146,7 +149,8 @@ def load_documents(
                 for d in documents
                 if d.id not in shown and not (own and reads(*suite.question_of(d.row)) in own)
             ]
-    what = f"{suite.suite} ({data})"
+    what, known = f"{suite.suite} ({data})", len(search_pool) + len(report_pool)
+    search_pool, report_pool = _distinct(search_pool), _distinct(report_pool)
     return SuiteDocuments(
         suite=suite,
         fewshot=fewshot,
@@ -155,6 +159,7 @@ def load_documents(
         mini=data == "mini",
         seed=seed,
         splits=splits.read,
+        repeats=known - len(search_pool) - len(report_pool),
     )
 
 
@@ -205,6 +210,15 @@ def _pools(
     halved = sorted(report, key=lambda d: _hash(f"{seed}:half:{d.id}"))
     middle = len(halved) // 2
     return halved[:middle], halved[middle:]
+
+
+def _distinct(pool: Sequence[Document]) -> list[Document]:
+    """Documents without those that are an earlier one again."""
+    first: dict[str, Document] = {}
+    for document in pool:
+        told = json.dumps([document.task, document.row], sort_keys=True, default=str)
+        first.setdefault(told, document)
+    return list(first.values())
 
 
 def _choose(

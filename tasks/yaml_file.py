@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from .errors import UserError
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without silent losses: a key given twice is an error."""
+    """YAML without silent losses: a key given twice is an error, and 1:30 is no number (90, of base 60)."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -31,6 +33,22 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     return dict(loader.construct_pairs(node, deep=True))
 
 
+# Numbers of base 60 are texts, which what expects a number then refuses.
+_BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+
+
+def _text_or(number: Callable[..., Any]) -> Callable[[_Loader, yaml.ScalarNode], Any]:
+    def constructed(loader: _Loader, node: yaml.ScalarNode) -> Any:
+        return node.value if _BASE_60.fullmatch(node.value) else number(loader, node)
+
+    return constructed
+
+
+for _kind, _number in (
+    ("int", yaml.SafeLoader.construct_yaml_int),
+    ("float", yaml.SafeLoader.construct_yaml_float),
+):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _text_or(_number))
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 

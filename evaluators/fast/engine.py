@@ -131,8 +131,10 @@ class FastEngine:
 
     def _beyond(self, generation: Generation) -> str | None:
         """What a request asks for beyond greedy decoding."""
-        if not all(term and isinstance(term, str) for term in generation.until):
-            return f"until: {list(generation.until)}"  # an empty one ends lm-eval's answers at once
+        until: tuple[Any, ...] = generation.until
+        if not all(isinstance(term, str) and term.strip(" ") for term in until):
+            # an empty one ends lm-eval's answers at once, a space where it decodes one, beside special tokens too
+            return f"until: {list(generation.until)}"
         if not generation.is_greedy:
             return f"generation with {dict(generation.others)}"
         if not 0 < generation.max_new_tokens < self._reference.max_length:

@@ -21,7 +21,15 @@ from exme.tasks import SuiteDocuments, UserError
 from .generation import check_settings
 from .interface import PLAIN, Chat, Engine, Evaluation, answer_limit, is_cut, responses
 from .noise import quiet
-from .tasks.metrics import agreed, check_metric, higher_is_better, metric_of, try_metric
+from .tasks.metrics import (
+    agreed,
+    apply_filters,
+    check_metric,
+    higher_is_better,
+    metric_of,
+    try_documents,
+    try_metric,
+)
 from .tasks.splits import lm_eval_seeds
 from .tasks.targets import NoReference, target_request
 from .tasks.task import build_task, task_manager
@@ -100,6 +108,12 @@ class Judge:
                     checked.append(settings)
             self._requests[positions[instance.doc_id]].append(instance)
 
+    def try_documents(self) -> None:
+        """Refuse documents that cannot be scored whatever is answered, with a UserError."""
+        for name, task in self._tasks.items():
+            pairs = zip(self.documents, self._requests, strict=True)
+            try_documents(self.suite, task, {d.id: asked for d, asked in pairs if d.task == name})
+
     @property
     def metric(self) -> str:
         """Metric and filter as lm-eval's results file writes them."""
@@ -159,7 +173,7 @@ class Judge:
                 once. All by default. A document's outcome does not depend on the others.
 
         Raises:
-            ValueError: a document's score is not finite.
+            ValueError: a filter or the metric raised, or a document's score is not finite.
         """
         places = self._places(chosen)
         instances = [instance for place in places for instance in self._requests[place]]
@@ -179,8 +193,7 @@ class Judge:
                     for instance in self._requests[place]
                 ]
                 if of_task:
-                    task._instances = of_task  # what `apply_filters` goes over
-                    task.apply_filters()
+                    apply_filters(self.suite, task, of_task)
         return self._collect(engine, engine_seconds, places)
 
     def _places(self, chosen: Sequence[int] | None) -> Sequence[int]:
@@ -277,9 +290,11 @@ def settle(documents: SuiteDocuments) -> SuiteDocuments:
     """The same, once lm-eval's tasks have made prompts of them all: the suite then knows its direction.
 
     Raises:
-        UserError: the suite's metric, few-shot examples or generation settings cannot be used, or a task
-            makes no prompts of the documents.
+        UserError: the suite's metric, examples or generation settings cannot be used, or a task cannot score its documents.
     """
-    ways = {Judge(documents, split).higher_is_better for split in ("search", "report")}
+    ways = set()
+    for judge in [Judge(documents, split) for split in ("search", "report")]:
+        judge.try_documents()
+        ways.add(judge.higher_is_better)
     suite = documents.suite.model_copy(update={"higher_is_better": ways == {True}})
     return replace(documents, suite=suite)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from .judge import Judge
 
 
+# Characters at the end of a prompt that what follows may share a token with.
+_END = 64
+
+
 def check_prompts(judge: Judge, reference: Any, rows: int) -> None:
     """Refuse prompts on which lm-eval's `hf` model would break.
 
@@ -22,7 +26,8 @@ def check_prompts(judge: Judge, reference: Any, rows: int) -> None:
         rows: of the model's embedding.
 
     Raises:
-        UserError: answers have no room or no end, a prompt has no token, or one beyond the embedding.
+        UserError: answers have no room or no end, a prompt has no token, or one beyond the embedding, or an answer
+            has none.
     """
     where = f"suite '{judge.suite.suite}'"
     longest, context = judge.longest_answer, reference.max_length
@@ -44,6 +49,11 @@ def check_prompts(judge: Judge, reference: Any, rows: int) -> None:
                 raise UserError(
                     f"{where}: the prompt of document {document.id} is empty, and the base's tokenizer puts "
                     f"no token before it; see `doc_to_text` of lm-eval task '{document.task}'"
+                )
+            if not generates and _adds_nothing(prompt, str(request.args[1]), reference):
+                raise UserError(
+                    f"{where}: the answer {request.args[1]!r} to document {document.id} adds no token to its prompt, so its "
+                    f"likelihood cannot be measured; have `doc_to_target` of lm-eval task '{document.task}' begin with a space"
                 )
     beyond = next(_beyond(judge, reference, rows), None)
     if beyond is not None:
@@ -78,6 +88,14 @@ def _begins(prompt: str, reference: Any, *, generates: bool) -> bool:
     if generates:
         return bool(reference.tok_encode(prompt))
     return bool(prompt) or reference.prefix_token_id is not None
+
+
+def _adds_nothing(prompt: str, answer: str, reference: Any) -> bool:
+    """Whether a prompt has as many tokens with an answer behind it as without; its end tells."""
+    if answer[:1].isspace() and answer.strip():
+        return False  # (words of their own)
+    end = prompt[-_END:]
+    return len(reference.tok_encode(end + answer)) <= len(reference.tok_encode(end.rstrip()))
 
 
 def _beyond(judge: Judge, reference: Any, count: int) -> Iterator[tuple[str, int, int]]:

@@ -244,6 +244,10 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
                 f"{folder}: transformers has no language model of type '{kind}' (AutoModelForCausalLM); where it is "
                 f"multimodal, save the text model that is part of it by itself, for all inputs, and give that"
             ) from None
+        if "ignore_mismatched_sizes" in str(error):
+            raise UserError(
+                f"{folder}: its weights have other shapes than its config.json says (vocab_size, say); correct that file"
+            ) from None
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{folder}: transformers cannot load it ({reason})") from None
     finally:

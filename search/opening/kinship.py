@@ -20,6 +20,7 @@ from exme.search.merging.sources import (
     LowRank,
     Sources,
     Values,
+    other_base,
     row_length,
     untied,
     whole_rows,
@@ -43,11 +44,13 @@ class Kinship:
         lengths: of each checkpoint's task vector, over the base's, by name.
         equal: names of two checkpoints, or of the base and one, whose weights are the same.
         cosines: of the task vectors, in the order of `lengths`, shape (n, n).
+        elsewhere: adapters that were trained on another model than the base, and what they call it.
     """
 
     lengths: dict[str, float]
     equal: tuple[tuple[str, str], ...]
     cosines: Floats
+    elsewhere: tuple[tuple[str, str], ...] = ()
 
     @property
     def parallel(self) -> list[list[str]]:
@@ -76,6 +79,11 @@ class Kinship:
                     f"Checkpoints '{one}' and '{other}' are the same, weight for weight: only the sum of their "
                     f"coefficients matters; leave one out."
                 )
+        for name, named in self.elsewhere:
+            yield (
+                f"Adapter '{name}' says that it was trained on {named}, which is another model than the base that it is "
+                f"put on here; merge it into that one with peft's `merge_and_unload()`, save it, and give that folder."
+            )
         for name, length in self.lengths.items():
             if length >= _AS_LONG:
                 yield (
@@ -123,7 +131,13 @@ def kinship_of(sources: Sources) -> Kinship:
     for source in sources.others.values():
         source.reader.close()
     norms = np.sqrt(np.maximum(np.diag(products), 1e-300))
-    return Kinship(ratio, equal, np.clip(products / np.outer(norms, norms), -1.0, 1.0))
+    named = [
+        (name, other_base(source, sources.base))
+        for name, source in every.items()
+        if isinstance(source, Adapter)
+    ]
+    elsewhere = tuple((name, other) for name, other in named if other is not None)
+    return Kinship(ratio, equal, np.clip(products / np.outer(norms, norms), -1.0, 1.0), elsewhere)
 
 
 def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:

@@ -82,6 +82,7 @@ def likenesses(
     judges = worker.judges("search")
     texts = [text for judge in judges for text in judge.prompts[:_TEXTS]]
     generates = any(judge.longest_answer for judge in judges)
+    chats = worker.study.chat.apply_chat_template
     prompts = _prompts(worker, texts)
     for name, candidate in inputs.items():
         note(f"Comparing {name} with its own model")
@@ -93,7 +94,7 @@ def likenesses(
                 worker.take_in(candidate)
                 made = live_logits(worker.resident, [ids for ids, _ in pairs])
                 off = _distance(worker, alone, made, [ids for _, ids in pairs], rows)
-                asked = alone.asked_otherwise(texts, generates=generates)
+                asked = alone.asked_otherwise(texts, generates=generates, chats=chats)
             found = Likeness(name, off, asked=asked)
         except NotLoaded as reason:
             found = Likeness(name, None, f"was not compared: {reason}")

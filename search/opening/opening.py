@@ -130,6 +130,8 @@ def remarks(
     for suite in documents:
         if suite.suite.of_lm_eval or suite.suite.higher_is_better is False:
             yield describe_suite(suite.suite), ""
+        if suite.repeats:
+            yield _describe_repeats(suite), "yellow"
         if suite.near_duplicates:
             yield _describe_duplicates(suite), "yellow"
 
@@ -147,6 +149,13 @@ def describe_suite(suite: Suite) -> str:
         else f"search on {suite.search.split}, report on {suite.report.split}"
     )
     return f"Suite '{suite.suite}': {of}{splits}, {drawn if shots else 'no examples'}, {suite.metric} ({way} is better)."
+
+
+def _describe_repeats(documents: SuiteDocuments) -> str:
+    return (
+        f"Suite '{documents.suite.suite}': {documents.repeats} rows of its data are others again, column for column, and "
+        f"are left out: models answer both alike, and a gain would look surer than it is."
+    )
 
 
 def _describe_duplicates(documents: SuiteDocuments) -> str:

@@ -76,20 +76,24 @@ class OwnModel:
         with self._room():
             return [_logits(self._model, ids, self._resident.device) for ids in prompts]
 
-    def asked_otherwise(self, texts: Sequence[str], *, generates: bool) -> list[str]:
-        """How it would be asked by itself, where that is not as candidates are; an adapter is asked as its base is.
+    def asked_otherwise(
+        self, texts: Sequence[str], *, generates: bool, chats: bool = False
+    ) -> list[str]:
+        """How it would be asked by itself, where that is not as candidates are; an adapter generates as its base does.
 
         Args:
             generates: whether any suite asks for answers.
+            chats: whether prompts are put by the chat template.
         """
         resident, source = self._resident, self._source
-        if isinstance(source, Adapter):
-            return []
-        found = list(otherwise(resident.model, self._model, generates=generates))
+        found: list[str] = []
+        if not self.is_adapter:
+            found += otherwise(resident.model, self._model, generates=generates)
         if resident.sources.union is None and any(source.folder.glob("tokenizer*")):
             with contextlib.suppress(UserError):  # (one that cannot be read is not needed, either)
                 own = load_tokenizer(source.folder, resident.trust_remote_code)
                 found += other_tokens(resident.tokenizer, own, texts)
+                found += other_words(resident.tokenizer, own, generates=generates, chats=chats)
         return found
 
     def merge(self) -> None:
@@ -188,6 +192,34 @@ def other_tokens(tokenizer: Any, own: Any, texts: Sequence[str]) -> Iterator[str
     differing = sum(ours != theirs for ours, theirs in pairs)
     if differing:
         yield f"its tokenizer makes other tokens of {differing} of {len(texts)} prompts"
+
+
+def other_words(tokenizer: Any, own: Any, *, generates: bool, chats: bool) -> Iterator[str]:
+    """Whether an input's own tokenizer puts conversations, or ends answers, otherwise than the base's.
+
+    Args:
+        tokenizer: the base's.
+        own: the input's.
+        generates: whether any suite asks for answers.
+        chats: whether prompts are put by the chat template.
+    """
+    if generates and tokenizer.eos_token != own.eos_token:
+        yield f"answers end at its tokenizer's {own.eos_token!r} (the base's: {tokenizer.eos_token!r})"
+    if chats and _in_template(tokenizer) != _in_template(own):
+        yield (
+            "its tokenizer has another chat template"
+            if own.chat_template
+            else "its tokenizer has no chat template"
+        )
+
+
+def _in_template(tokenizer: Any) -> str:
+    """A conversation as a tokenizer's template puts it; empty where it cannot."""
+    said = [{"role": role, "content": role} for role in ("user", "assistant", "user")]
+    try:
+        return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+    except Exception:  # noqa: BLE001  (a template may raise any)
+        return ""
 
 
 def _plain(value: Any) -> Any:

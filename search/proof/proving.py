@@ -18,7 +18,7 @@ from exme.search.trials import (
     duration,
     this_moment,
 )
-from exme.tasks import SuiteDocuments
+from exme.tasks import SuiteDocuments, UserError, one_line
 
 from .audit import any_cut
 from .finals import best_input
@@ -105,6 +105,9 @@ def prove(
         storage: where scores go.
         folder: the run's, where answers go.
         note: says what goes on now.
+
+    Raises:
+        UserError: one cannot be scored.
     """
     for number, (name, candidate) in enumerate(missing.items(), 1):
         if candidate.digest not in storage.record.proofs():
@@ -112,7 +115,13 @@ def prove(
             about = f", about {duration(sum(took) / len(took))}" if took else ""
             note(f"Proof: {name}, {number} of {len(missing)}{about}")
             begin = this_moment()
-            scored = worker.score(candidate, "report")
+            try:
+                scored = worker.score(candidate, "report")
+            except (FloatingPointError, ValueError) as error:
+                raise UserError(
+                    f"the proof breaks off: {name} cannot be scored on the report documents ({one_line(str(error))}). The "
+                    f"search is kept; once what raises there is mended, the same command goes on with the proof"
+                ) from None
             save_answers(folder, candidate.digest, scored.answers)
             clock = Clock(storage.sitting or begin, begin, this_moment())
             storage.record.save_proof(candidate, scored.scores, scored.proxy, clock)

@@ -2,7 +2,7 @@
 
 Every proof on the same documents is another chance for a lucky result, whichever study makes it: a fork, a study of another
 name, another seed. Uses are therefore counted per set of documents, over all studies in a folder of runs (``uses.jsonl``
-there, a line a use) and in a storage. A use is written down before its candidate is scored. `gain.share_of_error` says what
+there, a line a use; a run's folder has its own lines once more, which go with it when it is copied) and in a storage. A use is written down before its candidate is scored. `gain.share_of_error` says what
 each may spend.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,18 +145,21 @@ def number_of(use: Use, others: Iterable[Use]) -> int:
 
 
 def read_ledger(runs: Path) -> list[Use]:
-    """The uses written down in a folder of runs; lines that cannot be read are passed over."""
+    """The uses written down in a folder of runs and in its runs; lines that cannot be read are passed over."""
+    files = [runs / LEDGER, *sorted(runs.glob(f"*/{LEDGER}"))]
+    return list(dict.fromkeys(use for file in files for use in _written(file)))
+
+
+def _written(file: Path) -> Iterator[Use]:
     try:
-        lines = (runs / LEDGER).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return []
-    found = []
+        return
     for line in lines:
         try:
-            found.append(Use.from_json(json.loads(line)))
+            yield Use.from_json(json.loads(line))
         except (ValueError, TypeError, KeyError):  # e.g. cut off by a full disk
             continue
-    return found
 
 
 def write_ledger(runs: Path, use: Use) -> None:
@@ -165,10 +168,13 @@ def write_ledger(runs: Path, use: Use) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    known = {(u.test, u.documents) for u in read_ledger(runs)}
-    if (use.test, use.documents) in known:
-        return
-    path = runs / LEDGER
+    own = runs / use.study
+    for path in (runs / LEDGER, *([own / LEDGER] if own.is_dir() else [])):
+        if (use.test, use.documents) not in {(u.test, u.documents) for u in _written(path)}:
+            _append(path, use)
+
+
+def _append(path: Path, use: Use) -> None:
     try:
         whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
         line = (

@@ -21,6 +21,8 @@ from dataclasses import dataclass, replace
 
 # By how much a search's merit falls per unit that is lost beyond what `keep` allows.
 PENALTY = 3.0
+# Differences of shares are this far off at most.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,12 @@ class Goal:
         return sum(w * v for w, v in zip(linear, values, strict=True))
 
     def shortfall(self, means: Sequence[float]) -> float:
-        """By how much gains are below what `keep` allows, in all; 0 for a feasible candidate."""
+        """By how much gains are below what `keep` allows, in all; 0 for a feasible candidate, at its bound too."""
         if not self.keep or not self.reference:
             return 0.0
         pairs = zip(self.keep, self.gains(means), strict=True)
-        return sum(max(0.0, least - gain) for least, gain in pairs if least > -math.inf)
+        lost = (least - gain for least, gain in pairs if least > -math.inf)
+        return sum(each for each in lost if each > _ROUNDING)
 
     def merit(self, means: Sequence[float]) -> float:
         """The objective less a penalty for what is not feasible: what a search goes by."""

@@ -223,7 +223,7 @@ class StudyFile(Section):
         for name in checkpoints:
             if not re.fullmatch(NAME, name) or name in RESERVED:
                 raise ValueError(
-                    f"checkpoint name '{name}': expected letters, digits, '_', '-' and '.', and "
+                    f"checkpoint name {name!r}: expected letters, digits, '_', '-' and '.', and "
                     f"none of {', '.join(RESERVED)}"
                 )
         return checkpoints

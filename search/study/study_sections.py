@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,9 +11,11 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from exme.tasks import UserError, did_you_mean, explain
 
@@ -22,10 +25,28 @@ if TYPE_CHECKING:
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 
+def _holds_truth(value: Any) -> bool:
+    if isinstance(value, Mapping | list | tuple):
+        return any(map(_holds_truth, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, bool)
+
+
 class Section(BaseModel):
     """A frozen part of a study file; keys that it does not know are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, about: ValidationInfo) -> Any:
+        """`trials: yes` is a slip, which Python would take for 1."""
+        kinds = str(cls.model_fields[about.field_name or ""].annotation)
+        is_number = re.search(r"\b(int|float)\b", kinds) and not re.search(
+            r"bool|Any|Section", kinds
+        )
+        if is_number and _holds_truth(value):
+            raise PydanticCustomError("number", "input should be a number")
+        return value
 
 
 # Published extrapolation strengths reach 25 (arXiv:2404.16792); beyond it a model says nothing.

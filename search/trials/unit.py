@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from exme.evaluators import HIGHER, Scale, Scores
 from exme.search.statistics import Interval, is_binary
 
+# Sums of shares are this far off at most: a difference that is smaller is none.
+_ROUNDING = 1e-9
+
 
 class Unit:
     """How scores are shown: as the metric's own values; accuracies in percent, gains in points.
@@ -54,7 +57,7 @@ class Unit:
         scaled, digits = 100 * value, 1
         if not self.percent or math.isinf(value):
             return self._number(value)
-        while value and digits < 9 and not round(scaled, digits):
+        while abs(value) > _ROUNDING and not round(scaled, digits):
             digits += 1
         return _unsigned(f"{scaled:.{digits}f}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from exme.search.proof.verdict import NO_GAIN, PROVED, verdict
 from exme.search.reports.exports.export import export_best, export_trials
 from exme.search.running.search import open_search
 from exme.search.running.stored_search import open_stored
+from exme.tasks.errors import UserError
 from tests.helpers.searches.landscape import PEAK, Landscape
 from tests.helpers.searches.opened import Opened, close, study_file
 
@@ -70,6 +72,14 @@ def test_a_study_that_was_deleted_has_used_its_documents_all_the_same(tmp_path: 
     assert searched(tmp_path, peak=ELSEWHERE).use == 2
 
 
+def test_a_run_that_was_copied_elsewhere_has_used_its_documents_there_too(tmp_path: Path) -> None:
+    searched(tmp_path / "here")
+    shutil.copytree(tmp_path / "here" / "test-gsm8k", tmp_path / "there" / "test-gsm8k")
+    again = searched(tmp_path / "there", name="renamed", peak=ELSEWHERE)
+    gain = verdict(again).gain
+    assert again.use == 2 and gain is not None and gain.level == pytest.approx(0.05 / 6)
+
+
 def test_other_report_documents_are_used_for_the_first_time(tmp_path: Path) -> None:
     searched(tmp_path)
     other = searched(tmp_path, name="other", documents={"search": 128, "report": 300})
@@ -102,6 +112,20 @@ def test_a_use_is_written_down_before_its_candidate_is_scored(tmp_path: Path) ->
     close(opened)
     assert len(read_ledger(tmp_path)) == 1
     assert searched(tmp_path).use == 1  # the same candidate, taken up again
+
+
+def test_a_proof_that_breaks_is_one_line_and_goes_on_later(tmp_path: Path) -> None:
+    class Broken(Landscape):
+        def score(self, candidate: Any, split: str) -> Any:
+            if split == "report":
+                raise ValueError("the metric raised KeyError on document test/7: 'gold'")
+            return super().score(candidate, split)
+
+    opened = Opened(tmp_path, scorer=lambda d: Broken(d, PEAK))
+    with pytest.raises(UserError, match=r"^the proof breaks off: .* on document test/7: 'gold'\)"):
+        opened.search.run()
+    close(opened)
+    assert searched(tmp_path).use == 1
 
 
 @pytest.fixture

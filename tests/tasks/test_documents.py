@@ -153,6 +153,25 @@ def test_documents_that_read_the_same_are_reported(tmp_path: Path) -> None:
     assert set(documents.near_duplicates) == {("train/7", "test/0"), ("train/0", "test/2")}
 
 
+def test_a_row_that_stands_in_the_data_again_is_one_document(tmp_path: Path) -> None:
+    """Ten copies of a document are answered alike: as ten they would make a gain look surer than it is."""
+    folder = tmp_path / "gsm8k"
+    folder.mkdir()
+    rows = [{"question": f"How many are {i}?", "answer": f"#### {i % 3}"} for i in range(12)]
+    other = {**rows[0], "answer": "#### 2"}  # (the same question, another answer)
+    for split in ("train", "test"):
+        some = [*rows, other] * 4 if split == "test" else rows
+        text = "\n".join(json.dumps(row, sort_keys=n % 2 == 0) for n, row in enumerate(some))
+        (folder / f"{split}.jsonl").write_text(text)
+    suite = load_suite("gsm8k")
+    documents = load_documents(suite, str(tmp_path), search=None, report=None, seed=0)
+    asked = sorted(d.row["question"] for d in documents.report)
+    assert asked == sorted(row["question"] for row in (*rows, other))
+    assert documents.repeats == 39
+    with pytest.raises(UserError, match="14 asked for, 13 there"):
+        load_documents(suite, str(tmp_path), search=None, report=14, seed=0)
+
+
 def test_signs_that_mean_something_tell_documents_apart() -> None:
     assert reads("Input: [ ( <") != reads("Input: [ ( {")
     assert reads("What is $3 + 4$?") != reads("What is $3 - 4$?")

@@ -20,7 +20,7 @@ import datasets
 import numpy as np
 
 from exme.evaluators.harness.noise import quiet
-from exme.tasks import UserError
+from exme.tasks import UserError, one_line
 
 # A column that says which row a document was, while a task processes a split.
 _PLACE = "exme_place"
@@ -91,8 +91,7 @@ def process(suite: str, name: str, rows: datasets.Dataset, docs: Docs | None) ->
     """
     if docs is None or not len(rows):
         return Processed(rows, range(len(rows)))
-    with quiet(), lm_eval_seeds():
-        found = docs(rows.add_column(_PLACE, list(range(len(rows)))))
+    found = _made(suite, name, rows.add_column(_PLACE, list(range(len(rows)))), docs)
     has_place = _PLACE in found.column_names
     places = list(found[_PLACE]) if has_place else list(range(len(found)))
     documents = found.remove_columns(_PLACE) if has_place else found
@@ -104,7 +103,8 @@ def process(suite: str, name: str, rows: datasets.Dataset, docs: Docs | None) ->
             f"suite '{suite}': lm-eval task '{name}' {many} documents ({len(documents)} of {len(rows)} "
             f"come out), and which they are cannot be told; it cannot be used"
         )
-    if not _is_by_document(docs, rows, documents):
+    turned = _made(suite, name, rows.select(range(len(rows) - 1, -1, -1)), docs)
+    if not _is_turned(documents, turned):
         raise UserError(
             f"suite '{suite}': lm-eval task '{name}' puts documents in another order, and which they are "
             f"cannot be told; it cannot be used"
@@ -112,10 +112,28 @@ def process(suite: str, name: str, rows: datasets.Dataset, docs: Docs | None) ->
     return Processed(documents, places)
 
 
-def _is_by_document(docs: Docs, rows: datasets.Dataset, documents: datasets.Dataset) -> bool:
+def _made(suite: str, name: str, rows: datasets.Dataset, docs: Docs) -> datasets.Dataset:
+    """What a task's function makes of rows.
+
+    Raises:
+        UserError: it raises, or makes no documents.
+    """
+    try:
+        with quiet(), lm_eval_seeds():
+            found: Any = docs(rows)
+        if not isinstance(found, datasets.Dataset):  # (lm-eval breaks on lists)
+            raise TypeError(f"it returns a {type(found).__name__}")
+        return found
+    except Exception as error:  # noqa: BLE001  (a function of the user's)
+        reason = f"{type(error).__name__}: {one_line(str(error))}"
+        raise UserError(
+            f"suite '{suite}': process_docs of lm-eval task '{name}' makes no documents of a split ({reason}); it is "
+            f"given a datasets.Dataset, and returns one"
+        ) from None
+
+
+def _is_turned(documents: datasets.Dataset, turned: datasets.Dataset) -> bool:
     """Whether a task makes the same of the rows, in their order, when they come the other way round."""
-    with quiet(), lm_eval_seeds():
-        turned = docs(rows.select(range(len(rows) - 1, -1, -1)))
     ours, theirs = (
         [json.dumps(document, sort_keys=True, default=str) for document in found]
         for found in (documents, turned)

@@ -42,6 +42,7 @@ from .task_vector import (
     VectorFile as VectorFile,
     made_by as made_by,
 )
+from .trained_on import other_base as other_base
 from .weight_files import (
     TORCH_NAMES as TORCH_NAMES,
     TensorSpec as TensorSpec,

@@ -149,9 +149,16 @@ class Adapter:
         )
 
     def _mismatch(self, tensor: str, shape: tuple[int, ...]) -> ShapeMismatch:
+        ours = self._base.tensors[tensor].shape
+        rows = len(shape) == len(ours) and shape[0] != ours[0] and shape[1:] == ours[1:]
+        remedy = (
+            "its embeddings were resized: merge it into its base with peft's `merge_and_unload()`, save that with its "
+            "tokenizer, and give it with `vocabulary: union`"
+            if rows
+            else f"give the base that it was trained on ({self.config.get('base_model_name_or_path')})"
+        )
         return ShapeMismatch(
-            f"checkpoint '{self.name}': tensor '{tensor}' has shape {list(shape)}, the base's has "
-            f"{list(self._base.tensors[tensor].shape)}"
+            f"checkpoint '{self.name}': tensor '{tensor}' has shape {list(shape)}, the base's has {list(ours)}; {remedy}"
         )
 
     def _check_factors(self, tensor: str) -> None:

@@ -55,6 +55,8 @@ class Checkpoint:
             hint = "; give the folder of a model in transformers' format"
             if (folder / ADAPTER).is_file():
                 hint = "; it is an adapter, which is a checkpoint of a base, not a model by itself"
+            elif inner := sorted(folder.glob(f"*/{ADAPTER}")):
+                hint = f"; its folder {inner[0].parent.name} holds an adapter: give that"
             elif any(folder.glob(CHECKPOINTS)):
                 hint = (
                     "; it holds checkpoints of a training run: give it to `exme init` with --run, or write "

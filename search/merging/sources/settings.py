@@ -27,6 +27,10 @@ _HARMLESS = re.compile(
 )
 # Rotary embeddings of these kinds reckon with the length of the context.
 _BY_LENGTH = ("dynamic", "longrope")
+# Activations that are the same function, by another name.
+_ALIASES = {"swish": "silu", "gelu_python": "gelu"} | dict.fromkeys(
+    ("gelu_new", "gelu_fast", "gelu_accurate"), "gelu_pytorch_tanh"
+)
 # Settings of classes that read them where a config.json brings them, and have no default.
 _OPTIONAL = ("head_dim", "sliding_window", "attention_chunk_size", "partial_rotary_factor")
 
@@ -74,8 +78,18 @@ def differences(
             continue  # nothing reads it
         if _HARMLESS.fullmatch(last) and not _counts(last, ours, theirs):
             continue
-        if ours.get(key) != theirs.get(key):
+        if not _means_the_same(key, base, ours.get(key), theirs.get(key)):
             yield key, ours.get(key), theirs.get(key)
+
+
+def _means_the_same(key: str, base: Mapping[str, Any], ours: Any, theirs: Any) -> bool:
+    """Whether two values of a setting are one: by another name, or by what is taken where there is none."""
+    if ours == theirs:
+        return True
+    if key == "head_dim" and None in (ours, theirs):
+        width, heads = base.get("hidden_size"), base.get("num_attention_heads")
+        return bool(width and heads and (ours or theirs) * heads == width)
+    return bool(_ALIASES.get(str(ours), ours) == _ALIASES.get(str(theirs), theirs))
 
 
 def _counts(setting: str, *settings: Mapping[str, Any]) -> bool:
@@ -104,6 +118,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted names."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
+        if key == "type" and "rope_type" in settings:
+            continue  # (its former name)
         if isinstance(value, Mapping):
             found |= _flat(value, f"{prefix}{key}.")
         else:

@@ -109,6 +109,7 @@ def processed(task: dict[str, Any]) -> dict[str, Any]:
         (hashed(GENERATE), "", ROWS),
         (hashed(GENERATE), "", NUMBERS),
         (hashed({**GENERATE, "generation_kwargs": {"until": [""], "max_gen_toks": 6}}), "", ROWS),
+        (hashed({**GENERATE, "generation_kwargs": {"until": [" "], "max_gen_toks": 6}}), "", ROWS),
         (hashed({**GENERATE, "generation_kwargs": {"until": "w7", "max_tokens": 5}}), "", ROWS),
     ],
     ids=[
@@ -122,6 +123,7 @@ def processed(task: dict[str, Any]) -> dict[str, Any]:
         "generated",
         "a number for a question and for an answer",
         "an empty stop string",
+        "a space",
         "another name for the limit",
     ],
 )
@@ -257,6 +259,7 @@ ROLLING = {
     "doc_to_target": "{{question}}",
     "metric_list": [{"metric": "word_perplexity"}],
 }
+ACC = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
 LIKELY = {**GENERATE, "output_type": "loglikelihood"}
 PAIR = {
     **CHOICE,
@@ -267,6 +270,21 @@ GAPS = {
     **PAIR,
     "metric_list": [{"metric": "pair", "aggregation": "nanmean", "higher_is_better": True}],
 }
+
+
+SILENT = {
+    **CHOICE,
+    "process_results": "!function functions.words",
+    "metric_list": [{"metric": "word_err", "aggregation": "mean"}],
+}
+WORDS = "def words(doc, results): return {'word_err': 0.5}\n"
+
+
+def put_together(how: str) -> tuple[dict[str, Any], dict[str, Any], str, str]:
+    """A task whose metric is put together by a function that is no mean of all documents."""
+    metric = {"metric": "nll", "aggregation": "!function functions.put", "higher_is_better": False}
+    task = {**lossy("nll"), "metric_list": [metric]}
+    return task, {}, f"def put(x): {how}\n", "'nll'.*over all documents together.*aggregation put"
 
 
 def metrics(task: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -288,6 +306,9 @@ def metrics(task: dict[str, Any], *names: str) -> dict[str, Any]:
         (GAPS, {}, "", r"'pair'.*has documents without a score \(aggregation nanmean\)"),
         (PAIR, {}, "", r"'pair'.* gives a tuple for a document.*have: one"),
         (metrics(CHOICE, "likelihood"), {}, "", "'likelihood'.* gives a tuple"),
+        put_together("return min(1.0, max(0.0, sum(x) / len(x)))"),
+        put_together("k = len(x) // 10; x = sorted(x)[k:len(x) - k]; return sum(x) / len(x)"),
+        (SILENT, {}, WORDS, "neither it nor lm-eval task 'own' says whether 'word_err' is better"),
         (CHOICE, {"metric": "ac"}, "", "no metric 'ac'.*did you mean 'acc'"),
         (CHOICE, {"filter": "nonee"}, "", "no filter 'nonee'.*did you mean 'none'"),
         (lossy("err"), {"higher_is_better": True}, "", "higher_is_better is true, .* says false"),
@@ -296,6 +317,9 @@ def metrics(task: dict[str, Any], *names: str) -> dict[str, Any]:
         (generated(max_gen_toks=0), {}, "", "max_gen_toks is 0"),
         (generated(max_gen_tok=3), {}, "", "no setting 'max_gen_tok'; did you mean 'max_gen_toks'"),
         (generated(until=[3]), {}, "", "until: 3 is no text"),
+        (processed(CHOICE), {}, "def docs(ds): pass\n", "process_docs.*makes no documents"),
+        (processed(CHOICE), {}, "def docs(ds): return list(ds)\n", "it returns a list"),
+        (processed(CHOICE), {}, "def docs(ds): raise KeyError('x')\n", "KeyError: 'x'"),
         (
             processed(CHOICE),
             {},
@@ -324,6 +348,12 @@ def test_what_cannot_be_compared_or_answered_is_refused_by_name(
         (GENERATE, {"eos_token": None}, r"no end token \(eos_token\)"),
         ({**GENERATE, "doc_to_text": ""}, {}, "the prompt of document train/.* is empty"),
         (CHOICE, {"rows": 40}, r"has token 4\d \('w\d+'\).* has 40 rows"),
+        (
+            {**LIKELY, "doc_to_target": "", "metric_list": ACC},
+            {},
+            r"the answer '' to document train/",
+        ),
+        ({**LIKELY, "metric_list": ACC}, {}, "adds no token to its prompt.*begin with a space"),
         (generated(max_gen_toks=64), {}, "leave no room for a prompt in a context of 64"),
     ],
 )
@@ -365,6 +395,49 @@ def test_a_metric_that_breaks_on_an_inputs_answers_is_refused_before_the_first_t
     with pytest.raises(
         UserError, match=f"^suite 'own': an input's answers cannot be scored .*{said}"
     ):
+        seconds_per_document(judge, StockEngine(*model_and_tokenizer, 4), 8)
+
+
+def test_a_document_that_cannot_be_scored_whatever_is_answered_is_named_before_the_search(
+    tmp_path: Path,
+) -> None:
+    rows = {split: [dict(row) for row in some] for split, some in ROWS.items()}
+    for place in (3, 11):
+        rows["test"][place].pop("gold")
+    suite = write_suite(tmp_path, CHOICE, rows=rows)
+    with pytest.raises(UserError, match=r"raises TypeError .* on document test/\d+, and on 1 more"):
+        suite.documents(report=None)
+    picky = "def given(doc, results): return {'sc': 1.0 if results[0] == 'w1' else [][0]}\n"
+    metric = {"metric": "sc", "aggregation": "mean", "higher_is_better": True}
+    task = {**GENERATE, "process_results": "!function functions.given", "metric_list": [metric]}
+    write_suite(
+        tmp_path / "b", task, functions=picky
+    ).documents()  # (made-up answers may be at fault)
+
+
+def read_by(filter_: dict[str, Any]) -> dict[str, Any]:
+    return {**GENERATE, "filter_list": [{"name": "none", "filter": [filter_]}]}
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (
+            read_by({"function": "take_first_k", "k": 2}),
+            "raised AssertionError: Need at least 2 res",
+        ),
+        (
+            read_by({"function": "regex", "regex_pattern": "("}),
+            "raised .*rror: missing \\), unterm",
+        ),
+    ],
+    ids=["more answers than are asked for", "no regular expression"],
+)
+def test_a_filter_that_breaks_on_an_inputs_answers_is_refused_before_the_first_trial(
+    task: dict[str, Any], said: str, tmp_path: Path, model_and_tokenizer: tuple[Any, Any]
+) -> None:
+    judge = Judge(write_suite(tmp_path, task).documents(), "search")
+    with pytest.raises(UserError, match=f"^suite 'own': an input's answers .*'own' {said}"):
         seconds_per_document(judge, StockEngine(*model_and_tokenizer, 4), 8)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM
 
 from exme.search.merging.sources.adapter import open_checkpoint
 from exme.search.merging.sources.checkpoint import Checkpoint
@@ -18,6 +19,7 @@ from exme.search.opening import kinship as module
 from exme.search.opening.kinship import kinship_of
 from tests.helpers.models.adapters import PLAIN, make_adapter
 from tests.helpers.models.small_models import (
+    edit_json,
     edit_weights,
     load_weights,
     make_family,
@@ -99,6 +101,36 @@ def test_an_adapter_is_as_long_as_what_peft_merges(
     assert kinship_of(sources).lengths["lora"] == pytest.approx((moved / whole) ** 0.5, rel=1e-4)
     monkeypatch.setattr(module, "_SAMPLE", 64)  # four rows of each
     assert kinship_of(sources).lengths["lora"] == pytest.approx((moved / whole) ** 0.5, rel=0.5)
+
+
+@pytest.mark.parametrize("trained_on", ["the base", "a copy in bfloat16", "math", "an adapter"])
+def test_an_adapter_that_was_trained_on_another_model_is_named(
+    tmp_path: Path, trained_on: str
+) -> None:
+    peft = pytest.importorskip("peft", reason="peft makes the adapter and is the reference")
+    family = make_family(tmp_path, dtypes=(torch.float32,) * 3)
+    make_adapter(family["base"], tmp_path / "first", **PLAIN)
+    AutoModelForCausalLM.from_pretrained(family["base"], dtype=torch.bfloat16).save_pretrained(
+        tmp_path / "copy"
+    )
+    places = {"math": family["math"], "a copy in bfloat16": tmp_path / "copy"}
+    named = places.get(trained_on, family["base"])
+    folder = make_adapter(named, tmp_path / "lora", **PLAIN)
+    if trained_on == "an adapter":
+        named = tmp_path / "first"
+        edit_json(folder / "adapter_config.json", base_model_name_or_path=str(named))
+    else:  # transformers puts it on the model that it names; that is what it means by itself
+        ids, base = torch.arange(4, 20)[None], AutoModelForCausalLM.from_pretrained(family["base"])
+        alone = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)(ids).logits
+        here = peft.PeftModel.from_pretrained(base, folder)(ids).logits
+        assert (float((alone - here).abs().max()) > 0.1) == (trained_on == "math")
+    origin = Checkpoint("base", family["base"])
+    sources = Sources(origin, {"lora": open_checkpoint("lora", folder, origin)})
+    if trained_on in ("the base", "a copy in bfloat16"):
+        assert list(kinship_of(sources)) == []
+    else:
+        (line,) = kinship_of(sources)
+        assert line.startswith(f"Adapter 'lora' says that it was trained on {named}, which is ano")
 
 
 @pytest.mark.parametrize("sample", [1, 64])

@@ -78,6 +78,13 @@ REFUSED = {
         "",
     ),
     "a text for a number": (MINIMAL + "budget: {trials: many}\n", "budget.trials", "'many'"),
+    "yes for a number": (MINIMAL + "budget: {trials: yes}\n", "budget.trials", "found True"),
+    "yes among numbers": (
+        MINIMAL + "space: {coefficients: [0, yes]}\n",
+        "space.coefficients: input should be a number",
+        "",
+    ),
+    "an hour and a half": (MINIMAL + "budget: {hours: 1:30}\n", "budget.hours", "found '1:30'"),
     "no trials": (MINIMAL + "budget: {trials: 0}\n", "budget.trials", "found 0"),
     "no budget at all": (MINIMAL + "budget: {}\n", "budget: set at least one of", ""),
     "cmaes for a front": (
@@ -93,6 +100,7 @@ REFUSED = {
     ),
     "a reserved name": ("base: b\ncheckpoints: {merged: c}\n", "checkpoint name 'merged'", ""),
     "a name with a slash": ("base: b\ncheckpoints: {a/b: c}\n", "checkpoint name 'a/b'", ""),
+    "a name of two lines": ('base: b\ncheckpoints: {"a\\nb": c}\n', r"checkpoint name 'a\nb'", ""),
     "a key given twice": (MINIMAL + "base: other\n", "key 'base' is given twice", "line 3"),
     "a list": ("- base\n- checkpoints\n", "expected keys and values, found list", ""),
     "nothing": ("", "expected keys and values, found NoneType", ""),

@@ -248,6 +248,23 @@ def test_nan_in_an_adapter_is_refused_by_tensor(base: Path, tmp_path: Path) -> N
         made(opened(base, lora=folder), {"lora": 1.0})
 
 
+def test_resized_embeddings_are_told_to_be_merged_by_peft(base: Path, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.resize_token_embeddings(50)
+    made = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **PLAIN))
+    made.save_pretrained(tmp_path / "lora")
+    with pytest.raises(ShapeMismatch, match=r"\[50, 16\].*\[48, 16\]; its embeddings were resized"):
+        opened(base, lora=tmp_path / "lora")
+
+
+def test_an_adapter_in_a_folder_of_its_name_is_pointed_to(base: Path, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(base)
+    settings = peft.LoraConfig(task_type="CAUSAL_LM", **PLAIN)
+    peft.get_peft_model(model, settings, adapter_name="mine").save_pretrained(tmp_path / "lora")
+    with pytest.raises(UserError, match="its folder mine holds an adapter: give that"):
+        opened(base, lora=tmp_path / "lora")
+
+
 def test_weights_in_a_pickle_are_not_read(base: Path, tmp_path: Path) -> None:
     folder = tmp_path / "lora"
     folder.mkdir()

@@ -438,6 +438,35 @@ def test_a_setting_that_leaves_logits_alone_may_differ(
     fit(family)
 
 
+SAME: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
+    "an activation by another name": ("llama", {"hidden_act": "silu"}, {"hidden_act": "swish"}),
+    "a former name of the rotary kind": (
+        "llama",
+        {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}},
+        {"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_theta": 10000.0},
+    ),
+    "the width of a head, written out": ("qwen2-tied", {}, {"head_dim": 8}),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_settings_that_make_the_same_logits_in_other_words_may_differ(
+    case: str, tmp_path: Path
+) -> None:
+    kind, ours, theirs = SAME[case]
+    family = make_family(tmp_path, kind)
+    logits = []
+    for said in (ours, theirs):
+        settings = json.loads((family["math"] / "config.json").read_text())
+        settings = {k: v for k, v in settings.items() if k != "rope_parameters" or not said}
+        (family["math"] / "config.json").write_text(json.dumps({**settings, **said}))
+        model = AutoModelForCausalLM.from_pretrained(family["math"])
+        logits.append(model(torch.arange(4, 20)[None]).logits)
+    torch.testing.assert_close(*logits, rtol=0, atol=0)
+    edit_json(family["base"] / "config.json", **ours)
+    fit(family)
+
+
 def test_another_vocabulary_is_named_by_its_first_token(family: dict[str, Path]) -> None:
     swapped = [*VOCABULARY[:4], VOCABULARY[5], VOCABULARY[4], *VOCABULARY[6:]]
     tokenizer(swapped).save_pretrained(family["math"])
