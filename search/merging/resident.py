@@ -246,7 +246,8 @@ def load_model(folder: Path, dtype: torch.dtype | str, trust_remote_code: bool) 
             ) from None
         if "ignore_mismatched_sizes" in str(error):
             raise UserError(
-                f"{folder}: its weights have other shapes than its config.json says (vocab_size, say); correct that file"
+                f"{folder}: transformers cannot load it: its weights have other shapes than its config.json says "
+                f"(vocab_size, say), or an expert is missing; correct that file, or save the model anew"
             ) from None
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UserError(f"{folder}: transformers cannot load it ({reason})") from None
