@@ -272,7 +272,8 @@ def test_a_config_that_does_not_fit_its_weights_is_one_line(llama: dict[str, Pat
     for folder in llama.values():
         edit_json(folder / "config.json", vocab_size=50)
     with pytest.raises(
-        UserError, match=r"base: transformers cannot load it: its weights have other shapes than its config\.json"
+        UserError,
+        match=r"base: transformers cannot load it: its weights have other shapes than its config\.json",
     ):
         open_resident(llama)
 
