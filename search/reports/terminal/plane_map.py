@@ -64,7 +64,7 @@ def plane_map(scene: Scene, width: int, height: int, *, colours: bool = True) ->
 def colour_scale(scene: Scene, width: int, *, colours: bool = True) -> Text:
     """The scores at which the map's colours begin and end, beside so many characters of them."""
     low, high = map(scene.text, ends_of(scene.scores))
-    line = Text(f"{low} ", style="dim", no_wrap=True)
+    line = Text(no_wrap=True).append(f"{low} ", "dim")  # (colours are those of the map, not dim)
     for share in np.linspace(0, 1, width):
         if colours:
             line.append("█", Style(color=Color.from_rgb(*map(int, viridis(share)))))

@@ -82,6 +82,7 @@ def test_the_maps_colours_have_their_ends(colours: bool) -> None:
     if colours:
         shades = [str(part.style) for part in line.spans if part.style != "dim"]
         assert (shades[0], shades[-1]) == ("#440154", "#fde725")  # viridis' ends
+        assert "dim" not in str(line.style)  # which would make them others than the map's
     else:
         assert line.plain in drawn(view(), 120)
 
