@@ -112,10 +112,11 @@ def pool(history: History, generator: np.random.Generator) -> list[dict[str, Val
         wide[WIDE // 2 :] += APART * generator.normal(size=(WIDE - WIDE // 2, len(low)))
     found = [low + width * wide]
     usual = space.to_parameters(history.settled.weight_space.usual)
-    inputs = len(space.first.parameters())
-    if inputs > 2:
-        middle, tied = np.array([float(usual[name]) for name in bounds]), together[:inputs]
-        mixed = tied.any(0) & (middle > 0)  # (not a method's own parameters, nor directions)
+    middle = np.array([float(usual[name]) for name in bounds])
+    tied = together[: len(space.first.parameters())]
+    tied = tied[tied @ middle > 0]  # (a direction is no checkpoint)
+    if len(tied) > 2:
+        mixed = tied.any(0)
         found[0][::2, mixed] = _mixes(middle, tied, generator)[:, mixed]
     for centre in _best_two(history, list(bounds)):
         scale = STEP * 2.0 ** -generator.uniform(0, 4, size=(NEAR, 1))
